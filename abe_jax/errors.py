@@ -1,0 +1,8 @@
+"""The one exception for what a user can put right."""
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for: one line that names the nearest right choice.
+
+    Entry points print it and exit with status 2; it never carries a traceback to the terminal.
+    """
