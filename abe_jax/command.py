@@ -69,6 +69,12 @@ def _set_up_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+def say(line: str) -> None:
+    """Prints a line at once, on the first host alone."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
+
+
 def add_hosts(parser: Parser) -> None:
     """Arguments of a run on several hosts; on clusters that JAX knows --hosts is enough."""
     parser.add_argument("--hosts", action="store_true", help="join the other hosts of this job")

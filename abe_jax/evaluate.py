@@ -8,7 +8,6 @@ from abe_jax.config import read_json
 from abe_jax.data import datasets
 from abe_jax.report.conclusion import conclude
 from abe_jax.run_folder import RunFolder
-from abe_jax.train import say
 
 
 def main(argv: Sequence[str]) -> None:
@@ -21,7 +20,7 @@ def main(argv: Sequence[str]) -> None:
     command.join_hosts(arguments)
     folder = RunFolder(arguments.workdir)
     datasets.prepare(read_json(folder.config).data)
-    conclude(folder, arguments.split, say)
+    conclude(folder, arguments.split, command.say)
 
 
 if __name__ == "__main__":

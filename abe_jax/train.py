@@ -25,24 +25,22 @@ def run(config: Config, workdir: Path) -> None:
     stop = StopRequest()
     step.check_devices(config)
     folder = RunFolder.create(workdir, config)
-    say(f"{config.model.kind} model on {jax.device_count()} {jax.devices()[0].platform} device(s)")
+    command.say(
+        f"{config.model.kind} model on {jax.device_count()} {jax.devices()[0].platform} device(s)"
+    )
     datasets.prepare(config.data)
-    if not fit(config, folder, stop, say):
+    if not fit(config, folder, stop, command.say):
         return
-    conclude(folder, "test", say)
-    say(f"finished in {duration(time.perf_counter() - began)}; look at {folder.report}")
-
-
-def say(line: str) -> None:
-    """Prints a line at once, on the first host alone."""
-    if jax.process_index() == 0:
-        print(line, flush=True)
+    conclude(folder, "test", command.say)
+    command.say(f"finished in {duration(time.perf_counter() - began)}; look at {folder.report}")
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     parser = command.with_config(__doc__ or "")
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--workdir", required=True, type=Path, metavar="DIR", help="the run's folder"
+    )
     command.add_hosts(parser)
     arguments, overrides = parser.parse(argv)
     config = command.configuration(arguments.config, overrides)

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from abe_jax.data.datasets import Split
 from jax.experimental import multihost_utils
 from jaxtyping import Float, Int
 
 from abe_jax.config import Config
 from abe_jax.data import loader
-from abe_jax.data.datasets import Split
 from abe_jax.step import TrainState
 
 
@@ -21,9 +21,7 @@ class Embedded(NamedTuple):
     instances: Int[np.ndarray, " n"]
 
 
-def embed(
-    state: TrainState, embed_step: Callable, split: Split, config: Config
-) -> Embedded:
+def embed(state: TrainState, embed_step: Callable, split: Split, config: Config) -> Embedded:
     """Embeds every image of a split once, in its order.
 
     Args:

@@ -152,7 +152,9 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         vectors, instances = embed(self.state, self.embed_step, self.val, self.config)
         found = retrieval.ensemble_metrics(
-            vectors, self.val.labels[instances], ks=self.config.evaluate.ks,
+            vectors,
+            self.val.labels[instances],
+            ks=self.config.evaluate.ks,
             block=self.config.evaluate.block,
         )
         return {f"val_{name}": value for name, value in found.items()}

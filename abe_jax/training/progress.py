@@ -2,6 +2,7 @@
 
 import time
 
+
 class Progress:
     """Measures the rate between lines, leaving out the time that was not training."""
 
