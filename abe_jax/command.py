@@ -1,0 +1,69 @@
+"""What every entry point's command line shares: arguments, one-line errors, the JAX setup."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import jax
+
+from abe_jax.config import Config, load, nearest
+from abe_jax.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are UserErrors, with `--config.NAME=VALUE` set aside."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises what the user did wrong, without the usage text."""
+        raise UserError(f"{message} (see --help)")
+
+    def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The arguments, and the overrides without their `--config.`."""
+        arguments, rest = self.parse_known_args(argv)
+        overrides = []
+        words = iter(rest)
+        for word in words:
+            if not word.startswith("--config."):
+                options = [o for a in self._actions for o in a.option_strings]
+                raise UserError(f"{word}: no such argument; {nearest(word, options)}")
+            if "=" not in word:
+                word = f"{word}={next(words, '')}"
+            overrides.append(word.removeprefix("--config."))
+        return arguments, overrides
+
+
+def with_config(description: str) -> Parser:
+    """A parser that takes --config and overrides."""
+    parser = Parser(description=description, allow_abbrev=False)
+    parser.add_argument("--config", required=True, metavar="FILE", help="a config file")
+    parser.epilog = "Any value of the config is overridden by --config.NAME=VALUE."
+    return parser
+
+
+def configuration(path: str, overrides: Sequence[str]) -> Config:
+    """The configuration that a command line names."""
+    return load(path, overrides)
+
+
+def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
+    """Runs an entry point; a user's mistake becomes one line and exit status 2."""
+    try:
+        _set_up_jax()
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _set_up_jax() -> None:
+    """Keeps compiled programs between runs: on CPU a second start compiles ten times faster."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path.home() / ".cache" / "abe_jax" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

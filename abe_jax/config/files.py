@@ -1,0 +1,134 @@
+"""Config files, overrides from the command line, and the resolved config of a run."""
+
+import ast
+import json
+import runpy
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from abe_jax.config.parse import from_mapping, nearest, to_mapping
+from abe_jax.config.schema import Config
+from abe_jax.errors import UserError
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a config file, changed by overrides such as `model.dim=64`.
+
+    The file defines `get_config()`, which returns an ml_collections ConfigDict. Overrides are
+    applied after the defaults have been filled in, so every name of the schema can be overridden,
+    also one that the file leaves out. A term of the objective is named by its place or its name:
+    `objective.1.weight=0.5`, `objective.divergence.weight=0.5`.
+
+    Raises:
+        UserError: no such file, no get_config in it, an unknown name or a wrong type.
+    """
+    mapping = to_mapping(from_mapping(_file_mapping(Path(path))))
+    for override in overrides:
+        _override(mapping, override)
+    return from_mapping(mapping)
+
+
+def read_json(path: Path) -> Config:
+    """The resolved configuration that a run wrote."""
+    try:
+        return from_mapping(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; is {path.parent} the folder of a run?") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: damaged ({error})") from None
+
+
+def write_json(config: Config, path: Path) -> None:
+    """Writes the resolved configuration, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(to_mapping(config), indent=2) + "\n")
+    partial.replace(path)
+
+
+def differences(left: Config, right: Config) -> list[str]:
+    """What differs between two configurations, as `name: left value, right value`."""
+    flat_left, flat_right = _flat(to_mapping(left)), _flat(to_mapping(right))
+    names = dict.fromkeys([*flat_left, *flat_right])
+    return [
+        f"{name}: {flat_left.get(name)!r}, {flat_right.get(name)!r}"
+        for name in names
+        if flat_left.get(name) != flat_right.get(name)
+    ]
+
+
+def _flat(value: Any, where: str = "config") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        return {where: value}
+    return {k: v for name, item in items for k, v in _flat(item, f"{where}.{name}").items()}
+
+
+def _file_mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        siblings = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
+        raise UserError(f"{path}: no such config file{hint}")
+    try:
+        made = runpy.run_path(str(path))["get_config"]()
+    except KeyError as error:
+        raise UserError(f"{path}: no {error} in it; a config file defines get_config()") from None
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        kind = type(error).__name__
+        raise UserError(f"{path}: {kind}: {error} ({at.filename}:{at.lineno})") from None
+    return _plain(made)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ConfigDict | dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _override(mapping: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"--config.{override}: an override is written --config.NAME=VALUE")
+    *parents, last = name.replace("[", ".").replace("]", "").split(".")
+    where, node = "config", mapping
+    for part in parents:
+        node, where = node[_key(node, part, where)], f"{where}.{part}"
+    key = _key(node, last, where)
+    node[key] = _literal(text, node[key])
+
+
+def _key(node: Any, part: str, where: str) -> Any:
+    if isinstance(node, list):
+        names = [item.get("name") if isinstance(item, dict) else None for item in node]
+        if part in names:
+            return names.index(part)
+        if part.isdigit() and int(part) < len(node):
+            return int(part)
+        choices = [str(i) for i in range(len(node))] + [name for name in names if name]
+        raise UserError(f"{where}.{part}: no such entry; {nearest(part, choices)}")
+    if not isinstance(node, dict):
+        raise UserError(f"{where}.{part}: {where} is a single value, {node!r}")
+    if part not in node:
+        raise UserError(f"{where}.{part}: no such name; {nearest(part, node)}")
+    return part
+
+
+def _literal(text: str, old: Any) -> Any:
+    if isinstance(old, str):
+        return text
+    words = {"true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return _plain(ast.literal_eval(text))
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,81 @@
+"""From nested mappings (a ConfigDict, a JSON file) to the frozen schema, and back."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from abe_jax.config.schema import TERMS, Config, Term
+from abe_jax.errors import UserError
+
+
+def nearest(name: str, choices: typing.Iterable[str]) -> str:
+    """The ending of an error line: the choice most like `name`, or all of them."""
+    known = sorted(choices)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(known)}"
+
+
+def from_mapping(mapping: Mapping[str, Any]) -> Config:
+    """The configuration that nested mappings describe; missing names take their defaults.
+
+    Raises:
+        UserError: an unknown name, a wrong type or a missing required value, by its full name.
+    """
+    return _dataclass(Config, mapping, "config")
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """The fully resolved configuration as plain dicts, lists and scalars (JSON-able)."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _dataclass(cls: type, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: expected named values, got {value!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in value:
+        if name not in fields:
+            raise UserError(f"{where}.{name}: no such name; {nearest(name, fields)}")
+    hints = typing.get_type_hints(cls)
+    made = {}
+    for name, field in fields.items():
+        if name in value:
+            made[name] = _value(hints[name], value[name], f"{where}.{name}")
+        elif field.default is field.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}.{name}: missing, and it has no default")
+    return cls(**made)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if hint is Term or isinstance(hint, types.UnionType):
+        return _term(value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _dataclass(hint, value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where}: expected a list, got {value!r}")
+        item = typing.get_args(hint)[0]
+        return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: type, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def _term(value: Any, where: str) -> Term:
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise UserError(f"{where}: a term of the objective needs a name")
+    if value["name"] not in TERMS:
+        raise UserError(
+            f"{where}.name: no loss is called {value['name']!r}; {nearest(value['name'], TERMS)}"
+        )
+    return _dataclass(TERMS[value["name"]], value, where)

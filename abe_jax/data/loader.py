@@ -1,0 +1,116 @@
+"""Batches for training and for embedding, through Grain, sharded by host."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import grain
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from abe_jax.config import Data
+from abe_jax.data import images
+from abe_jax.data.datasets import Split
+
+
+class Batch(NamedTuple):
+    """This host's rows of one global batch.
+
+    `mask` is False for rows that are no image: the padding of a last batch, or an image that
+    could not be read (`unreadable`). Such rows are zeros and take no part in any loss.
+    """
+
+    images: UInt8[np.ndarray, "b h w c"]
+    labels: Int[np.ndarray, " b"]
+    instances: Int[np.ndarray, " b"]
+    mask: Bool[np.ndarray, " b"]
+
+
+class Shard(NamedTuple):
+    """Which part of each global batch this host loads."""
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, batch: int) -> slice:
+        """The rows of a global batch that are this host's."""
+        size = batch // self.count
+        return slice(self.index * size, (self.index + 1) * size)
+
+
+def training(
+    split: Split,
+    data: Data,
+    sample: Callable[[int], np.ndarray],
+    *,
+    seed: int,
+    start: int,
+    steps: int,
+    shard: Shard = Shard(),  # noqa: B008 (immutable)
+) -> Iterator[Batch]:
+    """The batches of the steps `start` to `steps`.
+
+    Each is a pure function of (seed, step), augmentation included, so a run resumed at `start`
+    sees what a run that never stopped sees, whatever the number of threads or hosts.
+    """
+
+    def batch_of(step: int) -> Batch:
+        indices = sample(step)
+        rows = shard.rows(len(indices))
+        keys = [(seed, step, place) for place in range(len(indices))[rows]]
+        return _load(split, data, indices[rows], keys)
+
+    return _prefetched(batch_of, start, steps, data.threads)
+
+
+def in_order(
+    split: Split, data: Data, batch: int, shard: Shard = Shard()  # noqa: B008 (immutable)
+) -> Iterator[Batch]:
+    """Every image once, centre-cropped, in batches of one size; the last is padded."""
+    count = len(split.labels)
+
+    def batch_of(place: int) -> Batch:
+        indices = np.arange(place * batch, (place + 1) * batch)[shard.rows(batch)]
+        loaded = _load(split, data, np.minimum(indices, count - 1), None)
+        return loaded._replace(mask=loaded.mask & (indices < count))
+
+    return _prefetched(batch_of, 0, -(-count // batch), data.threads)
+
+
+class _Steps:
+    """Random access to batches by step, which is all that Grain needs of a source."""
+
+    def __init__(self, batch_of: Callable[[int], Batch], start: int, stop: int):
+        self._batch_of, self._start, self._stop = batch_of, start, stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, place: int) -> Batch:
+        return self._batch_of(self._start + int(place))
+
+
+def _prefetched(
+    batch_of: Callable[[int], Batch], start: int, stop: int, threads: int
+) -> Iterator[Batch]:
+    source = grain.MapDataset.source(_Steps(batch_of, start, stop))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+    return iter(source.to_iter_dataset(options))
+
+
+def _load(
+    split: Split, data: Data, indices: np.ndarray, keys: list[tuple[int, ...]] | None
+) -> Batch:
+    pixels = np.zeros((len(indices), data.size, data.size, data.channels), np.uint8)
+    mask = np.ones(len(indices), bool)
+    for place, index in enumerate(indices):
+        try:
+            image = images.decode(split.records[int(index)], data)
+        except images.UnreadableImage:
+            mask[place] = False
+            continue
+        if keys is None:
+            pixels[place] = images.centre(image, data)
+        else:
+            pixels[place] = images.augment(image, data, np.random.default_rng(keys[place]))
+    labels = split.labels[indices].astype(np.int32)
+    return Batch(pixels, labels, indices.astype(np.int32), mask)
