@@ -1,0 +1,112 @@
+"""The layers that backbones are made of: convolution, pooling, local response normalisation."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+HE = nn.initializers.he_normal()
+GLOROT = nn.initializers.glorot_uniform()
+
+
+class Conv(nn.Module):
+    """A square convolution with bias, zero padding of (size - 1) // 2 on each side.
+
+    Parameters stay float32; the product is computed in `dtype`. Kernels start He-normal, which
+    keeps the variance through ReLUs where no normalisation does; biases start at zero.
+    """
+
+    features: int
+    size: int
+    stride: int = 1
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = HE
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j k"]:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        if self.size == self.stride == 1:
+            # As a matrix product: XLA's CPU gradient of a 1x1 convolution's kernel is far slower.
+            x = jax.lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+        else:
+            pad = (self.size - 1) // 2
+            x = jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                window_strides=(self.stride, self.stride),
+                padding=((pad, pad), (pad, pad)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            x = x + bias.astype(self.dtype)[None, None, None]
+        return x
+
+
+def max_pool(
+    x: Float[Array, "b h w c"], *, size: int, stride: int, pad: int = 0
+) -> Float[Array, "b i j c"]:
+    """Maximum over square windows, the map's far edge rounded up as in Caffe (ceil mode).
+
+    Rows and columns are pooled one after the other by maxima of slices, because the gradient of
+    XLA's own window maximum (select-and-scatter) is several times slower on CPU. Among equal
+    entries the gradient is shared; after a ReLU those are zeros, whose gradient is zero anyway.
+    """
+    pool = functools.partial(_max_pool_axis, size=size, stride=stride, pad=pad)
+    return pool(pool(x, axis=1), axis=2)
+
+
+def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int) -> Array:
+    length = x.shape[axis]
+    out = -(-(length + 2 * pad - size) // stride) + 1
+    if (out - 1) * stride >= length + pad:
+        out -= 1  # Caffe drops a last window that would lie in the padding alone
+    span = (out - 1) * stride + 1
+    lowest = jnp.array(-jnp.inf, x.dtype)
+    widths = [(0, 0, 0)] * x.ndim
+    widths[axis] = (pad, max(span + size - 1 - length - pad, 0), 0)
+    x = jax.lax.pad(x, lowest, widths)
+    slices = [jax.lax.slice_in_dim(x, k, k + span, stride, axis) for k in range(size)]
+    return functools.reduce(jnp.maximum, slices)
+
+
+def mean_pool(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b i j c"]:
+    """Mean over windows of size x size that do not overlap; `size` divides the map's sides."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // size, size, w // size, size, c).mean(axis=(2, 4))
+
+
+def local_response(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Local response normalisation across channels with Caffe's numbers for GoogLeNet.
+
+    x / (1 + alpha / n * sum of x^2 over the n channels around)^beta, n 5, alpha 1e-4, beta 0.75;
+    channels beyond the ends count as zero. Computed in float32.
+    """
+    n, alpha, beta = 5, 1e-4, 0.75
+    wide = x.astype(jnp.float32)
+    half = n // 2
+    squares = jnp.pad(wide * wide, ((0, 0), (0, 0), (0, 0), (half, half)))
+    c = x.shape[-1]
+    total = sum(squares[..., k : k + c] for k in range(n))
+    return (wide * (1 + alpha / n * total) ** -beta).astype(x.dtype)
+
+
+class MaxPool(nn.Module):
+    """A stage that pools by the maximum of 3x3 windows at stride 2, in ceil mode."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j c"]:
+        return max_pool(x, size=3, stride=2)
+
+
+class MeanPool(nn.Module):
+    """A stage that takes the mean of 2x2 windows; far cheaper than a maximum on CPU."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j c"]:
+        return mean_pool(x, size=2)

@@ -1,0 +1,86 @@
+"""A backbone is a tuple of named stages that can be cut anywhere."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from abe_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A named piece of a backbone: `make(name=...)` gives its module, called with (x, train)."""
+
+    name: str
+    make: Callable[..., nn.Module]
+    stride: int = 1
+    pooling: bool = False  # only makes the map smaller: the attention trunk leaves it out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A backbone cut in two, and the stages that the attention trunk copies."""
+
+    encoder: tuple[Stage, ...]
+    trunk: tuple[Stage, ...]
+    decoder: tuple[Stage, ...]
+
+
+class Stages(nn.Module):
+    """Runs stages one after the other: [b, h, w, c] -> [b, h', w', c']."""
+
+    stages: tuple[Stage, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j k"]:
+        for stage in self.stages:
+            x = stage.make(name=stage.name)(x, train)
+        return x
+
+
+def require(what: str, name: str, choices: Iterable[str]) -> None:
+    """Raises UserError unless `name` is among `choices`; the line names the nearest of them."""
+    known = tuple(choices)
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]!r}? (" if nearest else "("
+    raise UserError(f"{what} is {name!r}: {hint}known: {', '.join(known)})")
+
+
+def cut(stages: tuple[Stage, ...], branch: str) -> Cut:
+    """Cuts after the stage `branch`; the trunk is empty until `with_trunk` gives it stages."""
+    names = [stage.name for stage in stages]
+    require("config.model.branch", branch, names)
+    after = names.index(branch) + 1
+    if after == len(stages):
+        raise UserError(
+            f"config.model.branch is {branch!r}, the backbone's last stage, which leaves nothing "
+            f"behind the branch: the latest possible is {names[-2]!r}"
+        )
+    return Cut(encoder=stages[:after], trunk=(), decoder=stages[after:])
+
+
+def with_trunk(parts: Cut, depth: int) -> Cut:
+    """Gives the attention trunk the first `depth` stages of the decoder, poolings left out.
+
+    A mask must have the size of the map that it is laid on, so a stage that makes the map smaller
+    by a strided convolution cannot be copied.
+    """
+    candidates = [stage for stage in parts.decoder if not stage.pooling]
+    if not 0 <= depth <= len(candidates):
+        raise UserError(
+            f"config.model.trunk_depth is {depth}: behind {parts.encoder[-1].name!r} there are "
+            f"{len(candidates)} stages to copy, so it lies in 0..{len(candidates)}"
+        )
+    for i, stage in enumerate(candidates[:depth]):
+        if stage.stride != 1:
+            raise UserError(
+                f"config.model.trunk_depth is {depth}: stage {stage.name!r} has stride "
+                f"{stage.stride}, and a mask must keep the map's size; at most {i} behind "
+                f"{parts.encoder[-1].name!r}"
+            )
+    return dataclasses.replace(parts, trunk=tuple(candidates[:depth]))
