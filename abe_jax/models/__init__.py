@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 import jax.numpy as jnp
 
 from abe_jax.config import Model
