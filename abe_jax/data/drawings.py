@@ -53,9 +53,7 @@ def draw(characters: frozenset[str] | None, styles: tuple[Style, ...], families:
                 images.append(image)
                 style_index.append(i)
                 drawn.append(point)
-    return Drawings(
-        images=np.stack(images), style=np.array(style_index), character=np.array(drawn)
-    )
+    return Drawings(images=np.stack(images), style=np.array(style_index), character=np.array(drawn))
 
 
 def _code_points(style: Style, characters: frozenset[str] | None) -> list[int]:

@@ -139,18 +139,21 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
             sidecar[f"{name}/classes"] = np.array(part.names)
         # TFDS renames the whole folder into place at the end: records and labels appear at once.
         np.savez(self.data_path / SIDECAR, **sidecar)  # pyright: ignore[reportArgumentType]
+        images = sum(len(part.rows) for part in split.values())
+        bar = tqdm(total=images, desc="glyphs: writing", unit="image")
         return {
-            name: self._generate_examples(name, part, drawn, styles) for name, part in split.items()
+            name: self._generate_examples(part, drawn, styles, bar) for name, part in split.items()
         }
 
     def _generate_examples(
         self,
-        name: str,
         part: Part,
         drawn: drawings.Drawings,
         styles: tuple[typefaces.Style, ...],
+        bar: tqdm,
     ) -> Iterator[tuple[int, dict]]:
-        for i, row in enumerate(tqdm(part.rows, desc=f"glyphs: writing {name}", unit="image")):
+        for i, row in enumerate(part.rows):
+            bar.update()
             style = styles[drawn.style[row]]
             yield (
                 i,
