@@ -58,7 +58,7 @@ def draw(characters: frozenset[str] | None, styles: tuple[Style, ...], families:
 
 def _code_points(style: Style, characters: frozenset[str] | None) -> list[int]:
     with TTFont(style.path, lazy=True) as font:
-        table: dict[int, str] = font.getBestCmap()
+        table: dict[int, str] = font.getBestCmap() or {}
     return sorted(
         point
         for point, glyph in table.items()

@@ -62,7 +62,7 @@ def sources(folder: pathlib.Path, splits: Sequence[str]) -> tuple[Any, list[Any]
     Raises `UserError` when the folder's records are damaged or not array_record.
     """
     with damage_named(folder):
-        builder = tfds.builder_from_directory(folder)
+        builder: Any = tfds.builder_from_directory(folder)
         stored = builder.info.file_format
         if stored is not tfds.core.FileFormat.ARRAY_RECORD:
             raise UserError(
