@@ -1,0 +1,158 @@
+"""The data sets by name: prepared once, then read as class-disjoint splits.
+
+`load` never needs what preparing needed: prepared glyphs are read without fonts or Pillow.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import fcntl
+import io
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from abe_jax.config import Data
+from abe_jax.data import cars196
+from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
+from abe_jax.errors import UserError
+
+__all__ = ["DATASETS", "SPLITS", "Dataset", "Split", "load", "prepare"]
+
+SPLITS = ("train", "val", "test")
+_GLYPHS_VERSION = "1.0.0"  # of the builder: a test holds the two equal
+_SIDECAR = "labels.npz"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """How a data set is prepared and how a split of it is read."""
+
+    prepare: Callable[[Data], pathlib.Path]
+    load: Callable[[Data, str], Split]
+
+
+def prepare(data: Data) -> pathlib.Path:
+    """Builds what is not yet built of `data.name` and returns its folder.
+
+    Safe when several processes do it at once (one builds, the others wait) and when one was
+    killed half-way (the next begins anew). Raises `UserError` when the name is unknown or what
+    is needed is not there.
+    """
+    return _dataset(data.name).prepare(data)
+
+
+def load(data: Data, split: str) -> Split:
+    """One split, `train`, `val` or `test`, of the data set `data.name`, prepared if need be.
+
+    The classes of the three are disjoint. Raises `UserError` when the name or the split is
+    unknown, or the prepared data is damaged.
+    """
+    if split not in SPLITS:
+        raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
+    prepare(data)
+    return _dataset(data.name).load(data, split)
+
+
+def _dataset(name: str) -> Dataset:
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"unknown data set {name!r} in config.data.name; did you mean {near!r}? "
+            f"There are: {', '.join(DATASETS)}"
+        )
+    return DATASETS[name]
+
+
+def _prepare_glyphs(data: Data, config: str) -> pathlib.Path:
+    folder = _glyphs_folder(data, config)
+    if not folder.exists():
+        with _locked(folder.parent):
+            if not folder.exists():
+                _build_glyphs(data, config)
+    return folder
+
+
+def _glyphs_folder(data: Data, config: str) -> pathlib.Path:
+    return root(data.root) / "glyphs" / config / _GLYPHS_VERSION
+
+
+def _build_glyphs(data: Data, config: str) -> None:
+    try:
+        from abe_jax.data import glyphs  # its fonts, Pillow and fontTools are an extra
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"preparing glyphs needs {error.name}: pip install 'abe_jax[quickstart]'"
+        ) from error
+    builder = glyphs.Glyphs(config=config, data_dir=root(data.root), file_format="array_record")
+    with _quiet():
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    # A lock of the kernel's goes with its process, however that ends: none is ever left behind.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise UserError(
+            f"cannot write prepared data to {folder} ({error.strerror}): "
+            "set config.data.root or $ABE_JAX_DATA to a folder that can be written"
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # The builder has its own progress bars; TFDS's five more and its two lines tell nothing new.
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+
+
+def _load_glyphs(data: Data, split: str, config: str) -> Split:
+    if data.validation_classes:
+        raise UserError(
+            "glyphs has validation classes of its own: leave config.data.validation_classes at 0"
+        )
+    folder = _glyphs_folder(data, config)
+    with damage_named(folder):
+        stored = np.load(folder / _SIDECAR)
+        labels, groups = stored[f"{split}/labels"], stored[f"{split}/groups"]
+        classes, families = stored[f"{split}/classes"], stored["families"]
+    _, (source,) = sources(folder, (split,))
+    with damage_named(folder):
+        if len(source) != len(labels):
+            raise ValueError(f"{len(source)} images but {len(labels)} labels")
+    return Split(
+        name=split,
+        records=EncodedImages(folder, [source], np.arange(len(labels))),
+        labels=labels,
+        groups=groups,
+        class_names=tuple(map(str, classes)),
+        group_names=tuple(map(str, families)),
+    )
+
+
+def _glyphs(config: str) -> Dataset:
+    return Dataset(
+        prepare=lambda data: _prepare_glyphs(data, config),
+        load=lambda data, split: _load_glyphs(data, split, config),
+    )
+
+
+DATASETS: dict[str, Dataset] = {
+    "glyphs": _glyphs("full"),
+    "glyphs_tiny": _glyphs("tiny"),  # for tests: 62 characters, only matplotlib's faces
+    "cars196": Dataset(prepare=cars196.prepare, load=cars196.load),
+}

@@ -1,0 +1,93 @@
+"""Prepared images on disk: TFDS records as a sequence of encoded bytes, with their labels."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int
+
+from abe_jax.errors import UserError
+
+
+class EncodedImages:
+    """The encoded images of a split: `records[i]` is the bytes of one file (PNG or JPEG).
+
+    A view of one or several TFDS data sources, laid end to end, in the order of `rows`. Reading
+    is thread-safe. A record that cannot be read raises `UserError` naming the data's folder.
+    """
+
+    def __init__(self, folder: pathlib.Path, sources: Sequence[Any], rows: np.ndarray):
+        self._folder = folder
+        self._sources = tuple(sources)
+        self._ends = np.cumsum([len(source) for source in sources])
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> bytes:
+        row = int(self._rows[index])
+        source = int(np.searchsorted(self._ends, row, side="right"))
+        start = int(self._ends[source - 1]) if source else 0
+        with damage_named(self._folder):
+            return self._sources[source][row - start]["image"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images of one part of a data set with their classes and, where they have them, groups."""
+
+    name: str  # train | val | test
+    records: EncodedImages | Sequence[bytes]
+    labels: Int[np.ndarray, "n"]  # int32, 0..c-1, every class present
+    groups: Int[np.ndarray, "n"] | None  # int32; of glyphs: the type family
+    class_names: tuple[str, ...]
+    group_names: tuple[str, ...] = ()
+
+
+def root(configured: str) -> pathlib.Path:
+    """Where prepared data lies: as configured, else $ABE_JAX_DATA, else ~/.cache/abe_jax/data."""
+    chosen = configured or os.environ.get("ABE_JAX_DATA") or "~/.cache/abe_jax/data"
+    return pathlib.Path(chosen).expanduser()
+
+
+def sources(folder: pathlib.Path, splits: Sequence[str]) -> tuple[Any, list[Any]]:
+    """The TFDS builder of a prepared folder and its splits' data sources, images left encoded.
+
+    Raises `UserError` when the folder's records are damaged or not array_record.
+    """
+    with damage_named(folder):
+        builder: Any = tfds.builder_from_directory(folder)
+        stored = builder.info.file_format
+        if stored is not tfds.core.FileFormat.ARRAY_RECORD:
+            raise UserError(
+                f"{folder} was prepared as {stored and stored.value}, which needs TensorFlow: "
+                "prepare it with --file_format=array_record"
+            )
+        skip = {"image": tfds.decode.SkipDecoding()}
+        opened: list[Any] = [builder.as_data_source(split=s, decoders=skip) for s in splits]
+        for source in opened:
+            source[len(source) - 1]  # files are opened at the first read
+    return builder, opened
+
+
+@contextlib.contextmanager
+def damage_named(folder: pathlib.Path) -> Iterator[None]:
+    """Turns any failure to read a prepared folder into one line that says what to delete.
+
+    The readers raise whatever their C++ or their parsers raise, hence the broad clause.
+    """
+    try:
+        yield
+    except (UserError, IndexError):
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise UserError(
+            f"the prepared data in {folder} is damaged ({reason}): delete that folder and run again"
+        ) from error
