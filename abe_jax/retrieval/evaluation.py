@@ -1,0 +1,106 @@
+"""Everything that is measured of one embedded split, as plain numbers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from abe_jax.errors import UserError
+from abe_jax.retrieval import cosine, metrics
+from abe_jax.retrieval.neighbours import BLOCK
+
+Labels = Int[np.ndarray | Array, "..."]
+
+
+def evaluate(
+    vectors: Float[np.ndarray | Array, "n m d"],
+    labels: Labels,
+    *,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    groups: Labels | None = None,
+    pixels: Shaped[np.ndarray | Array, "..."] | None = None,
+    block: int = BLOCK,
+) -> dict:
+    """Leave-one-out retrieval over one split: the ensemble, its learners, and the pixel floor.
+
+    `vectors` [n, m, d] of m learners, integer `labels` [n]; `groups` [n] (say, type families) add
+    "other_family", where neighbours of the query's own group do not count; `pixels` [n, ...] add
+    what the images give without any training, see `centred_pixels`. The result holds only dicts,
+    lists, floats and ints and is bitwise the same on every call:
+
+    images, classes, queries (images with a positive; the others are in no mean)
+    metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
+                  learners_mean, learners_std (over learners, of the m values themselves), pixels;
+                  each {"recall@K": .., "r_precision": .., "map@r": ..}
+    other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
+                  a positive in another group
+    cosine        see `between_learners`; left out for one learner
+    Errors: those of `recall_at_k`.
+    """
+    x, y = np.asarray(vectors), np.asarray(labels)
+    if x.ndim != 3:
+        raise UserError(f"vectors must be [n, m, d], not of shape {x.shape}")
+    floor = None if pixels is None else centred_pixels(np.asarray(pixels))
+    ensemble = metrics.scores(x, y, ks, block=block)
+    result: dict = {
+        "images": len(x),
+        "classes": len(np.unique(y)),
+        "queries": ensemble.queries,
+        "metrics": {"ensemble": ensemble.means()} | _of_learners(x, y, ks, ensemble, block),
+    }
+    if floor is not None:
+        result["metrics"]["pixels"] = metrics.scores(floor, y, ks, block=block).means()
+    if groups is not None:
+        result |= _other_family(x, floor, y, ks, np.asarray(groups), block)
+    if x.shape[1] > 1:
+        result["cosine"] = cosine.between_learners(x, y)
+    return result
+
+
+def _of_learners(
+    x: np.ndarray, y: np.ndarray, ks: Sequence[int], ensemble: metrics.Scores, block: int
+) -> dict:
+    """The ensemble by mean distance, each learner, and the learners' mean and spread."""
+    if x.shape[1] == 1:  # one learner ranks alike by every one of these
+        mean_distance, each = ensemble.means(), [ensemble.means()]
+    else:
+        rooted = metrics.scores(x, y, ks, ensemble="mean_distance", block=block)
+        mean_distance = rooted.means()
+        learners = range(x.shape[1])
+        each = [metrics.scores(x[:, p], y, ks, block=block).means() for p in learners]
+    values = {name: np.array([learner[name] for learner in each]) for name in each[0]}
+    return {
+        "ensemble_mean_distance": mean_distance,
+        "learners": each,
+        "learners_mean": {name: float(value.mean()) for name, value in values.items()},
+        "learners_std": {name: float(value.std()) for name, value in values.items()},
+    }
+
+
+def _other_family(
+    x: np.ndarray,
+    floor: np.ndarray | None,
+    y: np.ndarray,
+    ks: Sequence[int],
+    groups: np.ndarray,
+    block: int,
+) -> dict:
+    if not metrics.positives(y, y, alone=True, groups=groups, gallery_groups=groups).any():
+        return {}
+    ensemble = metrics.scores(x, y, ks, groups=groups, block=block)
+    found = {"ensemble": ensemble.means()}
+    if floor is not None:
+        found["pixels"] = metrics.scores(floor, y, ks, groups=groups, block=block).means()
+    return {"other_family": found, "queries_other_family": ensemble.queries}
+
+
+def centred_pixels(pixels: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n p"]:
+    """Images as unit vectors after the mean image of the set is subtracted: the untrained floor.
+
+    Nearest by these is nearest by cosine on mean-centred raw pixels. An image equal to the mean is
+    the zero vector. Large images are for the caller to shrink: n * p float32 values are held.
+    """
+    x = pixels.reshape(len(pixels), -1).astype(np.float32)
+    x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)[None]
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(lengths == 0.0, np.float32(1), lengths)
