@@ -39,7 +39,9 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return  # a resumed run comes by again: the state is the same to the bit
         about = about | {"step": step, "digest": _digest(state)}
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+        )
         self._manager.save(step, args=items)
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict]:

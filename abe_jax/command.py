@@ -67,3 +67,33 @@ def _set_up_jax() -> None:
         cache = Path.home() / ".cache" / "abe_jax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def say(line: str) -> None:
+    """Prints a line at once, on the first host alone."""
+    if jax.process_index() == 0:
+        print(line, flush=True)
+
+
+def add_hosts(parser: Parser) -> None:
+    """Arguments of a run on several hosts; on clusters that JAX knows --hosts is enough."""
+    parser.add_argument("--hosts", action="store_true", help="join the other hosts of this job")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="where the first host listens")
+    parser.add_argument("--processes", type=int, metavar="N", help="number of hosts")
+    parser.add_argument("--process", type=int, metavar="I", help="this host's number, from 0")
+
+
+def join_hosts(arguments: argparse.Namespace) -> None:
+    """Connects to the other hosts, where the command line asks for it.
+
+    Raises:
+        UserError: no cluster was recognised, or the others cannot be reached.
+    """
+    named = (arguments.coordinator, arguments.processes, arguments.process)
+    if not (arguments.hosts or any(value is not None for value in named)):
+        return
+    try:
+        jax.distributed.initialize(*named)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot join the other hosts: {reason}") from None

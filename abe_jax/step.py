@@ -175,7 +175,7 @@ def shard(batch: Batch) -> Batch:
 
 def replicate(state: TrainState) -> TrainState:
     """A copy of the state on each of this host's devices."""
-    return jax_utils.replicate(state)
+    return jax_utils.replicate(state, axis_name=AXIS)  # another name would compile twice
 
 
 def unreplicate(state: TrainState) -> TrainState:

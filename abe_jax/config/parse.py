@@ -5,14 +5,14 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from abe_jax.config.schema import TERMS, Config, Term
 from abe_jax.errors import UserError
 
 
-def nearest(name: str, choices: typing.Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> str:
     """The ending of an error line: the choice most like `name`, or all of them."""
     known = sorted(choices)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -40,7 +40,7 @@ def _dataclass(cls: type, value: Any, where: str) -> Any:
     for name in value:
         if name not in fields:
             raise UserError(f"{where}.{name}: no such name; {nearest(name, fields)}")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     made = {}
     for name, field in fields.items():
         if name in value:
@@ -60,7 +60,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where}: expected a list, got {value!r}")
         item = typing.get_args(hint)[0]
         return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if typing.get_origin(hint) is typing.Annotated:
+        base, least = typing.get_args(hint)
+        return _at_least(least, _scalar(base, value, where), where)
     return _scalar(hint, value, where)
+
+
+def _at_least(least: float, value: Any, where: str) -> Any:
+    if not value >= least:
+        raise UserError(f"{where}: {value} is too small; at least {least:g}")
+    return value
 
 
 def _scalar(hint: type, value: Any, where: str) -> Any:

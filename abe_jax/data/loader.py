@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import grain
 import numpy as np
+from abe_jax.data.datasets import Split
 from jaxtyping import Bool, Int, UInt8
 
 from abe_jax.config import Data
 from abe_jax.data import images
-from abe_jax.data.datasets import Split
 
 
 class Batch(NamedTuple):
@@ -63,7 +63,10 @@ def training(
 
 
 def in_order(
-    split: Split, data: Data, batch: int, shard: Shard = Shard()  # noqa: B008 (immutable)
+    split: Split,
+    data: Data,
+    batch: int,
+    shard: Shard = Shard(),  # noqa: B008 (immutable)
 ) -> Iterator[Batch]:
     """Every image once, centre-cropped, in batches of one size; the last is padded."""
     count = len(split.labels)
@@ -85,8 +88,8 @@ class _Steps:
     def __len__(self) -> int:
         return self._stop - self._start
 
-    def __getitem__(self, place: int) -> Batch:
-        return self._batch_of(self._start + int(place))
+    def __getitem__(self, index: int) -> Batch:
+        return self._batch_of(self._start + int(index))
 
 
 def _prefetched(

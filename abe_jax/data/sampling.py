@@ -52,7 +52,7 @@ def class_balanced(
 
 
 def shuffle(labels: Int[np.ndarray, " n"], batch: int, seed: int, step: int) -> Indices:
-    """Every image once in an epoch, in a new order each epoch; its incomplete last batch is left."""
+    """Every image once in an epoch, in a new order each; an incomplete last batch is left out."""
     epoch, place = divmod(step, len(labels) // batch)
     return _order(len(labels), seed, epoch)[place * batch : (place + 1) * batch]
 
@@ -88,15 +88,17 @@ def _pairs(
     rng = np.random.default_rng([seed, step])
     anchors = rng.choice(len(labels), batch // 2, replace=False)
     half = len(anchors) // 2
-    partners = [_other_of_class(classes, labels, anchor, rng) for anchor in anchors[:half]]
-    partners += [_of_other_class(classes, labels, anchor, rng) for anchor in anchors[half:]]
+    partners = [_other_of_class(classes, labels, anchor, rng) for anchor in anchors.tolist()[:half]]
+    partners += [
+        _of_other_class(classes, labels, anchor, rng) for anchor in anchors.tolist()[half:]
+    ]
     return np.stack([anchors, np.asarray(partners)], axis=1).reshape(-1)
 
 
 def _other_of_class(
     classes: ByClass, labels: Int[np.ndarray, " n"], anchor: int, rng: np.random.Generator
 ) -> int:
-    images = classes.images(labels[anchor])
+    images = classes.images(int(labels[anchor]))
     place = int(np.searchsorted(images, anchor))
     drawn = int(rng.integers(len(images) - 1))
     return int(images[drawn + (drawn >= place)])
@@ -116,7 +118,7 @@ def _class_balanced(
 ) -> Indices:
     rng = np.random.default_rng([seed, step])
     drawn = rng.choice(len(classes.sizes), batch // images_per_class, replace=False)
-    rows = [np.resize(rng.permutation(classes.images(c)), images_per_class) for c in drawn]
+    rows = [np.resize(rng.permutation(classes.images(c)), images_per_class) for c in drawn.tolist()]
     return np.concatenate(rows)
 
 

@@ -1,0 +1,119 @@
+"""The contrastive pair loss of Hadsell et al. (CVPR 2006) as ABE-M uses it (ECCV 2018)."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from abe_jax.errors import UserError
+from abe_jax.losses import pairs as pairs_
+
+
+class Pairs(NamedTuple):
+    """Unordered pairs of one batch: their squared distances and which of them count."""
+
+    squared: Float[Array, "m *pairs"]
+    positive: Bool[Array, "m *pairs"]
+    negative: Bool[Array, "m *pairs"]
+
+
+class Terms(NamedTuple):
+    """A value for every pair, for each learner, and the number of images there are."""
+
+    values: Float[Array, "m *pairs"]
+    positive: Bool[Array, "m *pairs"]
+    negative: Bool[Array, "m *pairs"]
+    images: Float[Array, ""]
+
+
+def all_pairs(x: Float[Array, "m b d"], labels: Int[Array, " b"], here: Bool[Array, " b"]) -> Pairs:
+    """Every pair i < j of images that are there."""
+    valid = jnp.triu(here[:, None] & here[None, :], k=1)
+    same = labels[:, None] == labels[None, :]
+    squared = pairs_.squared_distances(x, here)
+    return Pairs(squared, *_for_each_learner(squared, valid, same))
+
+
+def adjacent_pairs(
+    x: Float[Array, "m b d"], labels: Int[Array, " b"], here: Bool[Array, " b"]
+) -> Pairs:
+    """Rows 2i and 2i + 1, as the sampler `pairs` lays them."""
+    if x.shape[1] % 2:
+        raise UserError(f"pairs='adjacent' needs an even batch, not {x.shape[1]}; or pairs='all'")
+    squared = jnp.sum((x[:, 0::2] - x[:, 1::2]) ** 2, axis=-1)
+    valid = here[0::2] & here[1::2]
+    return Pairs(squared, *_for_each_learner(squared, valid, labels[0::2] == labels[1::2]))
+
+
+def _for_each_learner(squared: Array, valid: Array, same: Array) -> tuple[Array, Array]:
+    shape = squared.shape
+    return jnp.broadcast_to((valid & same)[None], shape), jnp.broadcast_to(
+        (valid & ~same)[None], shape
+    )
+
+
+def _sum_per_image(t: Terms) -> Array:
+    total = pairs_.masked_sum(t.values, t.positive | t.negative)
+    return pairs_.ratio(2.0 * total, t.images)
+
+
+def _mean(t: Terms) -> Array:
+    return pairs_.masked_mean(t.values, t.positive | t.negative)
+
+
+def _mean_each(t: Terms) -> Array:
+    return pairs_.masked_mean(t.values, t.positive) + pairs_.masked_mean(t.values, t.negative)
+
+
+def _mean_active(t: Terms) -> Array:
+    inside = t.negative & pairs_.active(t.values)
+    return pairs_.masked_mean(t.values, t.positive) + pairs_.masked_mean(t.values, inside)
+
+
+PAIRS = {"all": all_pairs, "adjacent": adjacent_pairs}
+REDUCTIONS = {
+    "sum_per_image": _sum_per_image,
+    "mean": _mean,
+    "mean_each": _mean_each,
+    "mean_active": _mean_active,
+}
+
+
+def contrastive(
+    vectors: Float[Array, "b *m d"],
+    labels: Int[Array, " b"],
+    *,
+    margin: float = 1.0,
+    squared: bool = True,
+    pairs: str = "all",
+    reduction: str = "mean_each",
+    mask: Bool[Array, " b"] | None = None,
+) -> Float[Array, ""]:
+    """Contrastive loss: positives are drawn together, negatives pushed out of a margin.
+
+    A pair's term is D^2 for a positive and [margin - D^2]_+ for a negative, D the Euclidean
+    distance; with `squared=False` it is D and [margin - D]_+. `vectors` [b, d], or [b, m, d]: then
+    the loss is the sum over the m learners, each reduced on its own. Pairs are unordered, no image
+    is paired with itself: `pairs="all"` takes every i < j, `"adjacent"` rows 2i and 2i + 1. Images
+    where `mask` is False are not there. Computed in float32 whatever the type of `vectors`.
+
+    `reduction`, with P the positives and Q the negatives of the pair set:
+      sum_per_image  2/N times the sum over P and Q, N the images that are there: the formula as
+                     printed, 1/N sum_ij, whose i and j run over both orders (i = j adds 0)
+      mean           sum over P and Q / (|P| + |Q|)
+      mean_each      mean over P + mean over Q
+      mean_active    mean over P + mean over those of Q inside the margin
+    An empty selection counts 0 and has gradient 0; so has a pair at distance 0 when not squared.
+
+    Raises UserError for an unknown `pairs` or `reduction`, and for "adjacent" on an odd batch.
+    Source: Kim et al., Attention-based Ensemble for Deep Metric Learning, ECCV 2018, L_metric; the
+    paper fixes neither the pair set nor, beyond 1/N, the reduction.
+    """
+    select = pairs_.choose(PAIRS, pairs, "pairs")
+    reduce = pairs_.choose(REDUCTIONS, reduction, "reduction of contrastive")
+    here = pairs_.present(labels, mask)
+    p = select(pairs_.without_absent(pairs_.per_learner(vectors), here), labels, here)
+    apart = p.squared if squared else pairs_.distances(p.squared)
+    values = jnp.where(p.positive, apart, pairs_.hinge(margin, apart))
+    images = jnp.sum(here, dtype=jnp.float32)
+    return jnp.sum(reduce(Terms(values, p.positive, p.negative, images)))

@@ -1,0 +1,99 @@
+"""Distances, pair masks and masked reductions that every pair loss shares."""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from abe_jax.errors import UserError
+
+Choice = TypeVar("Choice")
+
+
+def choose(table: Mapping[str, Choice], name: str, option: str) -> Choice:
+    """The entry of `table` called `name`; a UserError that names the nearest one if it has none."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, n=1, cutoff=0.0)
+    raise UserError(
+        f"unknown {option} {name!r}: did you mean {near[0]!r}? (choices: {', '.join(table)})"
+    )
+
+
+def per_learner(vectors: Float[Array, "b *m d"]) -> Float[Array, "m b d"]:
+    """Vectors [b, d] or [b, m, d] as float32 [m, b, d]."""
+    if vectors.ndim not in (2, 3):
+        raise UserError(f"vectors must be [b, d] or [b, m, d], not of shape {vectors.shape}")
+    x = vectors.astype(jnp.float32)
+    return jnp.swapaxes(x, 0, 1) if x.ndim == 3 else x[None]
+
+
+def present(labels: Int[Array, " b"], mask: Bool[Array, " b"] | None) -> Bool[Array, " b"]:
+    """The mask, or all True where there is none."""
+    return jnp.ones(labels.shape, bool) if mask is None else mask
+
+
+def without_absent(x: Float[Array, "m b d"], here: Bool[Array, " b"]) -> Float[Array, "m b d"]:
+    """Absent rows set to 0, so that whatever they hold, NaN too, reaches no gradient."""
+    return jnp.where(here[None, :, None], x, jnp.float32(0))
+
+
+def squared_distances(x: Float[Array, "m b d"], here: Bool[Array, " b"]) -> Float[Array, "m b b"]:
+    """Squared Euclidean distances between all rows, D_ij^2 = |x_i|^2 + |x_j|^2 - 2 x_i.x_j.
+
+    Memory O(m b^2 + m b d): no array of differences is made. Two things keep this form exact where
+    it matters, between vectors that nearly coincide. Distances do not depend on the origin, so the
+    mean of the rows that are there is taken off first, as a constant: the rounding error is
+    relative to the spread of the batch and not to the length of its vectors. And a value below
+    0, which is rounding, is raised to 0 without cutting its gradient, 2 (x_i - x_j) all the same.
+    """
+    mean = ratio(jnp.sum(without_absent(x, here), axis=1), jnp.sum(here, dtype=jnp.float32))
+    x = x - lax.stop_gradient(mean)[:, None]
+    gram = jnp.einsum("mid,mjd->mij", x, x, precision=lax.Precision.HIGHEST)
+    lengths = jnp.sum(x * x, axis=-1)
+    raw = lengths[:, :, None] + lengths[:, None, :] - 2.0 * gram
+    return raw + lax.stop_gradient(jnp.maximum(raw, 0.0) - raw)
+
+
+def distances(squared: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Square roots whose gradient at 0 is 0 instead of infinite; NaN stays NaN."""
+    zero = squared <= 0.0  # False for NaN, which therefore goes through the root
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squared)))
+
+
+def hinge(margin: float, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """[margin - values]_+, NaN where values are NaN."""
+    return jnp.maximum(margin - values, 0.0)
+
+
+def active(terms: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    """Where a hinge is not 0; NaN counts, so that a mean over what is active shows it."""
+    return ~(terms <= 0.0)
+
+
+def masked_sum(
+    terms: Float[Array, "m *shape"], select: Bool[Array, "m *shape"]
+) -> Float[Array, " m"]:
+    """Sum of the selected terms for each learner."""
+    chosen = jnp.where(select, terms, jnp.float32(0))
+    return jnp.sum(chosen.reshape(chosen.shape[0], -1), axis=-1)
+
+
+def count(select: Bool[Array, "m *shape"]) -> Float[Array, " m"]:
+    """Number of selected terms for each learner."""
+    return jnp.sum(select.reshape(select.shape[0], -1), axis=-1, dtype=jnp.float32)
+
+
+def ratio(total: Float[Array, "*shape"], number: Float[Array, "..."]) -> Float[Array, "*shape"]:
+    """total / number (a scalar or one each); total itself, an empty sum, where number is 0."""
+    return total / jnp.maximum(number, 1.0)
+
+
+def masked_mean(
+    terms: Float[Array, "m *shape"], select: Bool[Array, "m *shape"]
+) -> Float[Array, " m"]:
+    """Mean of the selected terms for each learner; 0 with gradient 0 where none is selected."""
+    return ratio(masked_sum(terms, select), count(select))

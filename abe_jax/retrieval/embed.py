@@ -1,0 +1,44 @@
+"""The vectors of a whole split, on all devices of all hosts."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from abe_jax.data.datasets import Split
+from jax.experimental import multihost_utils
+from jaxtyping import Float, Int
+
+from abe_jax.config import Config
+from abe_jax.data import loader
+from abe_jax.step import TrainState
+
+
+class Embedded(NamedTuple):
+    """The vectors of a split's readable images, and which images these are."""
+
+    vectors: Float[np.ndarray, "n m d"]
+    instances: Int[np.ndarray, " n"]
+
+
+def embed(state: TrainState, embed_step: Callable, split: Split, config: Config) -> Embedded:
+    """Embeds every image of a split once, in its order.
+
+    Args:
+        state: the replicated train state.
+        embed_step: `step.embed_step(config)`, kept by the caller so that it compiles once.
+        split: the images.
+        config: sizes of image and batch.
+    """
+    shard = loader.Shard(jax.process_index(), jax.process_count())
+    vectors, instances, masks = [], [], []
+    for batch in loader.in_order(split, config.data, config.evaluate.batch, shard):
+        vectors.append(embed_step(state, batch))
+        instances.append(batch.instances)
+        masks.append(batch.mask)
+    parts = (np.concatenate(vectors), np.concatenate(instances), np.concatenate(masks))
+    if jax.process_count() > 1:
+        parts = multihost_utils.process_allgather(parts, tiled=True)
+    order = np.argsort(parts[1], kind="stable")
+    kept = order[np.asarray(parts[2])[order]]
+    return Embedded(np.asarray(parts[0])[kept], np.asarray(parts[1])[kept])

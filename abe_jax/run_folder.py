@@ -1,0 +1,72 @@
+"""What lies where in a run's folder."""
+
+import dataclasses
+from pathlib import Path
+
+from abe_jax.config import Config, differences, read_json, write_json
+from abe_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run; `path` is what the command line calls workdir."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: Config) -> "RunFolder":
+        """The folder of a new run, or of one that goes on with the same configuration.
+
+        Raises:
+            UserError: the folder is another configuration's, or cannot be written.
+        """
+        folder = cls(path)
+        if folder.config.exists():
+            changed = differences(read_json(folder.config), config)
+            if changed:
+                raise UserError(
+                    f"{path}: holds a run of another config ({'; '.join(changed[:3])}"
+                    f"{'; ...' if len(changed) > 3 else ''}); name another --workdir"
+                )
+            return folder
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(config, folder.config)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+        return folder
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.json"
+
+    @property
+    def latest(self) -> Path:
+        """Checkpoints to go on from."""
+        return self.path / "checkpoints" / "latest"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that did best on the validation classes."""
+        return self.path / "checkpoints" / "best"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per logged step."""
+        return self.path / "metrics.csv"
+
+    @property
+    def unreadable(self) -> Path:
+        """The images that could not be read, one a line."""
+        return self.path / "unreadable.txt"
+
+    @property
+    def evaluation(self) -> Path:
+        """Retrieval metrics by split."""
+        return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"

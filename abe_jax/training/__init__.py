@@ -1,0 +1,5 @@
+"""The training loop and what happens beside it: records, warnings, validation, checkpoints."""
+
+from abe_jax.training.loop import fit
+
+__all__ = ["fit"]

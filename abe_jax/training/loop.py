@@ -1,0 +1,178 @@
+"""The training loop: a run that can be stopped at any point and goes on as if it never had been."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from abe_jax import retrieval, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.config import Config
+from abe_jax.data import datasets, loader, sampling
+from abe_jax.errors import UserError
+from abe_jax.losses import objective
+from abe_jax.retrieval.embed import embed
+from abe_jax.run_folder import RunFolder
+from abe_jax.training.progress import Progress
+from abe_jax.training.recorder import Recorder
+from abe_jax.training.stop import StopRequest
+from abe_jax.training.unreadable import Unreadable
+from abe_jax.training.watch import warnings
+
+Say = Callable[[str], None]
+
+
+def fit(config: Config, folder: RunFolder, stop: StopRequest, say: Say) -> bool:
+    """Trains from the latest checkpoint to the last step.
+
+    Returns:
+        True when training is complete, False when it was asked to stop and has saved.
+
+    Raises:
+        UserError: what the configuration or the data do not allow, a damaged checkpoint, or a
+            loss that is not finite.
+    """
+    loop = _Loop(config, folder, say)
+    try:
+        return loop.run(stop)
+    finally:
+        loop.close()
+
+
+class _Loop:
+    """The state of a training between steps."""
+
+    def __init__(self, config: Config, folder: RunFolder, say: Say):
+        self.config, self.say = config, say
+        self.train = datasets.load(config.data, "train")
+        self.val = datasets.load(config.data, "val")
+        sample = sampling.sampler(config.data, self.train.labels, config.train.batch, config.seed)
+        self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
+        start = step.create(config)
+        if self.latest.steps():
+            start, _ = self.latest.restore(step.unreplicate(step.replicate(start)))
+        self.at = int(start.step)
+        self.state = step.replicate(start)
+        self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
+        self.train_step, self.embed_step = step.train_step(config), step.embed_step(config)
+        self.proved = ("loss", *objective.keys(config.objective), "gradient_norm")
+        observed = ("cosine", "positive_distance", "negative_distance")
+        validated = (f"val_{name}" for name in retrieval.names(config.evaluate.ks))
+        self.recorder = Recorder(folder, (*self.proved, *observed, *validated), after=self.at)
+        self.progress = Progress(config.train.steps, config.train.batch)
+        self.unreadable = Unreadable(folder, self.train, config.data.unreadable_share)
+        self.pending: list[tuple[int, step.Metrics]] = []
+        self.batches = self._batches(sample)
+
+    def _batches(self, sample: Callable[[int], Any]) -> Iterator[loader.Batch]:
+        return loader.training(
+            self.train,
+            self.config.data,
+            sample,
+            seed=self.config.seed,
+            start=self.at,
+            steps=self.config.train.steps,
+            shard=loader.Shard(jax.process_index(), jax.process_count()),
+        )
+
+    def run(self, stop: StopRequest) -> bool:
+        """Steps until the end or until asked to stop."""
+        if self.at:
+            self.say(f"going on from step {self.at} of {self.config.train.steps}")
+        first = True
+        for batch in self.batches:
+            self.unreadable.note(batch)
+            if first:
+                self._first_step(batch)
+                first = False
+            else:
+                self._step(batch)
+            stopping = stop.requested(self.at)
+            self._after_step(stopping)
+            if stopping and self.at < self.config.train.steps:
+                self.say(f"asked to stop: step {self.at} is saved, the same command goes on")
+                return False
+        return True
+
+    def _first_step(self, batch: loader.Batch) -> None:
+        self.say("compiling the training step ...")
+        began = time.perf_counter()
+        self._step(batch)
+        jax.block_until_ready(self.state)
+        took = time.perf_counter() - began
+        self.progress.pause(took)
+        self.say(f"compiled in {took:.1f} s (kept for the next start)")
+
+    def _step(self, batch: loader.Batch) -> None:
+        self.state, metrics = self.train_step(self.state, batch)
+        self.at += 1
+        self.progress.count()
+        self.pending.append((self.at, metrics))
+
+    def _after_step(self, stopping: bool) -> None:
+        every, end = self.config.train, self.at == self.config.train.steps
+        logs = end or self.at % every.log_every == 0
+        validates = end or (every.evaluate_every and self.at % every.evaluate_every == 0)
+        saves = end or stopping or self.at % every.checkpoint_every == 0
+        if not (logs or validates or saves):
+            return
+        values = self._drain()
+        rate = self.progress.rate()
+        began = time.perf_counter()
+        if validates:
+            values |= self._validate()
+        if logs or validates:
+            self._log(values, rate)
+        if validates and self._is_better(values):
+            self.best.save(step.unreplicate(self.state), {"value": self.best_value})
+        if saves:
+            self.latest.save(step.unreplicate(self.state), {})
+        self.progress.pause(time.perf_counter() - began)
+
+    def _drain(self) -> dict[str, float]:
+        """The metrics of the step just taken; every step since the last call proved finite."""
+        values: dict[str, float] = {}
+        for at, metrics in self.pending:
+            values = step.fetch(metrics)
+            proved = {name: values[name] for name in self.proved}
+            if not all(math.isfinite(value) for value in proved.values()):
+                self.latest.wait()
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in proved.items())
+                saved = self.latest.steps()
+                intact = f"step {saved[-1]} is saved and intact" if saved else "nothing was saved"
+                raise UserError(
+                    f"step {at}: the loss is not finite ({shown}); {intact}; "
+                    "lower config.optimizer.rate or set config.optimizer.clip"
+                )
+        self.pending.clear()
+        return values
+
+    def _validate(self) -> dict[str, float]:
+        vectors, instances = embed(self.state, self.embed_step, self.val, self.config)
+        found = retrieval.ensemble_metrics(
+            vectors,
+            self.val.labels[instances],
+            ks=self.config.evaluate.ks,
+            block=self.config.evaluate.block,
+        )
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def _is_better(self, values: dict[str, float]) -> bool:
+        value = values[f"val_{self.config.evaluate.select}"]
+        better = value > self.best_value
+        self.best_value = max(value, self.best_value)
+        return better
+
+    def _log(self, values: dict[str, float], rate: float) -> None:
+        self.recorder.row(self.at, values, rate)
+        self.say(self.progress.line(self.at, values, rate))
+        for warning in warnings(self.config, values):
+            self.say(f"warning: {warning}")
+
+    def close(self) -> None:
+        """Finishes what is being written."""
+        self.latest.close()
+        self.best.close()
+        self.recorder.close()

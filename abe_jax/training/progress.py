@@ -1,0 +1,51 @@
+"""The lines that a running training prints."""
+
+import time
+
+
+class Progress:
+    """Measures the rate between lines, leaving out the time that was not training."""
+
+    def __init__(self, steps: int, batch: int):
+        self._steps, self._batch = steps, batch
+        self._since = time.perf_counter()
+        self._trained = 0
+
+    def pause(self, seconds: float) -> None:
+        """Takes so much time out of the rate: a compilation, a validation."""
+        self._since += seconds
+
+    def count(self) -> None:
+        """One step has been handed to the devices."""
+        self._trained += 1
+
+    def rate(self) -> float:
+        """Images per second since the last call."""
+        now = time.perf_counter()
+        rate = self._trained * self._batch / max(now - self._since, 1e-9)
+        self._since, self._trained = now, 0
+        return rate
+
+    def line(self, step: int, values: dict[str, float], rate: float) -> str:
+        """Step, rate, loss terms, validation and the time that is left."""
+        left = (self._steps - step) * self._batch / max(rate, 1e-9)
+        named = [
+            f"{name} {value:.4f}"
+            for name, value in values.items()
+            if name not in ("gradient_norm", "learning_rate") and not name.endswith("_distance")
+        ]
+        width = len(str(self._steps))
+        return (
+            f"step {step:{width}}/{self._steps}  {rate:,.0f} images/s  "
+            f"{'  '.join(named)}  {duration(left)} left"
+        )
+
+
+def duration(seconds: float) -> str:
+    """As 45s, 3m20s or 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

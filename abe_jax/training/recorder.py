@@ -1,0 +1,56 @@
+"""What a run leaves of its course: metrics.csv and TensorBoard events."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from abe_jax.run_folder import RunFolder
+
+
+class Recorder:
+    """Appends rows to metrics.csv and to the event files.
+
+    Rows after the step that a run goes on from are dropped first, so the file of a run that was
+    killed and resumed equals that of one that never stopped. Rates are no metrics for that reason:
+    they stand in the progress lines and the events.
+    """
+
+    def __init__(self, folder: RunFolder, columns: Sequence[str], after: int):
+        self._columns = ["step", *columns]
+        _rewrite(folder.metrics, self._columns, after)
+        self._file = folder.metrics.open("a", newline="")
+        self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
+        self._events = SummaryWriter(str(folder.path), purge_step=after + 1, flush_secs=10)
+
+    def row(self, step: int, values: dict[str, float], rate: float) -> None:
+        """Records the metrics of a step, those that are numbers; `rate` is in images per second."""
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._writer.writerow({"step": step, **{name: repr(v) for name, v in known.items()}})
+        self._file.flush()
+        for name, value in {**known, "images_per_second": rate}.items():
+            self._events.add_scalar(name.replace("val_", "validation/"), value, step)
+
+    def close(self) -> None:
+        """Flushes everything to disk."""
+        self._file.close()
+        self._events.close()
+
+
+def _rewrite(path: Path, columns: Sequence[str], last: int) -> None:
+    kept = []
+    if path.exists():
+        with path.open(newline="") as file:
+            # A kill can cut the last row short: a row counts only with all of its columns.
+            whole = [row for row in csv.DictReader(file) if None not in row.values()]
+        kept = [row for row in whole if row["step"].isdigit() and int(row["step"]) <= last]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(kept)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text.getvalue())
+    partial.replace(path)

@@ -1,0 +1,31 @@
+"""Warnings about a training that runs but does not learn."""
+
+from abe_jax.config import Config
+
+COLLAPSE = 0.95  # mean cosine between learners; ABE-8 without divergence ends near it
+STUCK = 0.02  # share of the margin within which all distances lie
+
+
+def warnings(config: Config, values: dict[str, float]) -> list[str]:
+    """What the metrics of a step give reason to warn of, with the figures.
+
+    Learners whose vectors of one image all agree have collapsed into one. A loss that sticks at
+    the margin is what is left when every image lies on one point: each negative pair then costs
+    the whole margin and each positive pair nothing.
+    """
+    found = []
+    cosine = values.get("cosine")
+    if config.model.learners > 1 and cosine is not None and cosine > COLLAPSE:
+        found.append(
+            f"the learners collapse: their mean cosine on the same image is {cosine:.3f} "
+            f"(warned above {COLLAPSE}); raise the weight of the divergence loss"
+        )
+    margins = [term.margin for term in config.objective if term.name == "contrastive"]
+    negative = values.get("negative_distance")
+    if margins and negative is not None and negative < STUCK * margins[0]:
+        found.append(
+            f"the loss sticks at the margin: negative pairs are {negative:.4f} apart where "
+            f"{margins[0]} is asked (contrastive {values.get('contrastive', float('nan')):.4f}); "
+            "lower config.optimizer.rate"
+        )
+    return found

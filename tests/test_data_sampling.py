@@ -1,0 +1,99 @@
+"""Samplers: their structure, their purity, and what they refuse."""
+
+import numpy as np
+import pytest
+
+from abe_jax.config import Data
+from abe_jax.data import sampling
+from abe_jax.errors import UserError
+
+LABELS = np.repeat(np.arange(12), np.arange(2, 14)).astype(np.int32)
+SHUFFLED = np.random.default_rng(7).permutation(LABELS).astype(np.int32)
+
+
+def test_pairs_hold_positives_then_negatives() -> None:
+    for step in range(200):
+        labels = SHUFFLED[sampling.pairs(SHUFFLED, 16, 0, step)].reshape(8, 2)
+        same = labels[:, 0] == labels[:, 1]
+        assert same[:4].all()
+        assert not same[4:].any()
+
+
+def test_a_partner_is_another_image() -> None:
+    for step in range(200):
+        indices = sampling.pairs(SHUFFLED, 16, 0, step).reshape(8, 2)
+        assert (indices[:, 0] != indices[:, 1]).all()
+
+
+def test_drawn_images_of_pairs_are_different_and_every_image_is_reached() -> None:
+    seen = set()
+    for step in range(400):
+        indices = sampling.pairs(SHUFFLED, 16, 0, step)
+        assert len(set(indices[::2])) == 8
+        seen |= set(indices[1::2].tolist())
+    assert seen == set(range(len(SHUFFLED)))
+
+
+def test_positive_partners_are_drawn_evenly() -> None:
+    labels = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.int32)
+    counts = np.zeros((8, 8))
+    for step in range(3000):
+        first, second = sampling.pairs(labels, 4, 0, step)[:2]
+        counts[first, second] += 1
+    possible = counts[(labels[:, None] == labels) & ~np.eye(8, dtype=bool)]
+    assert counts.sum() == possible.sum() == 3000
+    assert possible.min() > 0.7 * 3000 / 24
+
+
+def test_class_balanced_holds_p_classes_of_k_images() -> None:
+    labels = SHUFFLED[sampling.class_balanced(SHUFFLED, 20, 4, 3, 5)].reshape(5, 4)
+    assert (labels == labels[:, :1]).all()
+    assert len(set(labels[:, 0])) == 5
+
+
+def test_class_balanced_repeats_only_where_a_class_is_short() -> None:
+    for step in range(100):
+        indices = sampling.class_balanced(SHUFFLED, 40, 4, 3, step).reshape(10, 4)
+        for row in indices:
+            assert len(set(row)) == min(4, (SHUFFLED[row[0]] == SHUFFLED).sum())
+
+
+def test_shuffle_visits_every_image_once_an_epoch() -> None:
+    epochs = [
+        np.concatenate([sampling.shuffle(LABELS, 9, 1, epoch * 10 + step) for step in range(10)])
+        for epoch in range(2)
+    ]
+    assert len(LABELS) == 90
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(90))
+    assert (epochs[0] != epochs[1]).any()
+
+
+@pytest.mark.parametrize("name", ["pairs", "class_balanced", "shuffle"])
+def test_a_batch_depends_on_labels_seed_and_step_alone(name: str) -> None:
+    sample = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 16, seed=3)
+    forwards = [sample(step) for step in range(12)]
+    again = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 16, seed=3)
+    for step in reversed(range(12)):
+        np.testing.assert_array_equal(again(step), forwards[step])
+    other = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 16, seed=4)
+    assert any((other(step) != forwards[step]).any() for step in range(3))
+    assert (forwards[0] != forwards[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "batch", "says"),
+    [
+        (Data(name="x", sampler="pears"), LABELS, 8, "did you mean 'pairs'"),
+        (Data(name="x", sampler="pairs"), LABELS, 10, "multiple of 4.*the nearest is 8"),
+        (Data(name="x", sampler="pairs"), np.array([0, 0, 1], np.int32), 4, "class 1 has 1"),
+        (Data(name="x", sampler="class_balanced"), LABELS, 10, "nearest is 8"),
+        (Data(name="x", sampler="class_balanced"), LABELS, 100, "at most 48 fit"),
+        (Data(name="x", sampler="shuffle"), LABELS, 91, "there are 90"),
+    ],
+)
+def test_what_a_sampler_cannot_hold_is_refused(
+    data: Data, labels: np.ndarray, batch: int, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        sampling.sampler(data, labels, batch, seed=0)
