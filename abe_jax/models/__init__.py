@@ -11,7 +11,16 @@ from abe_jax.models.ensemble import KINDS, Embeddings, Ensemble
 from abe_jax.models.stages import Stage, cut, require, with_trunk
 from abe_jax.models.weights import graft, new_parameters, stage_params
 
-__all__ = ["Embeddings", "Ensemble", "build", "graft", "new_parameters", "stage_params", "stages"]
+__all__ = [
+    "Embeddings",
+    "Ensemble",
+    "Stage",
+    "build",
+    "graft",
+    "new_parameters",
+    "stage_params",
+    "stages",
+]
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 NORMS = {"convnet": convnet.NORMS, "googlenet": googlenet.NORMS}
