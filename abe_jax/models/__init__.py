@@ -11,7 +11,16 @@ from abe_jax.models.ensemble import KINDS, Embeddings, Ensemble
 from abe_jax.models.stages import Stage, cut, require, with_trunk
 from abe_jax.models.weights import graft, new_parameters, stage_params
 
-__all__ = ["Embeddings", "Ensemble", "build", "graft", "new_parameters", "stage_params", "stages"]
+__all__ = [
+    "Embeddings",
+    "Ensemble",
+    "Stage",
+    "build",
+    "graft",
+    "new_parameters",
+    "stage_params",
+    "stages",
+]
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 NORMS = {"convnet": convnet.NORMS, "googlenet": googlenet.NORMS}
@@ -50,7 +59,7 @@ def stages(model: Model, axis_name: str | None = None) -> tuple[Stage, ...]:
     if model.backbone == "googlenet":
         return googlenet.stages(model.norm, dtype)
     if model.width < 1:
-        raise UserError(f"config.model.width is {model.width}: at least 1")
+        raise UserError(f"config.model.width: {model.width}; it is at least 1")
     return convnet.stages(model.width, model.norm, dtype, axis_name)
 
 
@@ -58,15 +67,16 @@ def _check(model: Model) -> None:
     require("config.model.kind", model.kind, KINDS)
     m, dim = model.learners, model.dim
     if m < 1:
-        raise UserError(f"config.model.learners is {m}: at least 1")
+        raise UserError(f"config.model.learners: {m}; there is at least 1")
     if model.kind == "single" and m != 1:
         raise UserError(
-            f"config.model.learners is {m} with config.model.kind 'single', which has one: "
+            f"config.model.learners: {m}, but config.model.kind 'single' has one; "
             "set learners to 1, or kind to 'heads' or 'attention'"
         )
     if dim < 1 or dim % m:
-        below, above = dim // m * m, (dim // m + 1) * m
-        near = f"{below} or {above}" if below > 0 else f"{max(above, m)}"
+        below, above = max(dim, 0) // m * m, (max(dim, 0) // m + 1) * m
+        near = f"{below} or {above}" if below else f"{above}"
         raise UserError(
-            f"config.model.dim is {dim}, which {m} learners cannot split evenly: nearest {near}"
+            f"config.model.dim: {dim} does not split evenly over {m} learners; "
+            f"the nearest is {near}"
         )

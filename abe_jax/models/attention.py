@@ -23,7 +23,7 @@ class MaskHeads(nn.Module):
             Conv,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=None,
+            in_axes=None,  # pyright: ignore[reportArgumentType]: flax takes None, its hint omits it
             out_axes=1,
             axis_size=self.learners,
         )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from abe_jax.models.attention import MaskHeads
 from abe_jax.models.layers import GLOROT
-from abe_jax.models.stages import Cut, Stages
+from abe_jax.models.stages import Cut, Stage, Stages
 
 KINDS = ("single", "heads", "attention")
 
@@ -21,6 +21,23 @@ class Embeddings:
 
     features: Any  # [b, m, c], the mean over the last map
     vectors: Any  # [b, m, d], of length one for each learner on its own
+
+
+class Heads(nn.Module):
+    """M decoders of their own on one map: [b, h, w, c] -> [b, m, h', w', c'].
+
+    A loop over M modules: as one module vmapped over its parameters, whose convolutions become
+    grouped ones, forward and backward took 4 to 21 times as long on CPU (GoogLeNet, batch 4,
+    M = 4: 1.69 s against 0.39 s), and as a scan over heads more than 12 times.
+    """
+
+    stages: tuple[Stage, ...]
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m i j k"]:
+        maps = [Stages(self.stages, name=f"head{i}")(x, train) for i in range(self.heads)]
+        return jnp.stack(maps, axis=1)
 
 
 class Ensemble(nn.Module):
@@ -39,14 +56,20 @@ class Ensemble(nn.Module):
 
     def setup(self) -> None:
         self.encoder = Stages(self.cut.encoder)
-        decoder, head = Stages, nn.Dense
         if self.kind == "heads":
-            each = {"variable_axes": {"params": 0, "batch_stats": 0}, "axis_size": self.learners}
-            each |= {"split_rngs": {"params": True}, "out_axes": 1}
-            decoder = nn.vmap(decoder, in_axes=(None, None), **each)
-            head = nn.vmap(head, in_axes=1, **each)
-        self.decoder = decoder(self.cut.decoder)
-        self.head = head(self.dim // self.learners, kernel_init=GLOROT)
+            self.decoder = Heads(self.cut.decoder, self.learners)
+            dense = nn.vmap(
+                nn.Dense,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=1,
+                out_axes=1,
+                axis_size=self.learners,
+            )
+        else:
+            self.decoder = Stages(self.cut.decoder)
+            dense = nn.Dense
+        self.head = dense(self.dim // self.learners, kernel_init=GLOROT)
         if self.kind == "attention":
             self.trunk = Stages(self.cut.trunk)
             self.mask_heads = MaskHeads(self.learners, self.dtype)

@@ -1,12 +1,12 @@
 """A backbone is a tuple of named stages that can be cut anywhere."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from abe_jax.config import nearest
 from abe_jax.errors import UserError
 
 
@@ -44,11 +44,8 @@ class Stages(nn.Module):
 def require(what: str, name: str, choices: Iterable[str]) -> None:
     """Raises UserError unless `name` is among `choices`; the line names the nearest of them."""
     known = tuple(choices)
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}? (" if nearest else "("
-    raise UserError(f"{what} is {name!r}: {hint}known: {', '.join(known)})")
+    if name not in known:
+        raise UserError(f"{what}: nothing is called {name!r}; {nearest(name, known)}")
 
 
 def cut(stages: tuple[Stage, ...], branch: str) -> Cut:
@@ -58,7 +55,7 @@ def cut(stages: tuple[Stage, ...], branch: str) -> Cut:
     after = names.index(branch) + 1
     if after == len(stages):
         raise UserError(
-            f"config.model.branch is {branch!r}, the backbone's last stage, which leaves nothing "
+            f"config.model.branch: {branch!r} is the backbone's last stage and leaves nothing "
             f"behind the branch: the latest possible is {names[-2]!r}"
         )
     return Cut(encoder=stages[:after], trunk=(), decoder=stages[after:])
@@ -73,13 +70,13 @@ def with_trunk(parts: Cut, depth: int) -> Cut:
     candidates = [stage for stage in parts.decoder if not stage.pooling]
     if not 0 <= depth <= len(candidates):
         raise UserError(
-            f"config.model.trunk_depth is {depth}: behind {parts.encoder[-1].name!r} there are "
+            f"config.model.trunk_depth: {depth}; behind {parts.encoder[-1].name!r} there are "
             f"{len(candidates)} stages to copy, so it lies in 0..{len(candidates)}"
         )
     for i, stage in enumerate(candidates[:depth]):
         if stage.stride != 1:
             raise UserError(
-                f"config.model.trunk_depth is {depth}: stage {stage.name!r} has stride "
+                f"config.model.trunk_depth: {depth}; stage {stage.name!r} has stride "
                 f"{stage.stride}, and a mask must keep the map's size; at most {i} behind "
                 f"{parts.encoder[-1].name!r}"
             )
