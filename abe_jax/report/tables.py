@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-ABSENT = "–"  # noqa: RUF001  (what a cell shows where nothing was measured)
+ABSENT = "-"  # what a cell shows where nothing was measured
 ENSEMBLE = "ensemble, concatenation"
 MEAN_DISTANCE = "ensemble, mean distance"
 EMBEDDING = "embedding"
@@ -91,7 +91,7 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
     """One split's evaluation as aligned plain text, lines without trailing blanks.
 
     Recall@K is in percent, R-precision and MAP@R are in 0..1; the standard deviation over learners
-    has a row of its own, with n as its divisor where `retrieval.evaluate` uses n.
+    has a row of its own.
 
     Args:
         result: the value under `split` in evaluation.json.
