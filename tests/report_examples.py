@@ -32,7 +32,9 @@ def shown(*, neighbours: int = 6) -> Gallery:
     rng = np.random.default_rng(0)
     first = rng.random(len(labels)) > 0.3
     choice = choose(first, spaced=5, failed=3)
-    found = np.stack([_neighbours(rng, labels, q, neighbours, first[q]) for q in _all(choice)])
+    found = np.stack(
+        [_neighbours(rng, labels, q, neighbours, bool(first[q])) for q in _all(choice)]
+    )
     return gallery(
         choice,
         found,

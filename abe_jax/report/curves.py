@@ -47,7 +47,7 @@ def _distances(config: Mapping[str, Any], past: history.History) -> str:
         past,
         {"positive_distance": "positive pairs", "negative_distance": "negative pairs"},
         described="Mean distance of positive and of negative pairs over the steps",
-        lines={f"margin {t['margin']:g}": t["margin"] for t in terms if "margin" in t},
+        lines={f"margin {t['margin']:g}": float(t["margin"]) for t in terms if "margin" in t},
     )
     words = f"Mean {'squared ' if squared else ''}distance within a batch, as the loss sees it."
     return html.card("Distances of pairs", words, drawn)
@@ -77,9 +77,9 @@ def _validation(
         past,
         {"val_recall@1": "R@1", "val_map@r": "MAP@R"},
         described="Recall@1 and MAP@R on validation classes over the steps, in percent",
-        lines={} if floor is None else {"raw pixels, R@1": floor},
+        lines={} if floor is None else {"raw pixels, R@1": float(floor)},
         marked=None if step is None else (float(step), f"best: step {step:,.0f}"),
-        scale=100,
+        scale=100.0,
     )
     words = "Ensemble, in percent, on classes that are neither trained on nor tested on."
     return html.card("Validation", words, drawn)

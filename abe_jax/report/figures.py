@@ -47,10 +47,12 @@ def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> 
     if ratio is not None:
         words = "errors of the model for each error of raw pixels"
         boxes.append(_box("Error ratio", f"{ratio:.2f}", "", words))
+    shown = "".join(box for box in boxes if box)
+    beside = f'<dl class="figures">{shown}</dl>' if shown else html.note("Not yet evaluated.")
     return (
         f'<header class="top">\n<h1>{html.text(name(config))}</h1>\n'
         f'<p class="lead">{html.text(summary(config))}</p>\n'
-        f'<dl class="figures">{"".join(box for box in boxes if box)}</dl>\n</header>'
+        f"{beside}\n</header>"
     )
 
 
@@ -83,25 +85,25 @@ def evaluation(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _table(result: Mapping[str, Any], split: str) -> str:
     names = tables.columns(result)
-    heads = [tables.heading(result, split), *(tables.title(metric) for metric in names)]
+    heads = [tables.heading(result, split), "", *(tables.title(metric) for metric in names)]
     lines = []
     other = False
     for line in tables.rows(result):
         if line.other_family and not other:
             other = True
             words = "Neighbours of the query's own family left out"
-            lines.append(f'<tr><th scope="rowgroup" colspan="{len(names) + 1}">{words}</th></tr>')
-        shown = line.name + (" ± std" if line.spread else "")
-        head = f'<th scope="row">{html.text(shown)}</th>'
-        lines.append(html.row((_cell(line, m) for m in names), head=head, kind=line.part))
+            lines.append(f'<tr><th scope="rowgroup" colspan="{len(names) + 2}">{words}</th></tr>')
+        lines.append(_line(line.name, line.values, names, line.part, bar=True))
+        if line.spread:
+            lines.append(_line("learners, std", line.spread, names, "spread", bar=False))
     return html.table(lines, heads=heads, kind="values")
 
 
-def _cell(line: tables.Row, metric: str) -> str:
-    value = line.values.get(metric)
-    shown = tables.figure(metric, value)
-    spread = tables.figure(metric, line.spread.get(metric)) if line.spread else tables.ABSENT
-    beside = f" <small>± {spread}</small>" if spread != tables.ABSENT else ""
-    if metric != "recall@1" or shown == tables.ABSENT or value is None:
-        return f"<td>{shown}{beside}</td>"
-    return f'<td class="bar"><i style="--v:{100 * value:.1f}%"></i>{shown}{beside}</td>'
+def _line(name: str, values: tables.Values, metrics: list[str], kind: str, *, bar: bool) -> str:
+    """A row of figures, with Recall@1 drawn as a bar before them."""
+    first = values.get("recall@1")
+    drawn = bar and tables.figure("recall@1", first) != tables.ABSENT
+    width = f'<i style="--v:{100 * (first or 0):.1f}%"></i>' if drawn else ""
+    cells = [f'<td class="bar" aria-hidden="true">{width}</td>']
+    cells += [f"<td>{tables.figure(metric, values.get(metric))}</td>" for metric in metrics]
+    return html.row(cells, head=f'<th scope="row">{html.text(name)}</th>', kind=kind)

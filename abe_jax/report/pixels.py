@@ -12,7 +12,7 @@ from abe_jax.report import palette
 
 TILE = 112  # pixels of a picture's longer side in the HTML, twice what is shown, for sharp screens
 SMALL = 48  # pictures up to this side are kept to the pixel
-JPEG_QUALITY = 82
+JPEG_QUALITY = 80
 
 MASK = colormaps["viridis"]
 DIFFERENCE = LinearSegmentedColormap.from_list(

@@ -18,9 +18,10 @@ POINTS = 400  # at most so many of a line
 SMOOTH_FROM = 40  # a line of so many points gets its moving mean
 SERIES = ("blue", "orange", "green", "purple", "ink", "soft")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-RC = {
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, selectable, in the page's font
-    "svg.hashsalt": "abe_jax",  # equal plots get equal ids, so that equal runs give equal bytes
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that plots are laid out alike
     "font.size": 8.5,
     "text.parse_math": False,
     "axes.unicode_minus": False,
@@ -48,13 +49,16 @@ def svg(figure: Figure, described: str) -> str:
     """The figure as an `<svg>` element to stand in a page; `described` is escaped already."""
     buffer = io.StringIO()
     bare: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=bare)
+    salt: dict[Any, Any] = {"svg.hashsalt": described}  # equal ids in equal plots, and only there
+    with matplotlib.rc_context(salt):
+        figure.savefig(buffer, format="svg", metadata=bare)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # these would come again in the next plot
-    text = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", text)
+    text = re.sub(r"<style.*?</style>\s*", "", text, flags=re.DOTALL)  # would rule the whole page
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # these would come again in the next plot
+    text = text.replace("'DejaVu Sans', sans-serif", "var(--sans)")
     view = re.search(r'viewBox="[^"]*"', text)
     opening = f'<svg role="img" aria-label="{described}" {view.group() if view else ""}>'
     text = re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1)
@@ -115,6 +119,8 @@ def curves(
             textcoords="offset points",
             ha="right",
             color=palette.light("soft"),
+            bbox={"facecolor": palette.light("card"), "edgecolor": "none", "pad": 0.8},
+            zorder=5,
         )
     if marked is not None:
         step, label = marked
@@ -154,7 +160,7 @@ def histograms(cosine: Mapping[str, Any], kinds: Mapping[str, str], *, described
     if not shown:
         return ""
     edges = np.asarray(cosine["edges"], np.float64)
-    figure, plots = axes(width=7.6, height=1.25 * len(shown) + 0.5, count=len(shown))
+    figure, plots = axes(width=11.0, height=1.35 * len(shown) + 0.5, count=len(shown))
     for at, (plot, (kind, title)) in enumerate(zip(plots, shown.items(), strict=True)):
         share = 100 * counts[kind] / counts[kind].sum()
         colour = palette.light(SERIES[at])
@@ -174,4 +180,4 @@ def histograms(cosine: Mapping[str, Any], kinds: Mapping[str, str], *, described
 def _trim(plot: Axes, edges: np.ndarray, counts: Sequence[np.ndarray]) -> None:
     """Leaves out empty bins at both ends, so that narrow histograms can be seen."""
     filled = np.flatnonzero(np.sum([count / count.sum() for count in counts], axis=0) > 1e-4)
-    plot.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
+    plot.set_xlim(float(edges[filled[0]]), float(edges[filled[-1] + 1]))

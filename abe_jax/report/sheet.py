@@ -18,7 +18,7 @@ from abe_jax.report.examples import Gallery
 
 DPI = 100
 GAP = 10  # pixels between cells
-LINE = 17  # pixels of a line of text
+LINE = 20  # pixels of a line of text
 FONT = FontProperties(family="DejaVu Sans", size=8.5)
 
 
@@ -100,7 +100,7 @@ def retrieval(gallery: Gallery, *, side: int = 80, rows: int | None = None) -> b
     for at, i in enumerate(shown):
         y, query = GAP + at * high, int(gallery.queries[i])
         canvas.image(GAP, y, gallery.images[query], side)
-        canvas.text(GAP, y + side + 4, gallery.name(query), palette.light("ink"), most=most)
+        canvas.text(GAP, y + side + 6, gallery.name(query), palette.light("ink"), most=most)
         for k, item in enumerate(gallery.neighbours[i]):
             if item < 0:
                 continue
@@ -109,7 +109,7 @@ def retrieval(gallery: Gallery, *, side: int = 80, rows: int | None = None) -> b
             canvas.image(x, y, gallery.images[item], side)
             canvas.frame(x, y, side, colour, dashed=not same)
             words = f"{'✓' if same else '✗'} {gallery.name(int(item))}"
-            canvas.text(x, y + side + 4, words, colour, most=most)
+            canvas.text(x, y + side + 6, words, colour, most=most)
     return canvas.png()
 
 
@@ -135,5 +135,5 @@ def contact(
         x, y = GAP + i % columns * step, GAP + i // columns * high
         canvas.image(x, y, image, side)
         words = drawable(caption, max(3, side // 7))
-        canvas.text(x, y + side + 4, words, palette.light("soft"), most=max(3, side // 7))
+        canvas.text(x, y + side + 6, words, palette.light("soft"), most=max(3, side // 7))
     return canvas.png()
