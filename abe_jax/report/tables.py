@@ -1,0 +1,161 @@
+"""An evaluation as rows of figures, and rows as aligned text or Markdown."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ABSENT = "-"  # what a cell shows where nothing was measured
+ENSEMBLE = "ensemble, concatenation"
+MEAN_DISTANCE = "ensemble, mean distance"
+EMBEDDING = "embedding"
+PIXELS = "raw pixels, no training"
+
+Values = Mapping[str, float | None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the evaluation table; `spread` is the standard deviation beside `values`."""
+
+    name: str
+    part: str  # ensemble | learner | mean | floor
+    values: Values
+    spread: Values | None = None
+    other_family: bool = False
+
+
+def columns(result: Mapping[str, Any]) -> list[str]:
+    """Metric names in printing order: Recall@K by rising K, then R-precision, then MAP@R."""
+    names = set().union(*(row.values for row in rows(result)))
+    recalls = sorted((n for n in names if n.startswith("recall@")), key=lambda n: int(n[7:]))
+    return recalls + [name for name in ("r_precision", "map@r") if name in names]
+
+
+def title(metric: str) -> str:
+    """The metric's column title, with its unit: Recall@K is in percent, the others in 0..1."""
+    if metric.startswith("recall@"):
+        return f"R@{metric[7:]} %"
+    return {"r_precision": "R-prec", "map@r": "MAP@R"}[metric]
+
+
+def figure(metric: str, value: float | None) -> str:
+    """The printed value: percent with one decimal for Recall@K, else three decimals."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    return f"{100 * value:.1f}" if metric.startswith("recall@") else f"{value:.3f}"
+
+
+def rows(result: Mapping[str, Any]) -> list[Row]:
+    """The rows of one split's evaluation, `evaluation.json[split]`; what is missing is left out.
+
+    Where there is but one learner it is the embedding, so its repetitions are left out.
+    """
+    metrics = result.get("metrics", {})
+    learners = metrics.get("learners", [])
+    many = len(learners) > 1
+    named = ENSEMBLE if many else EMBEDDING
+    found = [Row(name=named, part="ensemble", values=metrics.get("ensemble", {}))]
+    if many:
+        values = metrics.get("ensemble_mean_distance", {})
+        found.append(Row(name=MEAN_DISTANCE, part="ensemble", values=values))
+        for i, values in enumerate(learners, start=1):
+            found.append(Row(name=f"learner {i}", part="learner", values=values))
+        found.append(
+            Row(
+                name="learners, mean",
+                part="mean",
+                values=metrics.get("learners_mean", {}),
+                spread=metrics.get("learners_std", {}),
+            )
+        )
+    found.append(Row(name=PIXELS, part="floor", values=metrics.get("pixels", {})))
+    other = result.get("other_family", {})
+    for name, part, key in ((named, "ensemble", "ensemble"), (PIXELS, "floor", "pixels")):
+        found.append(Row(name=name, part=part, values=other.get(key, {}), other_family=True))
+    return [row for row in found if row.values]
+
+
+def heading(result: Mapping[str, Any], split: str) -> str:
+    """What was evaluated: split, images, classes and the checkpoint's step, as far as known."""
+    sizes = [
+        f"{result[name]:,} {name}" for name in ("images", "classes") if result.get(name) is not None
+    ]
+    parts = [split, ", ".join(sizes)]
+    if result.get("step") is not None:
+        parts.append(f"step {result['step']:,}")
+    return " · ".join(part for part in parts if part)
+
+
+def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
+    """One split's evaluation as aligned plain text, lines without trailing blanks.
+
+    Recall@K is in percent, R-precision and MAP@R are in 0..1; the standard deviation over learners
+    has a row of its own.
+
+    Args:
+        result: the value under `split` in evaluation.json.
+        split: its name, for the heading.
+    """
+    names = columns(result)
+    if not names:
+        return f"{heading(result, split)}\n(nothing was measured)"
+    table: list[list[str]] = [["", *(title(name) for name in names)]]
+    own = False
+    for row in rows(result):
+        if row.other_family and not own:
+            own = True
+            table.append(["neighbours of the query's own family left out:"])
+        indent = "  " if row.other_family else ""
+        table.append([indent + row.name, *(figure(n, row.values.get(n)) for n in names)])
+        if row.spread:
+            spread = (figure(n, row.spread.get(n)) for n in names)
+            table.append(["learners, std", *spread])
+    return "\n".join([heading(result, split), *_aligned(table)])
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """First column to the left, all others to the right; a line of one cell runs across."""
+    full = [line for line in table if len(line) > 1]
+    widths = [max(len(line[i]) for line in full) for i in range(len(full[0]))]
+    lines = []
+    for line in table:
+        first = line[0].ljust(widths[0]) if len(line) > 1 else line[0]
+        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=False))
+        lines.append("  ".join([first, *rest]).rstrip())
+    return lines
+
+
+def markdown(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """A Markdown table, aligned in its source too: first column left, the others right.
+
+    Raises:
+        ValueError: a row has not as many cells as the header.
+    """
+    lines = [[_cell(value) for value in line] for line in (header, *rows)]
+    if any(len(line) != len(header) for line in lines):
+        raise ValueError(f"every row needs {len(header)} cells, as the header has")
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
+
+    def drawn(line: Sequence[str]) -> str:
+        first = line[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        return "| " + " | ".join([first, *rest]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|"
+    return "\n".join([drawn(lines[0]), rule, *(drawn(line) for line in lines[1:])])
+
+
+def _cell(value: object) -> str:
+    text = ABSENT if value is None else str(value)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def error_ratio(result: Mapping[str, Any]) -> float | None:
+    """(1 - R@1 of the ensemble) / (1 - R@1 of raw pixels); None where it is not defined."""
+    metrics = result.get("metrics", {})
+    ours = metrics.get("ensemble", {}).get("recall@1")
+    floor = metrics.get("pixels", {}).get("recall@1")
+    if ours is None or floor is None or not floor < 1 or not math.isfinite(ours):
+        return None
+    return (1 - ours) / (1 - floor)
