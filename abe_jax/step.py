@@ -77,6 +77,11 @@ def create(config: Config) -> TrainState:
     return jax.jit(init)()
 
 
+def abstract(config: Config) -> TrainState:
+    """The shapes and types of the state, without computing it."""
+    return jax.eval_shape(lambda: create(config))
+
+
 def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """One step on a replicated state and a sharded batch; the state passed in is used up."""
     model = models.build(config.model, axis_name=AXIS)
