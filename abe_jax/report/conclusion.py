@@ -42,7 +42,7 @@ def conclude(folder: RunFolder, split_name: str, say: Callable[[str], None]) -> 
     shown = centred(split, config, embedded.instances)
     found = {"step": about["step"], **_measured(config, split, embedded, shown)}
     evaluation = _remember(folder.evaluation, split_name, found)
-    say(report.tables.evaluation_table(evaluation[split_name]))
+    say(report.tables.evaluation_table(found, split=split_name))
     report.write(
         folder.report,
         config=to_mapping(config),

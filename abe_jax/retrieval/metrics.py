@@ -35,6 +35,11 @@ class Scores:
         }
 
 
+def names(ks: Sequence[int]) -> tuple[str, ...]:
+    """The names of the metrics that `Scores.means` gives."""
+    return (*(f"recall@{k}" for k in ks), "r_precision", "map@r")
+
+
 def recall_at_k(
     vectors: Vectors,
     labels: Codes,

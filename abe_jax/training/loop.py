@@ -150,13 +150,11 @@ class _Loop:
 
     def _validate(self) -> dict[str, float]:
         vectors, instances = embed(self.state, self.embed_step, self.val, self.config)
-        found = retrieval.ensemble_metrics(
-            vectors,
-            self.val.labels[instances],
-            ks=self.config.evaluate.ks,
-            block=self.config.evaluate.block,
+        evaluate = self.config.evaluate
+        found = retrieval.scores(
+            vectors, self.val.labels[instances], evaluate.ks, block=evaluate.block
         )
-        return {f"val_{name}": value for name, value in found.items()}
+        return {f"val_{name}": value for name, value in found.means().items()}
 
     def _is_better(self, values: dict[str, float]) -> bool:
         value = values[f"val_{self.config.evaluate.select}"]
