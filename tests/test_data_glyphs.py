@@ -8,7 +8,7 @@ import pytest
 from abe_jax.data import drawings, glyphs, homoglyphs, typefaces
 from abe_jax.errors import UserError
 
-A, O, C = "A\u0391\u0410", "O\u039f\u041e", "C\u0421"  # of Latin, Greek, Cyrillic
+LOOKS_A, LOOKS_O, LOOKS_C = "A\u0391\u0410", "O\u039f\u041e", "C\u0421"  # of Latin, Greek, Cyrillic
 FOUR = glyphs.TINY.families  # DejaVu Sans, Mono, Serif and STIX
 
 
@@ -115,8 +115,14 @@ def test_alike_is_a_tenth_of_the_shorter_length(share, same):
     assert relation.sum() == 2 * same
 
 
+def test_alike_is_measured_by_the_shorter_of_the_two():
+    image = picture(0) // 2
+    brighter = np.rint(image * 1.105).astype(np.uint8)  # 0.105 of the one, 0.095 of the other
+    assert not homoglyphs.alike(np.stack([image, brighter])).any()
+
+
 def test_alike_agrees_with_the_definition_on_real_drawings():
-    images = drawn(A + O + C + "B\u0392\u0412-\u2010\u2011Il|1ŎǑ0").images[:60]
+    images = drawn(LOOKS_A + LOOKS_O + LOOKS_C + "B\u0392\u0412-\u2010\u2011Il|1ŎǑ0").images[:60]
     pixels = images.reshape(len(images), -1).astype(np.float64)
     lengths = np.linalg.norm(pixels, axis=1)
     apart = np.linalg.norm(pixels[:, None] - pixels[None], axis=2)
@@ -149,11 +155,11 @@ def test_homoglyphs_are_those_that_half_the_styles_draw_alike():
 
 
 def test_scripts_share_a_class_where_they_share_a_drawing():
-    result = drawn(A + O + C + "0o6bИN")
+    result = drawn(LOOKS_A + LOOKS_O + LOOKS_C + "0o6bИN")
     points, shares = homoglyphs.alike_shares(result)
     classes = homoglyphs.components(shares >= homoglyphs.SHARE)
     found = {"".join(map(chr, points[classes == c])) for c in range(classes.max() + 1)}
-    assert found == {A, O, C, "0", "o", "6", "b", "N", "И"}
+    assert found == {LOOKS_A, LOOKS_O, LOOKS_C, "0", "o", "6", "b", "N", "И"}
 
 
 def test_kept_drawings_follow_the_rules():
