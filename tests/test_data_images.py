@@ -76,9 +76,9 @@ def test_grey_and_colour_become_each_other():
 
 
 def test_sixteen_bits_become_eight():
-    deep = np.array([[0, 257, 257 * 255, 257 * 7 + 100]], np.uint16).repeat(4, axis=0)
+    deep = np.array([[0, 257, 257 * 255, 257 * 7 + 200]], np.uint16).repeat(4, axis=0)
     one = data(resize=4, size=4, channels=1, mean=(0.0,), std=(1.0,))
-    np.testing.assert_array_equal(images.decode(encoded(deep), one)[0, :, 0], [0, 1, 255, 7])
+    np.testing.assert_array_equal(images.decode(encoded(deep), one)[0, :, 0], [0, 1, 255, 8])
 
 
 def test_transparency_shows_the_padding_colour():

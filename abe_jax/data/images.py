@@ -67,7 +67,7 @@ def _placed(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _jpeg(encoded: bytes, data: Data) -> np.ndarray:
-    # OpenCV fills what is missing of a truncated JPEG with grey and says nothing. The end marker
+    # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
     # cannot occur inside the picture's data, but can in a thumbnail, which comes early.
     if encoded.rfind(_JPEG_END) < len(encoded) // 2:
         raise UnreadableImage("a JPEG file that ends too early")
