@@ -71,7 +71,7 @@ def ranking(query, gallery, own=None, group=None, gallery_groups=None, rooted=Fa
     """Gallery indices of learners' vectors [n, m, d] by rising distance, ties by index."""
     distances = []
     for j, item in enumerate(gallery):
-        if j == own or (group is not None and gallery_groups[j] == group):
+        if j == own or (gallery_groups is not None and gallery_groups[j] == group):
             continue
         squared = [_distance(q, g, True) for q, g in zip(query, item, strict=True)]
         apart = sum(math.sqrt(s) for s in squared) / len(squared) if rooted else sum(squared)

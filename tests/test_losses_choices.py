@@ -64,9 +64,10 @@ def test_raw_divergence_at_collapse_is_that_of_unordered_pairs():
 def test_contrastive_sums_learners_and_divergence_of_one_is_nothing():
     x = jax.random.normal(jax.random.key(0), (6, 3, 4))
     y = jnp.array([0, 0, 1, 1, 2, 2])
-    each = [float(losses.contrastive(x[:, p], y)) for p in range(3)]
-    assert float(losses.contrastive(x, y)) == pytest.approx(sum(each), rel=1e-6)
-    value, gradient = jax.value_and_grad(losses.divergence)(x[:, :1])
+    contrastive = jax.jit(losses.contrastive)
+    each = [float(contrastive(x[:, p], y)) for p in range(3)]
+    assert float(contrastive(x, y)) == pytest.approx(sum(each), rel=1e-6)
+    value, gradient = jax.jit(jax.value_and_grad(losses.divergence))(x[:, :1])
     assert float(value) == 0 and not np.asarray(gradient).any()
 
 
@@ -80,21 +81,37 @@ def test_nearly_equal_vectors_keep_their_distance_and_gradient():
     def positives(v):
         return losses.contrastive(v, y, margin=0.0, mask=jnp.array([True, True, False, False]))
 
-    value, gradient = jax.value_and_grad(positives)(jnp.asarray(x))
+    value, gradient = jax.jit(jax.value_and_grad(positives))(jnp.asarray(x))
     assert float(value) == pytest.approx(exact, rel=1e-3)
     np.testing.assert_allclose(gradient[0], 2 * (x[0] - x[1]), rtol=1e-3)
 
 
+def test_gradient_survives_where_rounding_hides_the_distance():
+    """D^2 = 1e-7 beside vectors of length 10: rounding makes it negative for some pairs."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(16, 8)) * 3, 2, axis=0) + 1e-4 * rng.normal(size=(32, 8))
+    x, y = x.astype(np.float32), np.arange(32, dtype=np.int32) // 2
+
+    def positives(v):
+        return losses.contrastive(v, jnp.asarray(y), margin=0.0, reduction="sum_per_image")
+
+    gradient = np.asarray(jax.jit(jax.grad(positives))(jnp.asarray(x)))
+    expected = 2 / 32 * 2 * (x - x[np.arange(32) ^ 1])
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    assert np.abs(expected).max(axis=1).min() > 5e-6
+
+
 def test_diagnostics_by_hand():
     x = jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]], [[-1.0, 0.0], [0.0, 1.0]]])
-    found = losses.diagnostics(x, jnp.array([0, 0, 1]))
+    diagnostics = jax.jit(losses.diagnostics)
+    found = diagnostics(x, jnp.array([0, 0, 1]))
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         {"cosine": 1 / 3, "positive_distance": 1.0, "negative_distance": (2.0 + 3.0) / 2}
     )
-    masked = losses.diagnostics(x, jnp.array([0, 0, 1]), jnp.array([True, False, True]))
+    masked = diagnostics(x, jnp.array([0, 0, 1]), jnp.array([True, False, True]))
     assert float(masked["cosine"]) == 0 and float(masked["negative_distance"]) == 2
     assert np.isnan(float(masked["positive_distance"]))  # a mean over nothing
-    assert "cosine" not in losses.diagnostics(x[:, :1], jnp.array([0, 0, 1]))
+    assert "cosine" not in diagnostics(x[:, :1], jnp.array([0, 0, 1]))
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,8 @@ def _scores(
         rows = order[start : start + search.block]
         deepest = max(*ks, 1, int(number[rows[-1]]) if at_r else 1)
         ((_, found),) = neighbours.blocks(search, rows, _depth(deepest))
-        match = (gallery_labels[found.indices] == labels[rows][:, None]) & (found.indices >= 0)
+        # The index -1 follows every neighbour there is, positives too: its label changes nothing.
+        match = gallery_labels[found.indices] == labels[rows][:, None]
         at = slice(start, start + len(rows))
         for k in ks:
             recall[k][at] = match[:, :k].any(axis=1)

@@ -158,9 +158,9 @@ def _merge(best: Found, queries: Rows, chunk: Rows, *, rooted: bool) -> Found:
     )
     apart = jnp.where(counts, apart, jnp.inf)
     score, place = lax.top_k(-apart, min(k, apart.shape[1]))
-    index = jnp.where(jnp.isfinite(score), chunk.ids[place], NOBODY)
+    # What does not count is infinitely far, and there the k empty places of `best` come first.
     scores = jnp.concatenate([-best.distances, score], axis=1)
-    indices = jnp.concatenate([best.indices, index], axis=1)
+    indices = jnp.concatenate([best.indices, chunk.ids[place]], axis=1)
     score, place = lax.top_k(scores, k)
     return Found(-score, jnp.take_along_axis(indices, place, axis=1))
 
