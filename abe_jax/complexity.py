@@ -116,15 +116,19 @@ def _jaxprs(value: Any) -> Iterator[Jaxpr]:
 
 
 def _convolution(eqn: JaxprEqn) -> int:
-    kernel = eqn.invars[1].aval.shape  # its channels in are those of one group
+    kernel = _shape(eqn.invars[1])  # its channels in are those of one group
     channels_out = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
-    return math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // channels_out
+    return math.prod(_shape(eqn.outvars[0])) * math.prod(kernel) // channels_out
 
 
 def _matrix_product(eqn: JaxprEqn) -> int:
     (contracted, _), _ = eqn.params["dimension_numbers"]
-    left = eqn.invars[0].aval.shape
-    return math.prod(eqn.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+    left = _shape(eqn.invars[0])
+    return math.prod(_shape(eqn.outvars[0])) * math.prod(left[axis] for axis in contracted)
+
+
+def _shape(operand: Any) -> tuple[int, ...]:
+    return operand.aval.shape
 
 
 COUNTS = {"conv_general_dilated": _convolution, "dot_general": _matrix_product}

@@ -1,0 +1,139 @@
+"""The paper's table to the digit, and what the counter does with every kind of nesting."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from abe_jax import complexity, config
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+# Parameters and multiply-adds at 224 px; the rounded figures are those of arXiv 1804.00382.
+TABLE = [
+    ("single", 1, 512, 6_498_352, 1_582_172_160),
+    ("heads", 2, 512, 11_795_056, 2_253_828_096),
+    ("heads", 4, 512, 22_388_464, 3_597_139_968),
+    ("heads", 8, 512, 43_575_280, 6_283_763_712),
+    ("abe", 1, 512, 9_707_360, 2_210_325_504),
+    ("abe", 2, 512, 9_844_800, 2_960_256_000),
+    ("abe", 4, 512, 10_513_280, 4_460_116_992),
+    ("abe", 8, 512, 12_047_040, 7_459_838_976),
+    ("abe", 1, 64, 9_248_160, 2_209_866_752),
+    ("abe", 2, 128, 9_648_000, 2_959_862_784),
+    ("abe", 4, 256, 10_447_680, 4_459_854_848),
+]
+
+
+@pytest.mark.parametrize(("name", "learners", "dim", "parameters", "multiply_adds"), TABLE)
+def test_table_of_the_paper(name, learners, dim, parameters, multiply_adds):
+    overrides = [f"model.learners={learners}", f"model.dim={dim}"]
+    *parts, total = complexity.rows(config.load(CONFIGS / f"cars196_{name}.py", overrides))
+    assert (total.parameters, total.multiply_adds) == (parameters, multiply_adds)
+    assert sum(part.parameters for part in parts) == parameters
+    assert sum(part.multiply_adds for part in parts) == multiply_adds
+
+
+def test_parts_of_abe():
+    rows = complexity.rows(config.load(CONFIGS / "cars196_abe.py", ["model.learners=2"]))
+    found = {row.name: (row.parameters, row.multiply_adds) for row in rows}
+    pixels = 14 * 14
+    assert list(found) == [*complexity.PARTS.values(), "total"]
+    assert found["attention masks"] == (2 * (832 * 480 + 480), 2 * pixels * 832 * 480)
+    assert found["fully connected"] == (1024 * 256 + 256, 2 * 1024 * 256)
+    trunk, decoder = found["attention trunk"], found["decoder"]
+    assert trunk[1] < decoder[1] / 2  # the trunk once, the decoder once for each learner
+
+
+def test_response_normalisation_and_pooling_cost_no_multiply_adds():
+    plain = complexity.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=none"]))
+    lrn = complexity.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=lrn"]))
+    assert plain == lrn
+
+
+def counted(function, *shapes) -> dict[str, int]:
+    return complexity.multiply_adds(function, *(jax.ShapeDtypeStruct(s, "float32") for s in shapes))
+
+
+def test_batched_product():
+    assert counted(lambda a, b: jnp.einsum("bij,bjk->bik", a, b), (3, 4, 5), (3, 5, 6)) == {
+        "other": 3 * 4 * 5 * 6
+    }
+
+
+def test_grouped_strided_padded_convolution():
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(2, 2),
+            padding=((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=2,
+        )
+
+    found = counted(convolve, (1, 8, 8, 6), (3, 3, 3, 10))
+    assert found == {"other": 4 * 4 * 3 * 3 * (6 // 2) * 10}
+
+
+def test_inside_jit_scan_remat_and_custom_gradients():
+    @jax.custom_vjp
+    def product(a, b):
+        return a @ b
+
+    product.defvjp(lambda a, b: (product(a, b), (a, b)), lambda kept, g: (g, g))
+
+    def function(a, b):
+        a = jax.jit(jnp.matmul)(a, b)
+        a = jax.checkpoint(jnp.matmul)(a, b)
+        a = product(a, b)
+        return jax.lax.scan(lambda carry, _: (carry @ b, None), a, length=7)[0]
+
+    assert counted(function, (4, 4), (4, 4)) == {"other": 64 * (1 + 1 + 1 + 7)}
+
+
+def test_of_branches_the_costliest_counts():
+    def function(a, b):
+        return jax.lax.cond(a[0, 0] > 0, lambda: a @ b, lambda: a @ b @ b)
+
+    assert counted(function, (4, 4), (4, 4)) == {"other": 2 * 64}
+
+
+def test_a_loop_of_unknown_length_is_refused():
+    def function(a, b):
+        return jax.lax.while_loop(lambda x: x[0, 0] > 0, lambda x: x @ b, a)
+
+    with pytest.raises(ValueError, match="turns"):
+        counted(function, (4, 4), (4, 4))
+
+
+def test_training_counts_by_part_as_well():
+    small = ["model.backbone=convnet", "model.branch=pool2", "model.trunk_depth=1"]
+    small += ["model.width=4", "model.norm=none", "data.size=32", "data.channels=1"]
+    made = config.load(CONFIGS / "cars196_abe.py", small)
+    model = complexity.models.build(made.model)
+    image = jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+
+    def loss(v, x):
+        return model.apply(v, x, train=True).vectors.sum()
+
+    forward = {row.name: row.multiply_adds for row in complexity.rows(made)}
+    backward = complexity.multiply_adds(jax.grad(loss), variables, image)
+    for part, name in complexity.PARTS.items():
+        # Forward, and as much again for each of the two gradients, but none for the pixels'.
+        assert 2 * forward[name] <= backward[part] <= 3.2 * forward[name]
+    assert backward[complexity.OTHER] == 0
+
+
+def test_prints_a_table_and_json(capsys):
+    arguments = ["--config", str(CONFIGS / "cars196_abe.py"), "--config.model.learners=4"]
+    complexity.main([*arguments, "--config.model.dim=256"])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1].split() == ["total", "10,447,680", "4,459,854,848"]
+    complexity.main([*arguments, "--config.model.dim=256", "--json"])
+    parsed = json.loads(capsys.readouterr().out)
+    assert parsed["total"]["parameters"] == 10_447_680
+    assert sum(part["multiply_adds"] for part in parsed["parts"]) == 4_459_854_848

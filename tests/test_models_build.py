@@ -1,0 +1,134 @@
+"""Cutting anywhere, the sizes of GoogLeNet's maps, and what wrong configs are told."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from abe_jax import models
+from abe_jax.config import Model
+from abe_jax.errors import UserError
+
+SMALL = Model(backbone="convnet", kind="attention", learners=2, dim=8, branch="pool2", width=4)
+LARGE = Model(backbone="googlenet", kind="attention", learners=2, dim=8)
+
+SIDES = {
+    "conv1": (112, 64),
+    "pool1": (56, 64),
+    "conv2": (56, 192),
+    "pool2": (28, 192),
+    "inception3a": (28, 256),
+    "inception3b": (28, 480),
+    "pool3": (14, 480),
+    "inception4a": (14, 512),
+    "inception4b": (14, 512),
+    "inception4c": (14, 512),
+    "inception4d": (14, 528),
+    "inception4e": (14, 832),
+    "pool4": (7, 832),
+    "inception5a": (7, 832),
+    "inception5b": (7, 1024),
+}
+
+
+@pytest.mark.parametrize("norm", ["none", "lrn"])
+def test_sizes_of_googlenets_maps(norm):
+    x = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    found = {}
+    for stage in models.stages(dataclasses.replace(LARGE, norm=norm)):
+        x, _ = jax.eval_shape(
+            lambda x, stage=stage: stage.make().init_with_output(jax.random.key(0), x, False), x
+        )
+        found[stage.name] = x.shape[2:]
+        assert x.shape[1] == x.shape[2]
+    assert found == SIDES
+
+
+def traced(model: Model, size: int):
+    net = models.build(model)
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x, train=False), images)
+
+
+def cuts(model: Model) -> list[tuple[str, int]]:
+    """Every branch with the deepest trunk that it allows."""
+    stages = models.stages(model)
+    return [
+        (stage.name, sum(not after.pooling for after in stages[i + 1 :]))
+        for i, stage in enumerate(stages[:-1])
+    ]
+
+
+@pytest.mark.parametrize("kind", ["heads", "attention"])
+@pytest.mark.parametrize(("branch", "depth"), cuts(SMALL))
+def test_convnet_cut_anywhere(branch, depth, kind):
+    model = dataclasses.replace(SMALL, branch=branch, trunk_depth=depth, kind=kind)
+    embeddings, variables = traced(model, 32)
+    assert embeddings.vectors.shape == (2, 2, 4)
+    if kind == "attention":
+        assert len(variables["params"]["trunk"]) == depth
+
+
+@pytest.mark.parametrize(("branch", "depth"), cuts(LARGE))
+def test_googlenet_cut_anywhere(branch, depth):
+    model = dataclasses.replace(LARGE, branch=branch, trunk_depth=min(depth, 2))
+    embeddings, _ = traced(model, 64)
+    assert embeddings.vectors.shape == (2, 2, 4)
+
+
+def test_a_trunk_of_no_stages_masks_from_the_encoder():
+    _, variables = traced(dataclasses.replace(SMALL, trunk_depth=0), 32)
+    assert "trunk" not in variables["params"]
+
+
+def test_the_trunk_copies_stages_with_parameters_of_its_own():
+    _, variables = traced(LARGE, 64)
+    trunk, decoder = variables["params"]["trunk"], variables["params"]["decoder"]
+    assert sorted(trunk) == [f"inception4{letter}" for letter in "abcde"]
+    for name in trunk:
+        shapes = [jax.tree.map(lambda leaf: leaf.shape, tree[name]) for tree in (trunk, decoder)]
+        assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"backbone": "googlnet"}, "'googlenet'"),
+        ({"kind": "atention"}, "'attention'"),
+        ({"norm": "bach"}, "'batch'"),
+        ({"norm": "lrn"}, "none"),
+        ({"compute": "float16"}, "'bfloat16'"),
+        ({"branch": "poll2"}, "'pool2'"),
+        ({"branch": "conv6"}, "'conv5'"),
+        ({"trunk_depth": 9}, "0..4"),
+        ({"trunk_depth": -1}, "0..4"),
+        ({"learners": 0}, "at least 1"),
+        ({"kind": "single"}, "set learners to 1"),
+        ({"learners": 3, "dim": 10}, "9 or 12"),
+        ({"learners": 3, "dim": 2}, "nearest is 3"),
+        ({"dim": 0}, "nearest is 2"),
+        ({"width": 0}, "at least 1"),
+    ],
+)
+def test_wrong_configs_are_told_the_nearest_right_choice(change, told):
+    with pytest.raises(UserError) as error:
+        models.build(dataclasses.replace(SMALL, **{"trunk_depth": 2, **change}))
+    line = str(error.value)
+    assert told in line
+    assert any(line.startswith(f"config.model.{name}: ") for name in (*change, "learners"))
+    assert "\n" not in line
+
+
+def test_a_trunk_over_a_strided_convolution_is_refused():
+    from abe_jax.models.layers import Conv
+    from abe_jax.models.stages import Cut, Stage, with_trunk
+
+    first, second, strided = (
+        Stage(name=name, make=Conv, stride=stride)
+        for name, stride in [("a", 1), ("b", 1), ("c", 2)]
+    )
+    parts = Cut(encoder=(first,), trunk=(), decoder=(second, strided))
+    assert with_trunk(parts, 1).trunk == (second,)
+    with pytest.raises(UserError, match=r"stage 'c' has stride 2.*at most 1"):
+        with_trunk(parts, 2)
