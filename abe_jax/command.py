@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import jax
 
+from abe_jax import hosts
 from abe_jax.config import Config, load, nearest
 from abe_jax.errors import UserError
 
@@ -71,7 +72,7 @@ def _set_up_jax() -> None:
 
 def say(line: str) -> None:
     """Prints a line at once, on the first host alone."""
-    if jax.process_index() == 0:
+    if hosts.is_first():
         print(line, flush=True)
 
 
@@ -93,7 +94,8 @@ def join_hosts(arguments: argparse.Namespace) -> None:
     if not (arguments.hosts or any(value is not None for value in named)):
         return
     try:
-        jax.distributed.initialize(*named)
+        # At its end each host waits for the others; the first still evaluates and writes alone.
+        jax.distributed.initialize(*named, shutdown_timeout_seconds=3600)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot join the other hosts: {reason}") from None

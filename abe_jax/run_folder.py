@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from abe_jax import hosts
 from abe_jax.config import Config, differences, read_json, write_json
 from abe_jax.errors import UserError
 
@@ -17,24 +18,40 @@ class RunFolder:
     def create(cls, path: Path, config: Config) -> "RunFolder":
         """The folder of a new run, or of one that goes on with the same configuration.
 
+        What a start left behind that never came to a checkpoint is no run: a mistake in the
+        configuration can be put right without naming another folder. Of several hosts the first
+        alone looks and writes.
+
         Raises:
             UserError: the folder is another configuration's, or cannot be written.
         """
         folder = cls(path)
-        if folder.config.exists():
-            changed = differences(read_json(folder.config), config)
-            if changed:
-                raise UserError(
-                    f"{path}: holds a run of another config ({'; '.join(changed[:3])}"
-                    f"{'; ...' if len(changed) > 3 else ''}); name another --workdir"
-                )
+        if not hosts.is_first():
             return folder
         try:
+            if folder._has_run():
+                folder._check_same(config)
+                return folder
             path.mkdir(parents=True, exist_ok=True)
+            for left in (folder.metrics, folder.unreadable):
+                left.unlink(missing_ok=True)
             write_json(config, folder.config)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror})") from None
         return folder
+
+    def _has_run(self) -> bool:
+        """Whether anything was ever saved; files of a run without its config count as well."""
+        saved = any(True for part in (self.latest, self.best) for _ in part.glob("*"))
+        return saved or self.evaluation.exists()
+
+    def _check_same(self, config: Config) -> None:
+        changed = differences(read_json(self.config), config)
+        if changed:
+            raise UserError(
+                f"{self.path}: holds a run of another config ({'; '.join(changed[:3])}"
+                f"{'; ...' if len(changed) > 3 else ''}); name another --workdir"
+            )
 
     @property
     def config(self) -> Path:

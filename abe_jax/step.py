@@ -147,8 +147,7 @@ def _apply_step(config: Config, apply: Callable) -> Callable[[TrainState, Batch]
     mapped = jax.pmap(one, axis_name=AXIS)
 
     def on_batch(state: TrainState, batch: Batch) -> np.ndarray:
-        rows = np.asarray(mapped(state.params, state.batch_stats, shard(batch).images))
-        return rows.reshape(-1, *rows.shape[2:])
+        return _local(mapped(state.params, state.batch_stats, shard(batch).images))
 
     return on_batch
 
@@ -179,8 +178,9 @@ def shard(batch: Batch) -> Batch:
 
 
 def replicate(state: TrainState) -> TrainState:
-    """A copy of the state on each of this host's devices."""
-    return jax_utils.replicate(state, axis_name=AXIS)  # another name would compile twice
+    """A copy of the state on each device of every host; all hosts call it with the same state."""
+    own = jax.tree.map(np.asarray, state)  # an array on a device cannot go to another host's
+    return jax_utils.replicate(own, axis_name=AXIS)  # another name would compile twice
 
 
 def unreplicate(state: TrainState) -> TrainState:
@@ -198,3 +198,9 @@ def fetch(metrics: Metrics) -> dict[str, float]:
 
 def _first(leaf: Array) -> np.ndarray:
     return np.array(leaf.addressable_data(0)[0])
+
+
+def _local(leaf: Array) -> np.ndarray:
+    """The rows [b, ...] that lie on this host's devices, of an array [devices, b / devices, ...]."""
+    shards = sorted(leaf.addressable_shards, key=lambda one: one.index[0].start or 0)
+    return np.concatenate([np.asarray(row) for one in shards for row in np.asarray(one.data)])

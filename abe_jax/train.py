@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from abe_jax import command, step
+from abe_jax import command, hosts, step
 from abe_jax.config import Config
 from abe_jax.data import datasets, images
 from abe_jax.report.conclusion import conclude
@@ -23,13 +23,15 @@ def run(config: Config, workdir: Path) -> None:
     """
     began = time.perf_counter()
     stop = StopRequest()
-    images.check(config.data)
-    step.check_devices(config)
-    folder = RunFolder.create(workdir, config)
-    command.say(
-        f"{config.model.kind} model on {jax.device_count()} {jax.devices()[0].platform} device(s)"
-    )
-    datasets.prepare(config.data)
+    with hosts.together():
+        images.check(config.data)
+        step.check_devices(config)
+        folder = RunFolder.create(workdir, config)
+        command.say(
+            f"{config.model.kind} model on {jax.device_count()} "
+            f"{jax.devices()[0].platform} device(s)"
+        )
+        datasets.prepare(config.data)
     if not fit(config, folder, stop, command.say):
         return
     conclude(folder, "test", command.say)

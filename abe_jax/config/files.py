@@ -36,9 +36,9 @@ def read_json(path: Path) -> Config:
     """The resolved configuration that a run wrote."""
     try:
         return from_mapping(json.loads(path.read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: not found; is {path.parent} the folder of a run?") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text at all
         raise UserError(f"{path}: damaged ({error})") from None
 
 

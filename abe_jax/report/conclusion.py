@@ -12,13 +12,14 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax import report, retrieval, step
+from abe_jax import hosts, report, retrieval, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json, to_mapping
 from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
 
 FLOOR_SIDE = 32  # the floor compares pixels of images no larger than this
 SHOWN = 8  # neighbours of each query on the sheet, and images under attention
@@ -37,7 +38,8 @@ def conclude(folder: RunFolder, split_name: str, say: Callable[[str], None]) -> 
     best.close()
     replicated = step.replicate(state)
     embedded = embed(replicated, step.embed_step(config), split, config)
-    if jax.process_index() != 0:
+    Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
+    if not hosts.is_first():
         return
     shown = centred(split, config, embedded.instances)
     found = {"step": about["step"], **_measured(config, split, embedded, shown)}

@@ -15,10 +15,11 @@ from abe_jax.step import TrainState
 
 
 class Embedded(NamedTuple):
-    """The vectors of a split's readable images, and which images these are."""
+    """The vectors of a split's readable images, which images these are, and which the others."""
 
     vectors: Float[np.ndarray, "n m d"]
     instances: Int[np.ndarray, " n"]
+    unreadable: Int[np.ndarray, " k"]
 
 
 def embed(state: TrainState, embed_step: Callable, split: Split, config: Config) -> Embedded:
@@ -41,4 +42,6 @@ def embed(state: TrainState, embed_step: Callable, split: Split, config: Config)
         parts = multihost_utils.process_allgather(parts, tiled=True)
     order = np.argsort(parts[1], kind="stable")
     kept = order[np.asarray(parts[2])[order]]
-    return Embedded(np.asarray(parts[0])[kept], np.asarray(parts[1])[kept])
+    read = np.asarray(parts[1])[kept]
+    missing = np.setdiff1d(np.arange(len(split.labels)), read)
+    return Embedded(np.asarray(parts[0])[kept], read, missing)

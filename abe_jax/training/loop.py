@@ -61,7 +61,9 @@ class _Loop:
         validated = (f"val_{name}" for name in retrieval.names(config.evaluate.ks))
         self.recorder = Recorder(folder, (*self.proved, *observed, *validated), after=self.at)
         self.progress = Progress(config.train.steps, config.train.batch)
-        self.unreadable = Unreadable(folder, self.train, config.data.unreadable_share)
+        share = config.data.unreadable_share
+        self.unreadable = Unreadable(folder, self.train, share, say)
+        self.unreadable_val = Unreadable(folder, self.val, share, say)
         self.pending: list[tuple[int, step.Metrics]] = []
         self.batches = self._batches(sample)
 
@@ -117,6 +119,7 @@ class _Loop:
         saves = end or stopping or self.at % every.checkpoint_every == 0
         if not (logs or validates or saves):
             return
+        self.unreadable.settle()
         values = self._drain()
         rate = self.progress.rate()
         began = time.perf_counter()
@@ -149,11 +152,10 @@ class _Loop:
         return values
 
     def _validate(self) -> dict[str, float]:
-        vectors, instances = embed(self.state, self.embed_step, self.val, self.config)
-        evaluate = self.config.evaluate
-        found = retrieval.scores(
-            vectors, self.val.labels[instances], evaluate.ks, block=evaluate.block
-        )
+        embedded = embed(self.state, self.embed_step, self.val, self.config)
+        self.unreadable_val.add(embedded.unreadable)
+        labels, evaluate = self.val.labels[embedded.instances], self.config.evaluate
+        found = retrieval.scores(embedded.vectors, labels, evaluate.ks, block=evaluate.block)
         return {f"val_{name}": value for name, value in found.means().items()}
 
     def _is_better(self, values: dict[str, float]) -> bool:

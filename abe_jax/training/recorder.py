@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from abe_jax import hosts
 from abe_jax.run_folder import RunFolder
 
 
@@ -16,11 +17,14 @@ class Recorder:
 
     Rows after the step that a run goes on from are dropped first, so the file of a run that was
     killed and resumed equals that of one that never stopped. Rates are no metrics for that reason:
-    they stand in the progress lines and the events.
+    they stand in the progress lines and the events. Of several hosts the first alone writes.
     """
 
     def __init__(self, folder: RunFolder, columns: Sequence[str], after: int):
         self._columns = ["step", *columns]
+        self._writes = hosts.is_first()
+        if not self._writes:
+            return
         _rewrite(folder.metrics, self._columns, after)
         self._file = folder.metrics.open("a", newline="")
         self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
@@ -28,6 +32,8 @@ class Recorder:
 
     def row(self, step: int, values: dict[str, float], rate: float) -> None:
         """Records the metrics of a step, those that are numbers; `rate` is in images per second."""
+        if not self._writes:
+            return
         known = {name: value for name, value in values.items() if math.isfinite(value)}
         self._writer.writerow({"step": step, **{name: repr(v) for name, v in known.items()}})
         self._file.flush()
@@ -36,6 +42,8 @@ class Recorder:
 
     def close(self) -> None:
         """Flushes everything to disk."""
+        if not self._writes:
+            return
         self._file.close()
         self._events.close()
 

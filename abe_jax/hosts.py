@@ -1,0 +1,44 @@
+"""What the hosts of one job must agree on; with one host, nothing."""
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Bool
+
+from abe_jax.errors import UserError
+
+
+def is_first() -> bool:
+    """Whether this host writes the run's files and speaks for all."""
+    return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What one host refuses inside, all hosts refuse, so that none waits for another in vain.
+
+    Nothing inside may wait for the other hosts.
+
+    Raises:
+        UserError: this host's own, or one that says which other host stopped.
+    """
+    refused = None
+    try:
+        yield
+    except UserError as error:
+        refused = error
+    stopped = np.flatnonzero(everywhere(np.array([refused is not None])))
+    if refused is not None:
+        raise refused
+    if len(stopped):
+        raise UserError(f"host {stopped[0]} stopped; what it printed says why")
+
+
+def everywhere(values: Bool[np.ndarray, "n ..."]) -> Bool[np.ndarray, "hosts_n ..."]:
+    """The rows of all hosts, one host after the other."""
+    if jax.process_count() == 1:
+        return values
+    return np.asarray(multihost_utils.process_allgather(values, tiled=True))
