@@ -1,7 +1,8 @@
 """A run's checkpoints through Orbax: the latest states and the best one, each proved whole."""
 
+import contextlib
 import hashlib
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
         )
-        self._manager.save(step, args=items)
+        with self._written():
+            self._manager.save(step, args=items)
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict]:
         """The state and its `about`, of one step or the latest.
@@ -53,43 +55,62 @@ class Checkpoints:
         step = self._manager.latest_step() if step is None else step
         if step is None:
             raise UserError(f"{self._folder}: no checkpoint in it; train the run first")
-        damaged = (
-            f"{self._folder / str(step)}: the checkpoint is damaged; delete that folder to go back "
-            f"to the one before"
-        )
         abstract = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()
         )
-        try:
+        with self._whole(step):
             restored = self._manager.restore(step, args=items)
-        except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
-            reason = str(error).strip().splitlines()[0][:120]
-            raise UserError(f"{damaged} ({reason})") from None
-        if _digest(restored.state) != restored.about["digest"]:
-            raise UserError(f"{damaged} (its content is not what was written)")
-        return restored.state, dict(restored.about)
+            if _digest(restored.state) != dict(restored.about)["digest"]:
+                raise ValueError("its content is not what was written")
+            return restored.state, dict(restored.about)
 
     def about(self, step: int) -> dict[str, Any]:
-        """The JSON of one checkpoint alone."""
+        """The JSON of one checkpoint alone; errors are those of `restore`."""
         items = ocp.args.Composite(about=ocp.args.JsonRestore())
-        try:
+        with self._whole(step):
             return dict(self._manager.restore(step, args=items).about)
-        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-            reason = str(error).strip().splitlines()[0][:120]
-            raise UserError(
-                f"{self._folder / str(step)}: the checkpoint is damaged; delete that folder "
-                f"({reason})"
-            ) from None
 
     def wait(self) -> None:
-        """Returns when everything has been written."""
-        self._manager.wait_until_finished()
+        """Returns when everything has been written.
+
+        Raises:
+            UserError: it could not be written, say because the disk is full.
+        """
+        with self._written():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Finishes writing and frees the manager's threads."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Finishes writing and frees the manager's threads; errors are those of `wait`."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _whole(self, step: int) -> Iterator[None]:
+        # Orbax, TensorStore and json raise many kinds for a damaged file, hence the broad clause.
+        try:
+            yield
+        except Exception as error:
+            raise UserError(
+                f"{self._folder / str(step)}: the checkpoint is damaged; delete that folder and "
+                f"run the training command again, which goes on from what is left ({_line(error)})"
+            ) from None
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # as many kinds as for reading
+            raise UserError(
+                f"{self._folder}: a checkpoint cannot be written; those before are intact "
+                f"({_line(error)})"
+            ) from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def _digest(state: TrainState) -> str:

@@ -57,6 +57,10 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that is a file, rights: nothing of ours
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr, flush=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)

@@ -1,5 +1,6 @@
 """The optax optimiser that a config names: schedule, clipping and parameter groups."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +18,16 @@ def schedule(config: Optimizer, steps: int) -> optax.Schedule:
     """The learning rate by step: a linear warm-up, then constant, cosine to 0, or falling in steps.
 
     Raises:
-        UserError: an unknown schedule, or a warm-up as long as the training.
+        UserError: an unknown schedule, a warm-up as long as the training, or boundaries that do
+            not rise from behind the warm-up.
     """
     if config.schedule not in _SCHEDULES:
         raise UserError(
             f"config.optimizer.schedule: no schedule is called {config.schedule!r}; "
             f"{nearest(config.schedule, _SCHEDULES)}"
         )
+    if config.schedule == "step":
+        _check_boundaries(config)
     if config.warmup >= steps:
         raise UserError(
             f"config.optimizer.warmup: {config.warmup} steps of warm-up leave nothing of "
@@ -40,6 +44,15 @@ def schedule(config: Optimizer, steps: int) -> optax.Schedule:
         return main
     rise = optax.linear_schedule(0.0, config.rate, config.warmup)
     return optax.join_schedules([rise, main], [config.warmup])
+
+
+def _check_boundaries(config: Optimizer) -> None:
+    marks = (config.warmup, *config.boundaries)
+    if len(marks) == 1 or any(a >= b for a, b in itertools.pairwise(marks)):
+        raise UserError(
+            f"config.optimizer.boundaries: {config.boundaries}; the schedule 'step' falls at one "
+            f"or more rising steps, the first behind config.optimizer.warmup={config.warmup}"
+        )
 
 
 def build(

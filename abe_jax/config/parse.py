@@ -61,14 +61,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         item = typing.get_args(hint)[0]
         return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
     if typing.get_origin(hint) is typing.Annotated:
-        base, least = typing.get_args(hint)
-        return _at_least(least, _scalar(base, value, where), where)
+        base, least, most = typing.get_args(hint)
+        return _between(least, most, _scalar(base, value, where), where)
     return _scalar(hint, value, where)
 
 
-def _at_least(least: float, value: Any, where: str) -> Any:
+def _between(least: float, most: float, value: Any, where: str) -> Any:
     if not value >= least:
         raise UserError(f"{where}: {value} is too small; at least {least:g}")
+    if value > most:
+        raise UserError(f"{where}: {value} is too large; at most {most}")
     return value
 
 

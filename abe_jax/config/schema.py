@@ -1,12 +1,14 @@
 """Every name a config file may set, with its type, default and meaning."""
 
 import dataclasses
+import sys
 from typing import Annotated
 
-# Numbers with the least value they may take.
-Count = Annotated[int, 1]
-Natural = Annotated[int, 0]
-Amount = Annotated[float, 0.0]
+# Numbers with the least and the greatest value they may take.
+Count = Annotated[int, 1, 2**31 - 1]
+Natural = Annotated[int, 0, 2**31 - 1]
+Seed = Annotated[int, 0, 2**32 - 1]  # JAX takes no more bits of a seed without saying so
+Amount = Annotated[float, 0.0, sys.float_info.max]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ class Evaluate:
 class Config:
     """A whole experiment."""
 
-    seed: Natural = 0
+    seed: Seed = 0
     data: Data
     model: Model
     objective: tuple[Term, ...]

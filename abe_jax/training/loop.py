@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from abe_jax import retrieval, step
 from abe_jax.checkpoint import Checkpoints
@@ -15,6 +16,7 @@ from abe_jax.errors import UserError
 from abe_jax.losses import objective
 from abe_jax.retrieval.embed import embed
 from abe_jax.run_folder import RunFolder
+from abe_jax.training.checks import check
 from abe_jax.training.progress import Progress
 from abe_jax.training.recorder import Recorder
 from abe_jax.training.start import starting_state
@@ -49,6 +51,7 @@ class _Loop:
         self.config, self.say = config, say
         self.train = datasets.load(config.data, "train")
         self.val = datasets.load(config.data, "val")
+        check(config, (self.val, datasets.load(config.data, "test")))
         sample = sampling.sampler(config.data, self.train.labels, config.train.batch, config.seed)
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
         start = starting_state(config, self.latest)
@@ -95,6 +98,9 @@ class _Loop:
             if stopping and self.at < self.config.train.steps:
                 self.say(f"asked to stop: step {self.at} is saved, the same command goes on")
                 return False
+        if not self.best.steps():  # deleted, as a damaged one must be: the last one takes its place
+            self._is_better(self._validate())
+            self.best.save(self._proved_state(), {"value": self.best_value})
         return True
 
     def _first_step(self, batch: loader.Batch) -> None:
@@ -127,10 +133,13 @@ class _Loop:
             values |= self._validate()
         if logs or validates:
             self._log(values, rate)
-        if validates and self._is_better(values):
-            self.best.save(step.unreplicate(self.state), {"value": self.best_value})
-        if saves:
-            self.latest.save(step.unreplicate(self.state), {})
+        better = bool(validates) and self._is_better(values)
+        if better or saves:
+            state = self._proved_state()
+            if better:
+                self.best.save(state, {"value": self.best_value})
+            if saves:
+                self.latest.save(state, {})
         self.progress.pause(time.perf_counter() - began)
 
     def _drain(self) -> dict[str, float]:
@@ -140,16 +149,27 @@ class _Loop:
             values = step.fetch(metrics)
             proved = {name: values[name] for name in self.proved}
             if not all(math.isfinite(value) for value in proved.values()):
-                self.latest.wait()
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in proved.items())
-                saved = self.latest.steps()
-                intact = f"step {saved[-1]} is saved and intact" if saved else "nothing was saved"
-                raise UserError(
-                    f"step {at}: the loss is not finite ({shown}); {intact}; "
-                    "lower config.optimizer.rate or set config.optimizer.clip"
-                )
+                raise self._not_finite(f"step {at}: the loss is not finite ({shown})")
         self.pending.clear()
         return values
+
+    def _proved_state(self) -> step.TrainState:
+        """The state to save: a finite loss can still have stepped to parameters that are not."""
+        state = step.unreplicate(self.state)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+            if not np.isfinite(leaf).all():
+                name = jax.tree_util.keystr(path, simple=True, separator=".")
+                raise self._not_finite(f"step {self.at}: {name} is not finite")
+        return state
+
+    def _not_finite(self, what: str) -> UserError:
+        self.latest.wait()
+        saved = self.latest.steps()
+        intact = f"step {saved[-1]} is saved and intact" if saved else "nothing was saved"
+        return UserError(
+            f"{what}; {intact}; lower config.optimizer.rate or set config.optimizer.clip"
+        )
 
     def _validate(self) -> dict[str, float]:
         embedded = embed(self.state, self.embed_step, self.val, self.config)
