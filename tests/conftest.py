@@ -1,5 +1,7 @@
 """Strictness for every test: shapes and types are checked, promotion is refused."""
 
+import atexit
+import tempfile
 from pathlib import Path
 
 import jax
@@ -13,6 +15,12 @@ from abe_jax.data import datasets  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# What several tests compile alike is compiled once for this session.
+COMPILED = tempfile.TemporaryDirectory()
+atexit.register(COMPILED.cleanup)
+jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @pytest.fixture(scope="session")

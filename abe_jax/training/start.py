@@ -17,12 +17,11 @@ def starting_state(config: Config, latest: Checkpoints) -> step.TrainState:
     """
     if latest.steps():
         return latest.restore(step.abstract(config))[0]
-    state = step.create(config)
-    return _with_weights(config, state) if config.model.weights else state
+    return _with_weights(config) if config.model.weights else step.create(config)
 
 
-def _with_weights(config: Config, state: step.TrainState) -> step.TrainState:
-    source = RunFolder(Path(config.model.weights))
+def _with_weights(config: Config) -> step.TrainState:
+    source = RunFolder(Path(config.model.weights).expanduser())
     if not source.config.exists():
         raise UserError(
             f"config.model.weights: {source.path} is not the folder of a run (no config.json)"
@@ -30,6 +29,7 @@ def _with_weights(config: Config, state: step.TrainState) -> step.TrainState:
     best = Checkpoints(source.best, 1)
     other, _ = best.restore(step.abstract(read_json(source.config)))
     best.close()
+    state = step.create(config)
     grafted = models.graft(state.params["model"], models.stage_params(other.params["model"]))
     statistics = state.batch_stats
     if statistics:

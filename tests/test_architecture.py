@@ -1,0 +1,118 @@
+"""The arrows between the rooms point one way, and files and functions stay small."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "abe_jax"
+
+# A file imports from its own room and from the rooms before it.
+ORDER = (
+    "errors",
+    "hosts",
+    "timing",
+    "config",
+    "data",
+    "models",
+    "losses",
+    "optimizer",
+    "step",
+    "run_folder",
+    "checkpoint",
+    "retrieval",
+    "training",
+    "report",
+    "command",  # what the entry points share
+)
+FILE_LINES, FUNCTION_LINES = 250, 40
+
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+ENTRIES = {
+    path.stem for path in FILES if path.parent == Path() and 'if __name__ == "__main__"' in
+    (PACKAGE / path).read_text()
+}
+
+
+def room(name: str) -> str:
+    """The room of a file or of a module, both below the package."""
+    return name.split("/")[0].split(".")[0]
+
+
+def imported(tree: ast.AST, inside: Path) -> Iterator[str]:
+    """The modules of this package that a file imports, below the package, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{inside}: imports are written from the package's name on"
+            module = node.module or ""
+            named = [f"{module}.{a.name}" for a in node.names] if module == "abe_jax" else [module]
+        else:
+            continue
+        yield from (n.removeprefix("abe_jax.") for n in named if n.startswith("abe_jax."))
+
+
+def backwards(path: Path, text: str) -> list[str]:
+    """The imports of a file that the order forbids."""
+    here = room(path.as_posix().removesuffix(".py"))
+    reach = len(ORDER) if here in ENTRIES else ORDER.index(here)
+    wrong = []
+    for module in imported(ast.parse(text), path):
+        there = room(module)
+        if there == here:
+            continue
+        if there in ENTRIES or ORDER.index(there) > reach:
+            wrong.append(f"{path} imports {module}")
+    return wrong
+
+
+def test_every_file_has_its_room() -> None:
+    rooms = {room(path.as_posix().removesuffix(".py")) for path in FILES} - {"__init__"}
+    assert rooms <= set(ORDER) | ENTRIES
+    assert {"train", "evaluate", "complexity"} <= ENTRIES
+    assert not ENTRIES & set(ORDER)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != Path("__init__.py")], ids=str)
+def test_no_arrow_points_backwards(path: Path) -> None:
+    assert backwards(path, (PACKAGE / path).read_text()) == []
+
+
+def test_an_arrow_backwards_is_seen() -> None:
+    for text in (
+        "from abe_jax import step",
+        "import abe_jax.step",
+        "from abe_jax.step import create",
+        "def late():\n    from abe_jax.report.page import write",
+        "from abe_jax.train import run",
+    ):
+        assert len(backwards(Path("losses/new.py"), text)) == 1, text
+    assert backwards(Path("losses/new.py"), "from abe_jax.models import build\nimport jax") == []
+    assert backwards(Path("train.py"), "from abe_jax.evaluate import main") != []
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a function without its docstring."""
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def test_files_and_functions_stay_small() -> None:
+    for path in FILES:
+        text = (PACKAGE / path).read_text()
+        assert len(text.splitlines()) <= FILE_LINES, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert body_lines(node) <= FUNCTION_LINES, f"{path}: {node.name}"
+
+
+def test_only_step_knows_pmap() -> None:
+    for path in FILES:
+        if path != Path("step.py"):
+            names = [n for n in ast.walk(ast.parse((PACKAGE / path).read_text()))]
+            assert not any(isinstance(n, ast.Attribute) and n.attr == "pmap" for n in names), path
