@@ -62,7 +62,7 @@ class Checkpoints:
             state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()
         )
         try:
-            restored = self._manager.restore(step, args=items)
+            restored: Any = self._manager.restore(step, args=items)
         except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
             reason = str(error).strip().splitlines()[0][:120]
             raise UserError(f"{damaged} ({reason})") from None
@@ -74,7 +74,8 @@ class Checkpoints:
         """The JSON of one checkpoint alone."""
         items = ocp.args.Composite(about=ocp.args.JsonRestore())
         try:
-            return dict(self._manager.restore(step, args=items).about)
+            restored: Any = self._manager.restore(step, args=items)
+            return dict(restored.about)
         except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
             reason = str(error).strip().splitlines()[0][:120]
             raise UserError(

@@ -89,7 +89,7 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
 
     def loss(params: Any, batch_stats: Any, batch: Batch) -> tuple[Array, Any]:
         variables = {"params": params["model"], "batch_stats": batch_stats}
-        pixels = images.normalise(batch.images, config.data, jnp.float32)
+        pixels = images.normalise(jnp.asarray(batch.images), config.data, jnp.float32)
         embeddings, updated = model.apply(variables, pixels, train=True, mutable=["batch_stats"])
         everywhere = (embeddings, batch.labels, batch.instances, batch.mask)
         gathered, labels, instances, mask = lax.all_gather(everywhere, AXIS, tiled=True)

@@ -19,9 +19,7 @@ MISTAKES = [
 def test_a_mistake_is_one_line_and_exit_status_2(
     arguments: list[str], says: str, tmp_path: Path, tiny_data: Path
 ) -> None:
-    done = run(
-        "train", "--config", TINY, "--workdir", tmp_path / "run", *arguments, data=tiny_data
-    )
+    done = run("train", "--config", TINY, "--workdir", tmp_path / "run", *arguments, data=tiny_data)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
