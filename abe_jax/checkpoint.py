@@ -57,7 +57,7 @@ class Checkpoints:
             f"{self._folder / str(step)}: the checkpoint is damaged; delete that folder to go back "
             f"to the one before"
         )
-        abstract = jax.tree.map(lambda x: np.zeros(np.shape(x), x.dtype), like)
+        abstract = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()
         )

@@ -77,6 +77,11 @@ def create(config: Config) -> TrainState:
     return jax.jit(init)()
 
 
+def abstract(config: Config) -> TrainState:
+    """The shapes and types of the state, without computing it."""
+    return jax.eval_shape(lambda: create(config))
+
+
 def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """One step on a replicated state and a sharded batch; the state passed in is used up."""
     model = models.build(config.model, axis_name=AXIS)
@@ -84,7 +89,7 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
 
     def loss(params: Any, batch_stats: Any, batch: Batch) -> tuple[Array, Any]:
         variables = {"params": params["model"], "batch_stats": batch_stats}
-        pixels = images.normalise(batch.images, config.data)
+        pixels = images.normalise(batch.images, config.data, jnp.float32)
         embeddings, updated = model.apply(variables, pixels, train=True, mutable=["batch_stats"])
         everywhere = (embeddings, batch.labels, batch.instances, batch.mask)
         gathered, labels, instances, mask = lax.all_gather(everywhere, AXIS, tiled=True)
@@ -137,7 +142,7 @@ def _apply_step(config: Config, apply: Callable) -> Callable[[TrainState, Batch]
 
     def one(params: Any, batch_stats: Any, pixels: Array) -> Array:
         variables = {"params": params["model"], "batch_stats": batch_stats}
-        return apply(model, variables, images.normalise(pixels, config.data))
+        return apply(model, variables, images.normalise(pixels, config.data, jnp.float32))
 
     mapped = jax.pmap(one, axis_name=AXIS)
 

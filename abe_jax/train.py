@@ -8,7 +8,7 @@ import jax
 
 from abe_jax import command, step
 from abe_jax.config import Config
-from abe_jax.data import datasets
+from abe_jax.data import datasets, images
 from abe_jax.report.conclusion import conclude
 from abe_jax.run_folder import RunFolder
 from abe_jax.training import fit
@@ -23,6 +23,7 @@ def run(config: Config, workdir: Path) -> None:
     """
     began = time.perf_counter()
     stop = StopRequest()
+    images.check(config.data)
     step.check_devices(config)
     folder = RunFolder.create(workdir, config)
     command.say(

@@ -31,7 +31,7 @@ def test_gallery_asks_each_shown_image_once_and_keeps_who_is_whose():
     shown = gallery(
         choice,
         np.array([[3, 9, 5], [9, 7, -1]]),
-        labels=np.array([0, 0, 0, 1, 0, 1, 0, 1, 0, 0]),
+        labels=np.array([0, 0, 0, 1, 0, 0, 0, 1, 0, 1]),
         class_names=["zero", "one"],
         image=image,
         details=str,
@@ -40,7 +40,7 @@ def test_gallery_asks_each_shown_image_once_and_keeps_who_is_whose():
     assert shown.images[shown.queries, 0, 0, 0].tolist() == [7, 3]
     assert shown.images[shown.neighbours[0], 0, 0, 0].tolist() == [3, 9, 5]
     assert shown.neighbours[1, 2] == -1
-    assert shown.right().tolist() == [[True, False, True], [False, True, False]]
+    assert shown.right().tolist() == [[True, True, False], [True, True, False]]
     assert shown.failures == 1
     assert shown.details == ["3", "5", "7", "9"]
     assert [shown.name(int(i)) for i in shown.queries] == ["one", "one"]

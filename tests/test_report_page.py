@@ -10,7 +10,7 @@ import pytest
 import report_examples as examples
 
 from abe_jax import report
-from abe_jax.report import tables
+from abe_jax.report import curves, tables
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -164,6 +164,13 @@ def test_plots_follow_the_page(content):
     assert "best: step 1,800" in content and "raw pixels, R@1" in content and "margin 1" in content
 
 
+def test_best_checkpoint_is_the_evaluated_one_else_the_best_validated():
+    past = {"step": np.array([10.0, 20.0, 30.0]), "val_map@r": np.array([0.2, 0.5, 0.4])}
+    config = {"evaluate": {"select": "map@r"}}
+    assert "best: step 30<" in curves.curves(config, past, {"test": {"step": 30}})
+    assert "best: step 20<" in curves.curves(config, past, {})
+
+
 def test_repeats_to_the_byte(tmp_path, content):
     assert written(tmp_path) == content
 
@@ -215,6 +222,8 @@ def test_text_from_outside_is_escaped(tmp_path):
         ({"gallery": None}, "Nearest neighbours"),
         ({"environment": None}, "0.12.8"),
         ({"evaluation": {}}, "Error ratio"),
+        ({"evaluation": {"val": {"images": 3}}}, "R-prec"),
+        ({"evaluation": {"val": {"images": 3}}}, "Evaluation"),
         ({"evaluation": {"val": examples.result(1)}}, "How much the learners agree"),
         ({"metrics": Path("nowhere.csv")}, "Cosine between learners"),
         ({"config": {}}, "ABE-4"),

@@ -1,5 +1,7 @@
 """The PNG sheets: pixels where they belong, marks that follow the labels, odd text survived."""
 
+import base64
+
 import cv2
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def pair(label: int) -> Gallery:
     return Gallery(
         images=colours,
         labels=np.array([0, label]),
-        class_names=["$x^", "漢 <b>"],
+        class_names=["$x^$", "漢 <b>"],
         queries=np.array([0]),
         neighbours=np.array([[1]]),
     )
@@ -56,11 +58,12 @@ def test_sheets_repeat_to_the_byte():
 
 def test_contact_sheet_keeps_order_and_takes_any_shape():
     images = [np.full((4, 8, 1), 200, np.uint8), np.full((9, 9, 3), 40, np.uint8)]
-    drawn = decoded(sheet.contact(images, ["a", "$"], columns=1, side=40))
-    assert drawn.shape == (10 + 2 * (40 + sheet.LINE + 10), 60, 3)
+    drawn = decoded(sheet.contact([*images, images[1]], ["a", "$x^$", "c"], columns=2, side=40))
+    assert drawn.shape == (10 + 2 * (40 + sheet.LINE + 10), 10 + 2 * (40 + 10), 3)
     assert drawn[30, 30].tolist() == [200, 200, 200]
     assert drawn[12, 30].tolist() != [200, 200, 200]  # the wide one keeps its shape
-    assert drawn[100, 30].tolist() == [40, 40, 40]
+    assert drawn[30, 80].tolist() == drawn[100, 30].tolist() == [40, 40, 40]
+    assert drawn[100, 80].tolist() not in ([200, 200, 200], [40, 40, 40])
 
 
 def test_no_images_are_an_empty_sheet():
@@ -75,6 +78,13 @@ def test_contact_sheet_refuses_missing_captions():
 def test_text_that_the_font_lacks_is_named_by_number():
     assert sheet.drawable("漢a", 20) == "U+6F22a"
     assert sheet.drawable("abcdef", 4) == "abc…"
+
+
+def test_embedded_images_keep_their_colours():
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[:, :, 0] = 255
+    data = base64.b64decode(pixels.data_uri(red).split(",")[1])
+    assert decoded(data)[4, 4].tolist() == [255, 0, 0]
 
 
 def test_small_images_are_kept_to_the_pixel_and_large_ones_scaled():

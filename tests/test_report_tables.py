@@ -25,7 +25,7 @@ neighbours of the query's own family left out:
 
 BARE = """\
 val
-                         R@1 %  R@10 %
+                         R@2 %  R@10 %
 embedding                 91.3    99.0
 raw pixels, no training      -    70.0"""
 
@@ -35,15 +35,15 @@ def test_table_of_an_ensemble():
 
 
 def test_one_learner_is_one_row_and_recalls_are_ordered_as_numbers():
-    alone = {"recall@10": 0.99, "recall@1": 0.9126}
+    alone = {"recall@10": 0.99, "recall@2": 0.9126}
     result = {
         "metrics": {
             "ensemble": alone,
             "ensemble_mean_distance": alone,
             "learners": [alone],
             "learners_mean": alone,
-            "learners_std": {"recall@1": 0.0, "recall@10": 0.0},
-            "pixels": {"recall@1": math.nan, "recall@10": 0.7},
+            "learners_std": {"recall@2": 0.0, "recall@10": 0.0},
+            "pixels": {"recall@2": math.nan, "recall@10": 0.7},
         }
     }
     assert tables.evaluation_table(result, split="val") == BARE

@@ -58,7 +58,7 @@ class Contrastive:
     margin: Amount = 1.0
     squared: bool = True  # squared Euclidean distance inside the hinge
     pairs: str = "all"  # all | adjacent (rows 2i and 2i+1, as the sampler `pairs` lays them)
-    reduction: str = "mean_each"
+    reduction: str = "mean_active"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class Evaluate:
     ks: tuple[Count, ...] = (1, 2, 4, 8)
     select: str = "recall@1"  # ensemble metric by which the best checkpoint is chosen
     batch: Count = 256  # images embedded at once
-    block: Count = 2048  # queries compared with the gallery at once
+    block: Count = 256  # queries compared with the gallery at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -82,8 +82,8 @@ def _labels(folder: pathlib.Path) -> Int[np.ndarray, "n"]:
     path = folder / _SIDECAR
     expected = _images(folder)
     if path.exists():
-        with records.damage_named(folder):
-            labels = np.load(path)
+        with records.damage_named(folder), path.open("rb") as file:
+            labels = np.load(file)
         if len(labels) == expected:
             return labels
     _, sources = records.sources(folder, ("train", "test"))

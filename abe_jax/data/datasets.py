@@ -9,6 +9,7 @@ import difflib
 import fcntl
 import io
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -71,6 +72,8 @@ def _prepare_glyphs(data: Data, config: str) -> pathlib.Path:
     if not folder.exists():
         with _locked(folder.parent):
             if not folder.exists():
+                for leftover in folder.parent.glob("incomplete.*"):  # of a killed process
+                    shutil.rmtree(leftover)
                 _build_glyphs(data, config)
     return folder
 
@@ -126,8 +129,7 @@ def _load_glyphs(data: Data, split: str, config: str) -> Split:
             "glyphs has validation classes of its own: leave config.data.validation_classes at 0"
         )
     folder = _glyphs_folder(data, config)
-    with damage_named(folder):
-        stored = np.load(folder / _SIDECAR)
+    with damage_named(folder), (folder / _SIDECAR).open("rb") as file, np.load(file) as stored:
         labels, groups = stored[f"{split}/labels"], stored[f"{split}/groups"]
         classes, families = stored[f"{split}/classes"], stored["families"]
     _, (source,) = sources(folder, (split,))

@@ -20,6 +20,7 @@ _OVERSAMPLE = 4  # drawn larger and averaged: no hinting to a pixel grid that th
 # Left out: what draws nothing (control, format, space, line and paragraph ends), what is no
 # character (surrogate, private, unassigned) and what draws on another character (marks).
 _LEFT_OUT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"})
+_REPLACEMENT = 0xFFFD  # stands for what could not be drawn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ def _code_points(style: Style, characters: frozenset[str] | None) -> list[int]:
         point
         for point, glyph in table.items()
         if glyph != ".notdef"
+        and point != _REPLACEMENT
         and unicodedata.category(chr(point)) not in _LEFT_OUT
         and (characters is None or chr(point) in characters)
     )

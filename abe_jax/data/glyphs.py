@@ -4,6 +4,12 @@ A class is a character (with its homoglyphs), an image is one style's drawing of
 type family. Built as a TFDS data set in array_record, without TensorFlow. Which faces, drawn how,
 and what is left out: typefaces.py, drawings.py, homoglyphs.py. The same package versions (Pillow
 and the fonts; the metadata keeps them) give the same images.
+
+16 families in 102 styles make 868 classes and 56,284 images: 477 classes (30,960 images) to train,
+130 (8,570) to validate, 261 (16,754) to test; 977 characters and 62,739 drawings stood before
+homoglyphs were merged and what says nothing was left out. Cosine on mean-centred pixels, leaving
+the query out, finds the right test character first for 78.2 % of the images, and for 80.5 % where
+the query's own family does not count: neighbours within a family are often another accent.
 """
 
 import dataclasses

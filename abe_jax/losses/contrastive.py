@@ -86,7 +86,7 @@ def contrastive(
     margin: float = 1.0,
     squared: bool = True,
     pairs: str = "all",
-    reduction: str = "mean_each",
+    reduction: str = "mean_active",
     mask: Bool[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
     """Contrastive loss: positives are drawn together, negatives pushed out of a margin.

@@ -55,7 +55,6 @@ def svg(figure: Figure, described: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<style.*?</style>\s*", "", text, flags=re.DOTALL)  # would rule the whole page
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # these would come again in the next plot
     text = text.replace("'DejaVu Sans', sans-serif", "var(--sans)")

@@ -17,14 +17,10 @@ Codes = Shaped[np.ndarray | Array, "..."]  # labels or groups: one integer for e
 class Scores:
     """Values of every query that has a positive in the gallery; their means are the metrics."""
 
+    queries: int  # how many have one
     recall: dict[int, Float[np.ndarray, " queries"]]
-    r_precision: Float[np.ndarray, " queries"]
-    average_precision: Float[np.ndarray, " queries"]  # at R
-
-    @property
-    def queries(self) -> int:
-        """How many queries have a positive."""
-        return len(self.r_precision)
+    r_precision: Float[np.ndarray, " at_r"]  # one for each query, none if not asked for
+    average_precision: Float[np.ndarray, " at_r"]
 
     def means(self) -> dict[str, float]:
         """{"recall@K": .., "r_precision": .., "map@r": ..}."""
@@ -33,6 +29,11 @@ class Scores:
             "r_precision": float(self.r_precision.mean()),
             "map@r": float(self.average_precision.mean()),
         }
+
+
+def names(ks: Sequence[int]) -> tuple[str, ...]:
+    """The names of the metrics that `Scores.means` gives."""
+    return (*(f"recall@{k}" for k in ks), "r_precision", "map@r")
 
 
 def recall_at_k(
@@ -59,6 +60,8 @@ def recall_at_k(
     Raises UserError where shapes do not fit, a K exceeds the gallery, a vector is not finite, or no
     query at all has a positive.
     """
+    if not ks:
+        raise UserError("recall_at_k needs one K or more")
     found = scores(
         vectors,
         labels,
@@ -156,13 +159,16 @@ def _scores(
         rows = order[start : start + search.block]
         deepest = max(*ks, 1, int(number[rows[-1]]) if at_r else 1)
         ((_, found),) = neighbours.blocks(search, rows, _depth(deepest))
-        match = (gallery_labels[found.indices] == labels[rows][:, None]) & (found.indices >= 0)
+        # The index -1 follows every neighbour there is, positives too: its label changes nothing.
+        match = gallery_labels[found.indices] == labels[rows][:, None]
         at = slice(start, start + len(rows))
         for k in ks:
             recall[k][at] = match[:, :k].any(axis=1)
         if at_r:
             precision[at], average[at] = at_own_depth(match, number[rows])
-    return Scores(recall=recall, r_precision=precision, average_precision=average)
+    return Scores(
+        queries=len(order), recall=recall, r_precision=precision, average_precision=average
+    )
 
 
 def at_own_depth(

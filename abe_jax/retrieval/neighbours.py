@@ -13,14 +13,14 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from abe_jax.errors import UserError
 
-BLOCK = 512  # queries at once: of 256 to 2048 the fastest on two CPU cores
+BLOCK = 256  # queries at once: of 256 to 2048 the least work on two CPU cores
 PLANE = 2**25  # distances held at once (128 MiB in float32) bound a gallery chunk's length
 # Whole tiles of a matrix product, so that equal vectors get equal distances wherever they stand.
 QUERY_TILE, GALLERY_TILE = 8, 128
 NOBODY = -1  # id of padding, and the index given where a query has too few neighbours
 ENSEMBLES = ("concatenation", "mean_distance")
 
-Vectors = Float[np.ndarray | Array, "n *m d"]
+Vectors = Float[np.ndarray | Array, "_ ... _"]  # [n, d] or [n, m, d]
 
 
 class Rows(NamedTuple):
@@ -50,7 +50,7 @@ class Search:
 
 def nearest(
     queries: Vectors,
-    gallery: Shaped[np.ndarray | Array, "..."],
+    gallery: Vectors,
     k: int,
     *,
     ensemble: str = "concatenation",
@@ -94,8 +94,8 @@ def check_k(k: int, size: int) -> None:
 
 
 def prepare(
-    queries: Shaped[np.ndarray | Array, "..."],
-    gallery: Shaped[np.ndarray | Array, "..."],
+    queries: Vectors,
+    gallery: Vectors,
     *,
     ensemble: str,
     exclude_self: bool,
@@ -105,7 +105,7 @@ def prepare(
 ) -> Search:
     """Checks what `nearest` is given and puts the gallery on the device, chunk by chunk."""
     if ensemble not in ENSEMBLES:
-        raise UserError(f"unknown ensemble {ensemble!r}: choose one of {', '.join(ENSEMBLES)}")
+        raise UserError(f"unknown ensemble {ensemble!r}: 'concatenation' or 'mean_distance'")
     if block < 1:
         raise UserError(f"block = {block}: use 1 or more queries at once")
     rooted = ensemble == "mean_distance"
@@ -158,26 +158,28 @@ def _merge(best: Found, queries: Rows, chunk: Rows, *, rooted: bool) -> Found:
     )
     apart = jnp.where(counts, apart, jnp.inf)
     score, place = lax.top_k(-apart, min(k, apart.shape[1]))
-    index = jnp.where(jnp.isfinite(score), chunk.ids[place], NOBODY)
+    # What does not count is infinitely far, and there the k empty places of `best` come first.
     scores = jnp.concatenate([-best.distances, score], axis=1)
-    indices = jnp.concatenate([best.indices, index], axis=1)
+    indices = jnp.concatenate([best.indices, chunk.ids[place]], axis=1)
     score, place = lax.top_k(scores, k)
     return Found(-score, jnp.take_along_axis(indices, place, axis=1))
 
 
 def _distances(queries: Array, gallery: Array, rooted: bool) -> Array:
-    """[m, q, d] x [m, n, d] -> [q, n]: sum of squared, or mean of unsquared, over learners."""
-
-    def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        q, g = pair
-        product = jnp.dot(q, g.T, precision=lax.Precision.HIGHEST)
-        lengths = jnp.sum(q * q, axis=-1)[:, None] + jnp.sum(g * g, axis=-1)[None]
-        squared = jnp.maximum(lengths - 2.0 * product, 0.0)
-        return total + (jnp.sqrt(squared) if rooted else squared), None
-
+    """[m, q, d] x [m, n, d] -> [q, n]: squared (m = 1), or the mean of unsquared over learners."""
+    if not rooted:
+        return _squared(queries[0], gallery[0])
     zero = jnp.zeros((queries.shape[1], gallery.shape[1]), jnp.float32)
-    total, _ = lax.scan(add, zero, (queries, gallery))
-    return total / len(queries) if rooted else total
+    total, _ = lax.scan(
+        lambda total, pair: (total + jnp.sqrt(_squared(*pair)), None), zero, (queries, gallery)
+    )
+    return total / len(queries)
+
+
+def _squared(queries: Array, gallery: Array) -> Array:
+    product = jnp.dot(queries, gallery.T, precision=lax.Precision.HIGHEST)
+    lengths = jnp.sum(queries**2, axis=-1)[:, None] + jnp.sum(gallery**2, axis=-1)[None]
+    return jnp.maximum(lengths - 2.0 * product, 0.0)
 
 
 def _by_learner(vectors: np.ndarray | Array, what: str, rooted: bool) -> np.ndarray:

@@ -17,6 +17,7 @@ from abe_jax.retrieval.embed import embed
 from abe_jax.run_folder import RunFolder
 from abe_jax.training.progress import Progress
 from abe_jax.training.recorder import Recorder
+from abe_jax.training.start import starting_state
 from abe_jax.training.stop import StopRequest
 from abe_jax.training.unreadable import Unreadable
 from abe_jax.training.watch import warnings
@@ -50,9 +51,7 @@ class _Loop:
         self.val = datasets.load(config.data, "val")
         sample = sampling.sampler(config.data, self.train.labels, config.train.batch, config.seed)
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
-        start = step.create(config)
-        if self.latest.steps():
-            start, _ = self.latest.restore(step.unreplicate(step.replicate(start)))
+        start = starting_state(config, self.latest)
         self.at = int(start.step)
         self.state = step.replicate(start)
         self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
@@ -151,13 +150,11 @@ class _Loop:
 
     def _validate(self) -> dict[str, float]:
         vectors, instances = embed(self.state, self.embed_step, self.val, self.config)
-        found = retrieval.ensemble_metrics(
-            vectors,
-            self.val.labels[instances],
-            ks=self.config.evaluate.ks,
-            block=self.config.evaluate.block,
+        evaluate = self.config.evaluate
+        found = retrieval.scores(
+            vectors, self.val.labels[instances], evaluate.ks, block=evaluate.block
         )
-        return {f"val_{name}": value for name, value in found.items()}
+        return {f"val_{name}": value for name, value in found.means().items()}
 
     def _is_better(self, values: dict[str, float]) -> bool:
         value = values[f"val_{self.config.evaluate.select}"]

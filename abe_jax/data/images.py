@@ -1,0 +1,138 @@
+"""From encoded bytes to the pixels that the network sees."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from abe_jax.config import Data
+from abe_jax.errors import UserError
+
+PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
+
+_JPEG = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+
+
+class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader counts, not a failure)
+    """The bytes are no whole image that OpenCV can decode."""
+
+
+def check(data: Data) -> None:
+    """Raises `UserError` when sizes and channels of the config do not fit together."""
+    if data.channels not in (1, 3):
+        raise UserError(f"config.data.channels is {data.channels}: 1 (grey) or 3 (colour)")
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        if len(values) != data.channels:
+            raise UserError(
+                f"config.data.{name} has {len(values)} values for {data.channels} channels"
+            )
+    if not min(data.std) > 0:
+        raise UserError(f"config.data.std is {data.std}: every value must be above 0")
+    if not 1 <= data.size <= data.resize:
+        raise UserError(
+            f"config.data.size is {data.size}: a crop of a picture of config.data.resize "
+            f"= {data.resize} px has 1 to {data.resize} px"
+        )
+    if data.padding < 0:
+        raise UserError(f"config.data.padding is {data.padding}: 0 or more")
+
+
+def decode(encoded: bytes, data: Data) -> UInt8[np.ndarray, "resize resize c"]:
+    """The picture as RGB or grey, its aspect ratio kept, padded to a square of `data.resize` px.
+
+    Shrinking averages over areas, enlarging interpolates linearly, and a picture whose longer side
+    is `data.resize` is not resampled. 16 bits become 8; transparency shows PADDING_COLOUR; a
+    JPEG's own orientation is obeyed. Raises `UnreadableImage` for what cannot be decoded whole.
+    """
+    image = _jpeg(encoded, data) if encoded.startswith(_JPEG) else _other(encoded, data)
+    height, width = image.shape[:2]
+    scale = data.resize / max(height, width)
+    if scale != 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = cv2.resize(image, size, interpolation=how)
+    return _placed(image.reshape(*image.shape[:2], data.channels), data.resize)
+
+
+def _placed(image: np.ndarray, side: int) -> np.ndarray:
+    height, width, channels = image.shape
+    if height == width == side:
+        return image
+    square = np.full((side, side, channels), PADDING_COLOUR, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def _jpeg(encoded: bytes, data: Data) -> np.ndarray:
+    # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
+    # cannot occur inside the picture's data, but can in a thumbnail, which comes early.
+    if encoded.rfind(_JPEG_END) < len(encoded) // 2:
+        raise UnreadableImage("a JPEG file that ends too early")
+    if data.channels == 1:
+        return _imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+    return cv2.cvtColor(_imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def _other(encoded: bytes, data: Data) -> np.ndarray:
+    image = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise UnreadableImage(f"pixels of type {image.dtype}")
+    image = image.reshape(*image.shape[:2], -1)
+    if image.shape[2] in (2, 4):
+        image = _without_alpha(image)
+    if image.shape[2] == data.channels:
+        return image if data.channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if data.channels == 3 else cv2.COLOR_BGR2GRAY)
+
+
+def _without_alpha(image: np.ndarray) -> np.ndarray:
+    alpha = image[..., -1:].astype(np.float32) / 255
+    mixed = image[..., :-1] * alpha + PADDING_COLOUR * (1 - alpha)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
+    if not encoded:
+        raise UnreadableImage("an empty file")
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise UnreadableImage(error.err) from error
+    if image is None:
+        raise UnreadableImage("no format that OpenCV knows, or not whole")
+    return image
+
+
+def augment(
+    image: UInt8[np.ndarray, "side side c"], data: Data, rng: np.random.Generator
+) -> UInt8[np.ndarray, "size size c"]:
+    """A random crop of `data.size` px for training, from the picture padded by `data.padding` px.
+
+    With `data.flip` every other one, on average, is mirrored left to right. The result is a
+    function of the generator's state, and always takes three numbers from it.
+    """
+    padded = _placed(image, len(image) + 2 * data.padding)
+    top, left = rng.integers(0, len(padded) - data.size, size=2, endpoint=True)
+    mirrored = rng.random() < 0.5 and data.flip
+    crop = padded[top : top + data.size, left : left + data.size]
+    return np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
+
+
+def centre(image: UInt8[np.ndarray, "side side c"], data: Data) -> UInt8[np.ndarray, "size size c"]:
+    """The middle `data.size` px, as evaluation sees every picture."""
+    start = (len(image) - data.size) // 2
+    return image[start : start + data.size, start : start + data.size]
+
+
+def normalise(
+    images: UInt8[Array, "b h w c"], data: Data, dtype: jax.typing.DTypeLike
+) -> Float[Array, "b h w c"]:
+    """(x - mean) / std per channel, computed in float32 and returned as `dtype`."""
+    mean = jnp.asarray(data.mean, jnp.float32)[None, None, None, :]
+    std = jnp.asarray(data.std, jnp.float32)[None, None, None, :]
+    return ((images.astype(jnp.float32) - mean) / std).astype(dtype)

@@ -1,0 +1,155 @@
+"""The end of a run: its best checkpoint measured on one split, written down and shown."""
+
+import json
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from abe_jax import report, retrieval, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.config import Config, read_json, to_mapping
+from abe_jax.data import datasets, loader
+from abe_jax.data.datasets import Split
+from abe_jax.retrieval.embed import Embedded, embed
+from abe_jax.run_folder import RunFolder
+
+FLOOR_SIDE = 32  # the floor compares pixels of images no larger than this
+SHOWN = 8  # neighbours of each query on the sheet, and images under attention
+
+
+def conclude(folder: RunFolder, split_name: str, say: Callable[[str], None]) -> None:
+    """Measures the best checkpoint on a split; writes evaluation.json and report.html.
+
+    Raises:
+        UserError: no run in the folder, no checkpoint, or a damaged one.
+    """
+    config = read_json(folder.config)
+    split = datasets.load(config.data, split_name)
+    best = Checkpoints(folder.best, 1)
+    state, about = best.restore(step.abstract(config))
+    best.close()
+    replicated = step.replicate(state)
+    embedded = embed(replicated, step.embed_step(config), split, config)
+    if jax.process_index() != 0:
+        return
+    shown = centred(split, config, embedded.instances)
+    found = {"step": about["step"], **_measured(config, split, embedded, shown)}
+    evaluation = _remember(folder.evaluation, split_name, found)
+    say(report.tables.evaluation_table(found, split=split_name))
+    report.write(
+        folder.report,
+        config=to_mapping(config),
+        metrics=folder.metrics,
+        evaluation=evaluation,
+        gallery=_gallery(config, split, embedded, shown),
+        attention=_attention(config, replicated, split, embedded, shown),
+        environment=_environment(folder),
+    )
+
+
+def centred(
+    split: Split, config: Config, instances: np.ndarray
+) -> UInt8[np.ndarray, "n h w c"]:
+    """The images of a split as the network sees them in evaluation."""
+    batches = loader.in_order(split, config.data, config.evaluate.batch)
+    return np.concatenate([batch.images for batch in batches])[: len(split.labels)][instances]
+
+
+def _measured(
+    config: Config, split: Split, embedded: Embedded, shown: UInt8[np.ndarray, "n h w c"]
+) -> dict[str, Any]:
+    return retrieval.evaluate(
+        embedded.vectors,
+        split.labels[embedded.instances],
+        ks=config.evaluate.ks,
+        groups=None if split.groups is None else split.groups[embedded.instances],
+        pixels=np.stack([_small(image) for image in shown]),
+        block=config.evaluate.block,
+    )
+
+
+def _small(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "i j c"]:
+    side = min(FLOOR_SIDE, *image.shape[:2])
+    if image.shape[:2] == (side, side):
+        return image
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
+
+
+def _remember(path: Path, split: str, found: dict[str, Any]) -> dict[str, Any]:
+    try:
+        evaluation = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        evaluation = {}
+    evaluation[split] = found
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(evaluation, indent=1) + "\n")
+    partial.replace(path)
+    return evaluation
+
+
+def _gallery(
+    config: Config, split: Split, embedded: Embedded, shown: UInt8[np.ndarray, "n h w c"]
+) -> report.Gallery:
+    labels = split.labels[embedded.instances]
+    flat = embedded.vectors.reshape(len(labels), -1)
+    _, neighbours = retrieval.nearest(
+        flat, flat, min(SHOWN, len(flat)), exclude_self=True, block=config.evaluate.block
+    )
+    choice = report.choose(labels[neighbours[:, 0]] == labels)
+    queries = np.concatenate([choice.spaced, choice.failed])
+    return report.gallery(
+        choice,
+        neighbours[queries],
+        labels=labels,
+        class_names=split.class_names,
+        image=lambda i: shown[i],
+        details=_group_name(split, embedded),
+    )
+
+
+def _group_name(split: Split, embedded: Embedded) -> Callable[[int], str] | None:
+    groups = split.groups
+    if groups is None:
+        return None
+    return lambda i: split.group_names[groups[embedded.instances[i]]]
+
+
+def _attention(
+    config: Config,
+    state: step.TrainState,
+    split: Split,
+    embedded: Embedded,
+    shown: UInt8[np.ndarray, "n h w c"],
+) -> report.Attention | None:
+    if config.model.kind != "attention" or jax.process_count() > 1:
+        return None  # on several hosts a device of another would have to be asked
+    devices = jax.local_device_count()
+    places = (np.arange(SHOWN) + 0.5) * len(shown) / SHOWN
+    chosen = places.astype(np.int64)
+    rows = np.resize(chosen, -(-SHOWN // devices) * devices)
+    blank = np.zeros(len(rows), np.int32)
+    batch = loader.Batch(shown[rows], blank, blank, np.ones(len(rows), bool))
+    masks = step.mask_step(config)(state, batch)[:SHOWN]
+    labels = split.labels[embedded.instances[chosen]]
+    return report.Attention(
+        images=shown[chosen],
+        masks=masks.mean(axis=-1, dtype=np.float32),
+        captions=[split.class_names[label] for label in labels],
+    )
+
+
+def _environment(folder: RunFolder) -> dict[str, str]:
+    device = jax.devices()[0]
+    return {
+        "command": f"python -m abe_jax.evaluate --workdir {folder.path}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
+        "devices": f"{jax.device_count()} x {device.device_kind}",
+    }

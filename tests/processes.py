@@ -1,0 +1,39 @@
+"""Starts the project's programs as real processes, as a user would."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "tests" / "tiny_config.py"
+
+
+def environment(data: Path, *, devices: int = 1) -> Mapping[str, str]:
+    """The environment of a process with its data in `data` and so many devices."""
+    return os.environ | {
+        "ABE_JAX_DATA": str(data),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def command(module: str, *arguments: object) -> list[str]:
+    """The command line of a module of the package."""
+    return [sys.executable, "-m", f"abe_jax.{module}", *map(str, arguments)]
+
+
+def run(
+    module: str, *arguments: object, data: Path, devices: int = 1
+) -> subprocess.CompletedProcess[str]:
+    """Runs a module to its end."""
+    return subprocess.run(
+        command(module, *arguments),
+        cwd=ROOT,
+        env=environment(data, devices=devices),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,161 @@
+"""Decoding, padding, cropping and normalising of images."""
+
+import cv2
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from abe_jax.config import Data
+from abe_jax.data import images
+from abe_jax.errors import UserError
+
+
+def data(**changes) -> Data:
+    values = {"name": "glyphs", "resize": 8, "size": 8, "channels": 3, "mean": (0.0,) * 3}
+    return Data(**{**values, "std": (1.0,) * 3, **changes})
+
+
+def encoded(image, kind=".png", *parameters) -> bytes:
+    return cv2.imencode(kind, image, parameters)[1].tobytes()
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def test_colours_come_as_rgb_and_are_not_resampled_at_the_right_size():
+    rgb = noise(8, 8, 3)
+    decoded = images.decode(encoded(rgb[..., ::-1]), data())
+    np.testing.assert_array_equal(decoded, rgb)
+
+
+def test_jpeg_colours_come_as_rgb():
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 2] = 255  # OpenCV writes blue first
+    decoded = images.decode(encoded(red, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 100), data())
+    assert (decoded[..., 0] > 250).all() and (decoded[..., 1:] < 5).all()
+
+
+def test_the_aspect_ratio_is_kept_and_black_fills_the_square():
+    decoded = images.decode(encoded(np.full((16, 4, 3), 200, np.uint8)), data())
+    assert decoded.shape == (8, 8, 3)
+    assert (decoded[:, 3:5] == 200).all()
+    assert (decoded[:, :3] == images.PADDING_COLOUR).all()
+    assert (decoded[:, 5:] == images.PADDING_COLOUR).all()
+
+
+def test_shrinking_averages_whole_areas():
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::4] = 200  # one column of each four: interpolation would meet some, miss others
+    np.testing.assert_array_equal(images.decode(encoded(stripes), data()), 50)
+
+
+def test_enlarging_keeps_the_aspect_ratio():
+    decoded = images.decode(encoded(np.full((2, 4, 3), 9, np.uint8)), data())
+    assert (decoded[2:6] == 9).all() and not decoded[:2].any() and not decoded[6:].any()
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1)])
+def test_the_thinnest_picture_keeps_a_pixel(shape):
+    decoded = images.decode(encoded(np.full((*shape, 3), 77, np.uint8)), data())
+    assert (decoded == 77).sum() == 8 * 3
+
+
+def test_grey_and_colour_become_each_other():
+    grey = noise(8, 8)
+    as_colour = images.decode(encoded(grey), data())
+    np.testing.assert_array_equal(as_colour, np.repeat(grey[..., None], 3, axis=2))
+    one = data(channels=1, mean=(0.0,), std=(1.0,))
+    np.testing.assert_array_equal(images.decode(encoded(grey), one), grey[..., None])
+    green = np.zeros((8, 8, 3), np.uint8)
+    green[..., 1] = 100
+    for kind in (".png", ".jpg"):
+        dark = images.decode(encoded(green, kind), one)
+        assert dark.shape == (8, 8, 1)
+        np.testing.assert_allclose(dark.astype(float), 58.7, atol=2)
+
+
+def test_sixteen_bits_become_eight():
+    deep = np.array([[0, 257, 257 * 255, 257 * 7 + 200]], np.uint16).repeat(4, axis=0)
+    one = data(resize=4, size=4, channels=1, mean=(0.0,), std=(1.0,))
+    np.testing.assert_array_equal(images.decode(encoded(deep), one)[0, :, 0], [0, 1, 255, 8])
+
+
+def test_transparency_shows_the_padding_colour():
+    bgra = np.full((8, 8, 4), 200, np.uint8)
+    bgra[..., 3] = 255
+    bgra[:4, :, 3] = 0
+    bgra[4, :, 3] = 51  # a fifth
+    decoded = images.decode(encoded(bgra), data())
+    assert (decoded[:4] == images.PADDING_COLOUR).all()
+    assert (decoded[4] == 40).all() and (decoded[5:] == 200).all()
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg", ".webp"])
+def test_what_is_not_a_whole_image_is_unreadable(kind):
+    whole = encoded(noise(64, 64, 3), kind)
+    images.decode(whole, data())
+    for broken in (whole[: len(whole) // 2], whole[:20], b"", b"GIF89a nothing", b"\xff\xd8"):
+        with pytest.raises(images.UnreadableImage):
+            images.decode(broken, data())
+
+
+def test_augment_is_a_function_of_the_generator():
+    picture, chosen = noise(16, 16, 3), data(resize=16, size=9, padding=3, flip=True)
+    once = [images.augment(picture, chosen, np.random.default_rng(i)) for i in range(20)]
+    again = [images.augment(picture, chosen, np.random.default_rng(i)) for i in range(20)]
+    np.testing.assert_array_equal(once, again)
+    assert len({a.tobytes() for a in once}) > 15
+
+
+def test_augment_reaches_every_crop_and_mirror_and_no_other():
+    picture = np.arange(1, 10, dtype=np.uint8).reshape(3, 3, 1)
+    chosen = data(resize=3, size=3, padding=1, flip=True)
+    padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)))
+    crops = [padded[y : y + 3, x : x + 3] for y in range(3) for x in range(3)]
+    expected = {c.tobytes() for c in crops} | {c[:, ::-1].tobytes() for c in crops}
+    rng = np.random.default_rng(0)
+    assert {images.augment(picture, chosen, rng).tobytes() for _ in range(600)} == expected
+
+
+def test_augment_mirrors_only_where_asked_and_takes_as_many_numbers():
+    picture = noise(8, 8, 3)
+    still, flipped = np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(20):
+        np.testing.assert_array_equal(images.augment(picture, data(), still), picture)
+        images.augment(picture, data(flip=True), flipped)
+    assert still.integers(1 << 60) == flipped.integers(1 << 60)
+
+
+def test_centre_takes_the_middle():
+    picture = noise(9, 9, 3)
+    middle = images.centre(picture, data(resize=9, size=5))
+    np.testing.assert_array_equal(middle, picture[2:7, 2:7])
+
+
+def test_normalise_works_per_channel_and_rounds_only_at_the_end():
+    pixels = noise(2, 4, 4, 3)
+    chosen = data(mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 4.0))
+    expected = (pixels - np.array([10.0, 20.0, 30.0])) / np.array([1.0, 2.0, 4.0])
+    result = images.normalise(jnp.asarray(pixels), chosen, jnp.float32)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    low = images.normalise(jnp.asarray(pixels), chosen, jnp.bfloat16)
+    assert low.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(low, result.astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"channels": 4}, "channels"),
+        ({"mean": (0.0,)}, "mean"),
+        ({"std": (1.0, 0.0, 1.0)}, "std"),
+        ({"size": 9}, "size"),
+        ({"size": 0}, "size"),
+        ({"padding": -1}, "padding"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes, named):
+    images.check(data())
+    with pytest.raises(UserError, match=f"config.data.{named}"):
+        images.check(data(**changes))

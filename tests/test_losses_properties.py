@@ -1,0 +1,197 @@
+"""The properties that every loss has; a new loss joins by rows in LOSSES."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from abe_jax import losses
+from tests import oracles
+
+B, M, D = 8, 3, 4
+LABELS = np.array([0, 0, 1, 1, 2, 3, 0, 4], np.int32)  # adjacent: two positive, two negative pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss called as (vectors, labels, mask=...), and the float64 loop that says what it is."""
+
+    name: str
+    loss: Callable
+    oracle: Callable
+    rows_free: bool = True  # rows may be permuted one by one; False: pairs of rows at a time
+    at_zero: bool = True  # the gradient between equal vectors is what the formula's limit is
+
+
+def _rows(loss, oracle, choices, fixed_rows=lambda options: False):
+    names, values = choices.keys(), choices.values()
+    for chosen in itertools.product(*values):
+        options = dict(zip(names, chosen, strict=True))
+        yield Loss(
+            name="-".join([loss.__name__, *map(str, chosen)]),
+            loss=functools.partial(loss, **options),
+            oracle=functools.partial(oracle, **options),
+            rows_free=not fixed_rows(options),
+        )
+
+
+def divergence(vectors, labels, **options):
+    return losses.divergence(vectors, **options)
+
+
+LOSSES = [
+    *_rows(
+        losses.contrastive,
+        oracles.contrastive,
+        {
+            "pairs": ("all", "adjacent"),
+            "reduction": ("sum_per_image", "mean", "mean_each", "mean_active"),
+            "squared": (True, False),
+        },
+        fixed_rows=lambda options: options["pairs"] == "adjacent",
+    ),
+    *_rows(
+        divergence,
+        oracles.divergence,
+        {"reduction": ("sum", "mean_image", "mean", "mean_active"), "squared": (True, False)},
+    ),
+]
+every = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
+
+
+def unit(x):
+    return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def batch(seed=0):
+    """Unit vectors of which some pairs are inside the margin and some outside, squared or not."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(B, 1, D))
+    return unit(centres + 0.7 * rng.normal(size=(B, M, D)))
+
+
+@functools.cache
+def compiled(case):
+    """Loss and gradient in one program, shared by the tests of a case."""
+
+    def of(vectors, labels, mask):
+        return case.loss(vectors, labels, mask=mask)
+
+    return jax.jit(jax.value_and_grad(of))
+
+
+def run(case, vectors, labels=LABELS, mask=None):
+    mask = np.ones(len(labels), bool) if mask is None else mask
+    value, gradient = compiled(case)(jnp.asarray(vectors), jnp.asarray(labels), jnp.asarray(mask))
+    assert value.shape == () and value.dtype == jnp.float32
+    return float(value), np.asarray(gradient, np.float64)
+
+
+@every
+def test_value_is_the_oracles(case):
+    for seed in range(3):
+        x = batch(seed)
+        assert run(case, x)[0] == pytest.approx(case.oracle(x, LABELS), rel=1e-5)
+
+
+@every
+def test_gradient_is_the_finite_difference(case):
+    x = batch(1)
+    towards = np.random.default_rng(2).normal(size=x.shape)
+    expected = oracles.slope(lambda at: case.oracle(at, LABELS), x.astype(np.float64), towards)
+    assert abs(expected) > 1e-2
+    assert (run(case, x)[1] * towards).sum() == pytest.approx(expected, rel=1e-4)
+
+
+def _equal_pairs(x):
+    y = x.copy()
+    y[1], y[5], y[:, 1] = y[0], y[4], y[:, 0]  # a positive pair, a negative pair, two learners
+    return y
+
+
+def _all_equal(x):
+    return np.broadcast_to(x[:1, :1], x.shape).copy()
+
+
+def _zero(x):
+    y = 0.9 * x  # a unit vector would lie at the margin itself, where "active" hangs on rounding
+    y[0] = y[4, 1] = 0.0
+    return y
+
+
+SINGLES, ONE = np.arange(B, dtype=np.int32), np.zeros(B, np.int32)
+NONE, FIRST = np.zeros(B, bool), np.arange(B) < 1
+DEGENERATE = {
+    "equal pairs": (_equal_pairs, LABELS, None),
+    "collapse": (_all_equal, LABELS, None),
+    "no positive": (batch, SINGLES, None),
+    "no negative": (batch, ONE, None),
+    "zero vector": (_zero, LABELS, None),
+    "nothing there": (batch, LABELS, NONE),
+    "one image there": (batch, LABELS, FIRST),
+}
+
+
+@every
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_degenerate_batches_have_the_oracles_value_and_finite_gradients(case, kind):
+    make, labels, mask = DEGENERATE[kind]
+    x = batch() if make is batch else make(batch())
+    value, gradient = run(case, x, labels, mask)
+    # A root magnifies the rounding of a distance near 0, hence 1e-3 beside the relative bound.
+    assert value == pytest.approx(case.oracle(x, labels, mask=mask), rel=1e-4, abs=2e-3)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() < 100
+    if mask is NONE:
+        assert value == 0 and not gradient.any()
+
+
+@every
+def test_half_precision_is_computed_in_float32(case):
+    x = jnp.asarray(batch()).astype(jnp.bfloat16)
+    value = case.loss(x, jnp.asarray(LABELS))
+    assert value.dtype == jnp.float32
+    exact = case.oracle(np.asarray(x.astype(jnp.float32)), LABELS)
+    assert float(value) == pytest.approx(exact, rel=1e-5)
+
+
+@every
+def test_order_of_images_does_not_matter(case):
+    pairs = np.array([3, 0, 2, 1])
+    order = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()
+    order = np.array([5, 2, 7, 0, 1, 6, 3, 4]) if case.rows_free else order
+    x = batch()
+    (value, gradient), (permuted, rows) = run(case, x), run(case, x[order], LABELS[order])
+    assert permuted == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(rows, gradient[order], atol=1e-6)
+
+
+@every
+def test_mask_equals_removal(case):
+    x, mask = batch(), np.array([1, 1, 0, 0, 1, 1, 1, 1], bool)
+    full = run(case, x)[0]
+    for absent in (3.0, np.nan, np.inf):  # whatever padding holds
+        y = np.where(mask[:, None, None], x, np.float32(absent))
+        value, gradient = run(case, y, LABELS, mask)
+        assert value == pytest.approx(case.oracle(x[mask], LABELS[mask]), rel=1e-5)
+        assert np.isfinite(gradient).all() and not gradient[~mask].any()
+    assert abs(value - full) > 1e-4
+
+
+@every
+def test_jit_equals_eager(case):
+    x = batch()
+    eager = case.loss(jnp.asarray(x), jnp.asarray(LABELS))
+    assert run(case, x)[0] == pytest.approx(float(eager), rel=1e-6)
+
+
+@every
+def test_nan_is_not_hidden(case):
+    for row in range(B):
+        x = batch()
+        x[row, 1, 2] = np.nan
+        assert np.isnan(run(case, x)[0])

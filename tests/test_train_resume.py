@@ -1,0 +1,175 @@
+"""A run killed at any point and started again equals one that never stopped, to the bit."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from processes import ROOT, TINY, command, environment, run
+
+from abe_jax import config, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
+
+FILES = ("config.json", "metrics.csv", "evaluation.json", "report.html")
+
+
+def start(workdir: Path, data: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("train", "--config", TINY, "--workdir", workdir),
+        cwd=ROOT,
+        env=environment(data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stdout is not None
+    return iter(process.stdout)
+
+
+def finish(workdir: Path, data: Path) -> str:
+    done = run("train", "--config", TINY, "--workdir", workdir, data=data)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def left_behind(workdir: Path) -> dict[str, object]:
+    """All that must be equal: files to the byte but for the folder's own name, and digests."""
+    folder = RunFolder(workdir)
+    found: dict[str, object] = {
+        name: (workdir / name).read_text().replace(str(workdir), "RUN") for name in FILES
+    }
+    like = step.abstract(config.read_json(folder.config))
+    for name, path, keep in (("latest", folder.latest, 2), ("best", folder.best, 1)):
+        checkpoints = Checkpoints(path, keep)
+        found[name] = checkpoints.restore(like)[1]
+        checkpoints.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def never_stopped(
+    tmp_path_factory: pytest.TempPathFactory, tiny_data: Path
+) -> tuple[Path, dict[str, object], str]:
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    said = finish(workdir, tiny_data)
+    return workdir, left_behind(workdir), said
+
+
+def kill_at(workdir: Path, data: Path, reached: Callable[[str], bool]) -> None:
+    process = start(workdir, data)
+    for line in lines(process):
+        if reached(line):
+            break
+    else:
+        pytest.fail("the run ended before it was killed")
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("printed", ["compiling", "step  3/", "step  5/", "step 12/", "step 16/"])
+def test_killed_and_resumed_equals_never_stopped(
+    printed: str,
+    never_stopped: tuple[Path, dict[str, object], str],
+    tmp_path: Path,
+    tiny_data: Path,
+) -> None:
+    kill_at(tmp_path / "run", tiny_data, lambda line: printed in line)
+    finish(tmp_path / "run", tiny_data)
+    assert left_behind(tmp_path / "run") == never_stopped[1]
+
+
+def test_killed_twice_and_resumed_equals_never_stopped(
+    never_stopped: tuple[Path, dict[str, object], str], tmp_path: Path, tiny_data: Path
+) -> None:
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line)
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step 10/" in line)
+    assert "going on from step" in finish(tmp_path / "run", tiny_data)
+    assert left_behind(tmp_path / "run") == never_stopped[1]
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a checkpoint is being written: begun, and not yet marked as whole."""
+    begun = [path for path in folder.glob("*") if path.is_dir()]
+    return any(not (path / "commit_success.txt").exists() for path in begun)
+
+
+def test_killed_while_a_checkpoint_is_written(
+    never_stopped: tuple[Path, dict[str, object], str], tmp_path: Path, tiny_data: Path
+) -> None:
+    for attempt in range(10):  # the write takes milliseconds: a kill can come too late
+        workdir = tmp_path / f"run{attempt}"
+        latest = RunFolder(workdir).latest
+        process = start(workdir, tiny_data)
+        while process.poll() is None and not unfinished(latest):
+            time.sleep(0.0002)
+        process.kill()
+        process.wait()
+        if unfinished(latest):
+            break
+    else:
+        pytest.fail("no kill came in the middle of a write")
+    finish(workdir, tiny_data)
+    assert left_behind(workdir) == never_stopped[1]
+
+
+def test_sigterm_saves_the_step_and_exits_cleanly(
+    never_stopped: tuple[Path, dict[str, object], str], tmp_path: Path, tiny_data: Path
+) -> None:
+    process = start(tmp_path / "run", tiny_data)
+    for line in lines(process):
+        if "step  3/" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    said = "".join(lines(process))
+    assert process.wait() == 0
+    assert "is saved" in said
+    saved = Checkpoints(RunFolder(tmp_path / "run").latest, 2)
+    stopped_at = saved.steps()[-1]
+    saved.close()
+    assert f"step {stopped_at} is saved" in said
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+    assert f"going on from step {stopped_at}" in finish(tmp_path / "run", tiny_data)
+    assert left_behind(tmp_path / "run") == never_stopped[1]
+
+
+def table(said: str) -> list[str]:
+    """The lines of the evaluation's table."""
+    found = said.splitlines()
+    first = next(i for i, line in enumerate(found) if "R@1" in line) - 1
+    return [line for line in found[first:] if not line.startswith("finished")]
+
+
+def test_evaluate_prints_what_training_printed(
+    never_stopped: tuple[Path, dict[str, object], str], tiny_data: Path
+) -> None:
+    workdir, _, said = never_stopped
+    before = (workdir / "evaluation.json").read_text()
+    again = run("evaluate", "--workdir", workdir, data=tiny_data)
+    assert again.returncode == 0, again.stderr
+    assert len(table(said)) > 5
+    assert table(again.stdout) == table(said)
+    assert (workdir / "evaluation.json").read_text() == before
+
+
+def test_evaluate_on_validation_classes_is_what_selection_saw(
+    never_stopped: tuple[Path, dict[str, object], str], tiny_data: Path
+) -> None:
+    workdir = never_stopped[0]
+    done = run("evaluate", "--workdir", workdir, "--split", "val", data=tiny_data)
+    assert done.returncode == 0, done.stderr
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    best = Checkpoints(RunFolder(workdir).best, 1)
+    about = best.about(best.steps()[-1])
+    best.close()
+    assert evaluation["val"]["metrics"]["ensemble"]["recall@1"] == about["value"]
+    assert evaluation["val"]["step"] == about["step"]
+    assert set(evaluation) == {"val", "test"}
