@@ -60,7 +60,7 @@ class Checkpoints:
             state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()
         )
         with self._whole(step):
-            restored = self._manager.restore(step, args=items)
+            restored: Any = self._manager.restore(step, args=items)
             if _digest(restored.state) != dict(restored.about)["digest"]:
                 raise ValueError("its content is not what was written")
             return restored.state, dict(restored.about)
@@ -69,7 +69,8 @@ class Checkpoints:
         """The JSON of one checkpoint alone; errors are those of `restore`."""
         items = ocp.args.Composite(about=ocp.args.JsonRestore())
         with self._whole(step):
-            return dict(self._manager.restore(step, args=items).about)
+            restored: Any = self._manager.restore(step, args=items)
+            return dict(restored.about)
 
     def wait(self) -> None:
         """Returns when everything has been written.

@@ -79,10 +79,13 @@ def test_other_family_is_left_out_where_every_class_has_one_group():
     assert "other_family" not in retrieval.evaluate(x, y, ks=KS, groups=y)
 
 
-def test_pixels_are_centred_by_the_mean_image():
-    # The mean image is (20, 10): rows become (-10, 0), (10, 0) and (0, 0).
-    pixels = np.array([[[10], [10]], [[30], [10]], [[20], [10]]], np.uint8)
-    assert centred_pixels(pixels).tolist() == [[-1, 0], [1, 0], [0, 0]]
+def test_pixels_are_centred_by_each_image():
+    # Own means 20, 20 and 7: rows become (-10, 10), (10, -10) and (0, 0).
+    pixels = np.array([[[10], [30]], [[30], [10]], [[7], [7]]], np.uint8)
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(
+        centred_pixels(pixels), [[-half, half], [half, -half], [0, 0]], rtol=1e-6
+    )
 
 
 def test_cosine_on_one_image_is_over_every_pair_of_learners():

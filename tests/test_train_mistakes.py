@@ -239,9 +239,7 @@ def test_evaluate_refuses_what_is_no_run(arguments: list[str], says: str) -> Non
 def test_a_process_ends_with_one_line_and_exit_status_2(
     arguments: list[str], says: str, tmp_path: Path, tiny_data: Path
 ) -> None:
-    done = run(
-        "train", "--config", TINY, "--workdir", tmp_path / "run", *arguments, data=tiny_data
-    )
+    done = run("train", "--config", TINY, "--workdir", tmp_path / "run", *arguments, data=tiny_data)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

@@ -74,7 +74,7 @@ def _between(least: float, most: float, value: Any, where: str) -> Any:
     return value
 
 
-def _scalar(hint: type, value: Any, where: str) -> Any:
+def _scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import grain
 import numpy as np
-from abe_jax.data.datasets import Split
 from jaxtyping import Bool, Int, UInt8
 
 from abe_jax.config import Data
 from abe_jax.data import images
+from abe_jax.data.datasets import Split
 
 
 class Batch(NamedTuple):

@@ -56,9 +56,7 @@ def conclude(folder: RunFolder, split_name: str, say: Callable[[str], None]) -> 
     )
 
 
-def centred(
-    split: Split, config: Config, instances: np.ndarray
-) -> UInt8[np.ndarray, "n h w c"]:
+def centred(split: Split, config: Config, instances: np.ndarray) -> UInt8[np.ndarray, "n h w c"]:
     """The images of a split as the network sees them in evaluation."""
     batches = loader.in_order(split, config.data, config.evaluate.batch)
     return np.concatenate([batch.images for batch in batches])[: len(split.labels)][instances]

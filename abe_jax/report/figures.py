@@ -78,7 +78,7 @@ def evaluation(results: Mapping[str, Mapping[str, Any]]) -> str:
         "Each image in turn is the query, all others are the gallery. R@K: share of queries with "
         "one of their class among the K nearest. R-prec and MAP@R look at the R nearest, R being "
         "how many of the query's class there are. Raw pixels are compared by the cosine of "
-        "mean-centred images."
+        "images, each less its own mean."
     )
     return html.section("evaluation", "Evaluation", html.note(words), *parts) if parts else ""
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from abe_jax.data.datasets import Split
 from jax.experimental import multihost_utils
 from jaxtyping import Float, Int
 
 from abe_jax.config import Config
 from abe_jax.data import loader
+from abe_jax.data.datasets import Split
 from abe_jax.step import TrainState
 
 
