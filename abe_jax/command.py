@@ -1,6 +1,7 @@
 """What every entry point's command line shares: arguments, one-line errors, the JAX setup."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Runs an entry point; a user's mistake becomes one line and exit status 2."""
     try:
         _set_up_jax()
+        # Orbax's own log: what matters in it also comes as an exception, which makes one line.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         main(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

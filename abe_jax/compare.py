@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from abe_jax import command, complexity, report, step, timing
+from abe_jax import command, counting, report, step, timing
 from abe_jax.config import Config, load
 from abe_jax.data import datasets, loader, sampling
 from abe_jax.errors import UserError
@@ -79,7 +79,7 @@ def _arm(text: str) -> Arm:
 
 def row(name: str, configs: Sequence[Config], evaluations: Sequence[dict]) -> list[str]:
     """An arm's figures over its seeds, as `mean ± standard deviation`."""
-    parts = complexity.rows(configs[0])
+    parts = counting.rows(configs[0])
     ensembles = [found["metrics"]["ensemble"] for found in evaluations]
     learners = [found["metrics"]["learners_mean"]["recall@1"] for found in evaluations]
     cosines = [f["cosine"]["same_image"]["mean"] for f in evaluations if "cosine" in f]

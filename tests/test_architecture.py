@@ -16,6 +16,7 @@ ORDER = (
     "config",
     "data",
     "models",
+    "counting",
     "losses",
     "optimizer",
     "step",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from abe_jax import complexity, config
+from abe_jax import complexity, config, counting, models
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -31,17 +31,17 @@ TABLE = [
 @pytest.mark.parametrize(("name", "learners", "dim", "parameters", "multiply_adds"), TABLE)
 def test_table_of_the_paper(name, learners, dim, parameters, multiply_adds):
     overrides = [f"model.learners={learners}", f"model.dim={dim}"]
-    *parts, total = complexity.rows(config.load(CONFIGS / f"cars196_{name}.py", overrides))
+    *parts, total = counting.rows(config.load(CONFIGS / f"cars196_{name}.py", overrides))
     assert (total.parameters, total.multiply_adds) == (parameters, multiply_adds)
     assert sum(part.parameters for part in parts) == parameters
     assert sum(part.multiply_adds for part in parts) == multiply_adds
 
 
 def test_parts_of_abe():
-    rows = complexity.rows(config.load(CONFIGS / "cars196_abe.py", ["model.learners=2"]))
+    rows = counting.rows(config.load(CONFIGS / "cars196_abe.py", ["model.learners=2"]))
     found = {row.name: (row.parameters, row.multiply_adds) for row in rows}
     pixels = 14 * 14
-    assert list(found) == [*complexity.PARTS.values(), "total"]
+    assert list(found) == [*counting.PARTS.values(), "total"]
     assert found["attention masks"] == (2 * (832 * 480 + 480), 2 * pixels * 832 * 480)
     assert found["fully connected"] == (1024 * 256 + 256, 2 * 1024 * 256)
     trunk, decoder = found["attention trunk"], found["decoder"]
@@ -49,13 +49,13 @@ def test_parts_of_abe():
 
 
 def test_response_normalisation_and_pooling_cost_no_multiply_adds():
-    plain = complexity.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=none"]))
-    lrn = complexity.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=lrn"]))
+    plain = counting.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=none"]))
+    lrn = counting.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=lrn"]))
     assert plain == lrn
 
 
 def counted(function, *shapes) -> dict[str, int]:
-    return complexity.multiply_adds(function, *(jax.ShapeDtypeStruct(s, "float32") for s in shapes))
+    return counting.multiply_adds(function, *(jax.ShapeDtypeStruct(s, "float32") for s in shapes))
 
 
 def test_batched_product():
@@ -114,7 +114,7 @@ def test_training_counts_by_part_as_well():
     small = ["model.backbone=convnet", "model.branch=pool2", "model.trunk_depth=1"]
     small += ["model.width=4", "model.norm=none", "data.size=32", "data.channels=1"]
     made = config.load(CONFIGS / "cars196_abe.py", small)
-    model = complexity.models.build(made.model)
+    model = models.build(made.model)
     image = jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
 
@@ -122,12 +122,12 @@ def test_training_counts_by_part_as_well():
         embeddings: Any = model.apply(v, x, train=True)
         return embeddings.vectors.sum()
 
-    forward = {row.name: row.multiply_adds for row in complexity.rows(made)}
-    backward = complexity.multiply_adds(jax.grad(loss), variables, image)
-    for part, name in complexity.PARTS.items():
+    forward = {row.name: row.multiply_adds for row in counting.rows(made)}
+    backward = counting.multiply_adds(jax.grad(loss), variables, image)
+    for part, name in counting.PARTS.items():
         # Forward, and as much again for each of the two gradients, but none for the pixels'.
         assert 2 * forward[name] <= backward[part] <= 3.2 * forward[name]
-    assert backward[complexity.OTHER] == 0
+    assert backward[counting.OTHER] == 0
 
 
 def test_prints_a_table_and_json(capsys):

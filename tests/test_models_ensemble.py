@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import complexity, models
+from abe_jax import counting, models
 from abe_jax.config import Model
 from abe_jax.models.ensemble import unit
 from abe_jax.models.stages import Stages
@@ -141,7 +141,7 @@ def test_the_trunk_is_computed_once_and_the_decoder_for_every_learner():
     def macs(learners: int) -> dict[str, int]:
         net = models.build(dataclasses.replace(ATTENTION, learners=learners, dim=12))
         variables = jax.eval_shape(lambda: net.init(jax.random.key(0), IMAGES, train=False))
-        return complexity.multiply_adds(lambda v: net.apply(v, IMAGES, train=False), variables)
+        return counting.multiply_adds(lambda v: net.apply(v, IMAGES, train=False), variables)
 
     one, three = macs(1), macs(3)
     assert three["encoder"] == one["encoder"]

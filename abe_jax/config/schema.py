@@ -1,14 +1,13 @@
 """Every name a config file may set, with its type, default and meaning."""
 
 import dataclasses
-import sys
 from typing import Annotated
 
 # Numbers with the least and the greatest value they may take.
 Count = Annotated[int, 1, 2**31 - 1]
 Natural = Annotated[int, 0, 2**31 - 1]
 Seed = Annotated[int, 0, 2**32 - 1]  # JAX takes no more bits of a seed without saying so
-Amount = Annotated[float, 0.0, sys.float_info.max]
+Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

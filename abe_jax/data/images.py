@@ -11,6 +11,9 @@ from abe_jax.errors import UserError
 
 PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
 
+# OpenCV tells of damaged files on stderr; here they are counted and named instead.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 _JPEG = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 

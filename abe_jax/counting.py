@@ -1,0 +1,152 @@
+"""Parameters and multiply-adds of a config's model, counted in the traced computation.
+
+Multiply-adds are those of convolutions and matrix products for one image. A convolution counts
+output size x kernel size x channels in x channels out / groups, positions in the zero padding
+included, as papers count. Additions, pooling, activations and normalisation do not count.
+"""
+
+import dataclasses
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from abe_jax import models
+from abe_jax.config import Config
+from abe_jax.models import Ensemble
+
+PARTS = {
+    "encoder": "encoder",
+    "trunk": "attention trunk",
+    "mask_heads": "attention masks",
+    "decoder": "decoder",
+    "head": "fully connected",
+}
+OTHER = "other"  # a computation outside all parts; models have none so far
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One part of a model, or its total."""
+
+    name: str
+    detail: str
+    parameters: int
+    multiply_adds: int
+
+
+def rows(config: Config) -> list[Row]:
+    """One row for each part of the model that has parameters or work, then the total.
+
+    Nothing is allocated: parameters and computation are traced with abstract values.
+    """
+    model = models.build(config.model)
+    shape = (1, config.data.size, config.data.size, config.data.channels)
+    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    macs = multiply_adds(lambda v, x: model.apply(v, x, train=False), variables, image)
+    details = _details(model)
+    found = [
+        Row(
+            name=PARTS.get(part, part),
+            detail=details.get(part, ""),
+            parameters=_size(variables["params"].get(part, {})),
+            multiply_adds=macs[part],
+        )
+        for part in (*PARTS, OTHER)
+        if part in variables["params"] or macs[part]
+    ]
+    total = Row(
+        name="total",
+        detail="",
+        parameters=_size(variables["params"]),
+        multiply_adds=sum(macs.values()),
+    )
+    return [*found, total]
+
+
+def multiply_adds(function: Callable[..., Any], *args: Any) -> Counter[str]:
+    """Multiply-adds of `function(*args)` by the model's part; the arguments may be abstract.
+
+    Raises:
+        ValueError: a while loop with a product in it, whose number of turns no trace tells.
+    """
+    counted: Counter[str] = Counter()
+    for stack, macs in _products(jax.make_jaxpr(function)(*args).jaxpr, "", 1):
+        # Flax puts the modules' names on the stack, such as Ensemble/decoder/head0/inception5a.
+        part = next((word for word in re.findall(r"\w+", stack) if word in PARTS), OTHER)
+        counted[part] += macs
+    return counted
+
+
+def _products(jaxpr: Jaxpr, outer: str, times: int) -> Iterator[tuple[str, int]]:
+    """The name stack and multiply-adds of every convolution and matrix product, at any depth."""
+    for eqn in jaxpr.eqns:
+        stack = f"{outer}/{eqn.source_info.name_stack}"
+        name = eqn.primitive.name
+        if name in COUNTS:
+            yield stack, times * COUNTS[name](eqn)
+            continue
+        inner = [found for value in eqn.params.values() for found in _jaxprs(value)]
+        turns = times * eqn.params["length"] if name == "scan" else times
+        products = [list(_products(one, stack, turns)) for one in inner]
+        if name == "while" and any(products):
+            raise ValueError(f"{stack}: a while loop whose number of turns is unknown")
+        if name == "cond":  # one branch runs: the costliest is counted
+            products = [max(products, key=lambda branch: sum(macs for _, macs in branch))]
+        for found in products:
+            yield from found
+
+
+def _jaxprs(value: Any) -> Iterator[Jaxpr]:
+    if isinstance(value, ClosedJaxpr):
+        yield value.jaxpr
+    elif isinstance(value, Jaxpr):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _jaxprs(item)
+
+
+def _convolution(eqn: JaxprEqn) -> int:
+    kernel = _shape(eqn.invars[1])  # its channels in are those of one group
+    channels_out = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+    return math.prod(_shape(eqn.outvars[0])) * math.prod(kernel) // channels_out
+
+
+def _matrix_product(eqn: JaxprEqn) -> int:
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    left = _shape(eqn.invars[0])
+    return math.prod(_shape(eqn.outvars[0])) * math.prod(left[axis] for axis in contracted)
+
+
+def _shape(operand: Any) -> tuple[int, ...]:
+    return operand.aval.shape
+
+
+COUNTS = {"conv_general_dilated": _convolution, "dot_general": _matrix_product}
+
+
+def _size(params: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def _details(model: Ensemble) -> dict[str, str]:
+    def span(part: Sequence[models.Stage]) -> str:
+        return f"{part[0].name} .. {part[-1].name}" if part else ""
+
+    m, cut = model.learners, model.cut
+    kept = "one for each learner" if model.kind == "heads" else "shared"
+    shared = "" if m == 1 else f", {kept}"
+    return {
+        "encoder": span(cut.encoder),
+        "trunk": span(cut.trunk),
+        "mask_heads": f"{m} x 1x1 convolution",
+        "decoder": span(cut.decoder) + shared,
+        "head": f"to {m} x {model.dim // m}{shared}",
+    }

@@ -1,0 +1,166 @@
+"""Two processes on one run: the same course as one process, written once, stopped together."""
+
+import csv
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from processes import ROOT, TINY, command, environment, run
+
+from abe_jax import config, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(
+    module: str, workdir: Path, data: Path, *arguments: object, devices: int = 1
+) -> list[subprocess.Popen[str]]:
+    """The module on two hosts, which are two processes here, each with so many devices."""
+    hosts = ["--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process"]
+    return [
+        subprocess.Popen(
+            command(module, "--workdir", workdir, *arguments, *hosts, i),
+            cwd=ROOT,
+            env=environment(data, devices=devices),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+    """Status, output and errors of each."""
+    ended = [process.communicate(timeout=200) for process in processes]
+    return [(p.returncode, *said) for p, said in zip(processes, ended, strict=True)]
+
+
+def said(output: str) -> list[str]:
+    """The lines of ours; the transport of JAX's CPU collectives prints one of its own."""
+    return [line for line in output.splitlines() if not line.startswith("[Gloo]")]
+
+
+def rows(workdir: Path) -> list[dict[str, float]]:
+    with (workdir / "metrics.csv").open() as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def numbers(value: object) -> list[float]:
+    """All numbers in nested JSON, in its order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for item in value for number in numbers(item)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+def restored(workdir: Path, part: str) -> step.TrainState:
+    folder = RunFolder(workdir)
+    like = step.abstract(config.read_json(folder.config))
+    checkpoints = Checkpoints(folder.path / "checkpoints" / part, 2)
+    state = checkpoints.restore(like)[0]
+    checkpoints.close()
+    return state
+
+
+def assert_same_run(workdir: Path, other: Path) -> None:
+    """Equal but for rounding: other shapes on a device, other orders of summation."""
+    one, two = rows(workdir), rows(other)
+    assert [row.keys() for row in one] == [row.keys() for row in two]
+    for left, right in zip(one, two, strict=True):
+        for name in left:
+            loose = 0.02 if name.startswith("val_") else 1e-3  # a near tie may turn
+            assert right[name] == pytest.approx(left[name], rel=loose, abs=loose), name
+    found = [numbers(json.loads((d / "evaluation.json").read_text())) for d in (workdir, other)]
+    np.testing.assert_allclose(found[1], found[0], rtol=0.02, atol=0.02)
+    for part in ("latest", "best"):
+        left, right = restored(workdir, part), restored(other, part)
+        assert int(left.step) == int(right.step)
+        np.testing.assert_allclose(
+            np.concatenate([leaf.reshape(-1) for leaf in _leaves(right)]),
+            np.concatenate([leaf.reshape(-1) for leaf in _leaves(left)]),
+            atol=1e-3,
+        )
+
+
+def _leaves(state: step.TrainState) -> list[np.ndarray]:
+    return jax.tree.leaves((state.params, state.batch_stats))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    assert run("train", "--config", TINY, "--workdir", workdir, data=tiny_data).returncode == 0
+    return workdir
+
+
+def files(workdir: Path) -> set[str]:
+    """What lies in a run's folder, without the names that Orbax and TensorBoard make up."""
+    kept = (p.relative_to(workdir).as_posix() for p in workdir.rglob("*"))
+    return {n.split(".out.")[0] for n in kept if "/d/" not in n and not n.endswith("/d")}
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_two_hosts_train_and_evaluate_as_one(
+    devices: int, alone: Path, tmp_path: Path, tiny_data: Path
+) -> None:
+    workdir = tmp_path / "run"
+    first, second = finish(
+        start("train", workdir, tiny_data, "--config", TINY, devices=devices)
+    )
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    assert "finished in" in first[1]
+    assert said(second[1]) == []
+    assert_same_run(alone, workdir)
+    assert files(workdir) == files(alone)
+    assert len(list(workdir.glob("events.*"))) == 1
+    evaluation = (workdir / "evaluation.json").read_text()
+    first, second = finish(start("evaluate", workdir, tiny_data, devices=devices))
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    assert said(second[1]) == []
+    assert (workdir / "evaluation.json").read_text() == evaluation
+
+
+def test_sigterm_to_one_stops_both_at_one_step_and_both_go_on(
+    tmp_path: Path, tiny_data: Path
+) -> None:
+    longer = ["--config", TINY, "--config.train.steps=60", "--config.train.evaluate_every=0"]
+    processes = start("train", tmp_path / "run", tiny_data, *longer)
+    assert processes[0].stdout is not None
+    for line in processes[0].stdout:
+        if "step  3/" in line:
+            processes[1].send_signal(signal.SIGTERM)
+            break
+    ended = finish(processes)
+    assert [status for status, *_ in ended] == [0, 0], ended
+    at = int(restored(tmp_path / "run", "latest").step)
+    assert 3 < at < 60
+    assert f"asked to stop: step {at} is saved" in ended[0][1]
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+    ended = finish(start("train", tmp_path / "run", tiny_data, *longer))
+    assert [status for status, *_ in ended] == [0, 0], ended
+    assert f"going on from step {at} of 60" in ended[0][1]
+    steps = [row["step"] for row in rows(tmp_path / "run")]
+    assert steps == list(range(3, 61, 3))
+
+
+def test_a_refusal_ends_both_and_each_says_one_line(tmp_path: Path, tiny_data: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = finish(start("train", tmp_path / "file", tiny_data, "--config", TINY))
+    assert [status for status, *_ in ended] == [2, 2], ended
+    assert "cannot be written" in ended[0][2]
+    assert "host 0 stopped" in ended[1][2]
