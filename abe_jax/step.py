@@ -206,6 +206,6 @@ def _first(leaf: Array) -> np.ndarray:
 
 
 def _local(leaf: Array) -> np.ndarray:
-    """The rows [b, ...] that lie on this host's devices, of an array [devices, b / devices, ...]."""
+    """The rows [b, ...] on this host's devices, of an array [devices, b / devices, ...]."""
     shards = sorted(leaf.addressable_shards, key=lambda one: one.index[0].start or 0)
     return np.concatenate([np.asarray(row) for one in shards for row in np.asarray(one.data)])

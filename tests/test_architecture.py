@@ -31,8 +31,9 @@ FILE_LINES, FUNCTION_LINES = 250, 40
 
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 ENTRIES = {
-    path.stem for path in FILES if path.parent == Path() and 'if __name__ == "__main__"' in
-    (PACKAGE / path).read_text()
+    path.stem
+    for path in FILES
+    if path.parent == Path() and 'if __name__ == "__main__"' in (PACKAGE / path).read_text()
 }
 
 

@@ -160,7 +160,7 @@ def test_a_write_that_fails_says_so_and_leaves_the_others(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(opened._manager, "save", full)
-    with pytest.raises(UserError, match="cannot be written; those before are intact .*No space"):
+    with pytest.raises(UserError, match=r"cannot be written; those before are intact .*No space"):
         opened.save(state(9), {})
     assert_same(opened.restore(state(0))[0], state(8))
 

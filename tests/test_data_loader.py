@@ -14,7 +14,13 @@ from abe_jax.data.loader import Batch, Shard
 @pytest.fixture(scope="module")
 def data(tiny_data: Path) -> Data:
     return Data(
-        name="glyphs_tiny", root=str(tiny_data), resize=32, size=28, channels=1, padding=2, flip=True
+        name="glyphs_tiny",
+        root=str(tiny_data),
+        resize=32,
+        size=28,
+        channels=1,
+        padding=2,
+        flip=True,
     )
 
 

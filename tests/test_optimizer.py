@@ -59,9 +59,7 @@ def test_cosine_reaches_its_height_after_the_warm_up_and_zero_at_the_end() -> No
 
 def test_steps_fall_where_they_are_named_whatever_the_warm_up() -> None:
     for warmup in (0, 4):
-        found = rates(
-            rate=1.0, warmup=warmup, schedule="step", boundaries=(6, 10), factor=0.5
-        )
+        found = rates(rate=1.0, warmup=warmup, schedule="step", boundaries=(6, 10), factor=0.5)
         np.testing.assert_allclose(found[warmup:], [1] * (6 - warmup) + [0.5] * 4 + [0.25] * 11)
 
 

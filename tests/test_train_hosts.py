@@ -119,9 +119,7 @@ def test_two_hosts_train_and_evaluate_as_one(
     devices: int, alone: Path, tmp_path: Path, tiny_data: Path
 ) -> None:
     workdir = tmp_path / "run"
-    first, second = finish(
-        start("train", workdir, tiny_data, "--config", TINY, devices=devices)
-    )
+    first, second = finish(start("train", workdir, tiny_data, "--config", TINY, devices=devices))
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "finished in" in first[1]
     assert said(second[1]) == []

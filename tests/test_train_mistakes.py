@@ -177,11 +177,15 @@ def test_unreadable_images_are_counted_and_named_and_the_run_goes_on(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged(monkeypatch, part, [7, 30, 60])
-    tried(tmp_path / "run", "data.sampler=shuffle", "train.batch=43", "train.steps=13", "data.unreadable_share=0.05")
+    tried(
+        tmp_path / "run",
+        "data.sampler=shuffle",
+        "train.batch=43",
+        "train.steps=13",
+        "data.unreadable_share=0.05",
+    )
     lines = (tmp_path / "run" / "unreadable.txt").read_text().splitlines()
-    assert sorted(line.split("\t")[:2] for line in lines) == [
-        [part, i] for i in ("30", "60", "7")
-    ]
+    assert sorted(line.split("\t")[:2] for line in lines) == [[part, i] for i in ("30", "60", "7")]
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["test"]
     assert found["images"] == 287 - 3 * (part == "test")
     assert "warning: 3 of" in capsys.readouterr().out

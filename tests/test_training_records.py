@@ -1,0 +1,129 @@
+"""What a training writes down and says: metrics.csv, progress lines, warnings."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from abe_jax import config
+from abe_jax.config import Config
+from abe_jax.run_folder import RunFolder
+from abe_jax.training import progress, recorder, watch
+from abe_jax.training.progress import Progress, duration
+from abe_jax.training.recorder import Recorder
+
+COLUMNS = ("loss", "val_recall@1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+def table(folder: RunFolder) -> list[list[str]]:
+    with folder.metrics.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def record(folder: RunFolder, after: int, steps: range) -> None:
+    course = Recorder(folder, COLUMNS, after=after)
+    for step in steps:
+        values = {"loss": 1 / 3 + step} | ({"val_recall@1": step / 10} if step % 2 == 0 else {})
+        course.row(step, values, rate=5.0)
+    course.close()
+
+
+def test_rows_are_exact_and_cells_not_measured_are_empty(folder: RunFolder) -> None:
+    record(folder, 0, range(1, 3))
+    assert table(folder) == [
+        ["step", *COLUMNS],
+        ["1", repr(1 / 3 + 1), ""],
+        ["2", repr(1 / 3 + 2), "0.2"],
+    ]
+
+
+def test_a_value_that_is_no_number_is_left_out(folder: RunFolder) -> None:
+    course = Recorder(folder, COLUMNS, after=0)
+    course.row(1, {"loss": 2.0, "val_recall@1": float("nan")}, rate=1.0)
+    course.close()
+    assert table(folder)[1] == ["1", "2.0", ""]
+
+
+def test_a_resumed_course_equals_one_that_never_stopped(tmp_path: Path) -> None:
+    whole, stopped = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "stopped")
+    for folder in (whole, stopped):
+        folder.path.mkdir()
+    record(whole, 0, range(1, 9))
+    record(stopped, 0, range(1, 8))
+    record(stopped, 4, range(5, 9))
+    assert stopped.metrics.read_bytes() == whole.metrics.read_bytes()
+
+
+@pytest.mark.parametrize("cut", [1, 3, 9, 19])
+def test_a_row_cut_short_by_a_kill_is_dropped(cut: int, folder: RunFolder) -> None:
+    record(folder, 0, range(1, 5))
+    whole = folder.metrics.read_bytes()
+    record(folder, 4, range(5, 6))
+    longer = folder.metrics.read_bytes()
+    folder.metrics.write_bytes(longer[: len(whole) + cut])
+    record(folder, 4, range(5, 6))
+    assert folder.metrics.read_bytes() == longer
+
+
+def test_of_several_hosts_the_first_alone_writes(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder.hosts, "is_first", lambda: False)
+    record(folder, 0, range(1, 3))
+    assert list(folder.path.iterdir()) == []
+
+
+def test_the_rate_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    shown = Progress(steps=50, batch=8)
+    for _ in range(10):
+        shown.count()
+    now += 7.0
+    shown.pause(5.0)
+    assert shown.rate() == pytest.approx(40.0)  # 80 images in 2 seconds
+    now += 4.0
+    shown.count()
+    assert shown.rate() == pytest.approx(2.0)
+    line = shown.line(10, {"loss": 0.5, "gradient_norm": 3.0, "positive_distance": 1.0}, 40.0)
+    assert line == "step 10/50  40 images/s  loss 0.5000  8s left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (3599.7, "1h00m"), (7500, "2h05m")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.fixture
+def ensemble() -> Config:
+    return config.load(Path(__file__).with_name("tiny_config.py"), ["objective.0.margin=0.5"])
+
+
+def test_collapse_and_a_loss_at_the_margin_are_warned_of_with_their_figures(
+    ensemble: Config,
+) -> None:
+    sound = {"cosine": 0.9, "negative_distance": 0.3, "contrastive": 0.2}
+    assert watch.warnings(ensemble, sound) == []
+    (collapse,) = watch.warnings(ensemble, sound | {"cosine": 0.962})
+    assert "0.962" in collapse
+    assert "divergence" in collapse
+    (stuck,) = watch.warnings(ensemble, sound | {"negative_distance": 0.009})
+    assert "0.0090 apart where 0.5 is asked (contrastive 0.2000)" in stuck
+    assert watch.warnings(ensemble, sound | {"negative_distance": 0.011}) == []  # 2% is 0.01
+    assert watch.warnings(ensemble, {}) == []
+
+
+def test_one_learner_cannot_collapse(ensemble: Config) -> None:
+    single = config.from_mapping(
+        config.to_mapping(ensemble)
+        | {"model": {"backbone": "convnet", "kind": "single", "dim": 8, "branch": "pool2"}}
+    )
+    assert watch.warnings(single, {"cosine": 1.0}) == []
