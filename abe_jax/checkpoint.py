@@ -45,6 +45,10 @@ class Checkpoints:
         )
         with self._written():
             self._manager.save(step, args=items)
+            if jax.process_count() > 1:
+                # Its thread meets the other hosts' by collectives, which must not come between
+                # those of the next step in another order on another host.
+                self._manager.wait_until_finished()
 
     def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict]:
         """The state and its `about`, of one step or the latest.

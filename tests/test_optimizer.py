@@ -43,7 +43,7 @@ def assert_close(found: Any, expected: Any) -> None:
 
 def rates(**options: Any) -> list[float]:
     schedule = optimizer.schedule(Optimizer(**options), STEPS)
-    return [float(schedule(step)) for step in range(STEPS + 1)]
+    return [float(np.asarray(schedule(step))) for step in range(STEPS + 1)]
 
 
 def test_constant_and_warm_up() -> None:

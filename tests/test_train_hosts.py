@@ -45,7 +45,11 @@ def start(
 
 def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     """Status, output and errors of each."""
-    ended = [process.communicate(timeout=200) for process in processes]
+    try:
+        ended = [process.communicate(timeout=200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [(p.returncode, *said) for p, said in zip(processes, ended, strict=True)]
 
 
