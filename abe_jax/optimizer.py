@@ -47,7 +47,7 @@ def build(
 ) -> optax.GradientTransformation:
     """The optimiser: clip, decay, direction, rate, and the new layers' own rate.
 
-    Weight decay acts on kernels (two and more axes), not on biases or normalisation. With `adam`
+    Weight decay acts on the leaves named `kernel`, not on biases or normalisation. With `adam`
     and `sgd` it is added to the gradient; with `adamw` it is decoupled.
 
     Args:
@@ -81,7 +81,7 @@ def build(
 
 
 def _kernels(params: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    return _where(lambda path: path[-1] == "kernel", params)
 
 
 def _where(is_new: Callable[[tuple[str, ...]], bool], params: Any) -> Any:

@@ -25,7 +25,7 @@ def command(module: str, *arguments: object) -> list[str]:
 
 
 def run(
-    module: str, *arguments: object, data: Path, devices: int = 1
+    module: str, *arguments: object, data: Path, devices: int = 1, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Runs a module to its end."""
     return subprocess.run(
@@ -34,6 +34,6 @@ def run(
         env=environment(data, devices=devices),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +119,8 @@ def test_training_counts_by_part_as_well():
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
 
     def loss(v, x):
-        return model.apply(v, x, train=True).vectors.sum()
+        embeddings: Any = model.apply(v, x, train=True)
+        return embeddings.vectors.sum()
 
     forward = {row.name: row.multiply_adds for row in complexity.rows(made)}
     backward = complexity.multiply_adds(jax.grad(loss), variables, image)

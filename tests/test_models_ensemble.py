@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,6 @@ import pytest
 from abe_jax import complexity, models
 from abe_jax.config import Model
 from abe_jax.models.ensemble import unit
-from abe_jax.models.layers import Conv
 from abe_jax.models.stages import Stages
 
 ATTENTION = Model(
@@ -31,7 +31,7 @@ def made(model: Model):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def embed(net, variables) -> models.Embeddings:
+def embed(net, variables) -> Any:
     return net.apply(variables, IMAGES, train=False)
 
 
@@ -82,7 +82,8 @@ def test_masks_lie_between_0_and_1_and_vmapped_equal_a_loop():
     trunk = run(net.cut.trunk, params["trunk"], x)
     for m in range(3):
         own = jax.tree.map(lambda leaf, m=m: leaf[m], params["mask_heads"]["conv"])
-        expected = jax.nn.sigmoid(Conv(4, 1).apply({"params": own}, trunk))
+        logits = trunk @ own["kernel"][0, 0] + own["bias"][None, None, None]
+        expected = jax.nn.sigmoid(logits)
         np.testing.assert_allclose(masks[:, m], expected, rtol=1e-5)
 
 
@@ -113,6 +114,7 @@ def test_heads_equal_single_networks_on_one_encoder():
         }
         alone = embed(single, {"params": own})
         np.testing.assert_allclose(found.vectors[:, m], alone.vectors[:, 0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.features[:, m], alone.features[:, 0], rtol=1e-4)
 
 
 def test_parameters_of_heads_start_and_move_independently():
@@ -123,7 +125,7 @@ def test_parameters_of_heads_start_and_move_independently():
     assert jnp.abs(params["head"]["kernel"][0] - params["head"]["kernel"][1]).max() > 0.1
 
     def loss(params):
-        return net.apply({"params": params}, IMAGES, train=False).vectors[:, 1].sum()
+        return embed(net, {"params": params}).vectors[:, 1].sum()
 
     gradient = jax.jit(jax.grad(loss))(params)
     moved = {
@@ -153,7 +155,7 @@ def test_gradients_reach_every_parameter():
         net, variables = made(model)
 
         def loss(params, net=net):
-            return (net.apply({"params": params}, IMAGES, train=False).vectors ** 3).sum()
+            return (embed(net, {"params": params}).vectors ** 3).sum()
 
         gradient = jax.jit(jax.grad(loss))(variables["params"])
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):

@@ -90,8 +90,8 @@ def loop_convolution(x, kernel, bias, stride):
 def test_convolution_against_a_loop(size, stride):
     x = image(2, 6, 7, 3)
     conv = Conv(4, size, stride=stride)
-    params = conv.init(jax.random.key(0), jnp.asarray(x))["params"]
-    params = params | {"bias": jnp.arange(4.0)}
+    kernel, bias = image(size, size, 3, 4, seed=1), np.arange(4, dtype=np.float32)
+    params = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
     found = conv.apply({"params": params}, jnp.asarray(x))
-    expected = loop_convolution(x, np.asarray(params["kernel"]), np.arange(4.0), stride)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    expected = loop_convolution(x, kernel, bias, stride)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-5)

@@ -29,7 +29,10 @@ def on_one(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> dict[st
     return steps_on(1, tmp_path_factory.mktemp("one"), tiny_data)
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize(
+    "devices",
+    [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow), 8],
+)
 def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
     devices: int, on_one: dict[str, np.ndarray], tmp_path: Path, tiny_data: Path
 ) -> None:

@@ -99,7 +99,7 @@ def _images(folder: pathlib.Path) -> int:
 
 
 def _scan(folder: pathlib.Path, source: Any) -> np.ndarray:
-    rows = tqdm(range(len(source)), desc="cars196: reading labels", unit="image")
+    rows = tqdm(range(len(source)), desc="cars196: reading labels", unit="image", mininterval=1)
     with records.damage_named(folder):
         return np.array([int(source[i]["label"]) for i in rows], dtype=np.int32)
 

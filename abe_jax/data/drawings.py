@@ -46,7 +46,7 @@ def draw(characters: frozenset[str] | None, styles: tuple[Style, ...], families:
         for point in points:
             coverage[point].add(style.family)
     images, style_index, drawn = [], [], []
-    for i, style in enumerate(tqdm(styles, desc="glyphs: drawing", unit="style")):
+    for i, style in enumerate(tqdm(styles, desc="glyphs: drawing", unit="style", mininterval=1)):
         font = _font(style, EM * _OVERSAMPLE)
         for point in had[i]:
             image = _drawing(font, chr(point)) if len(coverage[point]) >= families else None

@@ -146,7 +146,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
         # TFDS renames the whole folder into place at the end: records and labels appear at once.
         np.savez(self.data_path / SIDECAR, **sidecar)  # pyright: ignore[reportArgumentType]
         images = sum(len(part.rows) for part in split.values())
-        bar = tqdm(total=images, desc="glyphs: writing", unit="image")
+        bar = tqdm(total=images, desc="glyphs: writing", unit="image", mininterval=1)
         return {
             name: self._generate_examples(part, drawn, styles, bar) for name, part in split.items()
         }

@@ -1,0 +1,83 @@
+"""The comparison of arms: what the command line names, and the figures of a row."""
+
+from pathlib import Path
+
+import pytest
+from processes import TINY, run
+
+from abe_jax import compare, config
+from abe_jax.errors import UserError
+
+
+def test_arms_are_multiplied_by_every_varied_value() -> None:
+    found = compare.arms(["a: x.y=1", "b:"], ["objective.divergence.weight=0,1", "seed=7"])
+    assert [arm.name for arm in found] == [
+        "a weight=0 seed=7",
+        "a weight=1 seed=7",
+        "b weight=0 seed=7",
+        "b weight=1 seed=7",
+    ]
+    assert found[1].overrides == ("x.y=1", "objective.divergence.weight=1", "seed=7")
+
+
+def test_without_arms_the_varied_values_are_the_arms() -> None:
+    assert [arm.name for arm in compare.arms([], ["train.batch=8,16"])] == ["batch=8", "batch=16"]
+
+
+@pytest.mark.parametrize(
+    ("named", "varied", "says"),
+    [
+        (["a:", "a: x=1"], [], "names of their own"),
+        ([": x=1"], [], "names of their own"),
+        ([], ["train.batch"], "--vary NAME=VALUE"),
+        ([], [], "names of their own"),
+    ],
+)
+def test_arms_that_cannot_be_told_apart_are_refused(
+    named: list[str], varied: list[str], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        compare.arms(named, varied)
+
+
+def test_spread_is_the_sample_standard_deviation() -> None:
+    assert compare.spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53"
+    assert compare.spread([2.0], 1) == "2.0"
+
+
+def test_a_row_holds_means_of_the_ensemble_and_counts_of_the_model() -> None:
+    made = config.load(TINY)
+    evaluations = [
+        {
+            "metrics": {
+                "ensemble": {"recall@1": value, "map@r": value / 2},
+                "learners_mean": {"recall@1": value - 0.1},
+            },
+            "cosine": {"same_image": {"mean": value / 10}},
+        }
+        for value in (0.8, 0.9)
+    ]
+    row = compare.row("name", [made, made], evaluations)
+    assert row[:5] == ["name", "85.00 ± 7.07", "0.425 ± 0.035", "75.00 ± 7.07", "0.085 ± 0.007"]
+    del evaluations[0]["cosine"], evaluations[1]["cosine"]
+    assert compare.row("name", [made, made], evaluations)[4] == "-"
+
+
+@pytest.mark.slow
+def test_a_comparison_writes_its_table_and_goes_on_from_what_is_there(
+    tmp_path: Path, tiny_data: Path
+) -> None:
+    arguments = ["--config", TINY, "--workdir", tmp_path, "--seeds", 2, "--rounds", 2]
+    arguments += ["--arm", "single: model.kind=single model.learners=1", "--arm", "ABE:"]
+    first = run("compare", *arguments, data=tiny_data)
+    assert first.returncode == 0, first.stderr
+    table = (tmp_path / "table.md").read_text()
+    assert table in first.stdout + "\n"
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+    assert [row[1].strip() for row in rows] == ["single", "ABE"]
+    assert all("±" in row[2] for row in rows)
+    again = run("compare", *arguments, data=tiny_data)
+    assert "step " not in again.stdout.split("|")[0]
+    assert [line.split("|")[1:7] for line in again.stdout.splitlines() if "±" in line] == [
+        line.split("|")[1:7] for line in first.stdout.splitlines() if "±" in line
+    ]
