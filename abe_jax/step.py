@@ -116,7 +116,7 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return stepped, metrics | {"gradient_norm": optax.global_norm(grads)}
+        return stepped, metrics | {"gradient_norm": optax.tree.norm(grads)}
 
     stepped = jax.pmap(one, axis_name=AXIS, donate_argnums=(0,))
 
