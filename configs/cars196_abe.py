@@ -19,8 +19,9 @@ As in the paper: the network with its sizes, the batch of 64 (32 drawn images, h
 and half with a negative partner), margins 1, weight of the divergence 1, SGD with momentum 0.9,
 256 px padded and scaled, crops of 224, flips, the channel mean taken off and no division.
 Unknown, because the paper's text does not give it, and chosen here: learning rate, schedule,
-weight decay, number of steps, the pairs and the divisor of each loss term, whether GoogLeNet's
-response normalisation was kept (here: yes, as in Caffe), the mean itself (here: ImageNet's).
+weight decay, clipping, number of steps, the pairs and the divisor of each loss term (here: those
+that did best on glyphs, docs/EXPERIMENTS.md), whether GoogLeNet's response normalisation was kept
+(here: yes, as in Caffe), the mean itself (here: ImageNet's).
 The last classes of the training half are held out for validation, as the paper tunes its rate on a
 validation set of unknown make.
 """

@@ -2,8 +2,8 @@
 
 The method of Kim et al. (ECCV 2018, arXiv 1804.00382) at the size of a small network: a shared
 encoder, four attention masks, a shared decoder, a contrastive loss per learner and a divergence
-loss between learners. The recipe is not the paper's: class-balanced batches, Adam, and the mean over
-negatives inside the margin, chosen on validation classes (docs/EXPERIMENTS.md).
+loss between learners. The recipe is not the paper's: class-balanced batches, Adam, and the mean
+over negatives inside the margin, chosen on validation classes (docs/EXPERIMENTS.md).
 
     python -m abe_jax.train --config configs/quickstart.py --workdir runs/quickstart
 

@@ -65,14 +65,13 @@ def never_stopped(
 
 
 def kill_at(workdir: Path, data: Path, reached: Callable[[str], bool]) -> None:
-    process = start(workdir, data)
-    for line in lines(process):
-        if reached(line):
-            break
-    else:
-        pytest.fail("the run ended before it was killed")
-    process.kill()
-    process.wait()
+    with start(workdir, data) as process:
+        for line in lines(process):
+            if reached(line):
+                break
+        else:
+            pytest.fail("the run ended before it was killed")
+        process.kill()
 
 
 @pytest.mark.parametrize("printed", ["compiling", "step  3/", "step  5/", "step 12/", "step 16/"])
@@ -108,11 +107,10 @@ def test_killed_while_a_checkpoint_is_written(
     for attempt in range(10):  # the write takes milliseconds: a kill can come too late
         workdir = tmp_path / f"run{attempt}"
         latest = RunFolder(workdir).latest
-        process = start(workdir, tiny_data)
-        while process.poll() is None and not unfinished(latest):
-            time.sleep(0.0002)
-        process.kill()
-        process.wait()
+        with start(workdir, tiny_data) as process:
+            while process.poll() is None and not unfinished(latest):
+                time.sleep(0.0002)
+            process.kill()
         if unfinished(latest):
             break
     else:
@@ -124,13 +122,13 @@ def test_killed_while_a_checkpoint_is_written(
 def test_sigterm_saves_the_step_and_exits_cleanly(
     never_stopped: tuple[Path, dict[str, object], str], tmp_path: Path, tiny_data: Path
 ) -> None:
-    process = start(tmp_path / "run", tiny_data)
-    for line in lines(process):
-        if "step  3/" in line:
-            process.send_signal(signal.SIGTERM)
-            break
-    said = "".join(lines(process))
-    assert process.wait() == 0
+    with start(tmp_path / "run", tiny_data) as process:
+        for line in lines(process):
+            if "step  3/" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        said = "".join(lines(process))
+    assert process.returncode == 0
     assert "is saved" in said
     saved = Checkpoints(RunFolder(tmp_path / "run").latest, 2)
     stopped_at = saved.steps()[-1]

@@ -1,0 +1,100 @@
+"""Exact neighbours by size of the gallery and number of neighbours.
+
+pytest benchmarks/test_retrieval.py
+pytest benchmarks/test_retrieval.py --full    Stanford Online Products' test half, 512-d
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from results import Table, number
+
+from abe_jax import retrieval, timing
+
+CHECKED = 8  # queries whose neighbours are compared with those by definition
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Galleries and neighbours that are measured; each k on the largest gallery."""
+
+    queries: int
+    galleries: tuple[int, ...]
+    dim: int
+    ks: tuple[int, ...]
+
+    def cases(self) -> list[tuple[int, int]]:
+        """Pairs (gallery, k): every gallery with the smallest k, then every other k."""
+        by_gallery = [(n, self.ks[0]) for n in self.galleries]
+        return by_gallery + [(self.galleries[-1], k) for k in self.ks[1:]]
+
+
+SIZES = {  # by --full
+    False: Sizes(queries=1024, galleries=(1024, 4096, 16384), dim=128, ks=(10, 100)),
+    True: Sizes(queries=20_000, galleries=(15_000, 30_000, 60_000), dim=512, ks=(10, 1000)),
+}
+
+
+def random_rows(rows: int, dim: int, seed: int) -> np.ndarray:
+    """Unit vectors in no particular place."""
+    x = np.random.default_rng(seed).standard_normal((rows, dim), np.float32)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def check(call: Callable[[], tuple], queries: np.ndarray, gallery: np.ndarray, k: int) -> None:
+    """The first queries' neighbours are as near as the nearest there are, from differences."""
+    distances, indices = call()
+    assert distances.shape == indices.shape == (len(queries), k)
+    for query, found, places in zip(queries[:CHECKED], distances, indices, strict=False):
+        apart = ((query.astype(np.float64) - gallery) ** 2).sum(-1)
+        np.testing.assert_allclose(found, np.sort(apart)[:k], atol=1e-5)
+        np.testing.assert_allclose(found, apart[places], atol=1e-5)
+        assert len(set(places.tolist())) == k
+
+
+def test_nearest(full: bool, rounds: int, tables: list[Table]) -> None:
+    sizes = SIZES[full]
+    rounds = max(1, rounds // 4)  # one call is a hundred times longer than a loss's
+    queries = random_rows(sizes.queries, sizes.dim, 0)
+    gallery = random_rows(sizes.galleries[-1], sizes.dim, 1)
+    calls = {
+        f"{n} {k}": partial(retrieval.nearest, queries, gallery[:n], k) for n, k in sizes.cases()
+    }
+    seconds = timing.medians(calls, rounds)
+    assert min(seconds.values()) > 0
+    for (n, k), call in zip(sizes.cases(), calls.values(), strict=True):
+        check(call, queries, gallery[:n], k)
+    rows = [row(sizes, n, k, seconds) for n, k in sizes.cases()]
+    tables.append(Table(title=title(sizes), note=note(rounds), head=HEAD, rows=rows))
+
+
+HEAD = ("gallery", "k", "ms", "time / first", "queries/s", "GFLOP/s")
+
+
+def row(sizes: Sizes, n: int, k: int, seconds: dict[str, float]) -> tuple[str, ...]:
+    """One gallery's line of the table."""
+    time, base = seconds[f"{n} {k}"], next(iter(seconds.values()))
+    return (
+        f"{n:,}",
+        str(k),
+        number(1e3 * time),
+        f"{time / base:.2f}",
+        number(sizes.queries / time),
+        number(2 * sizes.queries * n * sizes.dim / time / 1e9),
+    )
+
+
+def title(sizes: Sizes) -> str:
+    """What all rows have in common."""
+    return f"Exact neighbours: {sizes.queries:,} queries, {sizes.dim} dimensions, float32"
+
+
+def note(rounds: int) -> str:
+    """How to read the table."""
+    return (
+        f"Medians over {rounds} interleaved rounds of `retrieval.nearest` from NumPy to NumPy. "
+        "GFLOP/s: 2 x queries x gallery x dimensions, by the second; the selection of the k "
+        "nearest counts nothing there. The first row is the base of `time / first`."
+    )

@@ -1,0 +1,94 @@
+"""What the training step is measured on: the systems, a random batch and a random state."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from abe_jax import complexity, config, models, step
+from abe_jax.config import Config
+from abe_jax.data.loader import Batch
+from abe_jax.step import TrainState
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+FULL = {
+    "single": "cars196_single.py",
+    "heads": "cars196_heads.py",
+    "attention": "cars196_abe.py",
+}
+LEARNERS = (1, 2, 4, 8)
+SYSTEMS = (("single", 1), *((kind, m) for kind in ("heads", "attention") for m in LEARNERS))
+SMALL_BATCH = 32
+
+
+def configuration(kind: str, learners: int, *, full: bool, compute: str) -> Config:
+    """A system at the paper's sizes (its Cars196 config), or at those of the quickstart.
+
+    As in the paper, only attention has the divergence term.
+    """
+    overrides = [f"model.learners={learners}", f"model.compute={compute}"]
+    if full:
+        return config.load(CONFIGS / FULL[kind], overrides)
+    overrides += [f"model.kind={kind}", f"train.batch={SMALL_BATCH}"]
+    made = config.load(CONFIGS / "quickstart.py", overrides)
+    return made if kind == "attention" else dataclasses.replace(made, objective=made.objective[:1])
+
+
+def random_batch(made: Config) -> Batch:
+    """Noise for images, four of each label, on the host as the loader gives it."""
+    rng, rows, data = np.random.default_rng(0), made.train.batch, made.data
+    shape = (rows, data.size, data.size, data.channels)
+    return Batch(
+        images=rng.integers(0, 256, shape, np.uint8),
+        labels=rng.permutation(np.arange(rows, dtype=np.int32) // 4),
+        instances=np.arange(rows, dtype=np.int32),
+        mask=np.ones(rows, bool),
+    )
+
+
+def random_state(made: Config) -> TrainState:
+    """A state of random kernels, replicated: the shapes are real, the initialiser is not.
+
+    Compiling the real one takes as long as compiling the step.
+    """
+    rng = np.random.default_rng(0)
+
+    def parameter(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if len(leaf.shape) > 1:
+            spread = math.sqrt(2 / math.prod(leaf.shape[-4:-1]))
+            return (spread * rng.standard_normal(leaf.shape)).astype(leaf.dtype)
+        return np.full(leaf.shape, path[-1].key == "scale", leaf.dtype)
+
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), step.abstract(made))
+    params = jax.tree_util.tree_map_with_path(parameter, state.params)
+    return step.replicate(state.replace(params=params))
+
+
+def abstract_state(made: Config) -> TrainState:
+    """The shapes and types of the replicated state."""
+    devices = jax.local_device_count()
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((devices, *leaf.shape), leaf.dtype), step.abstract(made)
+    )
+
+
+def step_multiply_adds(made: Config) -> int:
+    """Multiply-adds in the trace of the whole step on one of the devices: losses included."""
+    found = complexity.multiply_adds(
+        step.train_step(made), abstract_state(made), random_batch(made)
+    )
+    return sum(found.values())
+
+
+def forward_multiply_adds(made: Config) -> int:
+    """Multiply-adds in the trace of the model on a whole batch."""
+    model = models.build(made.model)
+    shape = (made.train.batch, made.data.size, made.data.size, made.data.channels)
+    images = jax.ShapeDtypeStruct(shape, np.float32)
+    state = step.abstract(made)
+    variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    found = complexity.multiply_adds(lambda v, x: model.apply(v, x), variables, images)
+    return sum(found.values())

@@ -1,0 +1,26 @@
+"""The benchmarks run from end to end and write their tables."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import ROOT
+
+
+@pytest.mark.slow
+def test_benchmarks_run_and_write(tmp_path: Path) -> None:
+    target = tmp_path / "results.md"
+    command = [sys.executable, "-m", "pytest", "benchmarks", "-m", "slow or not slow"]
+    run = subprocess.run(
+        [*command, "--rounds", "1", "--write", str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
+    text = target.read_text()
+    for title in ("Training step: convnet", "Contrastive loss", "Divergence", "Exact neighbours"):
+        assert f"### {title}" in text
+        assert f"### {title}" in run.stdout
