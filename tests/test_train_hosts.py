@@ -106,9 +106,13 @@ def _leaves(state: step.TrainState) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+def alone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_data: Path
+) -> Path:
+    """A run of one process with as many devices as the hosts have together."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
-    assert run("train", "--config", TINY, "--workdir", workdir, data=tiny_data).returncode == 0
+    arguments = ("train", "--config", TINY, "--workdir", workdir)
+    assert run(*arguments, data=tiny_data, devices=2 * request.param).returncode == 0
     return workdir
 
 
@@ -118,7 +122,7 @@ def files(workdir: Path) -> set[str]:
     return {n.split(".out.")[0] for n in kept if "/d/" not in n and not n.endswith("/d")}
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("devices", "alone"), [(1, 1), (2, 2)], indirect=["alone"])
 def test_two_hosts_train_and_evaluate_as_one(
     devices: int, alone: Path, tmp_path: Path, tiny_data: Path
 ) -> None:
