@@ -87,10 +87,16 @@ def assert_same_run(workdir: Path, other: Path) -> None:
     assert [row.keys() for row in one] == [row.keys() for row in two]
     for left, right in zip(one, two, strict=True):
         for name in left:
-            loose = 0.02 if name.startswith("val_") else 1e-3  # a near tie may turn
+            # Later a pair crosses its margin a step sooner, or a near tie turns.
+            loose = 1e-5 if left["step"] <= 6 else 0.02
             assert right[name] == pytest.approx(left[name], rel=loose, abs=loose), name
-    found = [numbers(json.loads((d / "evaluation.json").read_text())) for d in (workdir, other)]
-    np.testing.assert_allclose(found[1], found[0], rtol=0.02, atol=0.02)
+    found = [json.loads((d / "evaluation.json").read_text())["test"] for d in (workdir, other)]
+    assert found[0].keys() == found[1].keys()
+    for name in ("step", "images", "queries"):
+        assert found[0][name] == found[1][name]
+    for name in ("metrics", "other_family"):
+        measured = [numbers(evaluation[name]) for evaluation in found]
+        np.testing.assert_allclose(measured[1], measured[0], atol=0.02)
     for part in ("latest", "best"):
         left, right = restored(workdir, part), restored(other, part)
         assert int(left.step) == int(right.step)
