@@ -14,7 +14,7 @@ from training import (
     random_batch,
 )
 
-from abe_jax import complexity, step
+from abe_jax import counting, step
 
 FAST = [("heads", 2, "bfloat16"), ("attention", 8, "bfloat16")]
 ALL = [(kind, m, compute) for compute in ("bfloat16", "float32") for kind, m in SYSTEMS]
@@ -35,7 +35,7 @@ def test_the_step_of_the_papers_size_lowers(kind: str, learners: int, compute: s
     assert shapes[0] == shapes[1]  # so that the step can be chained
     assert metrics["loss"].shape == (jax.local_device_count(),)
     assert "convolution" in traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert forward_multiply_adds(made) == 64 * complexity.rows(made)[-1].multiply_adds
+    assert forward_multiply_adds(made) == 64 * counting.rows(made)[-1].multiply_adds
 
 
 @pytest.mark.parametrize("loss", [test_losses.contrastive, test_losses.divergence])

@@ -25,7 +25,7 @@ from training import (
     step_multiply_adds,
 )
 
-from abe_jax import complexity, step, timing
+from abe_jax import counting, step, timing
 from abe_jax.config import Config
 
 CEILING = "ceiling"
@@ -60,7 +60,7 @@ def matrix_product(side: int, compute: str) -> Callable[[], jax.Array]:
 
 def operations(made: Config) -> int:
     """Floating-point operations of one training step by the rule above."""
-    return 2 * 3 * made.train.batch * complexity.rows(made)[-1].multiply_adds
+    return 2 * 3 * made.train.batch * counting.rows(made)[-1].multiply_adds
 
 
 def test_training_step(full: bool, compute: str, rounds: int, tables: list[Table]) -> None:
@@ -100,7 +100,7 @@ def row(made: Config, seconds: float, base: float, ceiling: float) -> tuple[str,
         number(1e3 * seconds),
         f"{seconds / base:.2f}",
         number(made.train.batch / seconds),
-        number(complexity.rows(made)[-1].multiply_adds / 1e6),
+        number(counting.rows(made)[-1].multiply_adds / 1e6),
         number(rate / 1e9),
         f"{100 * rate / ceiling:.1f} %",
     )
@@ -127,7 +127,7 @@ def note(ceiling: float, side: int, rounds: int) -> str:
 @pytest.mark.parametrize(("kind", "learners"), SYSTEMS)
 def test_counted_operations_are_those_of_the_step(kind: str, learners: int) -> None:
     made = configuration(kind, learners, full=False, compute="float32")
-    counted = made.train.batch * complexity.rows(made)[-1].multiply_adds
+    counted = made.train.batch * counting.rows(made)[-1].multiply_adds
     assert forward_multiply_adds(made) == counted
     # The rule's 3, less the gradient by the images' pixels, which no step computes.
     assert 2 * counted < step_multiply_adds(made) <= 3.1 * counted

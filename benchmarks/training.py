@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from abe_jax import complexity, config, models, step
+from abe_jax import config, counting, models, step
 from abe_jax.config import Config
 from abe_jax.data.loader import Batch
 from abe_jax.step import TrainState
@@ -77,9 +77,7 @@ def abstract_state(made: Config) -> TrainState:
 
 def step_multiply_adds(made: Config) -> int:
     """Multiply-adds in the trace of the whole step on one of the devices: losses included."""
-    found = complexity.multiply_adds(
-        step.train_step(made), abstract_state(made), random_batch(made)
-    )
+    found = counting.multiply_adds(step.train_step(made), abstract_state(made), random_batch(made))
     return sum(found.values())
 
 
@@ -90,5 +88,5 @@ def forward_multiply_adds(made: Config) -> int:
     images = jax.ShapeDtypeStruct(shape, np.float32)
     state = step.abstract(made)
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
-    found = complexity.multiply_adds(lambda v, x: model.apply(v, x), variables, images)
+    found = counting.multiply_adds(lambda v, x: model.apply(v, x), variables, images)
     return sum(found.values())
