@@ -4,6 +4,8 @@ import argparse
 import logging
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -54,19 +56,40 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Runs an entry point; a user's mistake becomes one line and exit status 2."""
     try:
         _set_up_jax()
-        # Orbax's own log: what matters in it also comes as an exception, which makes one line.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        _quieten_orbax()
         main(sys.argv[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        _refuse(str(error))
     except OSError as error:  # a full disk, a folder that is a file, rights: nothing of ours
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        _refuse(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    if jax.process_count() == 1:
+        # At once: what Orbax abandoned in a failed write would complain behind our line. Of
+        # several hosts each has to take leave of the others first.
+        os._exit(2)
+    sys.exit(2)
+
+
+def _quieten_orbax() -> None:
+    """What matters in its log and its threads also comes as an exception, which makes one line."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    shown = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        frames = traceback.extract_tb(failed.exc_traceback)
+        if not any("orbax" in frame.filename for frame in frames):
+            shown(failed)
+
+    threading.excepthook = hook
 
 
 def _set_up_jax() -> None:

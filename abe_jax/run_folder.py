@@ -33,8 +33,9 @@ class RunFolder:
                 folder._check_same(config)
                 return folder
             path.mkdir(parents=True, exist_ok=True)
-            for left in (folder.metrics, folder.unreadable):
-                left.unlink(missing_ok=True)
+            if folder.config.exists():  # else these names are somebody else's files
+                for left in (folder.metrics, folder.unreadable):
+                    left.unlink(missing_ok=True)
             write_json(config, folder.config)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror})") from None

