@@ -8,10 +8,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
 
 from abe_jax import losses
-from tests import oracles
 
 B, M, D = 8, 3, 4
 LABELS = np.array([0, 0, 1, 1, 2, 3, 0, 4], np.int32)  # adjacent: two positive, two negative pairs

@@ -4,12 +4,12 @@ import re
 
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
 
 from abe_jax import retrieval
 from abe_jax.errors import UserError
 from abe_jax.retrieval import metrics
-from tests import oracles
 
 
 def column(*values):
