@@ -112,32 +112,31 @@ def scores(
     `at_r=False` searches no deeper than the largest K and leaves the metrics at R empty.
     """
     alone = gallery is None
-    if not alone and gallery_labels is None:
-        raise UserError("a gallery needs gallery_labels")
-    if alone and (gallery_labels is not None or gallery_groups is not None):
-        raise UserError("gallery_labels and gallery_groups are given with a gallery only")
+    _check_gallery(alone, gallery_labels, gallery_groups)
     there = vectors if gallery is None else gallery
+    gallery_groups = groups if alone else gallery_groups
     search = neighbours.prepare(
         vectors,
         there,
         ensemble=ensemble,
         exclude_self=alone,
         query_groups=groups,
-        gallery_groups=groups if alone else gallery_groups,
+        gallery_groups=gallery_groups,
         block=block,
     )
     queries = _codes(labels, len(vectors), "labels")
     others = queries if alone else _codes(gallery_labels, len(there), "gallery_labels")
     for k in ks:
         neighbours.check_k(k, len(others) - alone)
-    number = positives(
-        queries,
-        others,
-        alone=alone,
-        groups=groups,
-        gallery_groups=groups if alone else gallery_groups,
-    )
+    number = positives(queries, others, alone=alone, groups=groups, gallery_groups=gallery_groups)
     return _scores(search, queries, others, number, tuple(ks), at_r)
+
+
+def _check_gallery(alone: bool, gallery_labels: Codes | None, gallery_groups: Codes | None) -> None:
+    if not alone and gallery_labels is None:
+        raise UserError("a gallery needs gallery_labels")
+    if alone and (gallery_labels is not None or gallery_groups is not None):
+        raise UserError("gallery_labels and gallery_groups are given with a gallery only")
 
 
 def _scores(
