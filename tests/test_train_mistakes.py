@@ -264,8 +264,8 @@ def test_a_full_disk_is_named_in_one_line_of_ours(tmp_path: Path, tiny_data: Pat
     )
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
-    # TensorStore's own threads may complain beside it; our line is there once.
-    assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1
+    # TensorStore's own threads may complain beside it, even on the same line.
+    assert done.stderr.count("those before are intact") == 1
 
 
 @pytest.mark.slow
@@ -273,8 +273,10 @@ def test_a_full_disk_is_named_in_one_line_of_ours(tmp_path: Path, tiny_data: Pat
 def test_ctrl_c_says_nothing_and_keeps_what_is_saved(
     printed: str, tmp_path: Path, tiny_data: Path
 ) -> None:
+    train_it = command("train", "--config", TINY, "--workdir", tmp_path / "run")
     process = subprocess.Popen(
-        command("train", "--config", TINY, "--workdir", tmp_path / "run"),
+        # Where a shell started this in the background, an interrupt would be ignored.
+        ["env", "--default-signal=INT", *train_it],
         cwd=ROOT,
         env=environment(tiny_data),
         stdout=subprocess.PIPE,
