@@ -57,7 +57,8 @@ def said(output: str) -> list[str]:
     """The lines of ours; the transport of JAX's CPU collectives prints one of its own."""
     # Gloo's threads write a line in pieces, so its prefix can stand on another line than its text.
     gloo = ("[Gloo]", "peer ranks")
-    return [line for line in output.splitlines() if not any(part in line for part in gloo)]
+    lines = (line for line in output.splitlines() if line.strip())
+    return [line for line in lines if not any(part in line for part in gloo)]
 
 
 def rows(workdir: Path) -> list[dict[str, float]]:
