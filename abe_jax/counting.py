@@ -25,6 +25,7 @@ PARTS = {
     "trunk": "attention trunk",
     "mask_heads": "attention masks",
     "decoder": "decoder",
+    "pool": "pooling",
     "head": "fully connected",
 }
 OTHER = "other"  # a computation outside all parts; models have none so far

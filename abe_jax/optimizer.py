@@ -56,9 +56,9 @@ def _check_boundaries(config: Optimizer) -> None:
 
 
 def build(
-    config: Optimizer, steps: int, is_new: Callable[[tuple[str, ...]], bool]
+    config: Optimizer, steps: int, rate: Callable[[tuple[str, ...]], float]
 ) -> optax.GradientTransformation:
-    """The optimiser: clip, decay, direction, rate, and the new layers' own rate.
+    """The optimiser: clip, decay, direction, rate, and what multiplies it for each parameter.
 
     Weight decay acts on the leaves named `kernel`, not on biases or normalisation. With `adam`
     and `sgd` it is added to the gradient; with `adamw` it is decoupled.
@@ -66,7 +66,7 @@ def build(
     Args:
         config: the optimiser's configuration.
         steps: length of training, which the schedule needs.
-        is_new: from a parameter's path to whether it is in the group of new layers.
+        rate: from a parameter's path to what multiplies the learning rate for it.
 
     Raises:
         UserError: an unknown optimiser or schedule.
@@ -86,18 +86,23 @@ def build(
     if config.weight_decay and config.name == "adamw":
         parts.append(decay)
     parts.append(optax.scale_by_learning_rate(schedule(config, steps)))
-    if config.new_rate != 1.0:
-        parts.append(
-            optax.masked(optax.scale(config.new_rate), lambda params: _where(is_new, params))
-        )
+    parts.append(optax.stateless(lambda updates, _: _scaled(updates, rate)))
     return optax.chain(*parts)
 
 
 def _kernels(params: Any) -> Any:
-    return _where(lambda path: path[-1] == "kernel", params)
+    return _by_path(lambda path, _: path[-1] == "kernel", params)
 
 
-def _where(is_new: Callable[[tuple[str, ...]], bool], params: Any) -> Any:
+def _scaled(updates: Any, rate: Callable[[tuple[str, ...]], float]) -> Any:
+    def scale(path: tuple[str, ...], update: Any) -> Any:
+        factor = rate(path)
+        return update if factor == 1.0 else factor * update
+
+    return _by_path(scale, updates)
+
+
+def _by_path(make: Callable[[tuple[str, ...], Any], Any], tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: is_new(tuple(key.key for key in path)), params
+        lambda path, leaf: make(tuple(key.key for key in path), leaf), tree
     )

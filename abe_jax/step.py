@@ -23,7 +23,7 @@ from abe_jax.config import Config
 from abe_jax.data import images
 from abe_jax.data.loader import Batch
 from abe_jax.errors import UserError
-from abe_jax.losses.objective import Objective
+from abe_jax.losses.objective import Objective, rates
 
 AXIS = "devices"
 
@@ -40,17 +40,24 @@ class TrainState(flax.struct.PyTreeNode):
 Metrics = dict[str, Array]  # by name, one value per device, all the same
 
 
-def is_new(path: tuple[str, ...]) -> bool:
-    """Whether a parameter of the state belongs to the group of new layers.
-
-    The objective's own parameters (proxies, classifiers) are new by nature.
-    """
-    return path[0] == "objective" or models.new_parameters(path[1:])
-
-
 def transformation(config: Config) -> optax.GradientTransformation:
-    """The configured optimiser over the state's parameters."""
-    return optimizer.build(config.optimizer, config.train.steps, is_new)
+    """The configured optimiser over the state's parameters, each at its own rate.
+
+    Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's `rate`.
+    """
+    terms = rates(config.objective)
+
+    def rate(path: tuple[str, ...]) -> float:
+        if path[0] == "objective":
+            return terms[path[1]]
+        return config.optimizer.new_rate if models.new_parameters(path[1:]) else 1.0
+
+    return optimizer.build(config.optimizer, config.train.steps, rate)
+
+
+def objective_of(config: Config) -> Objective:
+    """The weighted sum of losses that the config names."""
+    return Objective(config.objective, config.data.classes)
 
 
 def create(config: Config) -> TrainState:
@@ -67,8 +74,8 @@ def create(config: Config) -> TrainState:
         variables = model.init(model_key, jnp.zeros(shape), train=False)
         embeddings = model.apply(variables, jnp.zeros(shape), train=False)
         rows = jnp.zeros(2, jnp.int32)
-        objective = Objective(config.objective).init(
-            objective_key, embeddings, rows, rows, jnp.ones(2, bool)
+        objective = objective_of(config).init(
+            objective_key, embeddings, rows, rows, jnp.ones(2, bool), jax.random.key(0)
         )
         params = {"model": variables["params"], "objective": objective.get("params", {})}
         return TrainState(
@@ -90,23 +97,24 @@ def abstract(config: Config) -> TrainState:
 def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """One step on a replicated state and a sharded batch; the state passed in is used up."""
     model = models.build(config.model, axis_name=AXIS)
-    objective, tx = Objective(config.objective), transformation(config)
+    objective, tx = objective_of(config), transformation(config)
 
-    def loss(params: Any, batch_stats: Any, batch: Batch) -> tuple[Array, Any]:
+    def loss(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
         variables = {"params": params["model"], "batch_stats": batch_stats}
         pixels = images.normalise(jnp.asarray(batch.images), config.data, jnp.float32)
         embeddings, updated = model.apply(variables, pixels, train=True, mutable=["batch_stats"])
         everywhere = (embeddings, batch.labels, batch.instances, batch.mask)
         gathered, labels, instances, mask = lax.all_gather(everywhere, AXIS, tiled=True)
         total, terms = objective.apply(
-            {"params": params["objective"]}, gathered, labels, instances, mask
+            {"params": params["objective"]}, gathered, labels, instances, mask, key
         )
         observed = losses.diagnostics(gathered.vectors, labels, mask)
         return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
 
     def one(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)  # alike on all devices
         grads, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(
-            state.params, state.batch_stats, batch
+            state.params, state.batch_stats, batch, key
         )
         grads = lax.pmean(grads, AXIS)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)

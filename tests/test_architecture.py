@@ -16,6 +16,7 @@ ORDER = (
     "config",
     "data",
     "models",
+    "weights",
     "counting",
     "losses",
     "optimizer",

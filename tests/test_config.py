@@ -47,11 +47,12 @@ def test_overrides_reach_what_the_file_leaves_out_and_terms_by_name(file: Path) 
             "data.root=/1/2",
         ],
     )
+    first = made.objective[0]
     assert made.optimizer.clip == 1.0
     assert made.evaluate.ks == (1, 10)
     assert made.data.flip is True
     assert [term.weight for term in made.objective] == [1.0, 2.0]
-    assert made.objective[0].margin == 0.5
+    assert isinstance(first, config.Contrastive) and first.margin == 0.5
     assert made.data.root == "/1/2"
 
 

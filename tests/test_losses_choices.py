@@ -132,6 +132,7 @@ def test_mistakes_are_named(call, message):
 @struct.dataclass
 class Embedded:
     features: jax.Array
+    embedding: jax.Array
     vectors: jax.Array
 
 
@@ -145,7 +146,7 @@ def test_objective_is_the_weighted_sum_with_a_name_for_each_term():
         Divergence(weight=1.5, margin=20.0, squared=False),
     )
     objective = losses.Objective(terms)
-    batch = Embedded(features=x, vectors=x), y, instances, mask
+    batch = Embedded(features=x, embedding=x, vectors=x), y, instances, mask
     variables = objective.init(jax.random.key(0), *batch)
     assert not jax.tree.leaves(variables)
     total, values = jax.jit(objective.apply)(variables, *batch)

@@ -9,6 +9,7 @@ import pytest
 from abe_jax import models
 from abe_jax.config import Model
 from abe_jax.errors import UserError
+from abe_jax.models.stages import Cut, with_trunk
 
 SMALL = Model(backbone="convnet", kind="attention", learners=2, dim=8, branch="pool2", width=4)
 LARGE = Model(backbone="googlenet", kind="attention", learners=2, dim=8)
@@ -120,15 +121,16 @@ def test_wrong_configs_are_told_the_nearest_right_choice(change, told):
     assert "\n" not in line
 
 
-def test_a_trunk_over_a_strided_convolution_is_refused():
-    from abe_jax.models.layers import Conv
-    from abe_jax.models.stages import Cut, Stage, with_trunk
-
-    first, second, strided = (
-        Stage(name=name, make=Conv, stride=stride)
-        for name, stride in [("a", 1), ("b", 1), ("c", 2)]
+def test_a_trunk_copies_a_strided_stage_without_its_stride():
+    first, second = models.stages(SMALL)[1:3]
+    strided = models.stages(SMALL)[0]
+    parts = with_trunk(Cut(encoder=(first,), trunk=(), decoder=(second, strided)), 1)
+    (copied,) = parts.trunk  # `second` only pools, and is left out
+    image = jnp.zeros((1, 8, 8, 3))
+    own, copy = (
+        jax.eval_shape(lambda s=stage: s.make().init_with_output(jax.random.key(0), image, False))
+        for stage in (strided, copied)
     )
-    parts = Cut(encoder=(first,), trunk=(), decoder=(second, strided))
-    assert with_trunk(parts, 1).trunk == (second,)
-    with pytest.raises(UserError, match=r"stage 'c' has stride 2.*at most 1"):
-        with_trunk(parts, 2)
+    assert own[0].shape == (1, 4, 4, 4) and copy[0].shape == (1, 8, 8, 4)
+    assert jax.tree.map(jnp.shape, own[1]) == jax.tree.map(jnp.shape, copy[1])
+    assert copied.name == strided.name and copied.stride == 1

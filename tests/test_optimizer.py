@@ -29,7 +29,8 @@ def _promotion() -> Any:
 
 def updates(steps: int = 1, **options: Any) -> list[Any]:
     """The updates of so many steps with the same gradients, parameters staying as they are."""
-    tx = optimizer.build(Optimizer(**options), STEPS, lambda path: path[0] == "head")
+    config = Optimizer(**options)
+    tx = optimizer.build(config, STEPS, lambda path: config.new_rate if path[0] == "head" else 1.0)
     state, found = tx.init(PARAMS), []
     for _ in range(steps):
         update, state = tx.update(GRADS, state, PARAMS)

@@ -2,28 +2,39 @@
 
 from abe_jax.config.files import differences, load, read_json, write_json
 from abe_jax.config.parse import from_mapping, nearest, to_mapping
-from abe_jax.config.schema import (
-    Config,
+from abe_jax.config.schema import Config, Data, Evaluate, Model, Optimizer, Train
+from abe_jax.config.terms import (
+    Clustering,
     Contrastive,
-    Data,
+    CrossEntropy,
     Divergence,
-    Evaluate,
-    Model,
-    Optimizer,
+    LiftedStructure,
+    Margin,
+    NormSoftmax,
+    NPairs,
+    ProxyNCA,
     Term,
-    Train,
+    Triplet,
 )
 
 __all__ = [
+    "Clustering",
     "Config",
     "Contrastive",
+    "CrossEntropy",
     "Data",
     "Divergence",
     "Evaluate",
+    "LiftedStructure",
+    "Margin",
     "Model",
+    "NPairs",
+    "NormSoftmax",
     "Optimizer",
+    "ProxyNCA",
     "Term",
     "Train",
+    "Triplet",
     "differences",
     "from_mapping",
     "load",

@@ -125,7 +125,7 @@ def _key(node: Any, part: str, where: str) -> Any:
 def _literal(text: str, old: Any) -> Any:
     if isinstance(old, str):
         return text
-    words = {"true": True, "false": False}
+    words = {"true": True, "false": False, "inf": float("inf")}
     if text.lower() in words:
         return words[text.lower()]
     try:

@@ -8,7 +8,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from abe_jax.config.schema import TERMS, Config, Term
+from abe_jax.config.schema import Config
+from abe_jax.config.terms import TERMS, Term
 from abe_jax.errors import UserError
 
 

@@ -1,13 +1,9 @@
 """Every name a config file may set, with its type, default and meaning."""
 
 import dataclasses
-from typing import Annotated
 
-# Numbers with the least and the greatest value they may take.
-Count = Annotated[int, 1, 2**31 - 1]
-Natural = Annotated[int, 0, 2**31 - 1]
-Seed = Annotated[int, 0, 2**32 - 1]  # JAX takes no more bits of a seed without saying so
-Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds
+from abe_jax.config.numbers import Amount, Count, Exponent, Natural, Seed
+from abe_jax.config.terms import Term
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,8 +17,10 @@ class Data:
     channels: Count = 3
     padding: Natural = 0  # training: pixels added on each side before the random crop
     flip: bool = False
-    mean: tuple[float, ...] = (0.0,)  # per channel, in units of 0..255
-    std: tuple[float, ...] = (1.0,)
+    # Per channel, in units of 0..255. Empty: those that the weights come with, else 0 and 1.
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    classes: Natural = 0  # of the training split; 0: counted when a run begins
     sampler: str = "pairs"  # pairs | class_balanced | shuffle
     images_per_class: Count = 4  # K of class_balanced
     validation_classes: Natural = (
@@ -36,48 +34,24 @@ class Data:
 class Model:
     """The network: a backbone cut in two, and how its learners differ."""
 
-    backbone: str  # convnet | googlenet
+    backbone: str  # one of BACKBONES in abe_jax/models/backbones.py
     kind: str  # single | heads | attention
     learners: Count = 1
     dim: Count = 512  # of all learners together, split evenly
-    weights: str = ""  # a run's folder whose stages this model starts from; empty: random
+    weights: str = ""  # what the stages start from: a name, a file or a run's folder; empty: random
     branch: str = "pool3"  # last stage of the shared encoder
     trunk_depth: Natural = (
         5  # stages after `branch` that the attention trunk copies, poolings left out
     )
-    norm: str = "none"  # googlenet: none | lrn; convnet: none | batch
+    norm: str = ""  # googlenet: none | lrn; convnet: none | batch; empty: the backbone's first
+    freeze_norm: bool = False  # batch normalisation by its running statistics, also in training
+    pooling: str = "average"  # average | max | gem | rmac | token (vision transformers)
+    gem_p: Exponent = 3.0  # GeM's exponent, its start where it is learned; inf is the maximum
+    gem_learned: bool = False
+    layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
+    head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
     compute: str = "float32"  # float32 | bfloat16
     width: Count = 32  # channels of the convnet's first stage
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Contrastive:
-    """A weighted contrastive pair loss, one per learner."""
-
-    name: str = "contrastive"
-    weight: Amount = 1.0
-    margin: Amount = 1.0
-    squared: bool = True  # squared Euclidean distance inside the hinge
-    pairs: str = "all"  # all | adjacent (rows 2i and 2i+1, as the sampler `pairs` lays them)
-    reduction: str = "mean_active"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Divergence:
-    """A weighted divergence loss between the learners' vectors of one image."""
-
-    name: str = "divergence"
-    weight: Amount = 1.0
-    margin: Amount = 1.0
-    squared: bool = True
-    reduction: str = "mean"
-
-
-Term = Contrastive | Divergence
-TERMS: dict[str, type[Contrastive] | type[Divergence]] = {
-    "contrastive": Contrastive,
-    "divergence": Divergence,
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -27,11 +27,11 @@ def check(data: Data) -> None:
     if data.channels not in (1, 3):
         raise UserError(f"config.data.channels is {data.channels}: 1 (grey) or 3 (colour)")
     for name, values in (("mean", data.mean), ("std", data.std)):
-        if len(values) != data.channels:
+        if values and len(values) != data.channels:
             raise UserError(
                 f"config.data.{name} has {len(values)} values for {data.channels} channels"
             )
-    if not min(data.std) > 0:
+    if not min(data.std, default=1.0) > 0:
         raise UserError(f"config.data.std is {data.std}: every value must be above 0")
     if not 1 <= data.size <= data.resize:
         raise UserError(
@@ -135,7 +135,10 @@ def centre(image: UInt8[np.ndarray, "side side c"], data: Data) -> UInt8[np.ndar
 def normalise(
     images: UInt8[Array, "b h w c"], data: Data, dtype: jax.typing.DTypeLike
 ) -> Float[Array, "b h w c"]:
-    """(x - mean) / std per channel, computed in float32 and returned as `dtype`."""
-    mean = jnp.asarray(data.mean, jnp.float32)[None, None, None, :]
-    std = jnp.asarray(data.std, jnp.float32)[None, None, None, :]
+    """(x - mean) / std per channel, computed in float32 and returned as `dtype`.
+
+    Where the config leaves them empty, mean is 0 and std 1.
+    """
+    mean = jnp.asarray(data.mean or (0.0,), jnp.float32)[None, None, None, :]
+    std = jnp.asarray(data.std or (1.0,), jnp.float32)[None, None, None, :]
     return ((images.astype(jnp.float32) - mean) / std).astype(dtype)

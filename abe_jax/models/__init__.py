@@ -1,13 +1,10 @@
 """Networks: images [b, h, w, c] -> Embeddings(features [b, m, c], vectors [b, m, d])."""
 
-from typing import Any
-
-import jax.numpy as jnp
-
 from abe_jax.config import Model
 from abe_jax.errors import UserError
-from abe_jax.models import convnet, googlenet
-from abe_jax.models.ensemble import KINDS, Embeddings, Ensemble
+from abe_jax.models import pooling
+from abe_jax.models.backbones import DTYPES, backbone, stages
+from abe_jax.models.ensemble import HEADS, KINDS, Embeddings, Ensemble
 from abe_jax.models.stages import Stage, cut, require, with_trunk
 from abe_jax.models.weights import graft, new_parameters, stage_params
 
@@ -21,9 +18,6 @@ __all__ = [
     "stage_params",
     "stages",
 ]
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-NORMS = {"convnet": convnet.NORMS, "googlenet": googlenet.NORMS}
 
 
 def build(model: Model, axis_name: str | None = None) -> Ensemble:
@@ -47,24 +41,26 @@ def build(model: Model, axis_name: str | None = None) -> Ensemble:
         learners=model.learners,
         dim=model.dim,
         dtype=DTYPES[model.compute],
+        pooling=_pooling(model),
+        layer_norm=model.layer_norm,
+        head_kind=model.head,
     )
 
 
-def stages(model: Model, axis_name: str | None = None) -> tuple[Stage, ...]:
-    """The stages of the config's backbone, from the image to the last map."""
-    require("config.model.backbone", model.backbone, NORMS)
-    require("config.model.norm", model.norm, NORMS[model.backbone])
-    require("config.model.compute", model.compute, DTYPES)
-    dtype: Any = DTYPES[model.compute]
-    if model.backbone == "googlenet":
-        return googlenet.stages(model.norm, dtype)
-    if model.width < 1:
-        raise UserError(f"config.model.width: {model.width}; it is at least 1")
-    return convnet.stages(model.width, model.norm, dtype, axis_name)
+def _pooling(model: Model) -> pooling.Pooling:
+    tokens = backbone(model.backbone).tokens
+    pooling.require_fit(model.pooling, tokens)
+    return pooling.Pooling(
+        kind=model.pooling, p=model.gem_p, learned=model.gem_learned, tokens=tokens
+    )
 
 
 def _check(model: Model) -> None:
     require("config.model.kind", model.kind, KINDS)
+    require("config.model.pooling", model.pooling, pooling.POOLINGS)
+    require("config.model.head", model.head, HEADS)
+    if model.width < 1:
+        raise UserError(f"config.model.width: {model.width}; it is at least 1")
     m, dim = model.learners, model.dim
     if m < 1:
         raise UserError(f"config.model.learners: {m}; there is at least 1")

@@ -1,14 +1,12 @@
 """A small backbone for 32 px images on a CPU, in the same form as the large ones."""
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.models.layers import Conv, MeanPool
-from abe_jax.models.stages import Stage
+from abe_jax.models.layers import BatchNorm, Conv, MeanPool
+from abe_jax.models.stages import Options, Stage
 
 NORMS = ("none", "batch")
 
@@ -19,45 +17,48 @@ class Block(nn.Module):
     features: int
     size: int
     stride: int
-    batch_norm: bool
-    dtype: Any
-    axis_name: str | None
+    options: Options
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j k"]:
+        options = self.options
         # A bias before batch normalisation would be taken out again with the mean.
         conv = Conv(
             self.features,
             self.size,
             stride=self.stride,
-            use_bias=not self.batch_norm,
-            dtype=self.dtype,
+            use_bias=options.norm != "batch",
+            dtype=options.dtype,
             name="conv",
         )
         x = conv(x)
-        if self.batch_norm:
-            norm = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                axis_name=self.axis_name,
+        if options.norm == "batch":
+            norm = BatchNorm(
+                epsilon=1e-5,
+                frozen=options.freeze_norm,
+                axis_name=options.axis_name,
+                dtype=options.dtype,
                 name="norm",
             )
-            x = norm(x.astype(jnp.float32)).astype(self.dtype)
+            x = norm(x, train)
         return nn.relu(x)
 
 
-def stages(width: int, norm: str, dtype: Any, axis_name: str | None) -> tuple[Stage, ...]:
+def stages(options: Options) -> tuple[Stage, ...]:
     """The stages conv1 (stride 2), conv2, pool2, conv3, conv4, pool4, conv5, conv6.
 
     At 32 px the maps have sides 16, 8 behind pool2 and 4 behind pool4, with width, 2 x width and
     4 x width channels. Cut at pool4, a learner's share of the work is small: with width 16 and a
     trunk of one stage, ABE-4 needs 5.5 million multiply-adds for an image and ABE-1 2.8 million.
     """
-    block = partial(Block, batch_norm=norm == "batch", dtype=dtype, axis_name=axis_name)
+    width = options.width
 
     def conv(name: str, features: int, size: int = 3, stride: int = 1) -> Stage:
-        make = partial(block, features=features, size=size, stride=stride)
-        return Stage(name=name, make=make, stride=stride)
+        make = partial(Block, features=features, size=size, options=options)
+        if stride == 1:
+            return Stage(name=name, make=partial(make, stride=1))
+        strided, unstrided = partial(make, stride=stride), partial(make, stride=1)
+        return Stage(name=name, make=strided, stride=stride, unstrided=unstrided)
 
     def pool(name: str) -> Stage:
         return Stage(name=name, make=MeanPool, stride=2, pooling=True)

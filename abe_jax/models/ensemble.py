@@ -8,18 +8,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from abe_jax.errors import UserError
 from abe_jax.models.attention import MaskHeads
 from abe_jax.models.layers import GLOROT
+from abe_jax.models.pooling import Pooling, patches
 from abe_jax.models.stages import Cut, Stage, Stages
 
 KINDS = ("single", "heads", "attention")
+HEADS = ("linear", "projection", "none")
 
 
 @flax.struct.dataclass
 class Embeddings:
     """What a network makes of images, in float32."""
 
-    features: Any  # [b, m, c], the mean over the last map
+    features: Any  # [b, m, c], pooled from the last map
+    embedding: Any  # [b, m, d], not normalised: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
 
 
@@ -53,26 +57,43 @@ class Ensemble(nn.Module):
     learners: int
     dim: int
     dtype: Any
+    pooling: Pooling
+    layer_norm: bool = False  # without affine parameters, before the head
+    head_kind: str = "linear"
 
     def setup(self) -> None:
         self.encoder = Stages(self.cut.encoder)
         if self.kind == "heads":
             self.decoder = Heads(self.cut.decoder, self.learners)
-            dense = nn.vmap(
-                nn.Dense,
-                variable_axes={"params": 0},
-                split_rngs={"params": True},
-                in_axes=1,
-                out_axes=1,
-                axis_size=self.learners,
-            )
         else:
             self.decoder = Stages(self.cut.decoder)
-            dense = nn.Dense
-        self.head = dense(self.dim // self.learners, kernel_init=GLOROT)
+        self.pool = self.pooling.clone()
+        if self.layer_norm:
+            self.norm = nn.LayerNorm(
+                epsilon=1e-5, use_scale=False, use_bias=False, use_fast_variance=False
+            )
+        if self.head_kind != "none":
+            self.head = self._dense()(
+                self.dim // self.learners,
+                use_bias=self.head_kind == "linear",
+                kernel_init=GLOROT,
+            )
         if self.kind == "attention":
             self.trunk = Stages(self.cut.trunk)
             self.mask_heads = MaskHeads(self.learners, self.dtype)
+
+    def _dense(self) -> Any:
+        """The fully connected layer: of kind `heads` one for each learner, else one for all."""
+        if self.kind != "heads":
+            return nn.Dense
+        return nn.vmap(
+            nn.Dense,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=1,
+            out_axes=1,
+            axis_size=self.learners,
+        )
 
     def __call__(self, images: Float[Array, "b h w c"], train: bool = False) -> Embeddings:
         """Embeds images already normalised; keep `batch_stats` mutable when `train` is true."""
@@ -85,12 +106,29 @@ class Ensemble(nn.Module):
             x = self.decoder(x, train)
         else:
             x = self.decoder(x, train)[:, None]
-        features = x.astype(jnp.float32).mean(axis=(2, 3))
-        return Embeddings(features=features, vectors=unit(self.head(features)))
+        features = self.pool(_fold(x)).reshape(*x.shape[:2], -1)
+        embedding = self._embedding(features)
+        return Embeddings(features=features, embedding=embedding, vectors=unit(embedding))
+
+    def _embedding(self, features: Float[Array, "b m c"]) -> Float[Array, "b m d"]:
+        x = self.norm(features) if self.layer_norm else features
+        if self.head_kind != "none":
+            return self.head(x)
+        own = x.shape[-1] * self.learners
+        if self.dim != own:
+            raise UserError(
+                f"config.model.dim: {self.dim}; with config.model.head 'none' it is that of the "
+                f"pooled features of all learners, {own}"
+            )
+        return x
 
     def masks(self, images: Float[Array, "b h w c"], train: bool = False) -> Array:
         """The attention masks [b, m, i, j, k] in (0, 1) over the encoder's map of `images`."""
-        return self._masks(self.encoder(images.astype(self.dtype), train), train)
+        found = self._masks(self.encoder(images.astype(self.dtype), train), train)
+        if not self.pooling.tokens:
+            return found
+        square = patches(_fold(found))
+        return square.reshape(*found.shape[:2], *square.shape[1:])
 
     def _masks(self, x: Array, train: bool) -> Array:
         return self.mask_heads(self.trunk(x, train), x.shape[-1])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from abe_jax.models.layers import Conv, MaxPool, local_response, max_pool
-from abe_jax.models.stages import Stage
+from abe_jax.models.stages import Options, Stage
 
 NORMS = ("none", "lrn")
 
@@ -81,9 +81,9 @@ class Inception(nn.Module):
         return nn.relu(jnp.concatenate([one, three, five, pool], axis=-1))
 
 
-def stages(norm: str, dtype: Any) -> tuple[Stage, ...]:
+def stages(options: Options) -> tuple[Stage, ...]:
     """The stages conv1, pool1, conv2, pool2, inception3a .. 5b with pool3 and pool4 between."""
-    lrn = norm == "lrn"
+    lrn, dtype = options.norm == "lrn", options.dtype
     found = [
         Stage(name="conv1", make=partial(Conv1, dtype=dtype), stride=2),
         Stage(name="pool1", make=MaxPool, stride=2, pooling=True),

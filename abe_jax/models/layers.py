@@ -50,6 +50,30 @@ class Conv(nn.Module):
         return x
 
 
+class BatchNorm(nn.Module):
+    """Batch normalisation in float32, its statistics over all devices of `axis_name`.
+
+    With `frozen` the running statistics are used, and kept, in training as well.
+    """
+
+    epsilon: float
+    momentum: float = 0.9  # of the running statistics' past
+    frozen: bool = False
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w c"]:
+        norm = nn.BatchNorm(
+            use_running_average=self.frozen or not train,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            axis_name=self.axis_name,
+        )
+        nn.share_scope(self, norm)
+        return norm(x.astype(jnp.float32)).astype(self.dtype)
+
+
 def max_pool(
     x: Float[Array, "b h w c"], *, size: int, stride: int, pad: int = 0
 ) -> Float[Array, "b i j c"]:

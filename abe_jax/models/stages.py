@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from abe_jax.config import nearest
@@ -18,6 +20,19 @@ class Stage:
     make: Callable[..., nn.Module]
     stride: int = 1
     pooling: bool = False  # only makes the map smaller: the attention trunk leaves it out
+    # Of a stage with a stride: the module of the same parameters without it, for the trunk.
+    unstrided: Callable[..., nn.Module] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a backbone's stages are built with."""
+
+    norm: str  # one of the backbone's NORMS
+    dtype: Any = jnp.float32
+    axis_name: str | None = None  # over which batch normalisation gathers its statistics
+    freeze_norm: bool = False
+    width: int = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +80,7 @@ def with_trunk(parts: Cut, depth: int) -> Cut:
     """Gives the attention trunk the first `depth` stages of the decoder, poolings left out.
 
     A mask must have the size of the map that it is laid on, so a stage that makes the map smaller
-    by a strided convolution cannot be copied.
+    by a stride is copied without its stride.
     """
     candidates = [stage for stage in parts.decoder if not stage.pooling]
     if not 0 <= depth <= len(candidates):
@@ -73,11 +88,11 @@ def with_trunk(parts: Cut, depth: int) -> Cut:
             f"config.model.trunk_depth: {depth}; behind {parts.encoder[-1].name!r} there are "
             f"{len(candidates)} stages to copy, so it lies in 0..{len(candidates)}"
         )
-    for i, stage in enumerate(candidates[:depth]):
-        if stage.stride != 1:
-            raise UserError(
-                f"config.model.trunk_depth: {depth}; stage {stage.name!r} has stride "
-                f"{stage.stride}, and a mask must keep the map's size; at most {i} behind "
-                f"{parts.encoder[-1].name!r}"
-            )
-    return dataclasses.replace(parts, trunk=tuple(candidates[:depth]))
+    copied = [_unstrided(stage) for stage in candidates[:depth]]
+    return dataclasses.replace(parts, trunk=tuple(copied))
+
+
+def _unstrided(stage: Stage) -> Stage:
+    if stage.unstrided is None:
+        return stage
+    return dataclasses.replace(stage, make=stage.unstrided, stride=1, unstrided=None)

@@ -8,7 +8,7 @@ from jax.tree_util import DictKey
 
 from abe_jax.errors import UserError
 
-NEW = ("head", "mask_heads")  # parts that no backbone brings
+NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
 STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
 
 Tree = Mapping[str, Any]

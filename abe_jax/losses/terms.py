@@ -1,0 +1,50 @@
+"""From a config's term to the loss that it names."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxtyping import Array
+
+from abe_jax.config import Contrastive, Divergence
+from abe_jax.losses.contrastive import contrastive
+from abe_jax.losses.divergence import divergence
+from abe_jax.losses.rows import Rows
+
+Loss = Callable[[Rows], Array]  # a term's value before its weight, a float32 scalar
+
+
+class Place(NamedTuple):
+    """Where a term stands: the name of its parameters, and how many classes they are for."""
+
+    key: str
+    classes: int
+
+
+def _contrastive(term: Contrastive, place: Place) -> Loss:
+    return lambda rows: contrastive(
+        rows.embeddings.vectors,
+        rows.identities(term.label),
+        margin=term.margin,
+        squared=term.squared,
+        pairs=term.pairs,
+        reduction=term.reduction,
+        mask=rows.mask,
+    )
+
+
+def _divergence(term: Divergence, place: Place) -> Loss:
+    return lambda rows: divergence(
+        rows.embeddings.vectors,
+        margin=term.margin,
+        squared=term.squared,
+        reduction=term.reduction,
+        mask=rows.mask,
+    )
+
+
+# Config term -> what makes its loss, inside the objective's scope. A term with parameters (proxies,
+# a classifier) makes a Linen module named `place.key`, which is called like any Loss.
+LOSSES: dict[type, Callable[..., Loss]] = {
+    Contrastive: _contrastive,
+    Divergence: _divergence,
+}
