@@ -1,6 +1,6 @@
 """Warnings about a training that runs but does not learn."""
 
-from abe_jax.config import Config
+from abe_jax.config import Config, Contrastive
 
 COLLAPSE = 0.95  # mean cosine between learners; ABE-8 without divergence ends near it
 STUCK = 0.02  # share of the margin within which all distances lie
@@ -20,7 +20,7 @@ def warnings(config: Config, values: dict[str, float]) -> list[str]:
             f"the learners collapse: their mean cosine on the same image is {cosine:.3f} "
             f"(warned above {COLLAPSE}); raise the weight of the divergence loss"
         )
-    margins = [term.margin for term in config.objective if term.name == "contrastive"]
+    margins = [term.margin for term in config.objective if isinstance(term, Contrastive)]
     negative = values.get("negative_distance")
     if margins and negative is not None and negative < STUCK * margins[0]:
         found.append(
