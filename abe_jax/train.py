@@ -8,11 +8,12 @@ import jax
 
 from abe_jax import command, hosts, step
 from abe_jax.config import Config
-from abe_jax.data import datasets, images
+from abe_jax.data import images
 from abe_jax.report.conclusion import conclude
 from abe_jax.run_folder import RunFolder
 from abe_jax.training import fit
 from abe_jax.training.progress import duration
+from abe_jax.training.resolve import resolved
 from abe_jax.training.stop import StopRequest
 
 
@@ -26,12 +27,12 @@ def run(config: Config, workdir: Path) -> None:
     with hosts.together():
         images.check(config.data)
         step.check_devices(config)
+        config = resolved(config)
         folder = RunFolder.create(workdir, config)
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "
             f"{jax.devices()[0].platform} device(s)"
         )
-        datasets.prepare(config.data)
     if not fit(config, folder, stop, command.say):
         return
     conclude(folder, "test", command.say)

@@ -27,6 +27,7 @@ ORDER = (
     "training",
     "report",
     "command",  # what the entry points share
+    "comparison",
 )
 FILE_LINES, FUNCTION_LINES = 250, 40
 

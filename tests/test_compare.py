@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from processes import TINY, run
 
-from abe_jax import compare, config
+from abe_jax import compare, comparison, config
 from abe_jax.errors import UserError
 
 
@@ -41,8 +41,8 @@ def test_arms_that_cannot_be_told_apart_are_refused(
 
 
 def test_spread_is_the_sample_standard_deviation() -> None:
-    assert compare.spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53"
-    assert compare.spread([2.0], 1) == "2.0"
+    assert comparison.spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53"
+    assert comparison.spread([2.0], 1) == "2.0"
 
 
 def test_a_row_holds_means_of_the_ensemble_and_counts_of_the_model() -> None:
@@ -57,10 +57,10 @@ def test_a_row_holds_means_of_the_ensemble_and_counts_of_the_model() -> None:
         }
         for value in (0.8, 0.9)
     ]
-    row = compare.row("name", [made, made], evaluations)
+    row = comparison.row("name", made, evaluations)
     assert row[:5] == ["name", "85.00 ± 7.07", "0.425 ± 0.035", "75.00 ± 7.07", "0.085 ± 0.007"]
     del evaluations[0]["cosine"], evaluations[1]["cosine"]
-    assert compare.row("name", [made, made], evaluations)[4] == "-"
+    assert comparison.row("name", made, evaluations)[4] == "-"
 
 
 @pytest.mark.slow
@@ -81,3 +81,15 @@ def test_a_comparison_writes_its_table_and_goes_on_from_what_is_there(
     assert [line.split("|")[1:7] for line in again.stdout.splitlines() if "±" in line] == [
         line.split("|")[1:7] for line in first.stdout.splitlines() if "±" in line
     ]
+
+
+@pytest.mark.slow
+def test_each_arm_is_tuned_on_the_validation_classes(tmp_path: Path, tiny_data: Path) -> None:
+    arguments = ["--config", TINY, "--workdir", tmp_path, "--seeds", 1, "--rounds", 0]
+    arguments += ["--split", "test", "--arm", "ABE:", "--tune", "optimizer.rate=0,0.003"]
+    found = run("compare", *arguments, data=tiny_data)
+    assert found.returncode == 0, found.stderr
+    (row,) = [line.split("|") for line in (tmp_path / "table.md").read_text().splitlines()[2:]]
+    assert row[1].strip() == "ABE 0.003"  # at a rate of 0 nothing is learned
+    evaluations = sorted(path.parent.name for path in tmp_path.glob("*/evaluation.json"))
+    assert evaluations == ["ABE 0.003 seed 0"]  # the other was measured on validation classes alone
