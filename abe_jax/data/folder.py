@@ -69,8 +69,8 @@ def load(data: Data, split: str) -> records.Split:
         records=Files(found.base.absolute(), [image.path for image in images]),
         labels=np.array([places[image.label] for image in images], np.int32),
         groups=None,
-        class_names=tuple(os.fsencode(name).decode(errors="replace") for name in places),
-        paths=tuple(image.path for image in images),
+        class_names=tuple(map(_shown, places)),
+        paths=tuple(_shown(image.path) for image in images),
     )
 
 
@@ -131,6 +131,10 @@ def _fixed_order(name: str) -> bytes:
     # Neighbours in the alphabet are often alike; this mixes them, the same way everywhere, and a
     # class that comes or goes leaves the order of the others.
     return hashlib.sha256(os.fsencode(name)).digest()
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")  # file names may hold bytes that are no text
 
 
 def _reading_order(name: str) -> tuple[int, int, str]:

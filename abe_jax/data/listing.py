@@ -12,9 +12,8 @@ from abe_jax.errors import UserError
 
 # What OpenCV decodes to 8 or 16 bits; in lower case.
 SUFFIXES = frozenset(
-    (".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg")
-    + (".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-)
+    (".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png")
+) | frozenset((".pnm", ".ppm", ".tif", ".tiff", ".webp"))
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -68,13 +67,13 @@ def _sibling(path: pathlib.Path) -> str:
 
 def _of_folder(base: pathlib.Path) -> Listing:
     folders = _folders(base)
-    if {"train", "test"} <= set(folders) and not set(folders) <= set(_SPLITS):
-        other = min(set(folders) - set(_SPLITS))
+    others = set(folders) - set(_SPLITS)
+    if others and len(set(folders) & set(_SPLITS)) > 1:
         raise UserError(
-            f"{base} has train and test and also '{other}': keep only train, val and test there, "
-            "or only a sub-folder for each class"
+            f"{base} has sub-folders named as splits and also '{min(others)}': keep only train, "
+            "val and test there, or only a sub-folder for each class"
         )
-    if folders and set(folders) <= set(_SPLITS):
+    if folders and not others:
         images = [
             Image(f"{part}/{label}/{path}", label, _SPLITS[part])
             for part in folders
