@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from abe_jax.config.numbers import Amount, Count, Exponent, Natural, Seed
+from abe_jax.config.numbers import Amount, Count, Exponent, Natural, Seed, Share
 from abe_jax.config.terms import Term
 
 
@@ -11,6 +11,9 @@ class Data:
     """Where images come from and how a batch is made of them."""
 
     name: str
+    path: str = ""  # of `folder`: a folder of images or a CSV file
+    label_column: str = "label"  # of `folder`, in a CSV file
+    test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     resize: Count = 256  # square side after padding to a square and scaling
     size: Count = 224  # side of the crop that the network sees

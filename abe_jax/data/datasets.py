@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from abe_jax.config import Data
-from abe_jax.data import cars196
+from abe_jax.data import cars196, folder
 from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
 from abe_jax.errors import UserError
 
@@ -157,4 +157,5 @@ DATASETS: dict[str, Dataset] = {
     "glyphs": _glyphs("full"),
     "glyphs_tiny": _glyphs("tiny"),  # for tests: 62 characters, only matplotlib's faces
     "cars196": Dataset(prepare=cars196.prepare, load=cars196.load),
+    "folder": Dataset(prepare=folder.prepare, load=folder.load),
 }

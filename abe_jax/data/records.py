@@ -48,6 +48,7 @@ class Split:
     groups: Int[np.ndarray, "n"] | None  # int32; of glyphs: the type family
     class_names: tuple[str, ...]
     group_names: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()  # where images are files of the user's: which each is
 
 
 def root(configured: str) -> pathlib.Path:

@@ -56,6 +56,11 @@ class Unreadable:
     def _append(self, indices: Int[np.ndarray, " k"]) -> None:
         known = set(self._file.read_text().splitlines()) if self._file.exists() else set()
         names, labels = self._split.class_names, self._split.labels
-        lines = [f"{self._split.name}\t{i}\tof class {names[labels[i]]}" for i in indices]
+        paths = self._split.paths
+        lines = [
+            f"{self._split.name}\t{i}\tof class {names[labels[i]]}"
+            + (f"\t{paths[i]}" if paths else "")
+            for i in indices
+        ]
         with self._file.open("a") as file:
             file.writelines(f"{line}\n" for line in lines if line not in known)

@@ -1,0 +1,153 @@
+"""Images of the user's own, in a folder or named by a CSV file, as class-disjoint splits."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+
+from abe_jax.config import Data
+from abe_jax.data import records
+from abe_jax.data.listing import Image, Listing, listing
+from abe_jax.errors import UserError
+
+
+class Files(Sequence[bytes]):
+    """The bytes of files below a base, each read when asked for; thread-safe.
+
+    A file that cannot be read is empty: it counts as an unreadable image and does not end a run.
+    """
+
+    def __init__(self, base: pathlib.Path, paths: Sequence[str]):
+        self._base, self._paths = base, paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Files": ...
+
+    def __getitem__(self, index: int | slice) -> "bytes | Files":
+        if isinstance(index, slice):
+            return Files(self._base, self._paths[index])
+        try:
+            return (self._base / self._paths[index]).read_bytes()
+        except OSError:
+            return b""
+
+
+def prepare(data: Data) -> pathlib.Path:
+    """Checks that the images can be divided as configured; nothing is written anywhere."""
+    found = listing(data.path, data.label_column)
+    _classes(found, data)
+    return found.base
+
+
+def load(data: Data, split: str) -> records.Split:
+    """One part of the images of `data.path`; no class is in two parts.
+
+    Where the data names no splits, the classes, ordered by the SHA-256 of their names, are
+    divided: the last `data.test_share` of them are the test classes. Where it names no validation
+    images, the last `data.validation_classes` of the training classes in that order are `val`.
+
+    Raises:
+        UserError: a class in two splits, a split without a class, or the errors of `listing`.
+    """
+    found = listing(data.path, data.label_column)
+    classes = _classes(found, data)[split]
+    if not classes:
+        raise UserError(_empty(split, data))
+    places = {name: place for place, name in enumerate(sorted(classes, key=_reading_order))}
+    images = [image for image in found.images if image.label in places]
+    return records.Split(
+        name=split,
+        records=Files(found.base.absolute(), [image.path for image in images]),
+        labels=np.array([places[image.label] for image in images], np.int32),
+        groups=None,
+        class_names=tuple(map(_shown, places)),
+        paths=tuple(_shown(image.path) for image in images),
+    )
+
+
+def _classes(found: Listing, data: Data) -> dict[str, list[str]]:
+    """The classes of each split."""
+    named = any(image.split for image in found.images)
+    parts = _named(found.images, data) if named else _divided(found.images, data)
+    if parts["val"] and data.validation_classes:
+        raise UserError(
+            f"{data.path} has validation images of its own: "
+            "leave config.data.validation_classes at 0"
+        )
+    if not parts["val"] and data.validation_classes:
+        kept = len(parts["train"]) - data.validation_classes
+        if kept < 1:
+            raise UserError(
+                f"config.data.validation_classes is {data.validation_classes}: there are "
+                f"{len(parts['train'])} training classes, of which at most "
+                f"{max(0, len(parts['train']) - 1)} can be kept for validation"
+            )
+        parts["train"], parts["val"] = parts["train"][:kept], parts["train"][kept:]
+    return parts
+
+
+def _named(images: Sequence[Image], data: Data) -> dict[str, list[str]]:
+    parts = {name: set[str]() for name in ("train", "val", "test")}
+    for image in images:
+        parts[image.split].add(image.label)
+    for one, other in (("train", "test"), ("train", "val"), ("val", "test")):
+        shared = parts[one] & parts[other]
+        if shared:
+            raise UserError(
+                f"{data.path} has classes both in {one} and in {other} ({len(shared)}, the first "
+                f"'{min(shared)}'): a class is for one of them; without splits in the data "
+                "(one folder of classes, or no column 'split'), config.data.test_share divides "
+                "the classes"
+            )
+    return {name: sorted(labels, key=_fixed_order) for name, labels in parts.items()}
+
+
+def _divided(images: Sequence[Image], data: Data) -> dict[str, list[str]]:
+    classes = sorted({image.label for image in images}, key=_fixed_order)
+    if len(classes) < 2:
+        raise UserError(
+            f"{data.path} has one class, '{classes[0]}': training and testing need two at least"
+        )
+    test = round(data.test_share * len(classes))
+    if not 1 <= test < len(classes):
+        raise UserError(
+            f"config.data.test_share is {data.test_share}: {test} of {len(classes)} classes would "
+            f"be for the test; from {1 / len(classes):.3f} to {1 - 1 / len(classes):.3f} leaves "
+            "classes on both sides"
+        )
+    return {"train": classes[:-test], "val": [], "test": classes[-test:]}
+
+
+def _fixed_order(name: str) -> bytes:
+    # Neighbours in the alphabet are often alike; this mixes them, the same way everywhere, and a
+    # class that comes or goes leaves the order of the others.
+    return hashlib.sha256(os.fsencode(name)).digest()
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode(errors="replace")  # file names may hold bytes that are no text
+
+
+def _reading_order(name: str) -> tuple[int, int, str]:
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+
+def _empty(split: str, data: Data) -> str:
+    if split == "val":
+        return (
+            f"{data.path} names no validation images: set config.data.validation_classes to the "
+            "number of training classes to keep for it"
+        )
+    return (
+        f"{data.path} names splits, but no image of '{split}': name some, or no splits at all, "
+        "for config.data.test_share to divide the classes"
+    )

@@ -1,0 +1,245 @@
+"""Images of the user's own: folders of classes, CSV files, and what is refused of them."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from abe_jax.config import Data
+from abe_jax.data import datasets, images, loader
+from abe_jax.errors import UserError
+from abe_jax.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
+
+NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
+
+
+def data(path: Path, **changes) -> Data:
+    values = {"name": "folder", "path": str(path), "resize": 8, "size": 8, "validation_classes": 1}
+    return Data(**{**values, **changes})
+
+
+def picture(value: int) -> bytes:
+    return cv2.imencode(".png", np.full((8, 8, 3), value, np.uint8))[1].tobytes()
+
+
+def draw(path: Path, value: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture(value))
+
+
+def values(split: datasets.Split) -> list[int]:
+    """What each image of a split shows, read through its records."""
+    decoded = [images.decode(split.records[i], data(Path("x"))) for i in range(len(split.labels))]
+    return [int(image[0, 0, 0]) for image in decoded]
+
+
+def classes(chosen: Data) -> dict[str, set[str]]:
+    return {name: set(datasets.load(chosen, name).class_names) for name in datasets.SPLITS}
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Eight classes of three images, whose values are 10 * class + image."""
+    for c, name in enumerate(NAMES):
+        for i in range(3):
+            draw(tmp_path / "pictures" / name / f"{i}.png", 10 * c + i)
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def parted(tmp_path: Path) -> Path:
+    for c, name in enumerate(NAMES):
+        for i in range(2):
+            part = "train" if c < 5 else "test"
+            draw(tmp_path / "parted" / part / name / f"{i}.png", 10 * c + i)
+    return tmp_path / "parted"
+
+
+def table(path: Path, rows: list[str], columns: str = "path,label,split") -> Path:
+    path.write_text("\n".join([columns, *rows]) + "\n")
+    return path
+
+
+def test_classes_of_a_folder_are_divided_and_every_image_keeps_its_class(plain):
+    chosen = data(plain)
+    parts = classes(chosen)
+    assert [len(parts[name]) for name in datasets.SPLITS] == [3, 1, 4]
+    assert set.union(*parts.values()) == set(NAMES)
+    for name in datasets.SPLITS:
+        split = datasets.load(chosen, name)
+        assert split.name == name and split.groups is None and split.labels.dtype == np.int32
+        np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
+        shown = [
+            (split.class_names[c], v) for c, v in zip(split.labels, values(split), strict=True)
+        ]
+        assert shown == [
+            (c, 10 * NAMES.index(c) + i) for c in sorted(parts[name]) for i in range(3)
+        ]
+        assert split.paths == tuple(f"{c}/{i}.png" for c in sorted(parts[name]) for i in range(3))
+
+
+def test_the_division_is_fixed_and_a_new_class_leaves_the_order_of_the_others(plain):
+    # By sha256sum of each name: elk bee ant fox cat gnu dog hen; owl comes before all.
+    found = classes(data(plain, test_share=0.25, validation_classes=2))
+    assert found == {
+        "train": {"elk", "bee", "ant", "fox"},
+        "val": {"cat", "gnu"},
+        "test": {"dog", "hen"},
+    }
+    draw(plain / "owl" / "0.png")
+    more = classes(data(plain, test_share=0.25, validation_classes=2))
+    assert more == {**found, "train": found["train"] | {"owl"}}
+
+
+def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
+    draw(tmp_path / "set" / "b" / "deep" / "er" / "One.JPG", 1)
+    draw(tmp_path / "set" / "b" / "two.JpEg", 2)
+    draw(tmp_path / "elsewhere" / "three.webp", 3)
+    (tmp_path / "set" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "b" / "round").symlink_to(tmp_path / "set" / "b")
+    (tmp_path / "set" / "b" / "up").symlink_to(tmp_path / "set")
+    for other in ("b/.hidden.png", "b/.git/x.png", "b/notes.txt", "b/png", "loose.png", ".c/x.png"):
+        draw(tmp_path / "set" / other)
+    (tmp_path / "set" / "empty").mkdir()
+    before = sorted(os.walk(tmp_path))
+    chosen = data(tmp_path / "set", validation_classes=0)
+    both = [datasets.load(chosen, name) for name in ("train", "test")]
+    assert sorted(path for split in both for path in split.paths) == [
+        "a/three.webp",
+        "b/deep/er/One.JPG",
+        "b/two.JpEg",
+    ]
+    assert sorted(os.walk(tmp_path)) == before
+
+
+def test_sub_folders_called_train_and_test_are_splits(parted):
+    assert classes(data(parted, validation_classes=2)) == {
+        "train": {"elk", "bee", "ant"},
+        "val": {"cat", "dog"},
+        "test": set(NAMES[5:]),
+    }
+    split = datasets.load(data(parted), "test")
+    assert values(split) == [50, 51, 60, 61, 70, 71]
+
+
+def test_validation_images_of_the_datas_own_are_taken(parted):
+    draw(parted / "valid" / "yak" / "0.png")
+    assert classes(data(parted, validation_classes=0))["val"] == {"yak"}
+    with pytest.raises(UserError, match=r"of its own: leave config.data.validation_classes at 0"):
+        datasets.prepare(data(parted))
+
+
+def test_a_csv_file_names_path_label_and_split(tmp_path):
+    for i in range(6):
+        draw(tmp_path / "all" / f"{i}.png", i)
+    rows = ["all/0.png, 10,train", "all/1.png,9,Train", "./all/2.png,10,train"]
+    rows += ["all/3.png,x,test", "all/4.png,y,validation", "all/../all/5.png,x,test"]
+    path = table(tmp_path / "list.csv", rows)
+    chosen = data(path, validation_classes=0)
+    train, test = datasets.load(chosen, "train"), datasets.load(chosen, "test")
+    assert train.class_names == ("9", "10")  # numbers as numbers
+    assert train.labels.tolist() == [1, 0, 1] and values(train) == [0, 1, 2]
+    assert test.class_names == ("x",) and values(test) == [3, 5]
+    assert datasets.load(chosen, "val").class_names == ("y",)
+
+
+@pytest.mark.parametrize("columns", ["path,breed", "path,breed,split"])
+def test_a_csv_file_without_splits_is_divided_as_a_folder_is(plain, columns):
+    end = "," if columns.endswith("split") else ""
+    rows = [f"{name}/{i}.png,{name}{end}" for name in NAMES for i in range(3)]
+    path = table(plain / "list.csv", rows, "\ufeff" + columns)
+    assert classes(data(path, label_column="breed")) == classes(data(plain))
+
+
+def test_a_file_that_vanishes_is_an_unreadable_image_that_is_named(plain, tmp_path):
+    chosen = data(plain)
+    split = datasets.load(chosen, "train")
+    (plain / split.paths[4]).unlink()
+    assert split.records[4] == b""
+    (batch,) = loader.in_order(split, chosen, len(split.labels))
+    np.testing.assert_array_equal(np.flatnonzero(~batch.mask), [4])
+    note = Unreadable(RunFolder(tmp_path), split, 0.5, lambda line: None)
+    note.add(batch.instances[~batch.mask])
+    assert note._file.read_text() == "train\t4\tof class bee\tbee/1.png\n"
+
+
+def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
+    for name in (b"caf\xe9", b"th\xe9"):
+        draw(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b"/\xff.png")), 7)
+    split = datasets.load(data(tmp_path, validation_classes=0), "train")
+    assert split.class_names[0].endswith("\ufffd") and split.paths[0].endswith("\ufffd.png")
+    assert values(split) == [7]
+
+
+def refused(chosen: Data, split: str = "train") -> str:
+    with pytest.raises(UserError) as caught:
+        datasets.load(chosen, split)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_not_there_names_what_is(plain, tmp_path):
+    assert "config.data.path" in refused(Data(name="folder"))
+    assert f"did you mean '{plain}'" in refused(data(tmp_path / "picture"))
+    assert "no image" in refused(data(plain / "ant"))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "ant").symlink_to(plain / "ant")
+    assert "one class, 'ant'" in refused(data(tmp_path / "one"))
+
+
+def test_a_class_in_two_splits_is_named(parted):
+    draw(parted / "test" / "bee" / "9.png")
+    said = refused(data(parted))
+    assert "'bee'" in said and "train" in said and "config.data.test_share" in said
+
+
+def test_splits_beside_another_folder_are_not_taken_for_classes(parted):
+    draw(parted / "extra" / "bee" / "9.png")
+    assert "'extra'" in refused(data(parted))
+
+
+def test_a_split_without_classes_says_what_to_set(plain, parted):
+    nothing = data(plain, validation_classes=0)
+    assert "set config.data.validation_classes" in refused(nothing, "val")
+    assert "at most 3 can be kept" in refused(data(plain, validation_classes=4))
+    assert "config.data.test_share is 0.0" in refused(data(plain, test_share=0.0))
+    assert "config.data.test_share is 1.0" in refused(data(plain, test_share=1.0))
+    (parted / "test").rename(parted / "val")
+    assert "no image of 'test'" in refused(data(parted, validation_classes=0), "test")
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "says"),
+    [
+        (["a.png,1"], "file,label", "no column 'path'"),
+        (["a.png,1"], "path,labels", "config.data.label_column.*did you mean 'labels'"),
+        ([], "path,label", "no rows"),
+        (
+            ["a.png,1", "b.png,2", "c.png,3"],
+            "path,label",
+            "2 rows with a file that is not there.*b",
+        ),
+        (
+            ["a.png,1", "../out.png,2"],
+            "path,label",
+            "a row with an image outside of .*: ../out.png",
+        ),
+        (["a.png,1", "/out.png,2"], "path,label", "a row with an image outside of"),
+        (["a.png,1", "./a.png,2"], "path,label", "named before, the first: a.png"),
+        (["a.png,"], "path,label", "no label"),
+        (["a.png"], "path,label", "no label"),
+        (["a.png,1,query"], "path,label,split", "other than train, val or test.*'query' for a.png"),
+    ],
+)
+def test_a_csv_file_that_cannot_be_understood_is_refused(tmp_path, rows, columns, says):
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "out.png")
+    with pytest.raises(UserError, match=says):
+        datasets.prepare(data(table(tmp_path / "in" / "list.csv", rows, columns)))
+
+
+def test_what_is_no_text_is_no_csv_file(plain):
+    assert "no CSV file in UTF-8" in refused(data(plain / "ant" / "0.png"))
