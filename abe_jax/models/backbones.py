@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from abe_jax.config import Model
-from abe_jax.models import convnet, googlenet
+from abe_jax.models import bn_inception, convnet, googlenet, googlenet_bn, vit
 from abe_jax.models.stages import Options, Stage, require
 
 
@@ -22,6 +22,9 @@ class Backbone:
 BACKBONES: dict[str, Backbone] = {
     "convnet": Backbone(stages=convnet.stages, norms=convnet.NORMS),
     "googlenet": Backbone(stages=googlenet.stages, norms=googlenet.NORMS),
+    "googlenet_bn": Backbone(stages=googlenet_bn.stages, norms=googlenet_bn.NORMS),
+    "bn_inception": Backbone(stages=bn_inception.stages, norms=bn_inception.NORMS),
+    "vit_s16": Backbone(stages=vit.stages, norms=vit.NORMS, tokens=True),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

@@ -116,6 +116,21 @@ def mean_pool(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b i j c
     return x.reshape(b, h // size, size, w // size, size, c).mean(axis=(2, 4))
 
 
+def box_mean(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b h w c"]:
+    """Mean over the size x size window around every position, `size` odd, summed in float32.
+
+    The divisor is size^2 at the edges too, where positions beyond them count as zeros: Caffe's
+    average pooling at stride 1 with a padding of (size - 1) / 2.
+    """
+    wide = x.astype(jnp.float32)
+    for axis in (1, 2):
+        widths = [(0, 0)] * 4
+        widths[axis] = (size // 2, size // 2)
+        padded, length = jnp.pad(wide, widths), x.shape[axis]
+        wide = sum(jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(size))
+    return (wide / size**2).astype(x.dtype)
+
+
 def local_response(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Local response normalisation across channels with Caffe's numbers for GoogLeNet.
 
@@ -132,11 +147,13 @@ def local_response(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 
 
 class MaxPool(nn.Module):
-    """A stage that pools by the maximum of 3x3 windows at stride 2, in ceil mode."""
+    """A stage that pools by the maximum of windows, 3x3 unless said, at stride 2, in ceil mode."""
+
+    size: int = 3
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j c"]:
-        return max_pool(x, size=3, stride=2)
+        return max_pool(x, size=self.size, stride=2)
 
 
 class MeanPool(nn.Module):
