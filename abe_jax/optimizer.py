@@ -12,6 +12,7 @@ from abe_jax.errors import UserError
 
 _NAMES = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "step")
+_DECAYED = ("kernel", "proxies")
 
 
 def schedule(config: Optimizer, steps: int) -> optax.Schedule:
@@ -60,8 +61,10 @@ def build(
 ) -> optax.GradientTransformation:
     """The optimiser: clip, decay, direction, rate, and what multiplies it for each parameter.
 
-    Weight decay acts on the leaves named `kernel`, not on biases or normalisation. With `adam`
-    and `sgd` it is added to the gradient; with `adamw` it is decoupled.
+    Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe has
+    it), not on biases or normalisation. With `adam` and `sgd` it is added to the gradient; with
+    `adamw` it is decoupled. Proxies that a step did not compare with move all the same where there
+    is decay, or what is left of earlier steps in the momentum or the moments.
 
     Args:
         config: the optimiser's configuration.
@@ -79,7 +82,7 @@ def build(
     parts = []
     if config.clip > 0:
         parts.append(optax.clip_by_global_norm(config.clip))
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_decayed)
     if config.weight_decay and config.name != "adamw":
         parts.append(decay)
     parts.append(optax.trace(config.momentum) if config.name == "sgd" else optax.scale_by_adam())
@@ -90,8 +93,8 @@ def build(
     return optax.chain(*parts)
 
 
-def _kernels(params: Any) -> Any:
-    return _by_path(lambda path, _: path[-1] == "kernel", params)
+def _decayed(params: Any) -> Any:
+    return _by_path(lambda path, _: path[-1] in _DECAYED, params)
 
 
 def _scaled(updates: Any, rate: Callable[[tuple[str, ...]], float]) -> Any:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
+import oracles_classes
 import pytest
 
 from abe_jax import losses
@@ -44,6 +45,26 @@ def divergence(vectors, labels, **options):
     return losses.divergence(vectors, **options)
 
 
+CLASSES = 9  # more than any batch here names
+_rng = np.random.default_rng(7)
+PROXIES = _rng.normal(size=(M, CLASSES, D)).astype(np.float32)
+KERNEL = _rng.normal(size=(M, D, CLASSES)).astype(np.float32)
+BIAS = _rng.normal(size=(M, CLASSES)).astype(np.float32)
+
+
+def proxy_nca(vectors, labels, **options):
+    return losses.proxy_nca(vectors, jnp.asarray(PROXIES), labels, **options)
+
+
+def norm_softmax(vectors, labels, **options):
+    options |= {"key": jax.random.key(3)}
+    return losses.norm_softmax(vectors, jnp.asarray(PROXIES), labels, **options)
+
+
+def cross_entropy(vectors, labels, **options):
+    return losses.cross_entropy(vectors, jnp.asarray(KERNEL), jnp.asarray(BIAS), labels, **options)
+
+
 LOSSES = [
     *_rows(
         losses.contrastive,
@@ -59,6 +80,17 @@ LOSSES = [
         divergence,
         oracles.divergence,
         {"reduction": ("sum", "mean_image", "mean", "mean_active"), "squared": (True, False)},
+    ),
+    *_rows(proxy_nca, functools.partial(oracles_classes.proxy_nca, PROXIES), {"scale": (1.0, 3.0)}),
+    *_rows(
+        norm_softmax,
+        functools.partial(oracles_classes.norm_softmax, PROXIES),
+        {"temperature": (0.05, 0.5), "subsample": (0, 1)},  # 1: the batch's own classes alone
+    ),
+    *_rows(
+        cross_entropy,
+        functools.partial(oracles_classes.cross_entropy, KERNEL, BIAS),
+        {"smoothing": (0.0, 0.3, 1.0)},
     ),
 ]
 every = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from abe_jax.config.numbers import Amount, Natural, Share
+from abe_jax.config.numbers import Amount, Natural, Share, Temperature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,8 +93,8 @@ class NormSoftmax:
     name: str = "norm_softmax"
     weight: Amount = 1.0
     rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
-    temperature: Amount = 0.05
-    subsample: Natural = 0  # classes compared with at each step, the batch's own among them; 0: all
+    temperature: Temperature = 0.05
+    subsample: Natural = 0  # classes compared with at a step, the batch's own always; 0: all
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

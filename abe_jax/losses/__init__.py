@@ -1,8 +1,19 @@
 """Losses: pure functions in float32 over explicit masks, and the weighted sum a config names."""
 
 from abe_jax.losses.contrastive import contrastive
+from abe_jax.losses.cross_entropy import cross_entropy
 from abe_jax.losses.diagnostics import diagnostics
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.norm_softmax import norm_softmax
 from abe_jax.losses.objective import Objective
+from abe_jax.losses.proxy_nca import proxy_nca
 
-__all__ = ["Objective", "contrastive", "diagnostics", "divergence"]
+__all__ = [
+    "Objective",
+    "contrastive",
+    "cross_entropy",
+    "diagnostics",
+    "divergence",
+    "norm_softmax",
+    "proxy_nca",
+]

@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from jaxtyping import Array
 
-from abe_jax.config import Contrastive, Divergence
+from abe_jax.config import Contrastive, CrossEntropy, Divergence, NormSoftmax, ProxyNCA
 from abe_jax.losses.contrastive import contrastive
+from abe_jax.losses.cross_entropy import CrossEntropyLoss
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.norm_softmax import NormSoftmaxLoss
+from abe_jax.losses.proxy_nca import ProxyNCALoss
 from abe_jax.losses.rows import Rows
 
 Loss = Callable[[Rows], Array]  # a term's value before its weight, a float32 scalar
@@ -42,9 +45,24 @@ def _divergence(term: Divergence, place: Place) -> Loss:
     )
 
 
+def _proxy_nca(term: ProxyNCA, place: Place) -> Loss:
+    return ProxyNCALoss(place.classes, term.scale, name=place.key)
+
+
+def _norm_softmax(term: NormSoftmax, place: Place) -> Loss:
+    return NormSoftmaxLoss(place.classes, term.temperature, term.subsample, name=place.key)
+
+
+def _cross_entropy(term: CrossEntropy, place: Place) -> Loss:
+    return CrossEntropyLoss(place.classes, term.smoothing, name=place.key)
+
+
 # Config term -> what makes its loss, inside the objective's scope. A term with parameters (proxies,
 # a classifier) makes a Linen module named `place.key`, which is called like any Loss.
 LOSSES: dict[type, Callable[..., Loss]] = {
     Contrastive: _contrastive,
+    ProxyNCA: _proxy_nca,
+    NormSoftmax: _norm_softmax,
+    CrossEntropy: _cross_entropy,
     Divergence: _divergence,
 }

@@ -1,0 +1,77 @@
+"""What the losses with a parameter for each class share: proxies, own scores, means over rows."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from abe_jax.errors import UserError
+from abe_jax.losses import pairs
+
+
+def known(classes: int) -> int:
+    """The number of classes, for a loss that cannot do without it."""
+    if not classes:
+        raise UserError("the number of training classes is not known: config.data.classes")
+    return classes
+
+
+def symmetric(key: Key[Array, ""], shape: tuple[int, ...], dtype: type = jnp.float32) -> Array:
+    """Proxies [..., d] drawn from U(-1 / sqrt(d), 1 / sqrt(d))."""
+    bound = shape[-1] ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def class_proxies(module: nn.Module, classes: int, vectors: Float[Array, "b m d"]) -> Array:
+    """The parameter `proxies` [m, classes, d] of a module, a set for each learner."""
+    shape = (vectors.shape[1], known(classes), vectors.shape[2])
+    return module.param("proxies", symmetric, shape)
+
+
+def for_learners(
+    parameters: Float[Array, "..."], vectors: Float[Array, "..."], single: int
+) -> Float[Array, "..."]:
+    """Parameters as float32 with the learners' axis, which they lack where `vectors` lack it.
+
+    `single` is the number of axes they have without it. Raises UserError where the two disagree.
+    """
+    learners = () if vectors.ndim == 2 else vectors.shape[1:2]
+    if parameters.ndim != single + len(learners) or parameters.shape[: len(learners)] != learners:
+        raise UserError(
+            f"vectors of shape {vectors.shape} and parameters of shape {parameters.shape} "
+            "are not of the same learners"
+        )
+    x = parameters.astype(jnp.float32)
+    return x if learners else x[None]
+
+
+def unit(x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """x / |x|; a zero vector stays zero, and its gradient is that of a vector of length 1."""
+    length = pairs.distances(jnp.sum(x * x, axis=-1, keepdims=True))
+    return x / jnp.where(length == 0.0, 1.0, length)
+
+
+def products(x: Float[Array, "m b d"], y: Float[Array, "m c d"]) -> Float[Array, "m b c"]:
+    """Inner products of each row with each class."""
+    return jnp.einsum("mbd,mcd->mbc", x, y, precision=lax.Precision.HIGHEST)
+
+
+def inside(labels: Int[Array, " b"], classes: int) -> Bool[Array, " b"]:
+    """Which labels name one of the classes 0 .. classes - 1."""
+    return (labels >= 0) & (labels < classes)
+
+
+def own(
+    scores: Float[Array, "m b c"], at: Int[Array, " b"], valid: Bool[Array, " b"]
+) -> Float[Array, "m b"]:
+    """Each row's score at its entry `at`; NaN for a row that is not valid."""
+    place = jnp.clip(at, 0, scores.shape[-1] - 1)[None, :, None]
+    place = jnp.broadcast_to(place, (*scores.shape[:2], 1))
+    found = jnp.take_along_axis(scores, place, axis=-1, mode="clip")[..., 0]
+    return jnp.where(valid[None], found, jnp.nan)
+
+
+def mean_of_rows(values: Float[Array, "m b"], here: Bool[Array, " b"]) -> Float[Array, ""]:
+    """The mean over the rows that are there, summed over learners; 0 where there is none."""
+    return jnp.sum(pairs.masked_mean(values, jnp.broadcast_to(here[None], values.shape)))
