@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from abe_jax.config import Model
-from abe_jax.models import convnet, googlenet
+from abe_jax.models import convnet, googlenet, mobile
 from abe_jax.models.stages import Options, Stage, require
 
 
@@ -22,6 +22,10 @@ class Backbone:
 BACKBONES: dict[str, Backbone] = {
     "convnet": Backbone(stages=convnet.stages, norms=convnet.NORMS),
     "googlenet": Backbone(stages=googlenet.stages, norms=googlenet.NORMS),
+    "efficientnet_lite0": Backbone(stages=mobile.lite0, norms=mobile.NORMS),
+    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=mobile.NORMS),
+    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=mobile.NORMS),
+    "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=mobile.NORMS),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
