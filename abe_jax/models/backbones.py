@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from abe_jax.config import Model
-from abe_jax.models import bn_inception, convnet, googlenet, googlenet_bn, vit
+from abe_jax.models import bn_inception, convnet, googlenet, googlenet_bn, mobile, vit
 from abe_jax.models.stages import Options, Stage, require
 
 
@@ -25,6 +25,10 @@ BACKBONES: dict[str, Backbone] = {
     "googlenet_bn": Backbone(stages=googlenet_bn.stages, norms=googlenet_bn.NORMS),
     "bn_inception": Backbone(stages=bn_inception.stages, norms=bn_inception.NORMS),
     "vit_s16": Backbone(stages=vit.stages, norms=vit.NORMS, tokens=True),
+    "efficientnet_lite0": Backbone(stages=mobile.lite0, norms=mobile.NORMS),
+    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=mobile.NORMS),
+    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=mobile.NORMS),
+    "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=mobile.NORMS),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

@@ -14,8 +14,23 @@ HE = nn.initializers.he_normal()
 GLOROT = nn.initializers.glorot_uniform()
 
 
+Pads = tuple[int, int]  # zeros before an axis and behind it
+
+
+def pads(length: int, size: int, stride: int, *, same: bool) -> Pads:
+    """The zero padding of an axis: (size - 1) // 2 on both sides, or TensorFlow's `SAME`.
+
+    That makes ceil(length / stride) windows fit, total = max((ceil(length / stride) - 1) stride
+    + size - length, 0), and puts the odd zero behind: before total // 2, behind the rest.
+    """
+    if not same:
+        return (size - 1) // 2, (size - 1) // 2
+    total = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return total // 2, total - total // 2
+
+
 class Conv(nn.Module):
-    """A square convolution with bias, zero padding of (size - 1) // 2 on each side.
+    """A square convolution with bias; zero padding as `pads` gives it.
 
     Parameters stay float32; the product is computed in `dtype`. Kernels start He-normal, which
     keeps the variance through ReLUs where no normalisation does; biases start at zero.
@@ -24,6 +39,7 @@ class Conv(nn.Module):
     features: int
     size: int
     stride: int = 1
+    same: bool = False  # TensorFlow's padding instead of the symmetric one
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = HE
@@ -36,12 +52,12 @@ class Conv(nn.Module):
             # As a matrix product: XLA's CPU gradient of a 1x1 convolution's kernel is far slower.
             x = jax.lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
         else:
-            pad = (self.size - 1) // 2
+            sides = x.shape[1:3]
             x = jax.lax.conv_general_dilated(
                 x,
                 kernel,
                 window_strides=(self.stride, self.stride),
-                padding=((pad, pad), (pad, pad)),
+                padding=[pads(n, self.size, self.stride, same=self.same) for n in sides],
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
             )
         if self.use_bias:

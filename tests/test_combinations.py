@@ -1,0 +1,168 @@
+"""Every backbone, system, pooling, head, loss and sampler works with every other.
+
+A covering array, in which every two values of two options meet, is traced: shapes and types of a
+whole training step, gradients and optimiser included. Some rows that hold every value at least once
+then take two steps.
+"""
+
+import covering
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from abe_jax import step
+from abe_jax.config import Config, from_mapping
+from abe_jax.config.terms import TERMS
+from abe_jax.data import sampling
+from abe_jax.data.loader import Batch
+from abe_jax.models.backbones import BACKBONES
+from abe_jax.models.ensemble import HEADS, KINDS
+from abe_jax.models.pooling import POOLINGS
+
+B, CLASSES, SIDE = 8, 6, 32
+
+# Backbone -> where to branch, the trunk's depth, channels of the last map.
+PLACES = {
+    "convnet": ("pool2", 1, 16),
+    "googlenet": ("inception3a", 1, 1024),
+    "googlenet_bn": ("inception4d", 1, 1024),
+    "bn_inception": ("inception4c", 2, 1024),
+    "resnet18": ("block1_1", 1, 512),
+    "resnet50": ("block3_5", 1, 2048),
+    "efficientnet_lite0": ("block4", 1, 1280),
+    "efficientnet_lite1": ("block13", 1, 1280),
+    "efficientnet_lite2": ("block10", 2, 1280),
+    "mobilenet_v2": ("block9", 1, 1280),
+    "vit_s16": ("block8", 1, 384),
+}
+FACTORS = {
+    "backbone": tuple(BACKBONES),
+    "kind": KINDS,
+    "pooling": POOLINGS,
+    "head": (*HEADS, "layer_norm"),
+    "loss": tuple(name for name in TERMS if name != "divergence"),
+    "label": ("class", "instance"),
+    "sampler": ("pairs", "class_balanced", "replacement", "shuffle", "repeats"),
+    "norm": ("live", "frozen"),
+    "compute": ("float32", "bfloat16"),
+}
+CLASS_ONLY = {"proxy_nca", "norm_softmax", "cross_entropy"}
+
+
+def allowed(row: covering.Row) -> bool:
+    """Whether two options can stand together at all."""
+    if row.get("pooling") == "token" and row.get("backbone", "vit_s16") != "vit_s16":
+        return False
+    return not (row.get("loss") in CLASS_ONLY and row.get("label") == "instance")
+
+
+ROWS = covering.rows(FACTORS, allowed)
+
+
+def configuration(row: covering.Row) -> Config:
+    branch, depth, channels = PLACES[row["backbone"]]
+    learners = 1 if row["kind"] == "single" else 2
+    head = "projection" if row["head"] == "layer_norm" else row["head"]
+    term = {"name": row["loss"]} | ({} if row["loss"] in CLASS_ONLY else {"label": row["label"]})
+    sampler = {"replacement": "class_balanced", "repeats": "shuffle"}
+    return from_mapping(
+        {
+            "data": {
+                "name": "glyphs_tiny",  # never read here
+                "resize": SIDE,
+                "size": SIDE,
+                "classes": CLASSES,
+                "sampler": sampler.get(row["sampler"], row["sampler"]),
+                "images_per_class": 2,
+                "replacement": row["sampler"] == "replacement",
+                "repeats": 2 if row["sampler"] == "repeats" else 1,
+            },
+            "model": {
+                "backbone": row["backbone"],
+                "kind": row["kind"],
+                "learners": learners,
+                "dim": channels * learners if head == "none" else 4 * learners,
+                "branch": branch,
+                "trunk_depth": depth,
+                "pooling": row["pooling"],
+                "gem_learned": True,
+                "head": head,
+                "layer_norm": row["head"] == "layer_norm",
+                "freeze_norm": row["norm"] == "frozen",
+                "compute": row["compute"],
+                "width": 4,
+            },
+            "objective": [term, {"name": "divergence"}],
+            "optimizer": {"rate": 1e-3, "clip": 1.0},
+            "train": {"steps": 2, "batch": B},
+        }
+    )
+
+
+def batch(config: Config, at: int) -> Batch:
+    labels = np.arange(4 * CLASSES, dtype=np.int32) % CLASSES
+    indices = sampling.sampler(config.data, labels, B, config.seed)(at).astype(np.int32)
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), SIDE, SIDE, 3), np.uint8)
+    return Batch(pixels[indices], labels[indices], indices, np.ones(B, bool))
+
+
+def name(row: covering.Row) -> str:
+    return "-".join(row.values())
+
+
+def test_every_pair_of_values_that_can_stand_together_occurs() -> None:
+    met = set().union(*(covering._pairs(row, list(FACTORS)) for row in ROWS))
+    for a, x in (("backbone", "vit_s16"), ("backbone", "resnet50")):
+        for b in FACTORS:
+            for y in FACTORS[b]:
+                if b != a and allowed({a: x, b: y}):
+                    assert ((a, x), (b, y)) in met
+    assert len(ROWS) < 150
+    assert all(allowed(row) for row in ROWS) and set(PLACES) == set(BACKBONES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=name)
+def test_a_training_step_traces(row: covering.Row) -> None:
+    config = configuration(row)
+    with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
+        state = jax.tree.map(_on_one_device, step.abstract(config))
+        taken = step.train_step(config)
+        after, metrics = jax.eval_shape(taken, state, batch(config, 0))
+    assert jax.tree.map(_form, after) == jax.tree.map(_form, state)
+    assert metrics["loss"].shape == (1,) and metrics["loss"].dtype == jnp.float32
+
+
+def _on_one_device(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype)
+
+
+def _form(leaf: jax.ShapeDtypeStruct) -> tuple:
+    return leaf.shape, leaf.dtype
+
+
+def few(rows: list[covering.Row]) -> list[covering.Row]:
+    """Some rows that hold every value of every factor."""
+    chosen, met = [], set()
+    while any(set(row.items()) - met for row in rows):
+        chosen.append(max(rows, key=lambda row: len(set(row.items()) - met)))
+        met |= set(chosen[-1].items())
+    return chosen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", few(ROWS), ids=name)
+def test_two_steps_stay_finite_and_move_the_parameters(row: covering.Row) -> None:
+    config = configuration(row)
+    with jax.numpy_dtype_promotion("standard"):
+        first = step.create(config)
+        state, taken = step.replicate(first), step.train_step(config)
+        for at in range(2):
+            state, metrics = taken(state, batch(config, at))
+            assert all(np.isfinite(v) for k, v in step.fetch(metrics).items() if "distance" not in k)
+    last = step.unreplicate(state)
+    assert int(last.step) == 2
+    moved = jax.tree.map(lambda a, b: bool(np.any(np.asarray(a) != b)), first.params, last.params)
+    assert moved["model"]["encoder"] and any(jax.tree.leaves(moved["model"]["decoder"]))
+    assert all(jax.tree.leaves(moved["objective"]))
