@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
+import oracles_pairs
 import pytest
 
 from abe_jax import losses
@@ -60,6 +61,21 @@ LOSSES = [
         oracles.divergence,
         {"reduction": ("sum", "mean_image", "mean", "mean_active"), "squared": (True, False)},
     ),
+    *_rows(
+        losses.triplet,
+        oracles_pairs.triplet,
+        {
+            "mining": ("all", "semi_hard", "batch_hard"),
+            "reduction": ("mean_active", "mean"),
+            "margin": (0.3,),
+        },
+    ),
+    *_rows(
+        losses.triplet,
+        oracles_pairs.triplet,
+        {"mining": ("all", "semi_hard", "batch_hard"), "soft": (True,), "squared": (True,)},
+    ),
+    *_rows(losses.margin_loss, oracles_pairs.margin_loss, {"margin": (0.2,)}),
 ]
 every = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
 

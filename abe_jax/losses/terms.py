@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from jaxtyping import Array
 
-from abe_jax.config import Contrastive, Divergence
+from abe_jax.config import Contrastive, Divergence, Margin, Triplet
 from abe_jax.losses.contrastive import contrastive
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.margin import LearnedMargin
 from abe_jax.losses.rows import Rows
+from abe_jax.losses.triplet import triplet
 
 Loss = Callable[[Rows], Array]  # a term's value before its weight, a float32 scalar
 
@@ -32,6 +34,23 @@ def _contrastive(term: Contrastive, place: Place) -> Loss:
     )
 
 
+def _triplet(term: Triplet, place: Place) -> Loss:
+    return lambda rows: triplet(
+        rows.embeddings.vectors,
+        rows.identities(term.label),
+        mining=term.mining,
+        margin=term.margin,
+        soft=term.soft,
+        squared=term.squared,
+        reduction=term.reduction,
+        mask=rows.mask,
+    )
+
+
+def _margin(term: Margin, place: Place) -> Loss:
+    return LearnedMargin(term, name=place.key)
+
+
 def _divergence(term: Divergence, place: Place) -> Loss:
     return lambda rows: divergence(
         rows.embeddings.vectors,
@@ -46,5 +65,7 @@ def _divergence(term: Divergence, place: Place) -> Loss:
 # a classifier) makes a Linen module named `place.key`, which is called like any Loss.
 LOSSES: dict[type, Callable[..., Loss]] = {
     Contrastive: _contrastive,
+    Triplet: _triplet,
+    Margin: _margin,
     Divergence: _divergence,
 }
