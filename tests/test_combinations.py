@@ -160,7 +160,9 @@ def test_two_steps_stay_finite_and_move_the_parameters(row: covering.Row) -> Non
         state, taken = step.replicate(first), step.train_step(config)
         for at in range(2):
             state, metrics = taken(state, batch(config, at))
-            assert all(np.isfinite(v) for k, v in step.fetch(metrics).items() if "distance" not in k)
+            assert all(
+                np.isfinite(v) for k, v in step.fetch(metrics).items() if "distance" not in k
+            )
     last = step.unreplicate(state)
     assert int(last.step) == 2
     moved = jax.tree.map(lambda a, b: bool(np.any(np.asarray(a) != b)), first.params, last.params)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import oracles_classes
+import oracles_pairs
 import pytest
 
 from abe_jax import losses
@@ -92,6 +93,21 @@ LOSSES = [
         functools.partial(oracles_classes.cross_entropy, KERNEL, BIAS),
         {"smoothing": (0.0, 0.3, 1.0)},
     ),
+    *_rows(
+        losses.triplet,
+        oracles_pairs.triplet,
+        {
+            "mining": ("all", "semi_hard", "batch_hard"),
+            "reduction": ("mean_active", "mean"),
+            "margin": (0.3,),
+        },
+    ),
+    *_rows(
+        losses.triplet,
+        oracles_pairs.triplet,
+        {"mining": ("all", "semi_hard", "batch_hard"), "soft": (True,), "squared": (True,)},
+    ),
+    *_rows(losses.margin_loss, oracles_pairs.margin_loss, {"margin": (0.2,)}),
 ]
 every = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
 

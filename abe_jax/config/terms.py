@@ -48,6 +48,7 @@ class Margin(OfPairs):
     rate: Amount = 1.0  # multiplies the optimiser's rate for beta
     sampling: str = "distance_weighted"  # distance_weighted | all
     numerics: str = "row_maximum"  # row_maximum | global_maximum: see losses/distance_weighted.py
+    replacement: bool = True  # an anchor's negatives are drawn independently; False: all different
     nearest: Amount = 0.5  # distances below count as this
     farthest: Amount = 1.4  # negatives from here on are not drawn
 

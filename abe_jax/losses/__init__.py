@@ -3,17 +3,23 @@
 from abe_jax.losses.contrastive import contrastive
 from abe_jax.losses.cross_entropy import cross_entropy
 from abe_jax.losses.diagnostics import diagnostics
+from abe_jax.losses.distance_weighted import distance_weighted
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.margin import margin_loss
 from abe_jax.losses.norm_softmax import norm_softmax
 from abe_jax.losses.objective import Objective
 from abe_jax.losses.proxy_nca import proxy_nca
+from abe_jax.losses.triplet import triplet
 
 __all__ = [
     "Objective",
     "contrastive",
     "cross_entropy",
     "diagnostics",
+    "distance_weighted",
     "divergence",
+    "margin_loss",
     "norm_softmax",
     "proxy_nca",
+    "triplet",
 ]

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax.numpy as jnp
 from jax import lax
@@ -62,6 +62,44 @@ def distances(squared: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Square roots whose gradient at 0 is 0 instead of infinite; NaN stays NaN."""
     zero = squared <= 0.0  # False for NaN, which therefore goes through the root
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squared)))
+
+
+class Compared(NamedTuple):
+    """All rows of a batch against all: distances for each learner, and what each pair is.
+
+    Pairs are ordered, both rows there. A positive has one label in both, a negative two; no row is
+    paired with itself.
+    """
+
+    apart: Float[Array, "m b b"]
+    positive: Bool[Array, "b b"]
+    negative: Bool[Array, "b b"]
+
+
+def compared(
+    vectors: Float[Array, "b *m d"],
+    labels: Int[Array, " b"],
+    mask: Bool[Array, " b"] | None,
+    squared: bool = False,
+) -> Compared:
+    """Euclidean distances, or squared ones, between all rows, and which pairs are what."""
+    here = present(labels, mask)
+    apart = squared_distances(without_absent(per_learner(vectors), here), here)
+    return Compared(apart if squared else distances(apart), *relations(labels, here))
+
+
+def relations(
+    labels: Int[Array, " b"], here: Bool[Array, " b"]
+) -> tuple[Bool[Array, "b b"], Bool[Array, "b b"]]:
+    """Which ordered pairs are positive, and which negative, as in `Compared`."""
+    both = here[:, None] & here[None, :]
+    same = labels[:, None] == labels[None, :]
+    return both & same & ~jnp.eye(labels.shape[0], dtype=bool), both & ~same
+
+
+def over_learners(select: Bool[Array, "*shape"], learners: int) -> Bool[Array, "m *shape"]:
+    """One selection for all learners."""
+    return jnp.broadcast_to(select[None], (learners, *select.shape))
 
 
 def hinge(margin: float, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

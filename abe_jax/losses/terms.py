@@ -5,13 +5,23 @@ from typing import NamedTuple
 
 from jaxtyping import Array
 
-from abe_jax.config import Contrastive, CrossEntropy, Divergence, NormSoftmax, ProxyNCA
+from abe_jax.config import (
+    Contrastive,
+    CrossEntropy,
+    Divergence,
+    Margin,
+    NormSoftmax,
+    ProxyNCA,
+    Triplet,
+)
 from abe_jax.losses.contrastive import contrastive
 from abe_jax.losses.cross_entropy import CrossEntropyLoss
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.margin import LearnedMargin
 from abe_jax.losses.norm_softmax import NormSoftmaxLoss
 from abe_jax.losses.proxy_nca import ProxyNCALoss
 from abe_jax.losses.rows import Rows
+from abe_jax.losses.triplet import triplet
 
 Loss = Callable[[Rows], Array]  # a term's value before its weight, a float32 scalar
 
@@ -33,6 +43,23 @@ def _contrastive(term: Contrastive, place: Place) -> Loss:
         reduction=term.reduction,
         mask=rows.mask,
     )
+
+
+def _triplet(term: Triplet, place: Place) -> Loss:
+    return lambda rows: triplet(
+        rows.embeddings.vectors,
+        rows.identities(term.label),
+        mining=term.mining,
+        margin=term.margin,
+        soft=term.soft,
+        squared=term.squared,
+        reduction=term.reduction,
+        mask=rows.mask,
+    )
+
+
+def _margin(term: Margin, place: Place) -> Loss:
+    return LearnedMargin(term, name=place.key)
 
 
 def _divergence(term: Divergence, place: Place) -> Loss:
@@ -64,5 +91,7 @@ LOSSES: dict[type, Callable[..., Loss]] = {
     ProxyNCA: _proxy_nca,
     NormSoftmax: _norm_softmax,
     CrossEntropy: _cross_entropy,
+    Triplet: _triplet,
+    Margin: _margin,
     Divergence: _divergence,
 }

@@ -1,0 +1,120 @@
+"""Distance-weighted sampling of negatives: as if their distances were spread evenly."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from abe_jax.losses import pairs
+
+# 1 - d^2 / 4 is 0 between opposite vectors, where the log weight would be infinite.
+SMALLEST = 1e-8
+
+
+def log_weights(
+    apart: Float[Array, "*shape"], size: int, nearest: float = 0.5
+) -> Float[Array, "*shape"]:
+    """log w(d) = (2 - size) log d - (size - 3) / 2 log(1 - d^2 / 4), d at least `nearest`.
+
+    w is, but for a factor, 1 over the density of the distance d between points spread evenly over
+    the unit sphere in `size` dimensions.
+    """
+    d = jnp.maximum(apart, nearest)
+    cap = jnp.maximum(1.0 - 0.25 * d * d, SMALLEST)
+    return (2.0 - size) * jnp.log(d) - 0.5 * (size - 3.0) * jnp.log(cap)
+
+
+def _row_maximum(logs: Array, near: Array, both: Array) -> Array:
+    return jnp.where(near, logs, -jnp.inf)
+
+
+def _global_maximum(logs: Array, near: Array, both: Array) -> Array:
+    top = jnp.max(jnp.where(both, logs, -jnp.inf), axis=(-2, -1), keepdims=True)
+    return jnp.where(near & (jnp.exp(logs - top) > 0.0), logs - top, -jnp.inf)
+
+
+NUMERICS = {"row_maximum": _row_maximum, "global_maximum": _global_maximum}
+
+
+def logits(
+    vectors: Float[Array, "b *m d"],
+    labels: Int[Array, " b"],
+    *,
+    numerics: str = "row_maximum",
+    nearest: float = 0.5,
+    farthest: float = 1.4,
+    mask: Bool[Array, " b"] | None = None,
+) -> Float[Array, "m b b"]:
+    """Log probabilities, but for a constant in each row, by which the row's negatives are drawn.
+
+    They are `log_weights`; -inf for what is no negative of the row and for negatives from
+    `farthest` on. `numerics` is where two algorithms part, both in use:
+      row_maximum     what the formula says: only a row's own maximum is taken off before exp. In
+                      many dimensions nearly all probability is the nearest negative's
+      global_maximum  the learner's maximum over all pairs is taken off first, rows with themselves
+                      and positives among them, and what then is 0 in float32 is out. In many
+                      dimensions (some 150) that is every negative, and the draw becomes an even one
+    A row left with nothing draws evenly from all its negatives, near or far; a row that has none
+    is -inf throughout. Raises UserError for unknown `numerics`.
+    """
+    select = pairs.choose(NUMERICS, numerics, "numerics")
+    here = pairs.present(labels, mask)
+    c = pairs.compared(lax.stop_gradient(vectors), labels, mask)
+    near = c.negative[None] & (c.apart < farthest)
+    both = (here[:, None] & here[None, :])[None]
+    found = select(log_weights(c.apart, vectors.shape[-1], nearest), near, both)
+    nothing = jnp.all(found == -jnp.inf, axis=-1, keepdims=True)
+    return jnp.where(nothing, jnp.where(c.negative[None], 0.0, -jnp.inf), found)
+
+
+def _with_replacement(key: Array, logs: Array, positive: Array) -> Array:
+    """By the inverse of the distribution function: memory O(b^2), where Gumbels would need b^3."""
+    top = jnp.max(logs, axis=-1, keepdims=True)
+    w = jnp.where(logs == -jnp.inf, 0.0, jnp.exp(logs - top))
+    upto = lax.cummax(jnp.cumsum(w, axis=-1), axis=w.ndim - 1)
+    at = jax.random.uniform(key, w.shape) * upto[..., -1:]
+    find = jax.vmap(jax.vmap(lambda row, u: jnp.searchsorted(row, u, side="right")))
+    found = find(upto, at).astype(jnp.int32)
+    # Rounding of the running sum may let a row of probability 0 through, about once in 10^7.
+    drawn = jnp.take_along_axis(w, found, axis=-1, mode="clip") > 0.0
+    return jnp.where(drawn, found, jnp.argmax(w, axis=-1).astype(jnp.int32)[..., None])
+
+
+def _without_replacement(key: Array, logs: Array, positive: Array) -> Array:
+    """By one Gumbel for each entry: the row's t-th positive takes the t-th largest."""
+    order = jnp.argsort(logs + jax.random.gumbel(key, logs.shape), axis=-1, descending=True)
+    nth = jnp.cumsum(positive, axis=-1, dtype=jnp.int32) - 1
+    number = jnp.sum(logs > -jnp.inf, axis=-1, keepdims=True, dtype=jnp.int32)
+    nth = jnp.maximum(nth, 0)[None] % jnp.maximum(number, 1)
+    return jnp.take_along_axis(order, nth, axis=-1).astype(jnp.int32)
+
+
+def distance_weighted(
+    key: Key[Array, ""],
+    vectors: Float[Array, "b *m d"],
+    labels: Int[Array, " b"],
+    *,
+    numerics: str = "row_maximum",
+    replacement: bool = True,
+    nearest: float = 0.5,
+    farthest: float = 1.4,
+    mask: Bool[Array, " b"] | None = None,
+) -> Int[Array, "m b b"]:
+    """One negative of row i for each positive pair (i, j), by the inverse density of its distance.
+
+    The probability of n is proportional to w(D(i, n)), with
+    log w(d) = (2 - C) log d - (C - 3) / 2 log(1 - d^2 / 4), D the Euclidean distance of unit
+    vectors and C the size of one learner's; d below `nearest` counts as `nearest`, negatives from
+    `farthest` on are left out, 1 - d^2 / 4 is at least 1e-8. `logits` says what `numerics` does.
+    Learners, rows and pairs are drawn independently of each other; with `replacement=False` no
+    negative comes twice to one anchor before all that it may draw have come.
+
+    Result [m, b, b] as `margin_loss` takes it; entries (i, j) of no positive pair, and rows without
+    negatives, mean nothing. Without gradient. Memory O(m b^2).
+    Source: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, arXiv 1706.07567,
+    section 4; cut-offs and the global maximum as in Berman et al., MultiGrain, arXiv 1902.05509.
+    """
+    logs = logits(vectors, labels, numerics=numerics, nearest=nearest, farthest=farthest, mask=mask)
+    positive, _ = pairs.relations(labels, pairs.present(labels, mask))
+    draw = _with_replacement if replacement else _without_replacement
+    return draw(key, logs, positive)
