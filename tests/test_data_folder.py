@@ -1,12 +1,16 @@
 """Images of the user's own: folders of classes, CSV files, and what is refused of them."""
 
+import json
 import os
 from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 import pytest
+from processes import TINY
 
+from abe_jax import config, train
 from abe_jax.config import Data
 from abe_jax.data import datasets, images, loader
 from abe_jax.errors import UserError
@@ -243,3 +247,34 @@ def test_a_csv_file_that_cannot_be_understood_is_refused(tmp_path, rows, columns
 
 def test_what_is_no_text_is_no_csv_file(plain):
     assert "no CSV file in UTF-8" in refused(data(plain / "ant" / "0.png"))
+
+
+def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path):
+    settings = {
+        "data.path": plain,
+        "data.channels": 3,
+        "data.mean": "()",
+        "data.std": "()",
+        "data.name": "folder",
+        "data.fit": "cover",
+        "data.crop": "resized",
+        "data.crop_scale": "(0.5,1.0)",
+        "data.resize": 16,
+        "data.size": 16,
+        "data.validation_classes": 2,
+        "data.images_per_class": 3,
+        "data.replacement": True,
+        "data.repeats": 2,
+        "train.batch": 12,
+        "train.steps": 2,
+        "model.kind": "single",
+        "model.learners": 1,
+        "model.norm": "none",
+        "model.width": 4,
+        "optimizer.warmup": 0,
+    }
+    overrides = [f"{name}={value}" for name, value in settings.items()]
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        train.run(config.load(TINY, overrides), tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["test"]
+    assert found["images"] == 12 and (tmp_path / "run" / "report.html").exists()

@@ -55,6 +55,32 @@ def test_enlarging_keeps_the_aspect_ratio():
     assert (decoded[2:6] == 9).all() and not decoded[:2].any() and not decoded[6:].any()
 
 
+@pytest.mark.parametrize("shape", [(16, 4), (4, 16)])
+def test_cover_shows_only_the_middle_square(shape):
+    picture = np.full((*shape, 3), 99, np.uint8)
+    picture[shape[0] // 2 - 2 : shape[0] // 2 + 2, shape[1] // 2 - 2 : shape[1] // 2 + 2] = 7
+    np.testing.assert_array_equal(images.decode(encoded(picture), data(fit="cover")), 7)
+
+
+def test_cover_shrinks_as_padding_does_and_keeps_the_right_size():
+    wide = noise(8, 20, 3)
+    decoded = images.decode(encoded(wide[..., ::-1]), data(fit="cover"))
+    np.testing.assert_array_equal(decoded, wide[:, 6:14])
+    square = encoded(noise(40, 40, 3))
+    fits = [images.decode(square, data(fit=fit)) for fit in ("pad", "cover", "stretch")]
+    np.testing.assert_array_equal(fits[0], fits[1])
+    np.testing.assert_array_equal(fits[0], fits[2])
+
+
+def test_stretch_shows_the_whole_picture_without_padding():
+    halves = np.full((4, 32, 1), 50, np.uint8)
+    halves[:, 16:] = 150
+    one = data(fit="stretch", channels=1, mean=(0.0,), std=(1.0,))
+    decoded = images.decode(encoded(halves), one)
+    assert decoded.shape == (8, 8, 1)
+    assert (decoded[:, :4] == 50).all() and (decoded[:, 4:] == 150).all()
+
+
 @pytest.mark.parametrize("shape", [(1, 40), (40, 1)])
 def test_the_thinnest_picture_keeps_a_pixel(shape):
     decoded = images.decode(encoded(np.full((*shape, 3), 77, np.uint8)), data())
@@ -127,6 +153,73 @@ def test_augment_mirrors_only_where_asked_and_takes_as_many_numbers():
     assert still.integers(1 << 60) == flipped.integers(1 << 60)
 
 
+def gradients(side):
+    """A picture that says of each pixel where it lies: its row, its column, and 255 throughout."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.stack([rows, columns, np.full_like(rows, 255)], axis=2).astype(np.uint8)
+
+
+def boxes(draws, **changes):
+    """Top, left, height and width of resized crops, read off their pixels."""
+    chosen = data(resize=200, size=50, crop="resized", **changes)
+    crops = [
+        images.augment(gradients(200), chosen, np.random.default_rng(i)).astype(float)
+        for i in range(draws)
+    ]
+    assert all(crop.shape == (50, 50, 3) for crop in crops)
+    assert all((crop[..., 2] == 255).all() for crop in crops)  # nothing from outside
+    tops, lefts = [np.array([crop[0, 0, i] for crop in crops]) for i in (0, 1)]
+    bottoms, rights = [np.array([crop[-1, -1, i] for crop in crops]) for i in (0, 1)]
+    scale = 50 / 49  # from the first pixel's middle to the last one's, to the whole crop
+    return tops, lefts, (bottoms - tops) * scale, (rights - lefts) * scale
+
+
+def test_resized_crops_have_shares_and_aspects_of_their_ranges_evenly():
+    _, _, heights, widths = boxes(1500, crop_scale=(0.1, 0.5))  # all fit: none is drawn again
+    shares, aspects = heights * widths / 200**2, np.log(widths / heights)
+    assert 0.09 < shares.min() < 0.12 and 0.48 < shares.max() < 0.52
+    assert abs(aspects).max() < np.log(4 / 3) + 0.05
+    for values, ends in ((shares, (0.1, 0.5)), (aspects, (-np.log(4 / 3), np.log(4 / 3)))):
+        counts, _ = np.histogram(values, 4, ends)
+        np.testing.assert_allclose(counts / 1500, 0.25, atol=0.05)
+
+
+def test_resized_crops_lie_everywhere_inside():
+    tops, lefts, heights, widths = boxes(600, crop_scale=(0.25, 0.25))
+    for starts, sizes in ((tops, heights), (lefts, widths)):
+        assert starts.min() < 5 and (starts + sizes).max() > 195
+        counts, _ = np.histogram(starts / (200 - sizes), 4, (-0.02, 1.02))
+        np.testing.assert_allclose(counts / 600, 0.25, atol=0.07)
+
+
+def test_a_resized_crop_of_everything_is_the_whole_picture_or_nearly():
+    _, _, heights, widths = boxes(50, crop_scale=(1.0, 1.0))
+    np.testing.assert_allclose(heights, 200, atol=4)
+    np.testing.assert_allclose(widths, 200, atol=4)
+
+
+def test_resized_crops_are_mirrored_too_and_take_as_many_numbers():
+    chosen = data(resize=64, size=16, crop="resized")
+    still, flipped = np.random.default_rng(1), np.random.default_rng(1)
+    mirrored = 0
+    for _ in range(20):
+        one = images.augment(gradients(64), chosen, still)
+        other = images.augment(gradients(64), data(**vars(chosen) | {"flip": True}), flipped)
+        assert one.flags.c_contiguous and other.flags.c_contiguous
+        mirrored += not np.array_equal(one, other)
+        np.testing.assert_array_equal(np.sort(one, axis=1), np.sort(other, axis=1))
+    assert 4 < mirrored < 16
+    for scale in ((0.1, 0.2), (1.0, 1.0)):  # whether the first draw fits or none does
+        images.augment(gradients(64), data(**vars(chosen) | {"crop_scale": scale}), still)
+        images.augment(gradients(64), chosen, flipped)
+        assert still.integers(1 << 60) == flipped.integers(1 << 60)
+
+
+def test_a_grey_crop_keeps_its_channel():
+    one = data(channels=1, mean=(0.0,), std=(1.0,), crop="resized", size=5)
+    assert images.augment(noise(8, 8, 1), one, np.random.default_rng(0)).shape == (5, 5, 1)
+
+
 def test_centre_takes_the_middle():
     picture = noise(9, 9, 3)
     middle = images.centre(picture, data(resize=9, size=5))
@@ -153,6 +246,12 @@ def test_normalise_works_per_channel_and_rounds_only_at_the_end():
         ({"size": 9}, "size"),
         ({"size": 0}, "size"),
         ({"padding": -1}, "padding"),
+        ({"fit": "covers"}, "fit is 'covers': did you mean 'cover'"),
+        ({"crop": "resize"}, "crop is 'resize': did you mean 'resized'"),
+        ({"crop_scale": (0.5,)}, "crop_scale"),
+        ({"crop_scale": (0.0, 1.0)}, "crop_scale"),
+        ({"crop_scale": (0.6, 0.5)}, "crop_scale"),
+        ({"crop_scale": (0.5, 1.5)}, "crop_scale"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, named):

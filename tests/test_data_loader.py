@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import datasets, images, loader
+from abe_jax.data import datasets, images, loader, sampling
 from abe_jax.data.loader import Batch, Shard
 
 
@@ -99,6 +99,29 @@ def test_in_order_every_image_comes_once_and_padding_is_masked(
     for i in (0, 77, 142):
         expected = images.centre(images.decode(split.records[i], data), data)
         np.testing.assert_array_equal(whole.images[i], expected)
+
+
+def test_repeated_rows_are_one_image_under_augmentations_of_their_own(
+    split: datasets.Split, data: Data
+) -> None:
+    chosen = dataclasses.replace(data, sampler="class_balanced", images_per_class=2, repeats=3)
+    drawn = sampling.sampler(chosen, split.labels, 24, seed=3)
+    batch = next(loader.training(split, chosen, drawn, seed=3, start=0, steps=1))
+    instances = batch.instances.reshape(8, 3)
+    assert (instances == instances[:, :1]).all() and len(set(instances[:, 0])) == 8
+    shown = batch.images.reshape(8, 3, -1)
+    assert sum(len({row.tobytes() for row in group}) for group in shown) > 8 * 2
+    same_image = batch.instances[:, None] == batch.instances
+    same_class = batch.labels[:, None] == batch.labels
+    assert same_image.sum() == 24 * 3 and same_class.sum() == 24 * 6
+
+
+def test_resized_crops_come_the_same_whatever_the_threads(
+    split: datasets.Split, data: Data
+) -> None:
+    chosen = dataclasses.replace(data, crop="resized", threads=5)
+    other = dataclasses.replace(chosen, threads=1)
+    assert_same(joined(batches(split, chosen)), joined(batches(split, other)))
 
 
 def test_an_unreadable_image_is_a_masked_row_of_zeros(split: datasets.Split, data: Data) -> None:

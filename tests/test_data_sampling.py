@@ -58,6 +58,47 @@ def test_class_balanced_repeats_only_where_a_class_is_short() -> None:
             assert len(set(row)) == min(4, (SHUFFLED[row[0]] == SHUFFLED).sum())
 
 
+def test_with_replacement_each_image_of_a_class_has_the_same_chance_each_time():
+    labels = np.array([0, 1, 0, 1, 0, 1, 1], np.int32)  # three images and four
+    counts, twice = np.zeros(7), 0
+    for step in range(2000):
+        indices = sampling.class_balanced(labels, 4, 2, 0, step, replacement=True).reshape(2, 2)
+        assert sorted(labels[indices[:, 0]]) == [0, 1]
+        assert (labels[indices[:, 0]] == labels[indices[:, 1]]).all()
+        np.add.at(counts, indices, 1)
+        twice += (indices[:, 0] == indices[:, 1]).sum()
+    np.testing.assert_allclose(counts, 4000 / np.where(labels == 0, 3, 4), rtol=0.1)
+    assert abs(twice / 2000 - (1 / 3 + 1 / 4)) < 0.05
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_every_class_has_the_same_chance_whatever_its_size(replacement: bool) -> None:
+    counts = np.zeros(12)
+    for step in range(1200):
+        indices = sampling.class_balanced(SHUFFLED, 12, 4, 0, step, replacement=replacement)
+        drawn = SHUFFLED[indices[::4]]
+        assert len(set(drawn)) == 3
+        counts[drawn] += 1
+    np.testing.assert_allclose(counts, 300, atol=75)
+
+
+@pytest.mark.parametrize("name", ["pairs", "class_balanced", "shuffle"])
+def test_repeats_put_each_drawn_image_into_adjacent_rows(name: str) -> None:
+    once = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 8, seed=3)
+    thrice = sampling.sampler(Data(name="x", sampler=name, repeats=3), SHUFFLED, 24, seed=3)
+    for step in range(20):
+        rows = thrice(step)
+        assert len(rows) == 24
+        np.testing.assert_array_equal(rows.reshape(8, 3), np.tile(once(step)[:, None], 3))
+
+
+def test_an_epoch_of_shuffled_repeats_shows_every_image_once_so_many_times() -> None:
+    sample = sampling.sampler(Data(name="x", sampler="shuffle", repeats=2), LABELS, 12, seed=1)
+    for epoch in range(2):  # 90 images, 6 a step
+        rows = np.concatenate([sample(epoch * 15 + step) for step in range(15)])
+        np.testing.assert_array_equal(np.sort(rows), np.repeat(np.arange(90), 2))
+
+
 def test_shuffle_visits_every_image_once_an_epoch() -> None:
     epochs = [
         np.concatenate([sampling.shuffle(LABELS, 9, 1, epoch * 10 + step) for step in range(10)])
@@ -89,6 +130,27 @@ def test_a_batch_depends_on_labels_seed_and_step_alone(name: str) -> None:
         (Data(name="x", sampler="pairs"), np.array([0, 0, 1], np.int32), 4, "class 1 has 1"),
         (Data(name="x", sampler="class_balanced"), LABELS, 10, "nearest is 8"),
         (Data(name="x", sampler="class_balanced"), LABELS, 100, "at most 48 fit"),
+        (Data(name="x", sampler="pairs", repeats=3), LABELS, 16, "multiple of 12.*nearest is 12"),
+        (
+            Data(name="x", sampler="class_balanced", repeats=3),
+            LABELS,
+            32,
+            r"multiple of 12 \(4 \(config.data.images_per_class\) times config.data.repeats=3\), "
+            "got 32; the nearest is 36",
+        ),
+        (
+            Data(name="x", sampler="class_balanced", repeats=3),
+            LABELS,
+            156,
+            "3 times each.*need 13 classes, and there are 12; at most 144 fit",
+        ),
+        (
+            Data(name="x", sampler="shuffle", repeats=3),
+            LABELS,
+            10,
+            r"multiple of 3 \(config.data.repeats=3\), got 10; the nearest is 9",
+        ),
+        (Data(name="x", sampler="shuffle", repeats=3), LABELS, 273, "91 images.*at most 270 rows"),
         (Data(name="x", sampler="shuffle"), LABELS, 91, "there are 90"),
     ],
 )

@@ -50,8 +50,11 @@ MISTAKES = [
     ("model.weights=/nowhere", "is not the folder of a run"),
     ("train.batch=33", "the nearest is 32"),
     ("train.batch=400", "at most 140 fit"),
+    ("data.repeats=3", "multiple of 12 (4 (config.data.images_per_class) times"),
     ("data.sampler=pars", "did you mean 'pairs'"),
     ("data.name=glpyhs_tiny", "did you mean 'glyphs_tiny'"),
+    ("data.name=folder", "config.data.path: the data set 'folder' needs"),
+    ("data.fit=covr", "did you mean 'cover'"),
     ("data.mean=(1,2)", "config.data.mean has 2 values for 1 channels"),
     ("data.std=(0,)", "every value must be above 0"),
     ("data.size=17", "has 1 to 16 px"),
@@ -95,6 +98,11 @@ def saved(folder: Path) -> list[int]:
 @pytest.mark.parametrize(("override", "says"), MISTAKES)
 def test_a_mistake_is_one_clear_line(override: str, says: str, tmp_path: Path) -> None:
     assert says in refused(tmp_path / "run", override)
+
+
+def test_repeats_are_refused_where_a_term_reads_adjacent_rows(tmp_path: Path) -> None:
+    says = refused(tmp_path / "run", "data.repeats=2", "objective.0.pairs=adjacent")
+    assert "config.data.repeats is 2" in says and "set its pairs to 'all'" in says
 
 
 def test_a_class_with_one_image_under_pairs_is_named(

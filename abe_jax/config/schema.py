@@ -15,10 +15,13 @@ class Data:
     label_column: str = "label"  # of `folder`, in a CSV file
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
-    resize: Count = 256  # square side after padding to a square and scaling
+    resize: Count = 256  # square side after making it square and scaling
     size: Count = 224  # side of the crop that the network sees
     channels: Count = 3
+    fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
     padding: Natural = 0  # training: pixels added on each side before the random crop
+    crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
+    crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False
     # Per channel, in units of 0..255. Empty: those that the weights come with, else 0 and 1.
     mean: tuple[float, ...] = ()
@@ -26,6 +29,8 @@ class Data:
     classes: Natural = 0  # of the training split; 0: counted when a run begins
     sampler: str = "pairs"  # pairs | class_balanced | shuffle
     images_per_class: Count = 4  # K of class_balanced
+    replacement: bool = False  # class_balanced: each of the K drawn from all images of the class
+    repeats: Count = 1  # rows in a row of each drawn image, each with an augmentation of its own
     validation_classes: Natural = (
         0  # the last so many training classes, where a set has no val split
     )

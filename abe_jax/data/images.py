@@ -1,18 +1,25 @@
 """From encoded bytes to the pixels that the network sees."""
 
+import math
+
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from abe_jax.config import Data
+from abe_jax.config import Data, nearest
 from abe_jax.errors import UserError
 
 PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
 
 # OpenCV tells of damaged files on stderr; here they are counted and named instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+_FITS = ("pad", "cover", "stretch")
+_CROPS = ("plain", "resized")
+_LOG_ASPECT = math.log(4 / 3)  # at most, either way: width to height of crops to be resized
+_TRIES = 10
 
 _JPEG = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
@@ -23,7 +30,7 @@ class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader coun
 
 
 def check(data: Data) -> None:
-    """Raises `UserError` when sizes and channels of the config do not fit together."""
+    """Raises `UserError` when sizes, channels and choices of the config do not fit together."""
     if data.channels not in (1, 3):
         raise UserError(f"config.data.channels is {data.channels}: 1 (grey) or 3 (colour)")
     for name, values in (("mean", data.mean), ("std", data.std)):
@@ -40,23 +47,49 @@ def check(data: Data) -> None:
         )
     if data.padding < 0:
         raise UserError(f"config.data.padding is {data.padding}: 0 or more")
+    for name, chosen, known in (("fit", data.fit, _FITS), ("crop", data.crop, _CROPS)):
+        if chosen not in known:
+            raise UserError(f"config.data.{name} is {chosen!r}: {nearest(chosen, known)}")
+    scale = data.crop_scale
+    if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+        raise UserError(
+            f"config.data.crop_scale is {scale}: the least and the greatest share of the "
+            "picture's area, above 0 and at most 1"
+        )
 
 
 def decode(encoded: bytes, data: Data) -> UInt8[np.ndarray, "resize resize c"]:
-    """The picture as RGB or grey, its aspect ratio kept, padded to a square of `data.resize` px.
+    """The picture as RGB or grey, a square of `data.resize` px.
 
-    Shrinking averages over areas, enlarging interpolates linearly, and a picture whose longer side
-    is `data.resize` is not resampled. 16 bits become 8; transparency shows PADDING_COLOUR; a
-    JPEG's own orientation is obeyed. Raises `UnreadableImage` for what cannot be decoded whole.
+    By `data.fit` its aspect ratio is kept and it is padded (`pad`) or only its middle square is
+    taken (`cover`), or it is stretched. Shrinking averages over areas, enlarging interpolates
+    linearly, and a picture of the right size is not resampled. 16 bits become 8; transparency
+    shows PADDING_COLOUR; a JPEG's own orientation is obeyed. Raises `UnreadableImage` for what
+    cannot be decoded whole.
     """
     image = _jpeg(encoded, data) if encoded.startswith(_JPEG) else _other(encoded, data)
+    if data.fit == "cover":
+        image = _middle(image, min(image.shape[:2]))
     height, width = image.shape[:2]
     scale = data.resize / max(height, width)
-    if scale != 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image = cv2.resize(image, size, interpolation=how)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if data.fit == "stretch":
+        size = (data.resize, data.resize)
+    image = _resized(image, *size)
     return _placed(image.reshape(*image.shape[:2], data.channels), data.resize)
+
+
+def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=how)
+
+
+def _middle(image: np.ndarray, side: int) -> np.ndarray:
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return image[top : top + side, left : left + side]
 
 
 def _placed(image: np.ndarray, side: int) -> np.ndarray:
@@ -116,20 +149,47 @@ def augment(
 ) -> UInt8[np.ndarray, "size size c"]:
     """A random crop of `data.size` px for training, from the picture padded by `data.padding` px.
 
-    With `data.flip` every other one, on average, is mirrored left to right. The result is a
-    function of the generator's state, and always takes three numbers from it.
+    The crop has `data.size` px, or, as `resized`, a random share of the picture and aspect (see
+    `_random_box`) and is resized. With `data.flip` every other one, on average, is mirrored left
+    to right. The result is a function of the generator's state, and always takes as many numbers
+    from it.
     """
     padded = _placed(image, len(image) + 2 * data.padding)
-    top, left = rng.integers(0, len(padded) - data.size, size=2, endpoint=True)
+    if data.crop == "resized":
+        top, left, height, width = _random_box(len(padded), data.crop_scale, rng)
+    else:
+        height = width = data.size
+        top, left = rng.integers(0, len(padded) - data.size, size=2, endpoint=True)
     mirrored = rng.random() < 0.5 and data.flip
-    crop = padded[top : top + data.size, left : left + data.size]
+    crop = _resized(padded[top : top + height, left : left + width], data.size, data.size)
+    crop = crop.reshape(data.size, data.size, -1)
     return np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
+
+
+def _random_box(
+    side: int, scale: tuple[float, ...], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a crop whose area is a uniform share of a square picture.
+
+    The aspect is log-uniform between 3/4 and 4/3 (Szegedy et al., CVPR 2015, section 6). The
+    first of ten draws that fits into the picture is taken, or else the whole picture.
+    """
+    shares = rng.uniform(scale[0], scale[1], _TRIES)
+    aspects = np.exp(rng.uniform(-_LOG_ASPECT, _LOG_ASPECT, _TRIES))
+    place = rng.random(2)
+    widths = np.rint(side * np.sqrt(shares * aspects)).astype(int)
+    heights = np.rint(side * np.sqrt(shares / aspects)).astype(int)
+    fitting = np.flatnonzero((widths <= side) & (heights <= side))
+    if not len(fitting):
+        return 0, 0, side, side
+    height, width = max(1, int(heights[fitting[0]])), max(1, int(widths[fitting[0]]))
+    top, left = (place * (side + 1 - np.array([height, width]))).astype(int).tolist()
+    return top, left, height, width
 
 
 def centre(image: UInt8[np.ndarray, "side side c"], data: Data) -> UInt8[np.ndarray, "size size c"]:
     """The middle `data.size` px, as evaluation sees every picture."""
-    start = (len(image) - data.size) // 2
-    return image[start : start + data.size, start : start + data.size]
+    return _middle(image, data.size)
 
 
 def normalise(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Int
 
-from abe_jax.config import Data, nearest
-from abe_jax.errors import UserError
+from abe_jax.config import Data
+from abe_jax.data import sampling_checks as checks
 
 Indices = Int[np.ndarray, " b"]
 
@@ -42,13 +42,21 @@ def pairs(labels: Int[np.ndarray, " n"], batch: int, seed: int, step: int) -> In
 
 
 def class_balanced(
-    labels: Int[np.ndarray, " n"], batch: int, images_per_class: int, seed: int, step: int
+    labels: Int[np.ndarray, " n"],
+    batch: int,
+    images_per_class: int,
+    seed: int,
+    step: int,
+    *,
+    replacement: bool = False,
 ) -> Indices:
     """`batch / images_per_class` different classes, so many images of each, side by side.
 
-    A class with fewer images than that gives all it has, and then again from its first.
+    Without replacement a class with fewer images than that gives all it has, and then again from
+    its first. With it each image is drawn from all of its class, as in Zhai & Wu (BMVC 2019);
+    the classes are different ones all the same.
     """
-    return _class_balanced(ByClass.of(labels), batch, images_per_class, seed, step)
+    return _class_balanced(ByClass.of(labels), batch, images_per_class, seed, step, replacement)
 
 
 def shuffle(labels: Int[np.ndarray, " n"], batch: int, seed: int, step: int) -> Indices:
@@ -57,29 +65,38 @@ def shuffle(labels: Int[np.ndarray, " n"], batch: int, seed: int, step: int) -> 
     return _order(len(labels), seed, epoch)[place * batch : (place + 1) * batch]
 
 
+def repeated(drawn: Int[np.ndarray, " k"], repeats: int) -> Indices:
+    """Each drawn image in `repeats` adjacent rows: repeated augmentation.
+
+    The loader augments by (seed, step, row), so that the copies differ (Berman et al. 2019,
+    section 3.2; there a group may straddle two batches, here a batch holds whole groups).
+    """
+    return np.repeat(drawn, repeats)
+
+
 def sampler(
     data: Data, labels: Int[np.ndarray, " n"], batch: int, seed: int
 ) -> Callable[[int], Indices]:
-    """The configured sampler as a function of the step alone.
+    """The configured sampler as a function of the step alone, `data.repeats` rows an image.
 
     Raises:
         UserError: an unknown sampler, or a batch or classes that cannot hold its structure.
     """
     classes = ByClass.of(labels)
+    checks.structure(data, classes.sizes, batch)
+    drawn = _sampler(data, classes, labels, batch // data.repeats, seed)
+    return lambda step: repeated(drawn(step), data.repeats)
+
+
+def _sampler(
+    data: Data, classes: ByClass, labels: Int[np.ndarray, " n"], images: int, seed: int
+) -> Callable[[int], Indices]:
     if data.sampler == "pairs":
-        _check_pairs(classes, batch)
-        return lambda step: _pairs(classes, labels, batch, seed, step)
+        return lambda step: _pairs(classes, labels, images, seed, step)
     if data.sampler == "class_balanced":
-        _check_class_balanced(classes, batch, data.images_per_class)
-        return lambda step: _class_balanced(classes, batch, data.images_per_class, seed, step)
-    if data.sampler == "shuffle":
-        _check_shuffle(labels, batch)
-        return lambda step: shuffle(labels, batch, seed, step)
-    known = ("pairs", "class_balanced", "shuffle")
-    raise UserError(
-        f"config.data.sampler: no sampler is called {data.sampler!r}; "
-        f"{nearest(data.sampler, known)}"
-    )
+        k, replacement = data.images_per_class, data.replacement
+        return lambda step: _class_balanced(classes, images, k, seed, step, replacement)
+    return lambda step: shuffle(labels, images, seed, step)
 
 
 def _pairs(
@@ -114,55 +131,18 @@ def _of_other_class(
 
 
 def _class_balanced(
-    classes: ByClass, batch: int, images_per_class: int, seed: int, step: int
+    classes: ByClass, batch: int, images_per_class: int, seed: int, step: int, replacement: bool
 ) -> Indices:
     rng = np.random.default_rng([seed, step])
     drawn = rng.choice(len(classes.sizes), batch // images_per_class, replace=False)
-    rows = [np.resize(rng.permutation(classes.images(c)), images_per_class) for c in drawn.tolist()]
+    if replacement:
+        rows = [rng.choice(classes.images(c), images_per_class) for c in drawn.tolist()]
+    else:
+        permuted = [rng.permutation(classes.images(c)) for c in drawn.tolist()]
+        rows = [np.resize(images, images_per_class) for images in permuted]
     return np.concatenate(rows)
 
 
 @functools.lru_cache(maxsize=2)
 def _order(images: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
     return np.random.default_rng([seed, epoch]).permutation(images)
-
-
-def _check_pairs(classes: ByClass, batch: int) -> None:
-    if batch < 4 or batch % 4:
-        fits = max(4, round(batch / 4) * 4)
-        raise UserError(
-            f"config.train.batch: the sampler 'pairs' needs a multiple of 4 (drawn images and "
-            f"partners, half positive), got {batch}; the nearest is {fits}"
-        )
-    if np.any(classes.sizes < 2):
-        lone = int(np.argmin(classes.sizes >= 2))
-        raise UserError(
-            f"the sampler 'pairs' needs two images of every class, and class {lone} has "
-            f"{classes.sizes[lone]} ({int(np.sum(classes.sizes < 2))} such classes); take them "
-            "out, or use config.data.sampler=class_balanced"
-        )
-    if len(classes.sizes) < 2 or classes.sizes.sum() < batch // 2:
-        raise UserError(
-            f"the sampler 'pairs' draws {batch // 2} images of at least two classes, and there "
-            f"are {classes.sizes.sum()} of {len(classes.sizes)}; take a smaller config.train.batch"
-        )
-
-
-def _check_class_balanced(classes: ByClass, batch: int, images_per_class: int) -> None:
-    if images_per_class < 1 or batch % images_per_class:
-        fits = max(1, round(batch / max(images_per_class, 1))) * max(images_per_class, 1)
-        raise UserError(
-            f"config.train.batch: the sampler 'class_balanced' needs a multiple of "
-            f"config.data.images_per_class={images_per_class}, got {batch}; the nearest is {fits}"
-        )
-    if batch // images_per_class > len(classes.sizes):
-        raise UserError(
-            f"config.train.batch: {batch} images of {images_per_class} per class need "
-            f"{batch // images_per_class} classes, and there are {len(classes.sizes)}; "
-            f"at most {len(classes.sizes) * images_per_class} fit"
-        )
-
-
-def _check_shuffle(labels: Int[np.ndarray, " n"], batch: int) -> None:
-    if batch > len(labels):
-        raise UserError(f"config.train.batch: {batch} images asked, and there are {len(labels)}")

@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 
 from abe_jax import retrieval
-from abe_jax.config import Config, nearest
+from abe_jax.config import Config, Contrastive, nearest
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
 
 
 def check(config: Config, evaluated: Sequence[Split]) -> None:
-    """Refuses an objective without terms and an evaluation that could not be made of the splits.
+    """Refuses what could not be trained for, or not be measured on the splits at the end.
 
     Raises:
         UserError: with the nearest right choice.
     """
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
+    _check_layout(config)
     evaluate, names = config.evaluate, retrieval.names(config.evaluate.ks)
     if evaluate.select not in names:
         raise UserError(
@@ -29,3 +30,13 @@ def check(config: Config, evaluated: Sequence[Split]) -> None:
                 f"config.evaluate.ks: {max(evaluate.ks)} neighbours of {split.name}'s "
                 f"{most + 1} images; at most {most}"
             )
+
+
+def _check_layout(config: Config) -> None:
+    adjacent = any(isinstance(t, Contrastive) and t.pairs == "adjacent" for t in config.objective)
+    if adjacent and config.data.repeats > 1:
+        raise UserError(
+            f"config.data.repeats is {config.data.repeats}: a contrastive term with "
+            "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
+            "or repeats to 1"
+        )

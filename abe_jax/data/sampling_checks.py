@@ -1,0 +1,75 @@
+"""Whether a batch and the classes that there are can hold what a sampler makes of them."""
+
+import numpy as np
+from jaxtyping import Int
+
+from abe_jax.config import Data, nearest
+from abe_jax.errors import UserError
+
+_SAMPLERS = ("pairs", "class_balanced", "shuffle")
+
+
+def structure(data: Data, sizes: Int[np.ndarray, " c"], batch: int) -> None:
+    """Refuses what the configured sampler cannot make, from the number of images of each class.
+
+    Raises:
+        UserError: with the nearest right choice.
+    """
+    if data.sampler not in _SAMPLERS:
+        raise UserError(
+            f"config.data.sampler: no sampler is called {data.sampler!r}; "
+            f"{nearest(data.sampler, _SAMPLERS)}"
+        )
+    _check_multiple(data, batch)
+    if data.sampler == "pairs":
+        _check_pairs(sizes, batch // data.repeats)
+    elif data.sampler == "class_balanced":
+        _check_class_balanced(data, sizes, batch)
+    elif batch // data.repeats > sizes.sum():
+        raise UserError(
+            f"config.train.batch: {batch // data.repeats} images asked, and there are "
+            f"{sizes.sum()}; at most {sizes.sum() * data.repeats} rows fit"
+        )
+
+
+def _check_multiple(data: Data, batch: int) -> None:
+    group, meaning = {
+        "pairs": (4, "drawn images and partners, half positive"),
+        "class_balanced": (data.images_per_class, "config.data.images_per_class"),
+        "shuffle": (1, ""),
+    }[data.sampler]
+    unit = group * data.repeats
+    if data.repeats > 1:
+        repeats = f"config.data.repeats={data.repeats}"
+        meaning = f"{group} ({meaning}) times {repeats}" if meaning else repeats
+    if batch < unit or batch % unit:
+        raise UserError(
+            f"config.train.batch: the sampler {data.sampler!r} needs a multiple of {unit} "
+            f"({meaning}), got {batch}; the nearest is {max(unit, round(batch / unit) * unit)}"
+        )
+
+
+def _check_pairs(sizes: Int[np.ndarray, " c"], images: int) -> None:
+    if np.any(sizes < 2):
+        lone = int(np.argmin(sizes >= 2))
+        raise UserError(
+            f"the sampler 'pairs' needs two images of every class, and class {lone} has "
+            f"{sizes[lone]} ({int(np.sum(sizes < 2))} such classes); take them "
+            "out, or use config.data.sampler=class_balanced"
+        )
+    if len(sizes) < 2 or sizes.sum() < images // 2:
+        raise UserError(
+            f"the sampler 'pairs' draws {images // 2} images of at least two classes, and there "
+            f"are {sizes.sum()} of {len(sizes)}; take a smaller config.train.batch"
+        )
+
+
+def _check_class_balanced(data: Data, sizes: Int[np.ndarray, " c"], batch: int) -> None:
+    rows = data.images_per_class * data.repeats  # of each class
+    if batch // rows > len(sizes):
+        repeated = f", {data.repeats} times each," if data.repeats > 1 else ""
+        raise UserError(
+            f"config.train.batch: {batch} rows of {data.images_per_class} images{repeated} per "
+            f"class need {batch // rows} classes, and there are {len(sizes)}; "
+            f"at most {len(sizes) * rows} fit"
+        )
