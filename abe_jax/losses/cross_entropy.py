@@ -63,6 +63,4 @@ class CrossEntropyLoss(nn.Module):
         count = classes_.known(self.classes)
         kernel = self.param("kernel", KERNEL, (*x.shape[1:], count))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[1], count))
-        return cross_entropy(
-            x, kernel, bias, rows.labels, smoothing=self.smoothing, mask=rows.mask
-        )
+        return cross_entropy(x, kernel, bias, rows.labels, smoothing=self.smoothing, mask=rows.mask)
