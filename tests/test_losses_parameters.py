@@ -89,6 +89,7 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
     x, y, instances, mask = batch()
     total, values = jax.jit(objective.apply)(variables, x, y, instances, mask)
     p = variables["params"]
+    classifier = p["cross_entropy"]
     expected = {
         "proxy_nca": losses.proxy_nca(
             x.vectors, p["proxy_nca"]["proxies"], y, scale=2.0, mask=mask
@@ -97,10 +98,9 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
             x.vectors, p["norm_softmax"]["proxies"], y, temperature=0.2, mask=mask
         ),
         "cross_entropy": losses.cross_entropy(
-            x.embedding, *(p["cross_entropy"][k] for k in ("kernel", "bias")), y, smoothing=0.1,
-            mask=mask,
+            x.embedding, classifier["kernel"], classifier["bias"], y, smoothing=0.1, mask=mask
         ),
-    }  # fmt: skip
+    }
     for name, value in expected.items():
         assert float(values[name]) == pytest.approx(float(value), rel=1e-5)
     by_hand = sum(float(v) for v in values.values()) + 2 * float(values["cross_entropy"])
@@ -144,7 +144,7 @@ def change(*overrides: str) -> dict[str, list[np.ndarray]]:
     )
     grads = jax.tree.map(np.ones_like, params)
     tx = step.transformation(given)
-    updates, _ = tx.update(grads, tx.init(params), params)
+    updates: Any = tx.update(grads, tx.init(params), params)[0]
     parts = updates["objective"] | updates["model"]
     return {
         name: [np.asarray(leaf) for leaf in jax.tree.leaves(part)] for name, part in parts.items()
