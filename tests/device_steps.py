@@ -8,11 +8,12 @@ import numpy as np
 
 from abe_jax import config, step
 from abe_jax.data import datasets, loader, sampling
+from abe_jax.training.resolve import resolved
 
 
 def main(target: Path, *overrides: str) -> None:
     """Writes metrics of each step and the parameters after the last."""
-    made = config.load(Path(__file__).with_name("tiny_config.py"), overrides)
+    made = resolved(config.load(Path(__file__).with_name("tiny_config.py"), overrides))
     split = datasets.load(made.data, "train")
     sample = sampling.sampler(made.data, split.labels, made.train.batch, made.seed)
     state, run = step.replicate(step.create(made)), step.train_step(made)

@@ -94,6 +94,18 @@ def test_adam_steps_by_the_sign_at_first() -> None:
     assert_close(first, jax.tree.map(lambda g: -0.1 * np.sign(g), GRADS))
 
 
+def test_decay_acts_on_proxies_as_on_kernels() -> None:
+    leaves = ("proxies", "kernel", "bias", "scale", "p", "beta")
+    params = {"loss": {name: np.array([2.0], np.float32) for name in leaves}}
+    grads = jax.tree.map(np.zeros_like, params)
+    config = Optimizer(name="sgd", rate=0.1, momentum=0.0, weight_decay=0.5)
+    tx = optimizer.build(config, STEPS, lambda path: 1.0)
+    update: Any = tx.update(grads, tx.init(params), params)[0]
+    found = {name: float(leaf[0]) for name, leaf in update["loss"].items()}
+    expected = dict.fromkeys(leaves, 0.0) | {"proxies": -0.1, "kernel": -0.1}
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_decay_acts_on_kernels_alone_and_goes_through_the_momentum_of_sgd() -> None:
     first, second = updates(2, name="sgd", rate=0.1, momentum=0.9, weight_decay=0.5)
     expected = {

@@ -9,13 +9,24 @@ import pytest
 from processes import ROOT, environment
 
 SGD = "optimizer.name=sgd"  # its update is linear in the gradient, so parameters show gradients
+# Every kind of loss at once: of pairs, with parameters, with classes drawn at random (the batch has
+# 8 classes of its own). Each term's value is compared on its own as well.
+TERMS = [
+    {"name": "contrastive"},
+    {"name": "norm_softmax", "subsample": 12, "weight": 0.5},
+    {"name": "cross_entropy", "smoothing": 0.1, "rate": 10.0},
+    {"name": "proxy_nca", "weight": 0.3},
+    {"name": "divergence"},
+]
+OBJECTIVE = f"objective={TERMS}"
 
 
 def steps_on(devices: int, folder: Path, data: Path, *overrides: str) -> dict[str, np.ndarray]:
     """Metrics and parameters after four steps, in a process of its own with so many devices."""
     target = folder / f"{devices}.npz"
     subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "device_steps.py"), str(target), SGD, *overrides],
+        [sys.executable, str(ROOT / "tests" / "device_steps.py"), str(target), SGD, OBJECTIVE]
+        + list(overrides),
         env={**environment(data, devices=devices), "PYTHONPATH": str(ROOT)},
         check=True,
         timeout=300,

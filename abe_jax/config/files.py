@@ -29,6 +29,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     mapping = to_mapping(from_mapping(_file_mapping(Path(path))))
     for override in overrides:
         _override(mapping, override)
+        mapping = to_mapping(from_mapping(mapping))  # a list given whole has defaults to fill in
     return from_mapping(mapping)
 
 
