@@ -143,7 +143,8 @@ def box_mean(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b h w c"
         widths = [(0, 0)] * 4
         widths[axis] = (size // 2, size // 2)
         padded, length = jnp.pad(wide, widths), x.shape[axis]
-        wide = sum(jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(size))
+        slices = [jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(size)]
+        wide = functools.reduce(jnp.add, slices)
     return (wide / size**2).astype(x.dtype)
 
 
