@@ -18,6 +18,8 @@ _DECAYED = ("kernel", "proxies")
 def schedule(config: Optimizer, steps: int) -> optax.Schedule:
     """The learning rate by step: a linear warm-up, then constant, cosine to 0, or falling in steps.
 
+    Of a training without steps it is constant: no rate is ever asked for.
+
     Raises:
         UserError: an unknown schedule, a warm-up as long as the training, or boundaries that do
             not rise from behind the warm-up.
@@ -29,6 +31,8 @@ def schedule(config: Optimizer, steps: int) -> optax.Schedule:
         )
     if config.schedule == "step":
         _check_boundaries(config)
+    if not steps:
+        return optax.constant_schedule(config.rate)
     if config.warmup >= steps:
         raise UserError(
             f"config.optimizer.warmup: {config.warmup} steps of warm-up leave nothing of "

@@ -28,6 +28,7 @@ def run(config: Config, workdir: Path) -> None:
         images.check(config.data)
         step.check_devices(config)
         config = resolved(config)
+        images.check(config.data)  # and what the weights brought
         folder = RunFolder.create(workdir, config)
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "

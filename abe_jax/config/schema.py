@@ -82,7 +82,7 @@ class Optimizer:
 class Train:
     """Length of training and the rhythm of what happens beside it."""
 
-    steps: Count
+    steps: Natural  # 0: nothing is trained, the weights are evaluated as they are
     batch: Count = 64  # images of one global batch
     log_every: Count = 20
     evaluate_every: Natural = 0  # steps between validations; 0: only at the end

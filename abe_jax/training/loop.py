@@ -98,10 +98,23 @@ class _Loop:
             if stopping and self.at < self.config.train.steps:
                 self.say(f"asked to stop: step {self.at} is saved, the same command goes on")
                 return False
-        if not self.best.steps():  # deleted, as a damaged one must be: the last one takes its place
+        if not (self.config.train.steps or self.latest.steps()):
+            self._untrained()
+        elif (
+            not self.best.steps()
+        ):  # deleted, as a damaged one must be: the last one takes its place
             self._is_better(self._validate())
             self.best.save(self._proved_state(), {"value": self.best_value})
         return True
+
+    def _untrained(self) -> None:
+        """Of a training without steps: what it starts from is what there is to measure."""
+        values = self._validate()
+        self._log(values, self.progress.rate())
+        self._is_better(values)
+        state = self._proved_state()
+        self.best.save(state, {"value": self.best_value})
+        self.latest.save(state, {})
 
     def _first_step(self, batch: loader.Batch) -> None:
         self.say("compiling the training step ...")

@@ -1,15 +1,76 @@
-"""What a config leaves to the data and the weights, filled in when a run begins."""
+"""What a config leaves to its weights and its data, filled in where a run begins."""
 
 import dataclasses
+from pathlib import Path
 
-from abe_jax.config import Config
+from abe_jax import weights
+from abe_jax.config import Config, Data, Model, read_json
 from abe_jax.data import datasets
+from abe_jax.errors import UserError
+from abe_jax.models.backbones import backbone
+from abe_jax.run_folder import RunFolder
 
 
 def resolved(config: Config) -> Config:
-    """The config with the number of training classes, where it leaves it open."""
+    """`config` with the numbers that were left open; the same whenever a run goes on.
+
+    config.data.mean and std, where both are empty, become those that the weights were trained
+    with; config.data.classes, where it is 0, the number of the training split's classes. Without
+    weights mean and std stay empty.
+
+    Raises:
+        UserError: weights that are not there or are another backbone's, or data that is not there.
+    """
     data = config.data
+    if config.model.weights:
+        data = _normalised(data, config.model)
     if not data.classes:
-        classes = len(datasets.load(data, "train").class_names)
-        data = dataclasses.replace(data, classes=classes)
+        data = dataclasses.replace(data, classes=len(datasets.load(data, "train").class_names))
     return dataclasses.replace(config, data=data)
+
+
+def run_of(name: str) -> RunFolder | None:
+    """The folder of a run, where config.model.weights names a folder and not weights.
+
+    Raises:
+        UserError: the folder is not a run's.
+    """
+    path = Path(name).expanduser()
+    if name in weights.NAMED or not path.is_dir():
+        return None
+    folder = RunFolder(path)
+    if not folder.config.exists():
+        raise UserError(f"config.model.weights: {path} is not the folder of a run (no config.json)")
+    return folder
+
+
+def require_fit(model: Model, about: weights.About) -> None:
+    """Raises UserError where weights are another backbone's, or were trained with another norm."""
+    if model.backbone != about.backbone:
+        raise UserError(
+            f"config.model.backbone: {model.backbone!r}, but config.model.weights are those of "
+            f"{about.source}; set config.model.backbone to {about.backbone!r}"
+        )
+    norm = model.norm or backbone(model.backbone).norms[0]
+    if norm != about.norm:
+        raise UserError(
+            f"config.model.norm: {norm!r}, but config.model.weights are those of {about.source}; "
+            f"set config.model.norm to {about.norm!r}"
+        )
+
+
+def _normalised(data: Data, model: Model) -> Data:
+    folder = run_of(model.weights)
+    if folder:
+        about = read_json(folder.config).data
+    else:
+        about = weights.describe(model.weights)
+        require_fit(model, about)
+        if data.channels != len(about.mean):
+            raise UserError(
+                f"config.data.channels: {data.channels}, but config.model.weights are those of "
+                f"{about.source}; set config.data.channels to {len(about.mean)}"
+            )
+    if data.mean or data.std:
+        return data
+    return dataclasses.replace(data, mean=about.mean, std=about.std)

@@ -1,12 +1,14 @@
-"""The state that a training starts from: the latest checkpoint, another run's stages, or a seed."""
+"""The state that a training starts from: the latest checkpoint, others' stages, or a seed."""
 
-from pathlib import Path
+from typing import Any
 
-from abe_jax import models, step
+from abe_jax import models, step, weights
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json
-from abe_jax.errors import UserError
 from abe_jax.run_folder import RunFolder
+from abe_jax.training.resolve import require_fit, run_of
+
+Stages = dict[str, Any]  # stage -> tree of arrays
 
 
 def starting_state(config: Config, latest: Checkpoints) -> step.TrainState:
@@ -17,21 +19,31 @@ def starting_state(config: Config, latest: Checkpoints) -> step.TrainState:
     """
     if latest.steps():
         return latest.restore(step.abstract(config))[0]
-    return _with_weights(config) if config.model.weights else step.create(config)
-
-
-def _with_weights(config: Config) -> step.TrainState:
-    source = RunFolder(Path(config.model.weights).expanduser())
-    if not source.config.exists():
-        raise UserError(
-            f"config.model.weights: {source.path} is not the folder of a run (no config.json)"
-        )
-    best = Checkpoints(source.best, 1)
-    other, _ = best.restore(step.abstract(read_json(source.config)))
-    best.close()
     state = step.create(config)
-    grafted = models.graft(state.params["model"], models.stage_params(other.params["model"]))
+    return _with_weights(state, config) if config.model.weights else state
+
+
+def _with_weights(state: step.TrainState, config: Config) -> step.TrainState:
+    folder = run_of(config.model.weights)
+    params, batch_stats = _of_run(folder) if folder else _named(config, state)
+    grafted = models.graft(state.params["model"], params)
     statistics = state.batch_stats
     if statistics:
-        statistics = models.graft(statistics, models.stage_params(other.batch_stats))
+        statistics = models.graft(statistics, batch_stats)
     return state.replace(params={**state.params, "model": grafted}, batch_stats=statistics)
+
+
+def _of_run(folder: RunFolder) -> tuple[Stages, Stages]:
+    """The stages of a run's best checkpoint and their statistics."""
+    best = Checkpoints(folder.best, 1)
+    other, _ = best.restore(step.abstract(read_json(folder.config)))
+    best.close()
+    return models.stage_params(other.params["model"]), models.stage_params(other.batch_stats)
+
+
+def _named(config: Config, state: step.TrainState) -> tuple[Stages, Stages]:
+    """The stages of weights that others trained, made to fit the size of the images."""
+    found = weights.load(config.model.weights)
+    require_fit(config.model, found)
+    needed = models.stage_params(state.params["model"])
+    return weights.fitted(found.params, needed), found.batch_stats

@@ -1,0 +1,1 @@
+"""Where the arrays of torchvision's ResNets go."""

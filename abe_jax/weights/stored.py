@@ -1,0 +1,121 @@
+"""Our own file of weights: one .npz of arrays by their place, and JSON that says what they are."""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abe_jax.errors import UserError
+
+FORMAT = 1
+_ABOUT = "about"  # the name of the JSON among the arrays
+_COLLECTIONS = ("params", "batch_stats")
+
+Stages = dict[str, Any]  # stage -> tree of arrays
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class About:
+    """What weights are for, and what images they were trained on."""
+
+    backbone: str  # one of config.model.backbone
+    norm: str  # one of config.model.norm
+    mean: tuple[float, ...]  # per channel (red, green, blue), in units of 0..255
+    std: tuple[float, ...]
+    source: str  # where they come from
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Weights(About):
+    """The parameters and running statistics of every stage of a backbone."""
+
+    params: Stages
+    batch_stats: Stages
+
+
+def write(weights: Weights, path: Path) -> None:
+    """Writes weights, whole or not at all, under exactly the name `path`."""
+    about = {f.name: getattr(weights, f.name) for f in dataclasses.fields(About)}
+    arrays: dict[str, Any] = dict(_flat({name: getattr(weights, name) for name in _COLLECTIONS}))
+    arrays[_ABOUT] = np.array(json.dumps({"format": FORMAT, **about}))
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)
+    partial.replace(path)
+
+
+def read(path: Path) -> Weights:
+    """The weights in a file that `write` made.
+
+    Raises:
+        UserError: no such file, a damaged one, or one of another kind.
+    """
+    found = _read(path, arrays=True)
+    trees: dict[str, Stages] = {name: {} for name in _COLLECTIONS}
+    for key, array in found.items():
+        if key == _ABOUT:
+            continue
+        node: dict[str, Any] = trees
+        *parents, last = key.split("/")
+        if len(parents) < 2 or parents[0] not in _COLLECTIONS:
+            raise UserError(f"{path}: no weights of ours (an array is called {key!r})")
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = array
+    about = _about(found[_ABOUT], path)
+    return of(about, trees)
+
+
+def of(about: About, trees: Mapping[str, Stages]) -> Weights:
+    """Weights of the trees `params` and `batch_stats`."""
+    return Weights(
+        backbone=about.backbone,
+        norm=about.norm,
+        mean=about.mean,
+        std=about.std,
+        source=about.source,
+        params=trees["params"],
+        batch_stats=trees["batch_stats"],
+    )
+
+
+def describe(path: Path) -> About:
+    """What `read` would say of the weights, without reading the arrays."""
+    return _about(_read(path, arrays=False)[_ABOUT], path)
+
+
+def _read(path: Path, arrays: bool) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in (stored.files if arrays else [_ABOUT])}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except KeyError:
+        raise UserError(f"{path}: an .npz, but not one of python -m abe_jax.convert") from None
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: no .npz of weights, or a damaged one ({reason})") from None
+
+
+def _about(stored: np.ndarray, path: Path) -> About:
+    try:
+        about = json.loads(str(stored))
+        kept = about.pop("format")
+        if kept != FORMAT:
+            raise UserError(f"{path}: weights of format {kept}; this version reads {FORMAT}")
+        return About(**{**about, "mean": tuple(about["mean"]), "std": tuple(about["std"])})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: an .npz, but not one of python -m abe_jax.convert") from None
+
+
+def _flat(tree: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in tree.items():
+        path = f"{where}/{name}" if where else name
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        else:
+            yield path, np.asarray(value)
