@@ -108,9 +108,9 @@ def test_sizes_of_maps(model):
 
 
 SAMPLE = [
-    *((GOOGLENET, branch) for branch in ("conv1", "pool3", "inception4d", "pool4")),
-    *((INCEPTION, branch) for branch in ("pool2", "inception3b", "inception4d", "inception5a")),
-    *((VIT, branch) for branch in ("embed", "block9", "block11")),
+    *((GOOGLENET, branch) for branch in ("conv1", "pool4")),
+    *((INCEPTION, branch) for branch in ("pool2", "inception3b", "inception5a")),
+    *((VIT, branch) for branch in ("embed", "block11")),
 ]
 
 
@@ -183,7 +183,7 @@ def without_convolutions(name: str, x: jax.Array):
         maximum=name in bn_inception.MAXIMA,
         stride=2 if strided else 1,
     )
-    return stage.apply({}, x, False), given
+    return jnp.asarray(stage.apply({}, x, False)), given
 
 
 @pytest.mark.parametrize("name", ["inception3a", "inception5b"])
@@ -342,10 +342,9 @@ ATTENTION = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def small_vit():
-    """ABE-2 with all blocks but the last two left out, which compiles in seconds."""
+    """ABE-2 with all blocks but the last left out, which compiles in seconds."""
     net = models.build(ATTENTION)
-    encoder = (net.cut.encoder[0], net.cut.encoder[1])
-    net = net.clone(cut=dataclasses.replace(net.cut, encoder=encoder))
+    net = net.clone(cut=dataclasses.replace(net.cut, encoder=net.cut.encoder[:1]))
     x = jnp.asarray(normal(2, 48, 48, 3))
     return net, jax.jit(lambda: net.init(KEY, x, train=False))(), x
 

@@ -1,5 +1,7 @@
 """Networks: images [b, h, w, c] -> Embeddings(features [b, m, c], vectors [b, m, d])."""
 
+import math
+
 from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models import pooling
@@ -50,6 +52,11 @@ def build(model: Model, axis_name: str | None = None) -> Ensemble:
 def _pooling(model: Model) -> pooling.Pooling:
     tokens = backbone(model.backbone).tokens
     pooling.require_fit(model.pooling, tokens)
+    if model.pooling == "gem" and model.gem_learned and math.isinf(model.gem_p):
+        raise UserError(
+            "config.model.gem_p: inf is the maximum and cannot be learned; "
+            "start from 3, or set gem_learned to False"
+        )
     return pooling.Pooling(
         kind=model.pooling, p=model.gem_p, learned=model.gem_learned, tokens=tokens
     )
