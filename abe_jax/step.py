@@ -111,8 +111,8 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
         observed = losses.diagnostics(gathered.vectors, labels, mask)
         return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
 
-    def one(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)  # alike on all devices
+    def one(state: TrainState, batch: Batch, seed: Array) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)  # alike on all devices
         grads, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(
             state.params, state.batch_stats, batch, key
         )
@@ -127,9 +127,11 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
         return stepped, metrics | {"gradient_norm": optax.tree.norm(grads)}
 
     stepped = jax.pmap(one, axis_name=AXIS, donate_argnums=(0,))
+    # An argument and no constant, so that runs of several seeds share one compiled program.
+    seeds = np.full(jax.local_device_count(), config.seed, np.uint32)
 
     def on_global_batch(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return stepped(state, shard(batch))
+        return stepped(state, shard(batch), seeds)
 
     return on_global_batch
 
