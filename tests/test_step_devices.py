@@ -35,7 +35,7 @@ RUNS = {
     "sampler shuffle": (4, ("data.sampler=shuffle", *SMALL)),
     "googlenet_bn": (2, ("model.backbone=googlenet_bn", "model.norm=", *SMALL)),
 }
-# Of a leaf's largest value. Through so many normalisations rounding alone makes 2.3e-5 of a gradient.
+# Of a leaf's largest value. In so deep a network rounding alone makes 2.3e-5 of a gradient.
 BOUND, DEEP = 2e-5, {"googlenet_bn": 1e-4}
 
 
