@@ -19,9 +19,17 @@ pytestmark = pytest.mark.slow
 FILES = ("config.json", "metrics.csv", "evaluation.json", "report.html")
 
 
-def start(workdir: Path, data: Path) -> subprocess.Popen[str]:
+# Losses with parameters, one of them with classes drawn anew in each step.
+TERMS = [
+    {"name": "norm_softmax", "subsample": 12, "rate": 10.0},
+    {"name": "cross_entropy", "smoothing": 0.1},
+    {"name": "divergence"},
+]
+
+
+def start(workdir: Path, data: Path, *overrides: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command("train", "--config", TINY, "--workdir", workdir),
+        command("train", "--config", TINY, "--workdir", workdir, *overrides),
         cwd=ROOT,
         env=environment(data),
         stdout=subprocess.PIPE,
@@ -35,8 +43,8 @@ def lines(process: subprocess.Popen[str]) -> Iterator[str]:
     return iter(process.stdout)
 
 
-def finish(workdir: Path, data: Path) -> str:
-    done = run("train", "--config", TINY, "--workdir", workdir, data=data)
+def finish(workdir: Path, data: Path, *overrides: str) -> str:
+    done = run("train", "--config", TINY, "--workdir", workdir, *overrides, data=data)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -64,8 +72,8 @@ def never_stopped(
     return workdir, left_behind(workdir), said
 
 
-def kill_at(workdir: Path, data: Path, reached: Callable[[str], bool]) -> None:
-    with start(workdir, data) as process:
+def kill_at(workdir: Path, data: Path, reached: Callable[[str], bool], *overrides: str) -> None:
+    with start(workdir, data, *overrides) as process:
         for line in lines(process):
             if reached(line):
                 break
@@ -93,6 +101,18 @@ def test_killed_twice_and_resumed_equals_never_stopped(
     kill_at(tmp_path / "run", tiny_data, lambda line: "step 10/" in line)
     assert "going on from step" in finish(tmp_path / "run", tiny_data)
     assert left_behind(tmp_path / "run") == never_stopped[1]
+
+
+def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
+    objective = f"--config.objective={TERMS}"
+    finish(tmp_path / "whole", tiny_data, objective)
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, objective)
+    assert "going on from step" in finish(tmp_path / "run", tiny_data, objective)
+    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
+    assert resumed == whole
+    made = config.read_json(RunFolder(tmp_path / "run").config)
+    assert made.data.classes > 0
+    assert set(step.abstract(made).params["objective"]) == {"norm_softmax", "cross_entropy"}
 
 
 def unfinished(folder: Path) -> bool:
