@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -250,12 +251,13 @@ def test_same_padding_against_laxs(size, stride):
 def test_convolutions_with_padding_on_odd_and_even_sides(same):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 7, 2)), jnp.float32)
     conv = Conv(3, 3, stride=2, same=same, use_bias=False)
-    variables = conv.init(jax.random.key(0), x)
+    variables: Any = conv.init(jax.random.key(0), x)
     kernel = variables["params"]["kernel"]
     padding = "SAME" if same else [(1, 1), (1, 1)]
     names = ("NHWC", "HWIO", "NHWC")
     expected = jax.lax.conv_general_dilated(x, kernel, (2, 2), padding, dimension_numbers=names)
-    np.testing.assert_allclose(conv.apply(variables, x), expected, rtol=1e-6)
+    found: Any = conv.apply(variables, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def loop(x, kernel, stride, padding):
@@ -324,7 +326,7 @@ def test_depthwise_under_vmap_and_pmap():
 @pytest.mark.parametrize("train", [False, True])
 def test_multiply_adds_of_a_depthwise_convolution(train):
     def run(x, kernel):
-        return depthwise(x, kernel, 2, ((1, 1), (1, 1))).sum()
+        return jnp.sum(depthwise(x, kernel, 2, ((1, 1), (1, 1))))
 
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((2, 8, 8, 6), (3, 3, 1, 6))]
     found = counting.multiply_adds(jax.grad(run) if train else run, *shapes)
@@ -336,10 +338,14 @@ def test_multiply_adds_of_a_depthwise_convolution(train):
 def test_depthwise_module_computes_in_its_type_and_keeps_float32_parameters(dtype):
     x, _, _ = depthwise_case(2, 6, 6, 3, 1, True)
     module = Depthwise(3, same=True, dtype=dtype)
-    variables = module.init(jax.random.key(0), x.astype(dtype))
+    variables: Any = module.init(jax.random.key(0), x.astype(dtype))
     assert variables["params"]["kernel"].dtype == jnp.float32
-    assert module.apply(variables, x.astype(dtype)).dtype == dtype
-    gradient = jax.grad(lambda v: module.apply(v, x.astype(dtype)).astype(jnp.float32).sum())
+
+    def run(variables) -> Any:
+        return module.apply(variables, x.astype(dtype))
+
+    assert run(variables).dtype == dtype
+    gradient = jax.grad(lambda v: run(v).astype(jnp.float32).sum())
     assert gradient(variables)["params"]["kernel"].dtype == jnp.float32
 
 
