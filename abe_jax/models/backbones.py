@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from abe_jax.config import Model
-from abe_jax.models import bn_inception, convnet, googlenet, googlenet_bn, mobile, vit
+from abe_jax.models import bn_inception, convnet, googlenet, googlenet_bn, mobile, resnet, vit
 from abe_jax.models.stages import Options, Stage, require
 
 
@@ -29,6 +29,8 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=mobile.NORMS),
     "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=mobile.NORMS),
     "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=mobile.NORMS),
+    "resnet18": Backbone(stages=resnet.resnet18, norms=resnet.NORMS),
+    "resnet50": Backbone(stages=resnet.resnet50, norms=resnet.NORMS),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from abe_jax.models.layers import HE, Pads, pads
 
-PARTS = 8  # of the batch, whose products are added entry by entry before they are reduced
+PARTS = 16  # of the batch, whose products are added entry by entry before they are reduced
 
 
 class Depthwise(nn.Module):

@@ -91,26 +91,27 @@ class BatchNorm(nn.Module):
 
 
 def max_pool(
-    x: Float[Array, "b h w c"], *, size: int, stride: int, pad: int = 0
+    x: Float[Array, "b h w c"], *, size: int, stride: int, pad: int = 0, ceil: bool = True
 ) -> Float[Array, "b i j c"]:
-    """Maximum over square windows, the map's far edge rounded up as in Caffe (ceil mode).
+    """Maximum over square windows; `ceil`: windows over the map's far edge count, as in Caffe.
 
     Rows and columns are pooled one after the other by maxima of slices, because the gradient of
     XLA's own window maximum (select-and-scatter) is several times slower on CPU. Among equal
     entries the gradient is shared; after a ReLU those are zeros, whose gradient is zero anyway.
     """
-    pool = functools.partial(_max_pool_axis, size=size, stride=stride, pad=pad)
+    pool = functools.partial(_max_pool_axis, size=size, stride=stride, pad=pad, ceil=ceil)
     return pool(pool(x, axis=1), axis=2)
 
 
-def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int) -> Array:
+def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int, ceil: bool) -> Array:
     length = x.shape[axis]
-    out = -(-(length + 2 * pad - size) // stride) + 1
+    room = length + 2 * pad - size
+    out = (-(-room // stride) if ceil else room // stride) + 1
     if out < 1:
         raise UserError(
             f"config.data.size: too small, a map of side {length} cannot be pooled by {size}"
         )
-    if (out - 1) * stride >= length + pad:
+    if ceil and (out - 1) * stride >= length + pad:
         out -= 1  # Caffe drops a last window that would lie in the padding alone
     span = (out - 1) * stride + 1
     lowest = jnp.array(-jnp.inf, x.dtype)
@@ -164,13 +165,15 @@ def local_response(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 
 
 class MaxPool(nn.Module):
-    """A stage that pools by the maximum of windows, 3x3 unless said, at stride 2, in ceil mode."""
+    """A stage that pools by the maximum of windows at stride 2, 3x3 ones unless said."""
 
     size: int = 3
+    pad: int = 0
+    ceil: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j c"]:
-        return max_pool(x, size=self.size, stride=2)
+        return max_pool(x, size=self.size, stride=2, pad=self.pad, ceil=self.ceil)
 
 
 class MeanPool(nn.Module):

@@ -6,6 +6,7 @@ its larger versions scale neither stem nor head, nor the depth of the first and 
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -134,7 +135,7 @@ def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
     return (*found, _stage("head", head, stride=1))
 
 
-def _stage(name: str, make: partial[nn.Module], stride: int) -> Stage:
+def _stage(name: str, make: Callable[..., nn.Module], stride: int) -> Stage:
     if stride == 1:
         return Stage(name=name, make=make)
     return Stage(name=name, make=partial(make, stride=stride), stride=stride, unstrided=make)
