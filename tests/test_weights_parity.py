@@ -35,6 +35,8 @@ TORCH: dict[str, Callable[[], Any]] = {
     "efficientnet_lite2": lambda: lite(16, 24, 48, 88, 120, 208, 352),
     "mobilenet_v2": lambda: networks.MobileNetV2(nested=False),
     "torchvision_mobilenet_v2": lambda: networks.MobileNetV2(nested=True),
+    "torchvision_resnet18": lambda: networks.ResNet((2, 2, 2, 2), bottleneck=False),
+    "torchvision_resnet50": lambda: networks.ResNet((3, 4, 6, 3), bottleneck=True),
     "torchvision_googlenet": networks.TorchvisionGoogLeNet,
     "bninception": networks.BNInception,
     "timm_vit_small_patch16_224": networks.ViTSmall,
@@ -94,7 +96,17 @@ def caffe_saved(net: Any) -> bytes:
     return caffe_bytes.model(layers)
 
 
-@pytest.mark.parametrize("source", [*TORCH, *CAFFE])
+def test_every_source_is_compared() -> None:
+    assert {*TORCH, *CAFFE} == set(weights.SOURCES)
+
+
+SLOW = ("efficientnet_lite1", "efficientnet_lite2", "torchvision_resnet50")  # as others, but long
+
+
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(s, marks=[pytest.mark.slow] if s in SLOW else []) for s in (*TORCH, *CAFFE)],
+)
 def test_every_stage_gives_the_same_map(source: str, tmp_path: Path) -> None:
     net = networks.randomised((TORCH | CAFFE)[source]())
     path = tmp_path / "weights"

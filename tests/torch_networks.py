@@ -86,6 +86,61 @@ class MobileNetV2(nn.Module):
         return list(zip(names, self.features, strict=True))
 
 
+class ResNetBlock(nn.Module):
+    """torchvision's BasicBlock of two convolutions, or Bottleneck of three."""
+
+    def __init__(self, ins: int, width: int, stride: int, bottleneck: bool):
+        super().__init__()
+        outs = 4 * width if bottleneck else width
+        # (channels, size, stride) of each convolution
+        plain = ((width, 3, stride), (width, 3, 1))
+        self.count = 3 if bottleneck else 2
+        before = ins
+        three = ((width, 1, 1), (width, 3, stride), (outs, 1, 1))
+        for i, (after, size, own) in enumerate(three if bottleneck else plain, start=1):
+            conv = nn.Conv2d(before, after, size, own, size // 2, bias=False)
+            self.add_module(f"conv{i}", conv)
+            self.add_module(f"bn{i}", nn.BatchNorm2d(after))
+            before = after
+        if stride > 1 or ins != outs:
+            conv = nn.Conv2d(ins, outs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(conv, nn.BatchNorm2d(outs))
+        else:
+            self.downsample = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for i in range(1, self.count + 1):
+            y = F.relu(y) if i > 1 else y
+            y = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet(nn.Module):
+    """torchvision's ResNet-18 or, with bottlenecks, ResNet-50."""
+
+    def __init__(self, depths: Sequence[int], bottleneck: bool):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        ins = 64
+        for group, depth in enumerate(depths):
+            width, blocks = 64 << group, []
+            for i in range(depth):
+                stride = 2 if group and not i else 1
+                blocks.append(ResNetBlock(ins, width, stride, bottleneck))
+                ins = 4 * width if bottleneck else width
+            self.add_module(f"layer{group + 1}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(ins, 10)
+
+    def stages(self) -> Named:
+        found: Named = [("conv1", lambda x: F.relu(self.bn1(self.conv1(x))))]
+        found.append(("pool1", nn.MaxPool2d(3, 2, 1)))
+        for group in range(1, 5):
+            blocks = enumerate(self.get_submodule(f"layer{group}").children())
+            found += [(f"block{group}_{i}", block) for i, block in blocks]
+        return found
+
+
 class SameConv(nn.Conv2d):
     """A convolution without bias, padded as TensorFlow does it."""
 
