@@ -8,7 +8,7 @@ from pathlib import Path
 
 from abe_jax.config import nearest
 from abe_jax.errors import UserError
-from abe_jax.weights import caffe_file, inception, mobile, stored, torch_file, vit
+from abe_jax.weights import caffe_file, inception, mobile, resnet, stored, torch_file, vit
 from abe_jax.weights.placing import Layer, placed, template
 from abe_jax.weights.stored import About, Weights
 from abe_jax.weights.torch_file import Arrays
@@ -70,6 +70,16 @@ def _lite(version: int, blocks: int) -> Source:
     )
 
 
+def _resnet(depth: int) -> Source:
+    return _source(
+        f"resnet{depth}",
+        f"torchvision's ResNet-{depth}, ImageNet",
+        _IMAGENET,
+        resnet.layers(depth),
+        rf"fc\..*|{_COUNTERS}",
+    )
+
+
 SOURCES: dict[str, Source] = {
     "efficientnet_lite0": _lite(0, 16),
     "efficientnet_lite1": _lite(1, 21),
@@ -89,6 +99,8 @@ SOURCES: dict[str, Source] = {
         mobile.mobilenet_v2(nested=True),
         rf"classifier\..*|{_COUNTERS}",
     ),
+    "torchvision_resnet18": _resnet(18),
+    "torchvision_resnet50": _resnet(50),
     # torchvision's own network takes ImageNet's normalisation and undoes it (transform_input);
     # what its first convolution sees is x / 127.5 - 1.
     "torchvision_googlenet": _source(
