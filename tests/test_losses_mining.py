@@ -1,7 +1,6 @@
 """What losses between images choose (triplets, medoids), what they hold in memory, their terms."""
 
 import functools
-import itertools
 import re
 
 import jax
@@ -66,17 +65,21 @@ def test_mistakes_are_named(call, message):
         call()
 
 
-def relation(labels):
-    return jnp.asarray(labels)[:, None] == jnp.asarray(labels)[None]
-
-
 def test_normalised_information_is_that_of_the_table():
     here = jnp.array([True] * 6 + [False])
     of = jax.jit(normalised_information)
     clusterings = [[0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2], [0] * 6, [0, 1, 2, 3, 4, 5], [0, 1] * 3]
-    for left, right in itertools.product(clusterings, repeat=2):
-        found = of(relation([*left, 0]), relation([*right, 1]), here)
-        assert float(found) == pytest.approx(oracles_pairs.information(left, right), abs=1e-6)
+
+    def counts(labels):
+        return np.array([*map(labels.count, labels), 0], np.float32)  # the absent row's is not read
+
+    for right in clusterings:
+        ours = np.stack([counts(left) for left in clusterings], axis=1)
+        both = [counts(list(zip(left, right, strict=True))) for left in clusterings]
+        shared, classes = jnp.asarray(np.stack(both, axis=1)), jnp.asarray(counts(right))
+        expected = [oracles_pairs.information(left, right) for left in clusterings]
+        found = of(jnp.asarray(ours), shared, classes, here)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_the_search_for_medoids_never_passes_the_maximum_and_mostly_reaches_it():
@@ -90,6 +93,15 @@ def test_the_search_for_medoids_never_passes_the_maximum_and_mostly_reaches_it()
         assert value <= most + 1e-5
         reached.append(value > most - 1e-5)
     assert sum(reached) >= 8
+
+
+def test_the_search_for_medoids_in_a_larger_batch_is_the_oracles():
+    labels = np.arange(24, dtype=np.int32) // 4
+    of = jax.jit(functools.partial(losses.clustering, margin=40.0))
+    for seed in range(4):
+        x = np.random.default_rng(seed).normal(size=(24, 3)).astype(np.float32)
+        expected = oracles_pairs.clustering(x, labels, margin=40.0)
+        assert float(of(jnp.asarray(x), jnp.asarray(labels))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_clusters_as_labelled_cost_nothing_and_mixed_ones_do():

@@ -20,38 +20,47 @@ class Space(NamedTuple):
 
 
 def normalised_information(
-    together: Bool[Array, "b b"], same: Bool[Array, "b b"], here: Bool[Array, " b"]
-) -> Float[Array, ""]:
-    """NMI of two clusterings given as relations between rows, I / sqrt(H H'), natural logarithms.
+    clusters: Float[Array, "b k"],
+    shared: Float[Array, "b k"],
+    classes: Float[Array, " b"],
+    here: Bool[Array, " b"],
+) -> Float[Array, " k"]:
+    """NMI of k clusterings with the classes, I / sqrt(H H'), from counts n, o, c for each row.
 
-    With n, c and o the numbers of rows in a row's cluster, class and both, I is the mean over rows
-    of log(N o / (n c)), and each H that of -log(n / N): no table of clusters by classes is needed.
-    Two clusterings of a single cluster each have 1, as in scikit-learn; one alone gives 0.
+    n rows are in the row's cluster, c in its class, o in both; of N rows that are there I is the
+    mean of log(N o / (n c)), H that of -log(n / N) and H' that of -log(c / N): no table of clusters
+    by classes is needed. One cluster against one class gives 1, as in scikit-learn, one of either
+    against more 0.
     """
-    both = here[:, None] & here[None, :]
     number = jnp.maximum(jnp.sum(here, dtype=jnp.float32), 1.0)
 
-    def logs(relation: Array) -> Array:
-        share = jnp.sum(relation & both, axis=1, dtype=jnp.float32) / number
-        return jnp.sum(jnp.where(here, jnp.log(jnp.where(here, share, 1.0)), 0.0)) / number
+    def logs(counts: Array) -> Array:
+        share = jnp.where(here[:, None], counts / number, 1.0)
+        return jnp.sum(jnp.log(share), axis=0) / number
 
-    clusters, classes, shared = logs(together), logs(same), logs(together & same)
-    product = clusters * classes
-    trivial = jnp.where((clusters == 0.0) & (classes == 0.0), 1.0, 0.0)
+    ours, theirs, both = logs(clusters), logs(classes[:, None]), logs(shared)
+    product = ours * theirs
+    trivial = jnp.where((ours == 0.0) & (theirs == 0.0), 1.0, 0.0)
     root = jnp.sqrt(jnp.where(product > 0.0, product, 1.0))
-    return jnp.where(product > 0.0, (shared - clusters - classes) / root, trivial)
+    return jnp.where(product > 0.0, (both - ours - theirs) / root, trivial)
 
 
-def _score(space: Space, medoid: Int[Array, " b"]) -> Float[Array, ""]:
-    """F + margin * Delta of the clustering that gives each row this medoid."""
-    cost = jnp.take_along_axis(space.apart, medoid[:, None], axis=1)[:, 0]
+def _number(relation: Array, select: Array) -> Array:
+    """For each row i and column k how many related rows are selected; all columns in a product."""
+    return relation.astype(jnp.float32) @ select.astype(jnp.float32)
+
+
+def _delta(space: Space, medoid: Int[Array, " b"]) -> Float[Array, ""]:
+    """1 - NMI of the clustering that gives each row this medoid."""
     together = medoid[:, None] == medoid[None, :]
-    delta = 1.0 - normalised_information(together, space.same, space.here)
-    return space.margin * delta - jnp.sum(jnp.where(space.here, cost, 0.0))
+    every = space.here[:, None]
+    clusters, shared = _number(together, every), _number(together & space.same, every)
+    classes = _number(space.same, every)[:, 0]
+    return 1.0 - normalised_information(clusters, shared, classes, space.here)[0]
 
 
 def _nearest(space: Space, medoids: Int[Array, " b"]) -> tuple[Array, Array]:
-    """Each row's nearest medoid, the first of equals, and how far it is; a medoid is its own."""
+    """Each row's nearest medoid, the first of equals, and how far it is: -1 for a medoid itself."""
     own = jnp.eye(medoids.shape[0], dtype=bool)
     ranked = jnp.where(own, -1.0, space.apart)[:, medoids]  # whatever -1 picks is replaced
     ranked = jnp.where(medoids[None, :] >= 0, ranked, jnp.inf)
@@ -59,15 +68,21 @@ def _nearest(space: Space, medoids: Int[Array, " b"]) -> tuple[Array, Array]:
 
 
 def _best_addition(space: Space, medoids: Array, candidates: Array) -> Array:
-    """The candidate that with these medoids scores best; one at a time, to hold b x b values."""
+    """The candidate that with these medoids scores the highest F + margin (1 - NMI)."""
     medoid, distance = _nearest(space, medoids)
-    rows = jnp.arange(medoid.shape[0], dtype=jnp.int32)
-
-    def with_one(row: Array) -> Array:
-        moves = (space.apart[:, row] < distance) | (rows == row)
-        return _score(space, jnp.where(moves, row, medoid))
-
-    return rows[jnp.argmax(jnp.where(candidates, lax.map(with_one, rows), -jnp.inf))]
+    here = space.here[:, None]
+    nearer = space.apart < distance[:, None]
+    moves = here & (nearer | jnp.eye(medoid.shape[0], dtype=bool))  # row i to candidate k
+    stays = here & ~moves
+    together = medoid[:, None] == medoid[None, :]
+    joined = jnp.sum(moves, axis=0, dtype=jnp.float32)[None, :]
+    clusters = jnp.where(moves, joined, _number(together, stays))
+    shared = jnp.where(moves, _number(space.same, moves), _number(together & space.same, stays))
+    classes = _number(space.same, here)[:, 0]
+    delta = 1.0 - normalised_information(clusters, shared, classes, space.here)
+    cost = jnp.where(moves, space.apart, jnp.maximum(distance, 0.0)[:, None])
+    score = space.margin * delta - jnp.sum(jnp.where(here, cost, 0.0), axis=0)
+    return jnp.argmax(jnp.where(candidates, score, -jnp.inf)).astype(jnp.int32)
 
 
 def most_violating(space: Space, classes: Int[Array, ""], sweeps: int) -> Int[Array, " b"]:
@@ -121,7 +136,7 @@ def clustering(
     is differentiated through D with them fixed. Time O(classes (1 + sweeps) b^3), memory O(b^2).
 
     Source: Oh Song et al., Deep Metric Learning via Facility Location, CVPR 2017, arXiv 1612.01213,
-    eq. 5 to 9. pytorch-metric-learning has no such loss.
+    section 3. pytorch-metric-learning has no such loss.
     """
     here = pairs.present(labels, mask)
     apart = pairs.compared(vectors, labels, mask).apart
@@ -132,12 +147,10 @@ def clustering(
 
     def of_learner(apart: Array) -> Array:
         fixed = lax.stop_gradient(apart)
-        worst = most_violating(Space(fixed, same, here, margin), classes, sweeps)
-        own = _medoids_of_classes(fixed, same)
-        together = worst[:, None] == worst[None, :]
-        delta = 1.0 - normalised_information(together, same, here)
+        space = Space(fixed, same, here, margin)
+        worst, own = most_violating(space, classes, sweeps), _medoids_of_classes(fixed, same)
         costs = [jnp.take_along_axis(apart, at[:, None], axis=1)[:, 0] for at in (own, worst)]
         gap = jnp.sum(jnp.where(here, costs[0] - costs[1], 0.0))
-        return jnp.where(classes > 0, jnp.maximum(gap + margin * delta, 0.0), 0.0)
+        return jnp.where(classes > 0, jnp.maximum(gap + margin * _delta(space, worst), 0.0), 0.0)
 
     return jnp.sum(jax.vmap(of_learner)(apart))

@@ -41,8 +41,8 @@ def n_pairs(
     O(b^2). One class alone gives 0 for the first part; none gives 0 with gradient 0.
 
     Source: Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016,
-    eq. 6 (N-pair-mc) and section 3.2.2 (length). Without `length_weight` equal to
-    pytorch-metric-learning's on vectors that it is told not to normalise.
+    section 3.2 (N-pair-mc, and the L2 regularisation of the length). Without `length_weight` equal
+    to pytorch-metric-learning's on vectors that it is told not to normalise.
     """
     here = pairs.present(labels, mask)
     x = pairs.without_absent(pairs.per_learner(vectors), here)
