@@ -3,6 +3,8 @@
 Each takes vectors [b, m, d] or [b, d] and sums over learners; rows without a mask entry are gone.
 """
 
+import collections
+import itertools
 import math
 from collections.abc import Callable
 
@@ -81,3 +83,85 @@ def margin_loss(x, labels, *, beta=1.2, margin=0.2, negatives=None):
     terms = [max(math.dist(x[i], x[j]) - beta + margin, 0.0) for i, j in positives]
     terms += [max(beta - math.dist(x[i], x[n]) + margin, 0.0) for i, n in away]
     return _mean([term for term in terms if term > 0])
+
+
+@_summed_over_learners
+def lifted_structure(x, labels, *, margin=1.0):
+    n, terms = range(len(x)), []
+    for i, j in _ordered(labels, True):
+        far = [
+            math.exp(margin - math.dist(x[end], x[k]))
+            for end in (i, j)
+            for k in n
+            if labels[k] != labels[end]
+        ]
+        value = math.log(sum(far)) + math.dist(x[i], x[j]) if far else 0.0
+        terms.append(max(value, 0.0) ** 2)
+    return _mean(terms) / 2  # both orders of a pair, so that the mean is that over unordered ones
+
+
+@_summed_over_learners
+def n_pairs(x, labels, *, length_weight=0.0):
+    chosen = []
+    for label in dict.fromkeys(labels):
+        rows = [i for i, own in enumerate(labels) if own == label]
+        chosen += [rows[:2]] if len(rows) > 1 else []
+    terms = []
+    for anchor, positive in chosen:
+        others = [float(x[anchor] @ (x[p] - x[positive])) for _, p in chosen]
+        terms.append(math.log(sum(math.exp(other) for other in others)))
+    return _mean(terms) + length_weight * _mean([float(x[i] @ x[i]) for c in chosen for i in c])
+
+
+def information(left, right):
+    """NMI from the table of both clusterings."""
+    n = len(left)
+    table, ours, theirs = (
+        collections.Counter(of) for of in (zip(left, right, strict=True), left, right)
+    )
+    mutual = sum(k / n * math.log(n * k / (ours[a] * theirs[b])) for (a, b), k in table.items())
+    entropies = [-sum(k / n * math.log(k / n) for k in c.values()) for c in (ours, theirs)]
+    if all(entropies):
+        return mutual / math.sqrt(math.prod(entropies))
+    return 0.0 if any(entropies) else 1.0
+
+
+def _clustered(x, labels, medoids, margin):
+    """F + margin (1 - NMI), and the clustering."""
+    nearest = [
+        i if i in medoids else min(medoids, key=lambda j: math.dist(x[i], x[j]))
+        for i in range(len(x))
+    ]
+    cost = sum(math.dist(x[i], x[j]) for i, j in enumerate(nearest))
+    return margin * (1 - information(nearest, labels)) - cost, nearest
+
+
+def _sought(x, labels, margin, sweeps):
+    def score(medoids):
+        return _clustered(x, labels, medoids, margin)[0]
+
+    medoids, n, classes = [], range(len(x)), len(set(labels))
+    for _ in range(classes):
+        medoids.append(max((i for i in n if i not in medoids), key=lambda i: score([*medoids, i])))
+    for slot in list(range(classes)) * sweeps:
+        nearest = _clustered(x, labels, medoids, margin)[1]
+        cluster = [i for i in n if nearest[i] == medoids[slot]]
+        tried = [[*medoids[:slot], i, *medoids[slot + 1 :]] for i in cluster]
+        medoids = max(tried, key=score)
+    return score(medoids)
+
+
+@_summed_over_learners
+def clustering(x, labels, *, margin=1.0, sweeps=1, exhaustive=False):
+    if not labels:
+        return 0.0
+    rows, own = range(len(x)), 0.0
+    for label in set(labels):
+        members = [i for i in rows if labels[i] == label]
+        own -= min(sum(math.dist(x[i], x[j]) for i in members) for j in members)
+    if exhaustive:
+        every = itertools.combinations(rows, len(set(labels)))
+        best = max(_clustered(x, labels, medoids, margin)[0] for medoids in every)
+    else:
+        best = _sought(x, labels, margin, sweeps)
+    return max(best - own, 0.0)

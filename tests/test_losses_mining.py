@@ -1,4 +1,4 @@
-"""Which triplets are mined, by hand; and what the losses between images hold in memory."""
+"""What losses between images choose (triplets, medoids), what they hold in memory, their terms."""
 
 import functools
 import re
@@ -7,10 +7,14 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
+import oracles_pairs
 import pytest
+from flax import struct
 
 from abe_jax import losses
+from abe_jax.config import Clustering, LiftedStructure, NPairs, Triplet
 from abe_jax.errors import UserError
+from abe_jax.losses.clustering import normalised_information
 
 # Distances on a line. Anchor 0: positive 1 at 1.0; negatives 2 at 0.9, 3 at 1.1, 4 at 3.0.
 # Anchor 1: positive 0 at 1.0; negatives 2 at 0.1, 3 at 2.1, 4 at 2.0. Other anchors have none.
@@ -61,6 +65,87 @@ def test_mistakes_are_named(call, message):
         call()
 
 
+def test_normalised_information_is_that_of_the_table():
+    here = jnp.array([True] * 6 + [False])
+    of = jax.jit(normalised_information)
+    clusterings = [[0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2], [0] * 6, [0, 1, 2, 3, 4, 5], [0, 1] * 3]
+
+    def counts(labels):
+        return np.array([*map(labels.count, labels), 0], np.float32)  # the absent row's is not read
+
+    for right in clusterings:
+        ours = np.stack([counts(left) for left in clusterings], axis=1)
+        both = [counts(list(zip(left, right, strict=True))) for left in clusterings]
+        shared, classes = jnp.asarray(np.stack(both, axis=1)), jnp.asarray(counts(right))
+        expected = [oracles_pairs.information(left, right) for left in clusterings]
+        found = of(jnp.asarray(ours), shared, classes, here)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_search_for_medoids_never_passes_the_maximum_and_mostly_reaches_it():
+    labels, margin = np.array([0, 0, 1, 1, 2, 2, 0, 1], np.int32), 2.0
+    of = jax.jit(functools.partial(losses.clustering, margin=margin))
+    reached = []
+    for seed in range(12):
+        x = np.random.default_rng(seed).normal(size=(8, 3)).astype(np.float32)
+        value = float(of(jnp.asarray(x), jnp.asarray(labels)))
+        most = oracles_pairs.clustering(x, labels, margin=margin, exhaustive=True)
+        assert value <= most + 1e-5
+        reached.append(value > most - 1e-5)
+    assert sum(reached) >= 8
+
+
+def test_the_search_for_medoids_in_a_larger_batch_is_the_oracles():
+    labels = np.arange(24, dtype=np.int32) // 4
+    of = jax.jit(functools.partial(losses.clustering, margin=40.0))
+    for seed in range(4):
+        x = np.random.default_rng(seed).normal(size=(24, 3)).astype(np.float32)
+        expected = oracles_pairs.clustering(x, labels, margin=40.0)
+        assert float(of(jnp.asarray(x), jnp.asarray(labels))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_clusters_as_labelled_cost_nothing_and_mixed_ones_do():
+    x = jnp.array([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [5.1, 0.0], [0.0, 5.0]])
+    of = jax.jit(functools.partial(losses.clustering, margin=0.5))
+    assert float(of(x, jnp.array([0, 0, 1, 1, 2]))) == 0.0
+    # The best medoids are the same three, at a cost of 0.2; of the classes {0, 2} and {1, 3} 10.
+    mixed = 10.0 - 0.2 + 0.5 * (1 - oracles_pairs.information([0, 0, 1, 1, 2], [0, 1, 0, 1, 2]))
+    assert float(of(x, jnp.array([0, 1, 0, 1, 2]))) == pytest.approx(mixed, rel=1e-5)
+
+
+@struct.dataclass
+class Embedded:
+    features: jax.Array
+    embedding: jax.Array
+    vectors: jax.Array
+
+
+def test_terms_pass_their_options():
+    rng = np.random.default_rng(0)
+    long, x = (jnp.asarray(rng.normal(size=(8, 2, 4)), jnp.float32) for _ in range(2))
+    labels, instances = jnp.arange(8) // 4, jnp.arange(8) // 2
+    mask = jnp.arange(8) < 7
+    terms = (
+        Triplet(mining="semi_hard", margin=0.4, squared=True, reduction="mean", label="instance"),
+        Triplet(mining="batch_hard", soft=True),
+        LiftedStructure(margin=0.6, label="instance"),
+        NPairs(length_weight=0.3, label="instance"),
+        Clustering(margin=3.0, sweeps=0, label="instance"),
+    )
+    objective = losses.Objective(terms)
+    _, values = jax.jit(objective.apply)({}, Embedded(long, long, x), labels, instances, mask)
+    semi = {"mining": "semi_hard", "margin": 0.4, "squared": True, "reduction": "mean"}
+    of = oracles_pairs
+    expected = {
+        "triplet": of.triplet(x, instances, mask=mask, **semi),
+        "triplet_2": of.triplet(x, labels, mask=mask, mining="batch_hard", soft=True),
+        "lifted_structure": of.lifted_structure(x, instances, mask=mask, margin=0.6),
+        "n_pairs": of.n_pairs(long, instances, mask=mask, length_weight=0.3),
+        "clustering": of.clustering(x, instances, mask=mask, margin=3.0, sweeps=0),
+    }
+    assert jax.tree.map(float, values) == pytest.approx(expected, rel=1e-5)
+
+
 def largest(jaxpr):
     """Elements of the largest array that a program makes, in whatever it calls too."""
     sizes = [v.aval.size for e in jaxpr.eqns for v in e.outvars if hasattr(v.aval, "size")]
@@ -83,6 +168,9 @@ QUADRATIC = {
     "triplet-all": losses.triplet,
     "triplet-semi_hard": functools.partial(losses.triplet, mining="semi_hard"),
     "triplet-batch_hard": functools.partial(losses.triplet, mining="batch_hard"),
+    "lifted_structure": losses.lifted_structure,
+    "n_pairs": losses.n_pairs,
+    "clustering": losses.clustering,
     "margin": losses.margin_loss,
     "margin-drawn": drawn_margin,
     "margin-drawn-all-different": functools.partial(drawn_margin, replacement=False),

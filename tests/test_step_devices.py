@@ -13,10 +13,11 @@ from processes import ROOT, environment
 Steps = Callable[[str], dict[str, np.ndarray]]
 
 SGD = "optimizer.name=sgd"  # its update is linear in the gradient, so parameters show gradients
-# Every kind of loss at once: of pairs, with parameters, with classes drawn at random (the batch has
-# 8 classes of its own). Each term's value is compared on its own as well.
+# Every kind of loss at once: of pairs, with parameters, with negatives and with classes drawn at
+# random (the batch has 8 classes of its own). Each term's value is compared on its own as well.
 TERMS = [
     {"name": "contrastive"},
+    {"name": "margin", "beta": 0.9, "rate": 5.0},
     {"name": "norm_softmax", "subsample": 12, "weight": 0.5},
     {"name": "cross_entropy", "smoothing": 0.1, "rate": 10.0},
     {"name": "proxy_nca", "weight": 0.3},

@@ -75,6 +75,7 @@ class Clustering(OfPairs):
 
     name: str = "clustering"
     margin: Amount = 1.0  # gamma of the paper
+    sweeps: Natural = 1  # exchanges of every medoid after the greedy search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

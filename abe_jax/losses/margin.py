@@ -33,9 +33,9 @@ def margin_loss(
     negatives of i, do not count); None takes every negative of every row.
 
     Sources: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, arXiv 1706.07567,
-    eq. 5, with no weight nu on beta and one beta for all classes; Berman et al., MultiGrain, arXiv
-    1902.05509. pytorch-metric-learning divides the same, but given no triplets it repeats each
-    positive for each negative of its anchor; given those drawn here, it agrees.
+    section 4, with no weight nu on beta and one beta for all classes; Berman et al., MultiGrain,
+    arXiv 1902.05509. pytorch-metric-learning divides the same, but given no triplets it repeats
+    each positive for each negative of its anchor; given those drawn here, it agrees.
     """
     c = pairs.compared(vectors, labels, mask)
     learners = c.apart.shape[0]

@@ -6,18 +6,24 @@ from typing import NamedTuple
 from jaxtyping import Array
 
 from abe_jax.config import (
+    Clustering,
     Contrastive,
     CrossEntropy,
     Divergence,
+    LiftedStructure,
     Margin,
     NormSoftmax,
+    NPairs,
     ProxyNCA,
     Triplet,
 )
+from abe_jax.losses.clustering import clustering
 from abe_jax.losses.contrastive import contrastive
 from abe_jax.losses.cross_entropy import CrossEntropyLoss
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.lifted_structure import lifted_structure
 from abe_jax.losses.margin import LearnedMargin
+from abe_jax.losses.n_pairs import n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmaxLoss
 from abe_jax.losses.proxy_nca import ProxyNCALoss
 from abe_jax.losses.rows import Rows
@@ -62,6 +68,34 @@ def _margin(term: Margin, place: Place) -> Loss:
     return LearnedMargin(term, name=place.key)
 
 
+def _lifted_structure(term: LiftedStructure, place: Place) -> Loss:
+    return lambda rows: lifted_structure(
+        rows.embeddings.vectors,
+        rows.identities(term.label),
+        margin=term.margin,
+        mask=rows.mask,
+    )
+
+
+def _n_pairs(term: NPairs, place: Place) -> Loss:
+    return lambda rows: n_pairs(
+        rows.embeddings.embedding,
+        rows.identities(term.label),
+        length_weight=term.length_weight,
+        mask=rows.mask,
+    )
+
+
+def _clustering(term: Clustering, place: Place) -> Loss:
+    return lambda rows: clustering(
+        rows.embeddings.vectors,
+        rows.identities(term.label),
+        margin=term.margin,
+        sweeps=term.sweeps,
+        mask=rows.mask,
+    )
+
+
 def _divergence(term: Divergence, place: Place) -> Loss:
     return lambda rows: divergence(
         rows.embeddings.vectors,
@@ -93,5 +127,8 @@ LOSSES: dict[type, Callable[..., Loss]] = {
     CrossEntropy: _cross_entropy,
     Triplet: _triplet,
     Margin: _margin,
+    LiftedStructure: _lifted_structure,
+    NPairs: _n_pairs,
+    Clustering: _clustering,
     Divergence: _divergence,
 }

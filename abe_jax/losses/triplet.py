@@ -108,7 +108,7 @@ def triplet(
     the loss is 0 with gradient 0.
 
     Raises UserError for an unknown `mining` or `reduction`.
-    Sources: Schroff et al., FaceNet, CVPR 2015, arXiv 1503.03832, eq. 3 and 4 (semi-hard; the
+    Sources: Schroff et al., FaceNet, CVPR 2015, arXiv 1503.03832, section 3 (semi-hard; the
     farthest as the way out is TensorFlow's triplet_semihard_loss); Hermans et al., In Defense of
     the Triplet Loss, arXiv 1703.07737, eq. 5 (batch-hard) and the soft margin. "all" and
     "batch_hard" are pytorch-metric-learning's, whose miner of `semihard` triplets is another: it

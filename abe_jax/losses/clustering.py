@@ -1,0 +1,156 @@
+"""The clustering loss: the labels' clustering scored above every other by a structured margin."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from abe_jax.losses import pairs
+
+
+class Space(NamedTuple):
+    """One learner's rows, among which medoids are sought."""
+
+    apart: Float[Array, "b b"]
+    same: Bool[Array, "b b"]  # which pairs of rows that are there have one label
+    here: Bool[Array, " b"]
+    margin: float
+
+
+def normalised_information(
+    clusters: Float[Array, "b k"],
+    shared: Float[Array, "b k"],
+    classes: Float[Array, " b"],
+    here: Bool[Array, " b"],
+) -> Float[Array, " k"]:
+    """NMI of k clusterings with the classes, I / sqrt(H H'), from counts n, o, c for each row.
+
+    n rows are in the row's cluster, c in its class, o in both; of N rows that are there I is the
+    mean of log(N o / (n c)), H that of -log(n / N) and H' that of -log(c / N): no table of clusters
+    by classes is needed. One cluster against one class gives 1, as in scikit-learn, one of either
+    against more 0.
+    """
+    number = jnp.maximum(jnp.sum(here, dtype=jnp.float32), 1.0)
+
+    def logs(counts: Array) -> Array:
+        share = jnp.where(here[:, None], counts / number, 1.0)
+        return jnp.sum(jnp.log(share), axis=0) / number
+
+    ours, theirs, both = logs(clusters), logs(classes[:, None]), logs(shared)
+    product = ours * theirs
+    trivial = jnp.where((ours == 0.0) & (theirs == 0.0), 1.0, 0.0)
+    root = jnp.sqrt(jnp.where(product > 0.0, product, 1.0))
+    return jnp.where(product > 0.0, (both - ours - theirs) / root, trivial)
+
+
+def _number(relation: Array, select: Array) -> Array:
+    """For each row i and column k how many related rows are selected; all columns in a product."""
+    return relation.astype(jnp.float32) @ select.astype(jnp.float32)
+
+
+def _delta(space: Space, medoid: Int[Array, " b"]) -> Float[Array, ""]:
+    """1 - NMI of the clustering that gives each row this medoid."""
+    together = medoid[:, None] == medoid[None, :]
+    every = space.here[:, None]
+    clusters, shared = _number(together, every), _number(together & space.same, every)
+    classes = _number(space.same, every)[:, 0]
+    return 1.0 - normalised_information(clusters, shared, classes, space.here)[0]
+
+
+def _nearest(space: Space, medoids: Int[Array, " b"]) -> tuple[Array, Array]:
+    """Each row's nearest medoid, the first of equals, and how far it is: -1 for a medoid itself."""
+    own = jnp.eye(medoids.shape[0], dtype=bool)
+    ranked = jnp.where(own, -1.0, space.apart)[:, medoids]  # whatever -1 picks is replaced
+    ranked = jnp.where(medoids[None, :] >= 0, ranked, jnp.inf)
+    return medoids[jnp.argmin(ranked, axis=1)], jnp.min(ranked, axis=1)
+
+
+def _best_addition(space: Space, medoids: Array, candidates: Array) -> Array:
+    """The candidate that with these medoids scores the highest F + margin (1 - NMI)."""
+    medoid, distance = _nearest(space, medoids)
+    here = space.here[:, None]
+    nearer = space.apart < distance[:, None]
+    moves = here & (nearer | jnp.eye(medoid.shape[0], dtype=bool))  # row i to candidate k
+    stays = here & ~moves
+    together = medoid[:, None] == medoid[None, :]
+    joined = jnp.sum(moves, axis=0, dtype=jnp.float32)[None, :]
+    clusters = jnp.where(moves, joined, _number(together, stays))
+    shared = jnp.where(moves, _number(space.same, moves), _number(together & space.same, stays))
+    classes = _number(space.same, here)[:, 0]
+    delta = 1.0 - normalised_information(clusters, shared, classes, space.here)
+    cost = jnp.where(moves, space.apart, jnp.maximum(distance, 0.0)[:, None])
+    score = space.margin * delta - jnp.sum(jnp.where(here, cost, 0.0), axis=0)
+    return jnp.argmax(jnp.where(candidates, score, -jnp.inf)).astype(jnp.int32)
+
+
+def most_violating(space: Space, classes: Int[Array, ""], sweeps: int) -> Int[Array, " b"]:
+    """The medoid of each row in the clustering into `classes` clusters that scores best.
+
+    Greedy: the medoid that adds most, as often as there are classes; then `sweeps` times each
+    medoid in turn is exchanged for the row of its cluster that scores best.
+    """
+    rows = jnp.arange(space.here.shape[0], dtype=jnp.int32)
+
+    def add(slot: Array, medoids: Array) -> Array:
+        free = space.here & ~jnp.any(rows[:, None] == medoids[None, :], axis=1)
+        return medoids.at[slot].set(_best_addition(space, medoids, free))
+
+    def exchange(step: Array, medoids: Array) -> Array:
+        slot = step % jnp.maximum(classes, 1)
+        cluster = space.here & (_nearest(space, medoids)[0] == medoids[slot])
+        rest = medoids.at[slot].set(-1)
+        return medoids.at[slot].set(_best_addition(space, rest, cluster))
+
+    medoids = lax.fori_loop(0, classes, add, jnp.full_like(rows, -1))
+    medoids = lax.fori_loop(0, sweeps * classes, exchange, medoids)
+    return jnp.maximum(_nearest(space, medoids)[0], 0)
+
+
+def _medoids_of_classes(apart: Float[Array, "b b"], same: Bool[Array, "b b"]) -> Int[Array, " b"]:
+    """For each row the row of its class that is nearest to all of the class together."""
+    cost = jnp.sum(jnp.where(same, apart, 0.0), axis=1)
+    return jnp.argmin(jnp.where(same, cost[None, :], jnp.inf), axis=1).astype(jnp.int32)
+
+
+def clustering(
+    vectors: Float[Array, "b *m d"],
+    labels: Int[Array, " b"],
+    *,
+    margin: float = 1.0,
+    sweeps: int = 1,
+    mask: Bool[Array, " b"] | None = None,
+) -> Float[Array, ""]:
+    """Clustering loss: the labels' clustering scores above any other, the more the worse that is.
+
+    [max_S {F(S) + margin (1 - NMI(g(S), labels))} - F*]_+ with F(S) = -sum_i min_{j in S} D_ij, S
+    as many rows (medoids) as the batch has classes, g(S) the clustering by the nearest medoid, D
+    the Euclidean distance, and F* = -sum over classes of min_{j in the class} sum_i D_ij. A sum
+    over images, as printed: it grows with the batch where the margin does not.
+
+    `vectors` [b, d], or [b, m, d]: then the loss is the sum over the m learners. Images where
+    `mask` is False are not there; none gives 0 with gradient 0. Computed in float32 whatever the
+    type of `vectors`. The maximum is sought greedily, then by `sweeps` of exchanges (the paper's
+    algorithms 1 and 2), so that it is a lower bound. Medoids are found without gradient; the loss
+    is differentiated through D with them fixed. Time O(classes (1 + sweeps) b^3), memory O(b^2).
+
+    Source: Oh Song et al., Deep Metric Learning via Facility Location, CVPR 2017, arXiv 1612.01213,
+    section 3. pytorch-metric-learning has no such loss.
+    """
+    here = pairs.present(labels, mask)
+    apart = pairs.compared(vectors, labels, mask).apart
+    b = labels.shape[0]
+    apart = jnp.where(jnp.eye(b, dtype=bool)[None], 0.0, apart)  # not the root of a rounding
+    same = (labels[:, None] == labels[None, :]) & here[:, None] & here[None, :]
+    classes = jnp.sum(here & ~jnp.any(jnp.tril(same, k=-1), axis=1), dtype=jnp.int32)
+
+    def of_learner(apart: Array) -> Array:
+        fixed = lax.stop_gradient(apart)
+        space = Space(fixed, same, here, margin)
+        worst, own = most_violating(space, classes, sweeps), _medoids_of_classes(fixed, same)
+        costs = [jnp.take_along_axis(apart, at[:, None], axis=1)[:, 0] for at in (own, worst)]
+        gap = jnp.sum(jnp.where(here, costs[0] - costs[1], 0.0))
+        return jnp.where(classes > 0, jnp.maximum(gap + margin * _delta(space, worst), 0.0), 0.0)
+
+    return jnp.sum(jax.vmap(of_learner)(apart))
