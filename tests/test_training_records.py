@@ -121,6 +121,16 @@ def test_collapse_and_a_loss_at_the_margin_are_warned_of_with_their_figures(
     assert watch.warnings(ensemble, {}) == []
 
 
+def test_any_loss_is_warned_of_when_all_images_become_one_point() -> None:
+    made = config.load(
+        Path(__file__).with_name("tiny_config.py"), ["objective=[{'name':'triplet'}]"]
+    )
+    assert watch.warnings(made, {"negative_distance": 0.003}) == []
+    (collapse,) = watch.warnings(made, {"negative_distance": 0.0004})
+    assert "the embedding collapses: negative pairs are 0.0004 apart" in collapse
+    assert watch.warnings(made, {"negative_distance": float("nan")}) == []
+
+
 def test_one_learner_cannot_collapse(ensemble: Config) -> None:
     single = config.from_mapping(
         config.to_mapping(ensemble)

@@ -4,6 +4,7 @@ from abe_jax.config import Config, Contrastive
 
 COLLAPSE = 0.95  # mean cosine between learners; ABE-8 without divergence ends near it
 STUCK = 0.02  # share of the margin within which all distances lie
+ONE_POINT = 0.002  # squared distance of unit vectors below which they are one point
 
 
 def warnings(config: Config, values: dict[str, float]) -> list[str]:
@@ -11,7 +12,8 @@ def warnings(config: Config, values: dict[str, float]) -> list[str]:
 
     Learners whose vectors of one image all agree have collapsed into one. A loss that sticks at
     the margin is what is left when every image lies on one point: each negative pair then costs
-    the whole margin and each positive pair nothing.
+    the whole margin and each positive pair nothing. Other losses end on one point as well: the
+    hardest triplets of a batch do, from random weights (Schroff et al., FaceNet, CVPR 2015, 3.2).
     """
     found = []
     cosine = values.get("cosine")
@@ -27,5 +29,10 @@ def warnings(config: Config, values: dict[str, float]) -> list[str]:
             f"the loss sticks at the margin: negative pairs are {negative:.4f} apart where "
             f"{margins[0]} is asked (contrastive {values.get('contrastive', float('nan')):.4f}); "
             "lower config.optimizer.rate"
+        )
+    elif negative is not None and negative < ONE_POINT:
+        found.append(
+            f"the embedding collapses: negative pairs are {negative:.1g} apart, of at most 4; mine "
+            "easier negatives at first (triplet: all or semi_hard), or lower config.optimizer.rate"
         )
     return found
