@@ -35,7 +35,7 @@ def blob(
         head = field(7, shape)
     letter, number, wire = ("d", 8, 1) if double else ("f", 5, 5)
     if packed:
-        return head + field(number, array.astype(f"<{letter}{8 if double else 4}").tobytes())
+        return head + field(number, array.astype("<f8" if double else "<f4").tobytes())
     key = varint(number << 3 | wire)
     return head + b"".join(key + struct.pack(f"<{letter}", x) for x in array.ravel())
 

@@ -83,6 +83,14 @@ def test_names_and_numbers_that_make_no_optimiser(options: dict[str, Any], says:
         updates(**options)
 
 
+def test_of_a_training_without_steps_every_schedule_is_one() -> None:
+    for name in ("constant", "cosine", "step"):
+        made = Optimizer(schedule=name, warmup=3, boundaries=(5,), rate=0.1)
+        assert optimizer.schedule(made, 0)(0) == 0.1
+    with pytest.raises(UserError, match="no schedule is called"):
+        optimizer.schedule(Optimizer(schedule="cosin"), 0)
+
+
 def test_sgd_with_momentum() -> None:
     first, second = updates(2, name="sgd", rate=0.1, momentum=0.9)
     assert_close(first, jax.tree.map(lambda g: -0.1 * g, GRADS))

@@ -9,11 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from abe_jax import config, step, train
+from abe_jax import config, models, step, train, weights
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config
+from abe_jax.data import datasets
 from abe_jax.errors import UserError
 from abe_jax.run_folder import RunFolder
+from abe_jax.training.resolve import resolved
 from abe_jax.training.start import starting_state
 
 TINY = Path(__file__).with_name("tiny_config.py")
@@ -92,6 +94,112 @@ def test_another_runs_stages_and_statistics_are_taken_and_the_rest_is_new(
         assert same(found["decoder"]["head1"], given["decoder"])
     assert same(found["head"], fresh.params["model"]["head"])
     assert not same(found["encoder"], fresh.params["model"]["encoder"])
+
+
+def stored(path: Path, made_of: Config) -> weights.Weights:
+    """A file of weights for the config's backbone, drawn from its seed and normalised oddly."""
+    state = jax.tree.map(np.asarray, step.create(made_of))
+    statistics = jax.tree.map(lambda x: x + 0.5, state.batch_stats)
+    found = weights.Weights(
+        backbone="convnet",
+        norm="batch",
+        mean=(20.0,),
+        std=(60.0,),
+        source="a test",
+        params=models.stage_params(state.params["model"]),
+        batch_stats=models.stage_params(statistics),
+    )
+    weights.write(found, path)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["attention", "heads"])
+def test_a_files_stages_and_statistics_are_taken_and_the_rest_is_new(
+    kind: str, tmp_path: Path
+) -> None:
+    given = stored(tmp_path / "w.npz", made(*SINGLE))
+    asked, fresh = made(f"model.kind={kind}"), step.create(made(f"model.kind={kind}"))
+    state = start(made(f"model.kind={kind}", f"model.weights={tmp_path / 'w.npz'}"), tmp_path)
+    net, statistics = state.params["model"], state.batch_stats
+    decoders = [net["decoder"]] if kind == "attention" else list(net["decoder"].values())
+    parts = [net["encoder"], *decoders]
+    if kind == "attention":
+        parts.append(net["trunk"])
+        assert same(statistics["trunk"]["conv3"], given.batch_stats["conv3"])
+    for part in parts:
+        for name, stage in part.items():
+            assert same(stage, given.params[name])
+    assert same(statistics["encoder"]["conv2"], given.batch_stats["conv2"])
+    assert same(net["head"], fresh.params["model"]["head"])
+    assert jax.tree.structure(state) == jax.tree.structure(step.abstract(asked))
+
+
+def test_a_file_of_another_network_is_one_line(tmp_path: Path) -> None:
+    stored(tmp_path / "w.npz", made(*SINGLE, "model.width=12"))
+    with pytest.raises(UserError, match=r"does not fit this model: conv1 has shapes"):
+        start(made(f"model.weights={tmp_path / 'w.npz'}"), tmp_path)
+    for override, says in [
+        ("model.norm=none", "set config.model.norm to 'batch'"),
+        ("model.norm=", "set config.model.norm to 'batch'"),
+        ("model.backbone=googlenet", "set config.model.backbone to 'convnet'"),
+        ("data.channels=3", "set config.data.channels to 1"),
+    ]:
+        with pytest.raises(UserError, match=says) as caught:
+            resolved(made(override, f"model.weights={tmp_path / 'w.npz'}"))
+        assert "\n" not in str(caught.value)
+
+
+OPEN = ("data.mean=()", "data.std=()")
+
+
+def test_what_a_config_leaves_open_is_filled_in(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    stored(tmp_path / "w.npz", made(*SINGLE))
+    saved_run(tmp_path / "run", made(*SINGLE))
+    named = f"model.weights={tmp_path / 'w.npz'}"
+    classes = len(datasets.load(made().data, "train").class_names)
+
+    def found(*overrides: str) -> tuple:
+        data = resolved(made(*overrides)).data
+        return data.mean, data.std, data.classes
+
+    assert found() == ((40.0,), (75.0,), classes)
+    assert found(*OPEN) == ((), (), classes)
+    assert found(*OPEN, named) == ((20.0,), (60.0,), classes)
+    assert found(*OPEN, f"model.weights={tmp_path / 'run'}") == ((40.0,), (75.0,), classes)
+    assert found("data.std=()", named) == ((40.0,), (), classes)  # what is said stays as said
+    assert found("data.classes=99")[-1] == 99
+    once = resolved(made(*OPEN, named))
+    assert resolved(once) == once
+
+
+def test_without_steps_the_weights_are_evaluated_as_they_are(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    stored(tmp_path / "w.npz", made(*SINGLE))
+    named = (*SINGLE, *OPEN, f"model.weights={tmp_path / 'w.npz'}")
+    asked = made(*named, "model.head=none", "model.dim=32", "train.steps=0")
+    folder = RunFolder(tmp_path / "run")
+    train.run(asked, folder.path)
+    kept = config.read_json(folder.config)
+    assert kept.data.mean == (20.0,) and kept.data.classes > 0
+    for place in (folder.latest, folder.best):
+        held = Checkpoints(place, 1)
+        state, _ = held.restore(step.abstract(kept))
+        held.close()
+        assert state.step == 0
+        assert same(state.params, start(kept, tmp_path / "none").params)
+    found = json.loads(folder.evaluation.read_text())["test"]
+    assert found["step"] == 0 and 0.05 < found["metrics"]["ensemble"]["recall@1"] <= 1
+    rows = folder.metrics.read_text().splitlines()
+    assert len(rows) == 2 and rows[1].startswith("0,")
+    folder.evaluation.unlink()
+    train.run(asked, folder.path)  # goes on: there is nothing more to do
+    assert json.loads(folder.evaluation.read_text())["test"]["metrics"] == found["metrics"]
+    assert folder.metrics.read_text().splitlines() == rows
 
 
 def test_weights_that_are_none_or_do_not_fit_are_one_line(tmp_path: Path) -> None:

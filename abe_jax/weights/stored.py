@@ -55,18 +55,16 @@ def read(path: Path) -> Weights:
         UserError: no such file, a damaged one, or one of another kind.
     """
     found = _read(path, arrays=True)
+    about = _about(found.pop(_ABOUT, np.array("")), path)
     trees: dict[str, Stages] = {name: {} for name in _COLLECTIONS}
     for key, array in found.items():
-        if key == _ABOUT:
-            continue
-        node: dict[str, Any] = trees
-        *parents, last = key.split("/")
-        if len(parents) < 2 or parents[0] not in _COLLECTIONS:
-            raise UserError(f"{path}: no weights of ours (an array is called {key!r})")
+        collection, *parents, last = key.split("/")
+        if collection not in trees or not parents:
+            raise UserError(f"{path}: holds an array {key!r}, which no stage has")
+        node: dict[str, Any] = trees[collection]
         for name in parents:
             node = node.setdefault(name, {})
         node[last] = array
-    about = _about(found[_ABOUT], path)
     return of(about, trees)
 
 
@@ -90,12 +88,12 @@ def describe(path: Path) -> About:
 
 def _read(path: Path, arrays: bool) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in (stored.files if arrays else [_ABOUT])}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except KeyError:
-        raise UserError(f"{path}: an .npz, but not one of python -m abe_jax.convert") from None
+        raise _foreign(path) from None
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: no .npz of weights, or a damaged one ({reason})") from None
@@ -109,7 +107,11 @@ def _about(stored: np.ndarray, path: Path) -> About:
             raise UserError(f"{path}: weights of format {kept}; this version reads {FORMAT}")
         return About(**{**about, "mean": tuple(about["mean"]), "std": tuple(about["std"])})
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: an .npz, but not one of python -m abe_jax.convert") from None
+        raise _foreign(path) from None
+
+
+def _foreign(path: Path) -> UserError:
+    return UserError(f"{path}: an .npz, but not one of python -m abe_jax.convert")
 
 
 def _flat(tree: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, np.ndarray]]:

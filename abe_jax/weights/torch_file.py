@@ -138,7 +138,7 @@ class _Tensor:
         return view.astype(wide)
 
 
-def _tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+def _tensor(storage: Any, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
     if not isinstance(storage, _Storage):
         raise ValueError("a tensor without a storage")
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
