@@ -129,7 +129,8 @@ def test_the_real_lite0_names_what_photographs_show(lite0: Path) -> None:
     found = weights.load(LITE0)
     stages = models.stages(Model(backbone=found.backbone, norm=found.norm, kind="single"))
     photographs = [photograph(name) for name in ("chelsea", "coffee")]
-    images = (np.stack(photographs) - np.float32(found.mean)) / np.float32(found.std)
+    mean, std = (np.array(values, np.float32) for values in (found.mean, found.std))
+    images = (np.stack(photographs) - mean) / std
     variables = {"params": found.params, "batch_stats": found.batch_stats}
     maps = jax.jit(lambda x: Stages(stages).apply(variables, x, False))(images)
     classifier = torch_file.arrays(lite0.read_bytes(), "lite0")  # its last layer is not ours

@@ -37,8 +37,8 @@ def as_archive(body: bytes) -> bytes:
 
 
 def as_stream(body: bytes) -> bytes:
-    used = {key: rest for key, (_, *rest) in STORAGES.items() if tb.text(key) in body}
-    return tb.stream(body, {key: (count, data) for key, (count, data) in used.items()})
+    used = [key for key in STORAGES if tb.text(key) in body]
+    return tb.stream(body, {key: STORAGES[key][1:] for key in used})
 
 
 FORMATS = pytest.mark.parametrize("made", [as_archive, as_stream])

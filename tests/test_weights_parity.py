@@ -91,7 +91,7 @@ def caffe_saved(net: Any) -> bytes:
     for key, value in net.state_dict().items():
         name, _, part = key.removeprefix("layers.").rpartition(".")
         if part != "num_batches_tracked":
-            name = {"last_linear": "fc"}.get(name, name)
+            name = "fc" if name == "last_linear" else name
             layers.setdefault(name, []).append(caffe_bytes.blob(value.numpy()))
     return caffe_bytes.model(layers)
 

@@ -7,9 +7,9 @@ Source of the names: torchvision, timm, pretrainedmodels, and the packages of Ef
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (as everybody calls it)
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional as F  # noqa: N812 # pyright: ignore[reportMissingImports]
 
 Named = list[tuple[str, Callable[[Tensor], Tensor]]]
 
@@ -30,9 +30,9 @@ def randomised(net: nn.Module, seed: int = 0) -> nn.Module:
     return net.eval()
 
 
-def unit(ins: int, outs: int, size: int = 1, stride: int = 1, **options: int) -> list[nn.Module]:
+def unit(ins: int, outs: int, size: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """A convolution without bias, batch normalisation and a ReLU6."""
-    conv = nn.Conv2d(ins, outs, size, stride, size // 2, bias=False, **options)
+    conv = nn.Conv2d(ins, outs, size, stride, size // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(outs), nn.ReLU6()]
 
 
@@ -373,8 +373,11 @@ class BNInception(nn.Module):
         self.add_module(name, nn.Conv2d(ins, outs, size, stride, size // 2))
         self.add_module(f"{name}_bn", nn.BatchNorm2d(outs))
 
+    def part(self, name: str) -> nn.Module:
+        return dict(self.named_children())[name]
+
     def run(self, name: str, x: Tensor) -> Tensor:
-        return F.relu(self._modules[f"{name}_bn"](self._modules[name](x)))
+        return F.relu(self.part(f"{name}_bn")(self.part(name)(x)))
 
     def inception(self, name: str, x: Tensor) -> Tensor:
         run, at = self.run, f"inception_{name}{self.join}"
