@@ -100,12 +100,18 @@ def test_every_source_is_compared() -> None:
     assert {*TORCH, *CAFFE} == set(weights.SOURCES)
 
 
-SLOW = ("efficientnet_lite1", "efficientnet_lite2", "torchvision_resnet50")  # as others, but long
+QUICK = (  # of every family one
+    "efficientnet_lite0",
+    "torchvision_resnet18",
+    "bninception",
+    "caffe_googlenet",
+    "timm_vit_small_patch16_224",
+)
 
 
 @pytest.mark.parametrize(
     "source",
-    [pytest.param(s, marks=[pytest.mark.slow] if s in SLOW else []) for s in (*TORCH, *CAFFE)],
+    [pytest.param(s, marks=[] if s in QUICK else [pytest.mark.slow]) for s in (*TORCH, *CAFFE)],
 )
 def test_every_stage_gives_the_same_map(source: str, tmp_path: Path) -> None:
     net = networks.randomised((TORCH | CAFFE)[source]())
