@@ -70,7 +70,7 @@ def _margin(term: Margin, place: Place) -> Loss:
 
 def _lifted_structure(term: LiftedStructure, place: Place) -> Loss:
     return lambda rows: lifted_structure(
-        rows.embeddings.vectors,
+        rows.embeddings.embedding,
         rows.identities(term.label),
         margin=term.margin,
         mask=rows.mask,
