@@ -59,6 +59,7 @@ MISTAKES = [
     ("data.std=(0,)", "every value must be above 0"),
     ("data.size=17", "has 1 to 16 px"),
     ("data.size=12", "multiples of 8"),
+    ("data.classes=3", "leave it at 0 to have them counted"),
     ("data.root=/dev/null", "cannot write prepared data to /dev/null"),
     ("evaluate.select=recall@9", "did you mean 'recall@2'"),
     ("evaluate.ks=(1,143)", "at most 142"),

@@ -8,7 +8,7 @@ from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
 
 
-def check(config: Config, evaluated: Sequence[Split]) -> None:
+def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     """Refuses what could not be trained for, or not be measured on the splits at the end.
 
     Raises:
@@ -17,6 +17,7 @@ def check(config: Config, evaluated: Sequence[Split]) -> None:
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
     _check_layout(config)
+    _check_classes(config, train)
     evaluate, names = config.evaluate, retrieval.names(config.evaluate.ks)
     if evaluate.select not in names:
         raise UserError(
@@ -39,4 +40,13 @@ def _check_layout(config: Config) -> None:
             f"config.data.repeats is {config.data.repeats}: a contrastive term with "
             "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
             "or repeats to 1"
+        )
+
+
+def _check_classes(config: Config, train: Split) -> None:
+    classes = config.data.classes
+    if 0 < classes < len(train.class_names):  # the others' labels would have no proxy
+        raise UserError(
+            f"config.data.classes: {classes}, but the training split has "
+            f"{len(train.class_names)} classes; leave it at 0 to have them counted"
         )

@@ -51,7 +51,7 @@ class _Loop:
         self.config, self.say = config, say
         self.train = datasets.load(config.data, "train")
         self.val = datasets.load(config.data, "val")
-        check(config, (self.val, datasets.load(config.data, "test")))
+        check(config, self.train, (self.val, datasets.load(config.data, "test")))
         sample = sampling.sampler(config.data, self.train.labels, config.train.batch, config.seed)
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
         start = starting_state(config, self.latest)
