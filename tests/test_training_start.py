@@ -15,6 +15,7 @@ from abe_jax.config import Config
 from abe_jax.data import datasets
 from abe_jax.errors import UserError
 from abe_jax.run_folder import RunFolder
+from abe_jax.training import start as training_start
 from abe_jax.training.resolve import resolved
 from abe_jax.training.start import starting_state
 
@@ -94,6 +95,19 @@ def test_another_runs_stages_and_statistics_are_taken_and_the_rest_is_new(
         assert same(found["decoder"]["head1"], given["decoder"])
     assert same(found["head"], fresh.params["model"]["head"])
     assert not same(found["encoder"], fresh.params["model"]["encoder"])
+
+
+def test_a_runs_positions_are_made_to_fit_another_size_of_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_run(tmp_path / "run", made(*SINGLE))
+    given = {"embed": {"pos": np.ones((1, 5, 3), np.float32)}}  # of a vision transformer
+    monkeypatch.setattr(training_start, "_of_run", lambda folder: (given, {}))
+    params = {"model": {"encoder": {"embed": {"pos": np.zeros((1, 10, 3), np.float32)}}}}
+    state = step.TrainState(step=0, params={**params, "objective": {}}, batch_stats={}, opt_state=0)
+    monkeypatch.setattr(step, "create", lambda config: state)
+    found = start(made(f"model.weights={tmp_path / 'run'}"), tmp_path)
+    np.testing.assert_allclose(found.params["model"]["encoder"]["embed"]["pos"], 1, rtol=1e-6)
 
 
 def stored(path: Path, made_of: Config) -> weights.Weights:

@@ -25,7 +25,9 @@ def starting_state(config: Config, latest: Checkpoints) -> step.TrainState:
 
 def _with_weights(state: step.TrainState, config: Config) -> step.TrainState:
     folder = run_of(config.model.weights)
-    params, batch_stats = _of_run(folder) if folder else _named(config, state)
+    params, batch_stats = _of_run(folder) if folder else _named(config)
+    # Position embeddings are those of one size of image.
+    params = weights.fitted(params, models.stage_params(state.params["model"]))
     grafted = models.graft(state.params["model"], params)
     statistics = state.batch_stats
     if statistics:
@@ -41,9 +43,8 @@ def _of_run(folder: RunFolder) -> tuple[Stages, Stages]:
     return models.stage_params(other.params["model"]), models.stage_params(other.batch_stats)
 
 
-def _named(config: Config, state: step.TrainState) -> tuple[Stages, Stages]:
-    """The stages of weights that others trained, made to fit the size of the images."""
+def _named(config: Config) -> tuple[Stages, Stages]:
+    """The stages of weights that others trained."""
     found = weights.load(config.model.weights)
     require_fit(config.model, found)
-    needed = models.stage_params(state.params["model"])
-    return weights.fitted(found.params, needed), found.batch_stats
+    return found.params, found.batch_stats
