@@ -16,7 +16,7 @@ from abe_jax.data import datasets
 from abe_jax.errors import UserError
 from abe_jax.run_folder import RunFolder
 from abe_jax.training import start as training_start
-from abe_jax.training.resolve import resolved
+from abe_jax.training.resolve import normalised_otherwise, resolved
 from abe_jax.training.start import starting_state
 
 TINY = Path(__file__).with_name("tiny_config.py")
@@ -187,6 +187,16 @@ def test_what_a_config_leaves_open_is_filled_in(
     assert found("data.classes=99")[-1] == 99
     once = resolved(made(*OPEN, named))
     assert resolved(once) == once
+
+
+def test_another_normalisation_than_the_weights_own_is_warned_of(tmp_path: Path) -> None:
+    stored(tmp_path / "w.npz", made(*SINGLE))  # mean 20, std 60
+    named = f"model.weights={tmp_path / 'w.npz'}"
+    for near in (("data.mean=(20.,)", "data.std=(60.,)"), ("data.mean=(21.,)", "data.std=(61.,)")):
+        assert not normalised_otherwise(made(*near, named))
+    for far in (("data.mean=(20.,)", "data.std=()"), ("data.mean=(60.,)", "data.std=(60.,)")):
+        (line,) = normalised_otherwise(made(*far, named))
+        assert "left empty" in line and "(20.0,) and (60.0,)" in line
 
 
 def test_without_steps_the_weights_are_evaluated_as_they_are(

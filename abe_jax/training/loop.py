@@ -19,6 +19,7 @@ from abe_jax.run_folder import RunFolder
 from abe_jax.training.checks import check
 from abe_jax.training.progress import Progress
 from abe_jax.training.recorder import Recorder
+from abe_jax.training.resolve import normalised_otherwise
 from abe_jax.training.start import starting_state
 from abe_jax.training.stop import StopRequest
 from abe_jax.training.unreadable import Unreadable
@@ -56,6 +57,9 @@ class _Loop:
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
         start = starting_state(config, self.latest)
         self.at = int(start.step)
+        if config.model.weights and not self.at:
+            for warning in normalised_otherwise(config):
+                say(f"warning: {warning}")
         self.state = step.replicate(start)
         self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
         self.train_step, self.embed_step = step.train_step(config), step.embed_step(config)

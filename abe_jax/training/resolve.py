@@ -3,6 +3,9 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from abe_jax import weights
 from abe_jax.config import Config, Data, Model, read_json
 from abe_jax.data import datasets
@@ -59,12 +62,35 @@ def require_fit(model: Model, about: weights.About) -> None:
         )
 
 
-def _normalised(data: Data, model: Model) -> Data:
+def normalised_otherwise(config: Config) -> list[str]:
+    """What to warn of where weights were trained on images that are normalised otherwise.
+
+    Black and white, as the network sees them, are compared: a twentieth of their distance is let
+    pass, since published means differ in their digits.
+    """
+    data, about = config.data, _about(config.model)
+    theirs = _range(about.mean, about.std)
+    apart = np.abs(_range(data.mean, data.std) - theirs).max()
+    if apart <= 0.05 * np.ptp(theirs, axis=0).min():
+        return []
+    return [
+        f"config.data.mean {data.mean} and std {data.std} are not those that config.model.weights "
+        f"were trained with, {about.mean} and {about.std}; left empty, they become these"
+    ]
+
+
+def _range(mean: tuple[float, ...], std: tuple[float, ...]) -> Float[np.ndarray, "2 c"]:
+    return (np.array([[0.0], [255.0]]) - np.array(mean or (0.0,))) / np.array(std or (1.0,))
+
+
+def _about(model: Model) -> Data | weights.About:
     folder = run_of(model.weights)
-    if folder:
-        about = read_json(folder.config).data
-    else:
-        about = weights.describe(model.weights)
+    return read_json(folder.config).data if folder else weights.describe(model.weights)
+
+
+def _normalised(data: Data, model: Model) -> Data:
+    about = _about(model)
+    if isinstance(about, weights.About):
         require_fit(model, about)
         if data.channels != len(about.mean):
             raise UserError(
