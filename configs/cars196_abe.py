@@ -13,7 +13,8 @@ Expected (the paper's figures, not measured here): Recall@1 / 2 / 4 / 8 on the t
     ABE-1 67.3 77.3 85.3 90.9    ABE-2 76.8 84.9 90.2 94.0
     ABE-4 82.5 89.1 93.0 95.5    ABE-8 85.2 90.5 93.9 96.1    without divergence 69.7 78.8 86.2 91.5
 They start from a GoogLeNet trained on ImageNet; from random weights, which is what stands here
-until `model.weights` names a run to start from, they are out of reach. Time: not measured.
+until `model.weights` names a file of converted ones (README), they are out of reach. Time: not
+measured.
 
 As in the paper: the network with its sizes, the batch of 64 (32 drawn images, half with a positive
 and half with a negative partner), margins 1, weight of the divergence 1, SGD with momentum 0.9,

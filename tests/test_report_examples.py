@@ -1,9 +1,14 @@
 """Which queries are shown, and that right and wrong follow the labels."""
 
+from pathlib import Path
+
 import numpy as np
 import report_examples as examples
 
-from abe_jax.report import Choice, choose, gallery
+from abe_jax import config
+from abe_jax.data.records import Split
+from abe_jax.report import Choice, choose, conclusion, gallery
+from abe_jax.retrieval.embed import Embedded
 
 
 def test_choice_is_even_over_the_split_and_over_its_failures():
@@ -50,3 +55,19 @@ def test_the_example_has_both_right_and_wrong():
     right = examples.shown().right()
     assert right.any() and not right.all()
     assert not right[-3:, 0].any()
+
+
+def test_a_split_of_fewer_images_than_neighbours_are_shown_shows_all_the_others():
+    made = config.load(Path(__file__).with_name("tiny_config.py"))
+    pixels = np.zeros((5, 4, 4, 1), np.uint8)
+    split = Split(
+        name="val",
+        records=[b""] * 5,
+        labels=np.array([0, 0, 0, 1, 1], np.int32),
+        groups=None,
+        class_names=("zero", "one"),
+    )
+    vectors = np.random.default_rng(0).normal(size=(5, 1, 3)).astype(np.float32)
+    embedded = Embedded(vectors, np.arange(5), np.zeros(0, np.int64))
+    shown = conclusion._gallery(made, split, embedded, pixels)
+    assert all(len(set(row)) == 4 for row in shown.neighbours.tolist())

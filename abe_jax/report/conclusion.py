@@ -100,7 +100,7 @@ def _gallery(
     labels = split.labels[embedded.instances]
     flat = embedded.vectors.reshape(len(labels), -1)
     _, neighbours = retrieval.nearest(
-        flat, flat, min(SHOWN, len(flat)), exclude_self=True, block=config.evaluate.block
+        flat, flat, min(SHOWN, len(flat) - 1), exclude_self=True, block=config.evaluate.block
     )
     choice = report.choose(labels[neighbours[:, 0]] == labels)
     queries = np.concatenate([choice.spaced, choice.failed])
