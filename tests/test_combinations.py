@@ -2,8 +2,10 @@
 
 A covering array, in which every two values of two options meet, is traced: shapes and types of a
 whole training step, gradients and optimiser included. Some rows that hold every value at least once
-then take two steps.
+then take two steps. The rows of the convnet, which meet every value but a token, run always.
 """
+
+from typing import Any
 
 import covering
 import jax
@@ -58,11 +60,23 @@ def allowed(row: covering.Row) -> bool:
 
 
 ROWS = covering.rows(FACTORS, allowed)
+ABE_8 = {  # named here for itself
+    "backbone": "resnet50",
+    "learners": "8",
+    "kind": "attention",
+    "pooling": "gem",
+    "head": "linear",
+    "loss": "norm_softmax",
+    "label": "class",
+    "sampler": "class_balanced",
+    "norm": "live",
+    "compute": "float32",
+}
 
 
 def configuration(row: covering.Row) -> Config:
     branch, depth, channels = PLACES[row["backbone"]]
-    learners = 1 if row["kind"] == "single" else 2
+    learners = 1 if row["kind"] == "single" else int(row.get("learners", "2"))
     head = "projection" if row["head"] == "layer_norm" else row["head"]
     term = {"name": row["loss"]} | ({} if row["loss"] in CLASS_ONLY else {"label": row["label"]})
     sampler = {"replacement": "class_balanced", "repeats": "shuffle"}
@@ -122,8 +136,13 @@ def test_every_pair_of_values_that_can_stand_together_occurs() -> None:
     assert all(allowed(row) for row in ROWS) and set(PLACES) == set(BACKBONES)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS, ids=name)
+def runs(row: covering.Row) -> Any:
+    """The row as a parameter; what is no convnet takes long."""
+    marks = () if row["backbone"] == "convnet" else pytest.mark.slow
+    return pytest.param(row, marks=marks, id=name(row))
+
+
+@pytest.mark.parametrize("row", [*map(runs, ROWS), runs(ABE_8)])
 def test_a_training_step_traces(row: covering.Row) -> None:
     config = configuration(row)
     with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
@@ -132,6 +151,19 @@ def test_a_training_step_traces(row: covering.Row) -> None:
         after, metrics = jax.eval_shape(taken, state, batch(config, 0))
     assert jax.tree.map(_form, after) == jax.tree.map(_form, state)
     assert metrics["loss"].shape == (1,) and metrics["loss"].dtype == jnp.float32
+
+
+def test_the_convnet_meets_every_value() -> None:
+    met = set().union(*(row.items() for row in ROWS if row["backbone"] == "convnet"))
+    apart = {("pooling", "token")}
+    every = {(factor, value) for factor in FACTORS for value in FACTORS[factor]} - apart
+    assert {pair for pair in every if pair[0] != "backbone"} <= met
+
+
+def test_each_learner_has_proxies_of_its_own_in_abe_8() -> None:
+    made = configuration(ABE_8)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(step.abstract(made).params["objective"])]
+    assert shapes == [(8, CLASSES, made.model.dim // 8)]
 
 
 def _on_one_device(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -152,7 +184,7 @@ def few(rows: list[covering.Row]) -> list[covering.Row]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", few(ROWS), ids=name)
+@pytest.mark.parametrize("row", [ABE_8, *few(ROWS)], ids=name)
 def test_two_steps_stay_finite_and_move_the_parameters(row: covering.Row) -> None:
     config = configuration(row)
     with jax.numpy_dtype_promotion("standard"):

@@ -1,64 +1,107 @@
 """One global batch gives one gradient, on however many devices it is spread."""
 
+import dataclasses
 import functools
+import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from processes import ROOT, environment
 
-Steps = Callable[[str], dict[str, np.ndarray]]
+from abe_jax.config.terms import TERMS
+from abe_jax.models.backbones import BACKBONES
 
-SGD = "optimizer.name=sgd"  # its update is linear in the gradient, so parameters show gradients
-# Every kind of loss at once: of pairs, with parameters, with negatives and with classes drawn at
-# random (the batch has 8 classes of its own). Each term's value is compared on its own as well.
-TERMS = [
+# The first step's rate is 0 and the second's is a third of this, so what two steps leave is the
+# first parameters less one gradient and 0.9 of another, and two batches' losses and statistics.
+# A third step would start from parameters that differ by rounding: whatever is chosen in a loss or
+# cut off by a ReLU can then fall otherwise, and once did.
+STEPS, SGD = 2, ("optimizer.name=sgd", "optimizer.rate=3.0", "optimizer.momentum=0.9")
+# Every loss at once; each term's value is compared on its own as well. Among them are losses with
+# parameters, with negatives and with classes drawn at random (the batch has 8 classes of its own),
+# and with choices that have to fall alike: the hardest of a batch, medoids. A count of hinges that
+# are active would jump where rounding carries one over its corner: such means are over all, or
+# soft. Weights bring the gradients to one order.
+OBJECTIVE = (
     {"name": "contrastive"},
+    {"name": "triplet", "soft": True, "weight": 0.5},
+    {"name": "triplet", "mining": "batch_hard", "reduction": "mean", "margin": 0.5},
+    {"name": "triplet", "mining": "semi_hard", "reduction": "mean", "margin": 0.5},
     {"name": "margin", "beta": 0.9, "rate": 5.0},
+    {"name": "lifted_structure", "weight": 0.1},
+    {"name": "n_pairs", "length_weight": 0.01, "weight": 0.5},
+    {"name": "clustering", "weight": 0.05},
     {"name": "norm_softmax", "subsample": 12, "weight": 0.5},
     {"name": "cross_entropy", "smoothing": 0.1, "rate": 10.0},
     {"name": "proxy_nca", "weight": 0.3},
     {"name": "divergence"},
-]
-OBJECTIVE = f"objective={TERMS}"
+)
+OF_PAIRS = ({"name": "contrastive", "pairs": "adjacent"}, {"name": "n_pairs", "label": "instance"})
 
 
-# By what is special about a run: its steps, and what else is set. A sampler or a backbone joins by
-# a row. The first step's rate is 0, so two steps show two batches' losses, the statistics and one
-# gradient of the first parameters; deep networks magnify rounding from one update to the next.
-SMALL = ("model.kind=single", "model.learners=1", "train.batch=16")
-RUNS = {
-    "every loss": (4, ()),
-    "sampler pairs": (4, ("data.sampler=pairs", *SMALL)),
-    "sampler shuffle": (4, ("data.sampler=shuffle", *SMALL)),
-    "googlenet_bn": (2, ("model.backbone=googlenet_bn", "model.norm=", *SMALL)),
-}
-# Of a leaf's largest value. In so deep a network rounding alone makes 2.3e-5 of a gradient.
-BOUND, DEEP = 2e-5, {"googlenet_bn": 1e-4}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What is compared between numbers of devices; `bound` is of a leaf's largest value."""
 
-
-def steps_on(devices: int, folder: Path, data: Path, kind: str) -> dict[str, np.ndarray]:
-    """Metrics, and parameters at the end, in a process of its own with so many devices."""
-    steps, overrides = RUNS[kind]
-    script, target = ROOT / "tests" / "device_steps.py", folder / f"{devices}.npz"
-    subprocess.run(
-        [sys.executable, str(script), str(target), str(steps), SGD, OBJECTIVE, *overrides],
-        env={**environment(data, devices=devices), "PYTHONPATH": str(ROOT)},
-        check=True,
-        timeout=600,
+    objective: tuple[dict, ...] = ({"name": "contrastive"},)
+    overrides: tuple[str, ...] = ("model.kind=single", "model.learners=1", "train.batch=16")
+    samplers: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=lambda: {"class_balanced": ()}
     )
-    with np.load(target) as written:
-        return dict(written)
+    bound: float = 2e-5
+
+
+def of_backbone(name: str, branch: str, bound: float = 2e-5) -> Run:
+    """One head on a backbone with batch normalisation; deep networks magnify rounding."""
+    single = Run()
+    own = (f"model.backbone={name}", f"model.branch={branch}", "model.norm=")
+    return dataclasses.replace(single, overrides=(*single.overrides, *own), bound=bound)
+
+
+SAMPLERS = {
+    "pairs": ("data.sampler=pairs",),
+    "with replacement": ("data.replacement=True", "data.images_per_class=8"),
+    "shuffle": ("data.sampler=shuffle",),
+    "repeats": ("data.sampler=pairs", "data.repeats=2"),
+}
+RUNS = {
+    "every loss": Run(objective=OBJECTIVE, overrides=()),  # its sampler is class_balanced
+    "samplers": Run(objective=OF_PAIRS, samplers=SAMPLERS),
+    "googlenet_bn": of_backbone("googlenet_bn", "pool3", 1e-4),
+    "bn_inception": of_backbone("bn_inception", "inception3a", 1e-4),
+    "resnet18": of_backbone("resnet18", "pool1", 1e-4),
+    "resnet50": of_backbone("resnet50", "pool1", 1e-4),
+    # efficientnet_lite1 and _lite2 are the same code with more blocks of the same kinds.
+    "efficientnet_lite0": of_backbone("efficientnet_lite0", "block4", 1e-4),
+    "mobilenet_v2": of_backbone("mobilenet_v2", "block4", 1e-4),
+}
+
+Steps = Callable[[str, int], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def on_one(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Steps:
+def compared(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Steps:
+    """What a run comes to on so many devices, each in a process of its own and once."""
+    compiled = tmp_path_factory.mktemp("compiled")  # the first state is computed alike by all
+
     @functools.cache
-    def steps(kind: str) -> dict[str, np.ndarray]:
-        return steps_on(1, tmp_path_factory.mktemp("one"), tiny_data, kind)
+    def steps(kind: str, devices: int) -> dict[str, np.ndarray]:
+        run, target = RUNS[kind], tmp_path_factory.mktemp("steps") / "written.npz"
+        overrides = [*SGD, f"objective={list(run.objective)}", *run.overrides]
+        script = ROOT / "tests" / "device_steps.py"
+        arguments = (target, STEPS, json.dumps(overrides), json.dumps(run.samplers))
+        own = {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+        subprocess.run(
+            [sys.executable, str(script), *map(str, arguments)],
+            env={**environment(tiny_data, devices=devices), **own},
+            check=True,
+            timeout=600,
+        )
+        with np.load(target) as written:
+            return dict(written)
 
     return steps
 
@@ -71,16 +114,28 @@ slow = pytest.mark.slow
     [
         ("every loss", 8),
         *(pytest.param("every loss", devices, marks=slow) for devices in (2, 4)),
-        *(pytest.param(kind, 2, marks=slow) for kind in RUNS if kind != "every loss"),
+        *(
+            pytest.param(kind, devices, marks=slow)
+            for kind in RUNS
+            if kind != "every loss"
+            for devices in (2, 4, 8)
+        ),
     ],
 )
 def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
-    kind: str, devices: int, on_one: Steps, tmp_path: Path, tiny_data: Path
+    kind: str, devices: int, compared: Steps
 ) -> None:
-    few, many = on_one(kind), steps_on(devices, tmp_path, tiny_data, kind)
+    few, many = compared(kind, 1), compared(kind, devices)
     assert few["devices"] == 1
     assert many["devices"] == devices
     assert many.keys() == few.keys()
     for name in few.keys() - {"devices"}:
-        bound = DEEP.get(kind, BOUND) * np.abs(few[name]).max() + 1e-8
+        bound = RUNS[kind].bound * np.abs(few[name]).max() + 1e-8
         np.testing.assert_allclose(many[name], few[name], rtol=1e-4, atol=bound, err_msg=name)
+
+
+def test_no_loss_and_no_backbone_is_left_out() -> None:
+    assert {str(term["name"]) for term in OBJECTIVE} == set(TERMS)
+    same_code = {"efficientnet_lite1", "efficientnet_lite2"}
+    without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
+    assert RUNS.keys() - {"every loss", "samplers"} == BACKBONES.keys() - same_code - without_norm

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.slow
 FILES = ("config.json", "metrics.csv", "evaluation.json", "report.html")
 
 
-# Losses with parameters, one of them with classes drawn anew in each step.
+# Losses with parameters; one draws classes anew in each step, one draws negatives.
 TERMS = [
+    {"name": "margin", "beta": 0.9, "rate": 5.0},
     {"name": "norm_softmax", "subsample": 12, "rate": 10.0},
     {"name": "cross_entropy", "smoothing": 0.1},
     {"name": "divergence"},
@@ -112,7 +113,8 @@ def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_dat
     assert resumed == whole
     made = config.read_json(RunFolder(tmp_path / "run").config)
     assert made.data.classes > 0
-    assert set(step.abstract(made).params["objective"]) == {"norm_softmax", "cross_entropy"}
+    learned = step.abstract(made).params["objective"]
+    assert set(learned) == {"margin", "norm_softmax", "cross_entropy"}
 
 
 def unfinished(folder: Path) -> bool:
