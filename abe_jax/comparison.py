@@ -6,6 +6,7 @@ Every run has a folder of its own, so a comparison that was stopped goes on wher
 import argparse
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from abe_jax import command, counting, report, step, timing
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, load
 from abe_jax.data import datasets, loader, sampling
+from abe_jax.errors import Diverged, UserError
 from abe_jax.report.conclusion import conclude
 from abe_jax.run_folder import RunFolder
 from abe_jax.training import fit
@@ -82,6 +84,8 @@ def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
         for value in tuning.values
     ]
     found = [_validated(of, choice) for choice in choices]
+    if max(found) == -math.inf:
+        raise UserError(f"--tune {tuning.name}: {arm.name!r} diverges with each of the values")
     listed = ", ".join(f"{v}: {r:.4f}" for v, r in zip(tuning.values, found, strict=True))
     best = choices[int(np.argmax(found))]
     of.say(f"{arm.name}: {tuning.name} on validation classes: {listed}")
@@ -89,7 +93,11 @@ def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
 
 
 def _validated(of: Comparison, arm: Arm) -> float:
-    folder = _trained(of, of.config(arm, 0), arm)
+    try:
+        folder = _trained(of, of.config(arm, 0), arm)
+    except Diverged as error:  # a value that is too large loses, and the others go on
+        of.say(f"{arm.name}: {error}")
+        return -math.inf
     best = Checkpoints(folder.best, 1)
     value = max(best.about(at)["value"] for at in best.steps())
     best.close()

@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right."""
+"""The exceptions for what a user can put right."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Entry points print it and exit with status 2; it never carries a traceback to the terminal.
     """
+
+
+class Diverged(UserError):  # noqa: N818 (an outcome that a comparison counts)
+    """A training whose loss or parameters are no longer finite."""

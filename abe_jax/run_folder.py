@@ -29,7 +29,7 @@ class RunFolder:
         if not hosts.is_first():
             return folder
         try:
-            if folder._has_run():
+            if folder.has_run():
                 folder._check_same(config)
                 return folder
             path.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class RunFolder:
             raise UserError(f"{path}: cannot be written ({error.strerror})") from None
         return folder
 
-    def _has_run(self) -> bool:
+    def has_run(self) -> bool:
         """Whether anything was ever saved; files of a run without its config count as well."""
         saved = any(True for part in (self.latest, self.best) for _ in part.glob("*"))
         return saved or self.evaluation.exists()

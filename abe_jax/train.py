@@ -27,7 +27,7 @@ def run(config: Config, workdir: Path) -> None:
     with hosts.together():
         images.check(config.data)
         step.check_devices(config)
-        config = resolved(config)
+        config = resolved(config, RunFolder(workdir))
         images.check(config.data)  # and what the weights brought
         folder = RunFolder.create(workdir, config)
         command.say(

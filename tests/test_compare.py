@@ -86,10 +86,11 @@ def test_a_comparison_writes_its_table_and_goes_on_from_what_is_there(
 @pytest.mark.slow
 def test_each_arm_is_tuned_on_the_validation_classes(tmp_path: Path, tiny_data: Path) -> None:
     arguments = ["--config", TINY, "--workdir", tmp_path, "--seeds", 1, "--rounds", 0]
-    arguments += ["--split", "test", "--arm", "ABE:", "--tune", "optimizer.rate=0,0.003"]
+    arguments += ["--split", "test", "--arm", "ABE:", "--tune", "optimizer.rate=0,1e30,0.003"]
     found = run("compare", *arguments, data=tiny_data)
     assert found.returncode == 0, found.stderr
     (row,) = [line.split("|") for line in (tmp_path / "table.md").read_text().splitlines()[2:]]
     assert row[1].strip() == "ABE 0.003"  # at a rate of 0 nothing is learned
+    assert "1e30: -inf" in found.stdout
     evaluations = sorted(path.parent.name for path in tmp_path.glob("*/evaluation.json"))
     assert evaluations == ["ABE 0.003 seed 0"]  # the other was measured on validation classes alone

@@ -106,6 +106,11 @@ def test_repeats_are_refused_where_a_term_reads_adjacent_rows(tmp_path: Path) ->
     assert "config.data.repeats is 2" in says and "set its pairs to 'all'" in says
 
 
+def test_adjacent_pairs_of_one_class_are_refused(tmp_path: Path) -> None:
+    says = refused(tmp_path / "run", "objective.0.pairs=adjacent")
+    assert "no negative pair" in says and "the sampler to 'pairs'" in says
+
+
 def test_a_class_with_one_image_under_pairs_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,21 @@ def test_what_a_config_leaves_open_is_filled_in(
     assert resolved(once) == once
 
 
+def test_a_run_that_goes_on_asks_for_its_weights_no_more(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    weights_file = tmp_path / "w.npz"
+    stored(weights_file, made(*SINGLE))
+    asked = made(*SINGLE, *OPEN, f"model.weights={weights_file}")
+    saved_run(tmp_path / "run", resolved(asked))
+    begun = RunFolder(tmp_path / "run")
+    weights_file.unlink()
+    assert resolved(asked, begun) == config.read_json(begun.config)
+    with pytest.raises(UserError, match="names no weights"):
+        resolved(asked, RunFolder(tmp_path / "new"))
+
+
 def test_another_normalisation_than_the_weights_own_is_warned_of(tmp_path: Path) -> None:
     stored(tmp_path / "w.npz", made(*SINGLE))  # mean 20, std 60
     named = f"model.weights={tmp_path / 'w.npz'}"

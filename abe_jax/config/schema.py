@@ -23,7 +23,7 @@ class Data:
     crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False
-    # Per channel, in units of 0..255. Empty: those that the weights come with, else 0 and 1.
+    # Per channel, in units of 0..255. Both empty: those of the weights, else 0 and 1.
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     classes: Natural = 0  # of the training split; 0: counted when a run begins

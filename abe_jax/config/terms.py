@@ -55,7 +55,7 @@ class Margin(OfPairs):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiftedStructure(OfPairs):
-    """Each positive pair against all negatives of both its ends, in a smooth maximum."""
+    """Each positive pair against all negatives of both its ends, on the embedding before L2."""
 
     name: str = "lifted_structure"
     margin: Amount = 1.0

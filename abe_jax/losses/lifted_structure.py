@@ -26,6 +26,9 @@ def lifted_structure(
     whatever the type of `vectors`, the sum over k once for each row: memory and time O(b^2). No
     positive or no negative pair gives 0 with gradient 0.
 
+    Distances are not bounded in the paper: on vectors of length one the negatives of a large batch
+    outweigh the margin, whatever the embedding. Objectives give it the embedding before L2.
+
     Source: Oh Song et al., Deep Metric Learning via Lifted Structured Feature Embedding, CVPR 2016,
     arXiv 1511.06452, eq. 4 (the smooth bound that the paper minimises, not the maximum of eq. 3).
     Equal to pytorch-metric-learning's with neg_margin = margin and pos_margin = 0.

@@ -34,12 +34,18 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
 
 
 def _check_layout(config: Config) -> None:
-    adjacent = any(isinstance(t, Contrastive) and t.pairs == "adjacent" for t in config.objective)
-    if adjacent and config.data.repeats > 1:
+    read = [t for t in config.objective if isinstance(t, Contrastive) and t.pairs == "adjacent"]
+    if read and config.data.repeats > 1:
         raise UserError(
             f"config.data.repeats is {config.data.repeats}: a contrastive term with "
             "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
             "or repeats to 1"
+        )
+    if any(t.label == "class" for t in read) and config.data.sampler == "class_balanced":
+        raise UserError(
+            "config.data.sampler: 'class_balanced' lays images of one class side by side, so a "
+            "contrastive term with pairs='adjacent' would see no negative pair; set its pairs to "
+            "'all', or the sampler to 'pairs'"
         )
 
 

@@ -12,7 +12,7 @@ from abe_jax import retrieval, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config
 from abe_jax.data import datasets, loader, sampling
-from abe_jax.errors import UserError
+from abe_jax.errors import Diverged
 from abe_jax.losses import objective
 from abe_jax.retrieval.embed import embed
 from abe_jax.run_folder import RunFolder
@@ -180,11 +180,11 @@ class _Loop:
                 raise self._not_finite(f"step {self.at}: {name} is not finite")
         return state
 
-    def _not_finite(self, what: str) -> UserError:
+    def _not_finite(self, what: str) -> Diverged:
         self.latest.wait()
         saved = self.latest.steps()
         intact = f"step {saved[-1]} is saved and intact" if saved else "nothing was saved"
-        return UserError(
+        return Diverged(
             f"{what}; {intact}; lower config.optimizer.rate or set config.optimizer.clip"
         )
 

@@ -14,8 +14,10 @@ from abe_jax.models.backbones import backbone
 from abe_jax.run_folder import RunFolder
 
 
-def resolved(config: Config) -> Config:
+def resolved(config: Config, folder: RunFolder | None = None) -> Config:
     """`config` with the numbers that were left open; the same whenever a run goes on.
+
+    A run that goes on in `folder` has its weights in the checkpoint: they are not asked for again.
 
     config.data.mean and std, where both are empty, become those that the weights were trained
     with; config.data.classes, where it is 0, the number of the training split's classes. Without
@@ -26,10 +28,18 @@ def resolved(config: Config) -> Config:
     """
     data = config.data
     if config.model.weights:
-        data = _normalised(data, config.model)
+        begun = folder and folder.has_run() and folder.config.exists()
+        data = _recorded(data, folder) if folder and begun else _normalised(data, config.model)
     if not data.classes:
         data = dataclasses.replace(data, classes=len(datasets.load(data, "train").class_names))
     return dataclasses.replace(config, data=data)
+
+
+def _recorded(data: Data, folder: RunFolder) -> Data:
+    if data.mean or data.std:
+        return data
+    before = read_json(folder.config).data
+    return dataclasses.replace(data, mean=before.mean, std=before.std)
 
 
 def run_of(name: str) -> RunFolder | None:
