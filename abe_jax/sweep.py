@@ -58,9 +58,13 @@ def _depths(behind: Sequence[models.Stage], asked: Sequence[int]) -> Iterator[in
     yield from (d for d in dict.fromkeys(asked or (0, most // 2, most)) if 0 <= d <= most)
 
 
-def best(rows: Sequence[Sequence[str]], arms: Sequence[Arm]) -> str:
-    """The place with the highest mean R@1, as what a command line says of it."""
-    highest = max(range(len(rows)), key=lambda i: float(rows[i][1].split()[0]))
+def best(rows: Sequence[Sequence[str]], arms: Sequence[Arm], select: str) -> str:
+    """The place with the highest mean, as what a command line says of it.
+
+    Of MAP@R where `select` (config.evaluate.select) is that, else of R@1.
+    """
+    column = comparison.HEADER.index("MAP@R" if select == "map@r" else "R@1 %")
+    highest = max(range(len(rows)), key=lambda i: float(rows[i][column].split()[0]))
     chosen = " ".join(f"--config.{override}" for override in arms[highest].overrides)
     return f"best on validation classes: {chosen}"
 
@@ -73,7 +77,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     with contextlib.suppress(comparison.Stopped):
         rows = comparison.table(of, arms)
         comparison.write(of, rows)
-        command.say(best(rows, arms))
+        command.say(best(rows, arms, config.evaluate.select))
 
 
 def _listed(text: str) -> list[str]:

@@ -46,19 +46,19 @@ def get_config() -> ConfigDict:
             "objective": [{"name": "contrastive"}, {"name": "divergence"}],
             "optimizer": {
                 "name": "adam",
-                "rate": 0.0003,
+                "rate": 0.0002,
                 "new_rate": 10.0,
                 "schedule": "cosine",
                 "warmup": 10,
                 "clip": 10.0,
             },
             "train": {
-                "steps": 400,
+                "steps": 100,
                 "batch": 32,
-                "log_every": 20,
-                "evaluate_every": 100,
-                "checkpoint_every": 100,
+                "log_every": 10,
+                "evaluate_every": 20,
+                "checkpoint_every": 50,
             },
-            "evaluate": {"batch": 64},
+            "evaluate": {"batch": 64, "select": "map@r"},
         }
     )

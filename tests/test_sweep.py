@@ -46,9 +46,10 @@ def test_places_that_there_are_not_are_refused(change, branches, depths, says) -
 
 def test_the_best_is_the_highest_mean_and_said_as_overrides() -> None:
     arms = sweep.places(MODEL, ["pool2", "pool4"], [1])
-    rows = [["pool2 1", "9.50 ± 0.10"], ["pool4 1", "10.25 ± 0.30"]]
-    line = sweep.best(rows, arms)
+    rows = [["pool2 1", "9.50 ± 0.10", "0.900 ± 0.001"], ["pool4 1", "10.25 ± 0.30", "0.100"]]
+    line = sweep.best(rows, arms, "recall@1")
     assert line.endswith("--config.model.branch=pool4 --config.model.trunk_depth=1")
+    assert "branch=pool2" in sweep.best(rows, arms, "map@r")
 
 
 @pytest.mark.slow
