@@ -1,4 +1,4 @@
-"""A convolution, batch normalisation and a ReLU as one module: what inception blocks repeat."""
+"""A convolution, batch normalisation and a ReLU as one module: what many backbones repeat."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float

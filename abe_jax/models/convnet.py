@@ -5,14 +5,15 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from abe_jax.models.layers import BatchNorm, Conv, MeanPool
+from abe_jax.models.conv_norm import ConvNorm
+from abe_jax.models.layers import Conv, MeanPool
 from abe_jax.models.stages import Options, Stage
 
 NORMS = ("none", "batch")
 
 
-class Block(nn.Module):
-    """A convolution, batch normalisation where asked for, and a ReLU."""
+class ConvReLU(nn.Module):
+    """A convolution with bias and a ReLU."""
 
     features: int
     size: int
@@ -21,27 +22,9 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j k"]:
-        options = self.options
-        # A bias before batch normalisation would be taken out again with the mean.
-        conv = Conv(
-            self.features,
-            self.size,
-            stride=self.stride,
-            use_bias=options.norm != "batch",
-            dtype=options.dtype,
-            name="conv",
-        )
-        x = conv(x)
-        if options.norm == "batch":
-            norm = BatchNorm(
-                epsilon=1e-5,
-                frozen=options.freeze_norm,
-                axis_name=options.axis_name,
-                dtype=options.dtype,
-                name="norm",
-            )
-            x = norm(x, train)
-        return nn.relu(x)
+        dtype = self.options.dtype
+        conv = Conv(self.features, self.size, stride=self.stride, dtype=dtype, name="conv")
+        return nn.relu(conv(x))
 
 
 def stages(options: Options) -> tuple[Stage, ...]:
@@ -52,9 +35,12 @@ def stages(options: Options) -> tuple[Stage, ...]:
     trunk of one stage, ABE-4 needs 5.5 million multiply-adds for an image and ABE-1 2.8 million.
     """
     width = options.width
+    # A bias before batch normalisation would be taken out again with the mean.
+    normed = partial(ConvNorm, epsilon=1e-5, use_bias=False)
+    block = normed if options.norm == "batch" else ConvReLU
 
     def conv(name: str, features: int, size: int = 3, stride: int = 1) -> Stage:
-        make = partial(Block, features=features, size=size, options=options)
+        make = partial(block, features=features, size=size, options=options)
         if stride == 1:
             return Stage(name=name, make=partial(make, stride=1))
         strided, unstrided = partial(make, stride=stride), partial(make, stride=1)
