@@ -139,7 +139,7 @@ def test_terms_pass_their_options():
     expected = {
         "triplet": of.triplet(x, instances, mask=mask, **semi),
         "triplet_2": of.triplet(x, labels, mask=mask, mining="batch_hard", soft=True),
-        "lifted_structure": of.lifted_structure(x, instances, mask=mask, margin=0.6),
+        "lifted_structure": of.lifted_structure(long, instances, mask=mask, margin=0.6),
         "n_pairs": of.n_pairs(long, instances, mask=mask, length_weight=0.3),
         "clustering": of.clustering(x, instances, mask=mask, margin=3.0, sweeps=0),
     }
