@@ -8,8 +8,9 @@ FOLDER has a sub-folder for each class; half of the classes are kept for the tes
 others for validation. A CSV file with columns path, label and split in its place says it all
 itself. The method is that of Kim et al. (ECCV 2018, arXiv 1804.00382); the recipe is ours.
 
-Expected: see docs/EXPERIMENTS.md for what it reached on photographs of groceries, beside the frozen
-weights, a single head and four heads. Time there: minutes on two CPU cores, at 96 px.
+Expected: half a pass over photographs of groceries at 96 px (docs/EXPERIMENTS.md has the command) took
+R@1 on unseen classes from the frozen weights' 87.5 to 90.6 ± 0.1, MAP@R from 0.282 to 0.371; a single
+head had 88.5 and 0.356. Time there: about three minutes on two CPU cores. At 224 px: not measured.
 """
 
 from ml_collections import ConfigDict
