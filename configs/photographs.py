@@ -10,7 +10,8 @@ itself. The method is that of Kim et al. (ECCV 2018, arXiv 1804.00382); the reci
 
 Expected: half a pass over photographs of groceries at 96 px (docs/EXPERIMENTS.md has the command) took
 R@1 on unseen classes from the frozen weights' 87.5 to 90.6 ± 0.1, MAP@R from 0.282 to 0.371; a single
-head had 88.5 and 0.356. Time there: about three minutes on two CPU cores. At 224 px: not measured.
+head had 88.5 and 0.356. Time there: a few minutes on two CPU cores that other work shared. At 224 px:
+not measured.
 """
 
 from ml_collections import ConfigDict
