@@ -8,10 +8,10 @@ FOLDER has a sub-folder for each class; half of the classes are kept for the tes
 others for validation. A CSV file with columns path, label and split in its place says it all
 itself. The method is that of Kim et al. (ECCV 2018, arXiv 1804.00382); the recipe is ours.
 
-Expected: half a pass over photographs of groceries at 96 px (docs/EXPERIMENTS.md has the command) took
-R@1 on unseen classes from the frozen weights' 87.5 to 90.6 ± 0.1, MAP@R from 0.282 to 0.371; a single
-head had 88.5 and 0.356. Time there: a few minutes on two CPU cores that other work shared. At 224 px:
-not measured.
+Expected: half a pass over photographs of groceries at 96 px (the command is in
+docs/EXPERIMENTS.md) took R@1 on unseen classes from the frozen weights' 87.5 to 90.6 ± 0.1, MAP@R
+from 0.282 to 0.371; a single head had 88.5 and 0.356. Time there: a few minutes on two CPU cores
+that other work shared. At 224 px: not measured.
 """
 
 from ml_collections import ConfigDict
