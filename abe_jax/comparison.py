@@ -69,9 +69,19 @@ class Comparison:
     stop: StopRequest
     say: Callable[[str], None]
 
-    def config(self, arm: Arm, seed: int) -> Config:
-        """The configuration of an arm's run."""
-        return resolved(load(self.file, [*self.overrides, *arm.overrides, f"seed={seed}"]))
+    def run(self, arm: Arm, seed: int) -> "Run":
+        """An arm's run with one seed."""
+        folder = RunFolder(self.workdir / f"{arm.name.replace('/', '_')} seed {seed}")
+        loaded = load(self.file, [*self.overrides, *arm.overrides, f"seed={seed}"])
+        config = resolved(loaded, folder)
+        return Run(config=config, folder=RunFolder.create(folder.path, config))
+
+
+class Run(NamedTuple):
+    """One training of a comparison, and where it lies."""
+
+    config: Config
+    folder: RunFolder
 
 
 def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
@@ -93,12 +103,13 @@ def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
 
 
 def _validated(of: Comparison, arm: Arm) -> float:
+    run = of.run(arm, 0)
     try:
-        folder = _trained(of, of.config(arm, 0), arm)
+        _train(of, run)
     except Diverged as error:  # a value that is too large loses, and the others go on
         of.say(f"{arm.name}: {error}")
         return -math.inf
-    best = Checkpoints(folder.best, 1)
+    best = Checkpoints(run.folder.best, 1)
     value = max(best.about(at)["value"] for at in best.steps())
     best.close()
     return value
@@ -106,30 +117,24 @@ def _validated(of: Comparison, arm: Arm) -> float:
 
 def evaluations(of: Comparison, arm: Arm) -> list[dict]:
     """What every seed of an arm reaches on the comparison's split, trained now or earlier."""
-    return [_evaluated(of, of.config(arm, seed), arm) for seed in range(of.seeds)]
+    return [_evaluated(of, of.run(arm, seed)) for seed in range(of.seeds)]
 
 
-def _evaluated(of: Comparison, config: Config, arm: Arm) -> dict:
-    folder = RunFolder.create(_workdir(of, config, arm), config)
-    known = json.loads(folder.evaluation.read_text()) if folder.evaluation.exists() else {}
+def _evaluated(of: Comparison, run: Run) -> dict:
+    path = run.folder.evaluation
+    known = json.loads(path.read_text()) if path.exists() else {}
     if of.split not in known:
-        conclude(_trained(of, config, arm), of.split, of.say)
-        known = json.loads(folder.evaluation.read_text())
+        _train(of, run)
+        conclude(run.folder, of.split, of.say)
+        known = json.loads(path.read_text())
     return known[of.split]
 
 
-def _trained(of: Comparison, config: Config, arm: Arm) -> RunFolder:
-    step.check_devices(config)
-    folder = RunFolder.create(_workdir(of, config, arm), config)
-    of.say(f"--- {folder.path.name}")
-    datasets.prepare(config.data)
-    if not fit(config, folder, of.stop, of.say):
+def _train(of: Comparison, run: Run) -> None:
+    step.check_devices(run.config)
+    of.say(f"--- {run.folder.path.name}")
+    if not fit(run.config, run.folder, of.stop, of.say):
         raise Stopped
-    return folder
-
-
-def _workdir(of: Comparison, config: Config, arm: Arm) -> Path:
-    return of.workdir / f"{arm.name.replace('/', '_')} seed {config.seed}"
 
 
 def table(of: Comparison, arms: Sequence[Arm]) -> list[list[str]]:
@@ -139,7 +144,7 @@ def table(of: Comparison, arms: Sequence[Arm]) -> list[list[str]]:
         Stopped: asked to, between two steps of a training.
     """
     found = [evaluations(of, arm) for arm in arms]
-    configs = [of.config(arm, 0) for arm in arms]
+    configs = [of.run(arm, 0).config for arm in arms]
     rows = [row(arm.name, config, e) for arm, config, e in zip(arms, configs, found, strict=True)]
     if not of.rounds:
         return [[*one, "-", "-"] for one in rows]

@@ -27,15 +27,15 @@ def rows(factors: Mapping[str, Sequence[str]], allowed: Callable[[Row], bool]) -
             if name not in row:
                 choices = [value for value in factors[name] if allowed({**row, name: value})]
                 row[name] = max(choices, key=lambda v, n=name: _met({**row, n: v}, names, missing))
-        missing -= _pairs(row, names)
+        missing -= pairs(row, names)
         found.append(row)
     return found
 
 
 def _met(row: Row, names: Sequence[str], missing: set) -> int:
-    return len(_pairs(row, names) & missing)
+    return len(pairs(row, names) & missing)
 
 
-def _pairs(row: Row, names: Sequence[str]) -> set:
+def pairs(row: Row, names: Sequence[str]) -> set:
     present = [(name, row[name]) for name in names if name in row]
     return set(itertools.combinations(present, 2))

@@ -5,14 +5,17 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+if jax.config.jax_enable_x64:  # the same program with every float32 of it a float64
+    jnp.float32 = jnp.float64  # pyright: ignore[reportAttributeAccessIssue]
 
 from abe_jax import config, step
 from abe_jax.config import Config
 from abe_jax.data import datasets, loader, sampling
 from abe_jax.training.resolve import resolved
 
-REORDERED = "reordered"  # this sampler's name says that each batch is turned round
 Written = dict[str, np.ndarray]
 
 
@@ -23,7 +26,7 @@ def main(target: Path, steps: int, overrides: list[str], samplers: dict[str, lis
     start, run = step.create(first), step.train_step(first)
     written = {"devices": np.array(jax.device_count())}
     for name, settings in samplers.items():
-        found = course(made_of([*overrides, *settings]), start, run, steps, name == REORDERED)
+        found = course(made_of([*overrides, *settings]), start, run, steps)
         written |= {f"{name}: {key}": value for key, value in found.items()}
     np.savez(target, **written)  # pyright: ignore[reportArgumentType]
 
@@ -32,15 +35,14 @@ def made_of(overrides: list[str]) -> Config:
     return resolved(config.load(Path(__file__).with_name("tiny_config.py"), overrides))
 
 
-def course(made: Config, start: step.TrainState, run, steps: int, reordered: bool) -> Written:
-    """What the steps on the batches of one sampler come to, their rows turned round or not."""
+def course(made: Config, start: step.TrainState, run, steps: int) -> Written:
+    """What the steps on the batches of one sampler come to."""
     split = datasets.load(made.data, "train")
     sample = sampling.sampler(made.data, split.labels, made.train.batch, made.seed)
     state, written = step.replicate(start), {}
     batches = loader.training(split, made.data, sample, seed=made.seed, start=0, steps=steps)
     for at, batch in enumerate(batches):
-        rows = slice(None, None, -1 if reordered else 1)
-        state, metrics = run(state, loader.Batch(*(leaf[rows] for leaf in batch)))
+        state, metrics = run(state, batch)
         written |= {f"{at}/{k}": np.array(v) for k, v in step.fetch(metrics).items()}
     last = step.unreplicate(state)
     for path, leaf in jax.tree_util.tree_leaves_with_path((last.params, last.batch_stats)):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_steps import REORDERED
 from processes import ROOT, environment
 
 from abe_jax.config.terms import TERMS
@@ -45,23 +44,25 @@ OF_PAIRS = ({"name": "contrastive", "pairs": "adjacent"}, {"name": "n_pairs", "l
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is compared between numbers of devices; `deep`: as `compare_deep` does."""
+    """What is compared between numbers of devices.
+
+    `double`: in float64. Behind 50 layers that normalise maps of one position over 16 images,
+    rounding in float32 grows to some hundredths of the gradient, by the processor: the same batch
+    in another order of its rows, on one device, shows as much. A mistake stands out of 1e-7.
+    """
 
     objective: tuple[dict, ...] = ({"name": "contrastive"},)
     overrides: tuple[str, ...] = ("model.kind=single", "model.learners=1", "train.batch=16")
     samplers: Mapping[str, tuple[str, ...]] = dataclasses.field(
         default_factory=lambda: {"class_balanced": ()}
     )
-    deep: bool = False
+    double: bool = False
 
 
-def of_backbone(name: str, branch: str, deep: bool = True) -> Run:
+def of_backbone(name: str, branch: str, double: bool = True) -> Run:
     """One head on a backbone with batch normalisation."""
-    single = Run()
     own = (f"model.backbone={name}", f"model.branch={branch}", "model.norm=")
-    samplers = {**single.samplers, **({REORDERED: ()} if deep else {})}
-    overrides = (*single.overrides, *own)
-    return dataclasses.replace(single, overrides=overrides, samplers=samplers, deep=deep)
+    return Run(overrides=(*Run().overrides, *own), double=double)
 
 
 SAMPLERS = {
@@ -75,7 +76,7 @@ RUNS = {
     "samplers": Run(objective=OF_PAIRS, samplers=SAMPLERS),
     "googlenet_bn": of_backbone("googlenet_bn", "pool3"),
     "bn_inception": of_backbone("bn_inception", "inception3a"),
-    "resnet18": of_backbone("resnet18", "pool1", deep=False),
+    "resnet18": of_backbone("resnet18", "pool1", double=False),
     "resnet50": of_backbone("resnet50", "pool1"),
     # efficientnet_lite1 and _lite2 are the same code with more blocks of the same kinds.
     "efficientnet_lite0": of_backbone("efficientnet_lite0", "block4"),
@@ -96,7 +97,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Steps
         overrides = [*SGD, f"objective={list(run.objective)}", *run.overrides]
         script = ROOT / "tests" / "device_steps.py"
         arguments = (target, STEPS, json.dumps(overrides), json.dumps(run.samplers))
-        own = {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(compiled)}
+        own = {
+            "PYTHONPATH": str(ROOT),
+            "JAX_COMPILATION_CACHE_DIR": str(compiled),
+            "JAX_ENABLE_X64": str(run.double),
+        }
         subprocess.run(
             [sys.executable, str(script), *map(str, arguments)],
             env={**environment(tiny_data, devices=devices), **own},
@@ -132,37 +137,10 @@ def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
     assert few["devices"] == 1
     assert many["devices"] == devices
     assert many.keys() == few.keys()
-    if RUNS[kind].deep:
-        compare_deep(few, many)
-        return
+    rounding = 1e-7 if RUNS[kind].double else 1e-4
     for name in few.keys() - {"devices"}:
-        bound = 2e-5 * np.abs(few[name]).max() + 1e-8
-        np.testing.assert_allclose(many[name], few[name], rtol=1e-4, atol=bound, err_msg=name)
-
-
-def compare_deep(few: dict[str, np.ndarray], many: dict[str, np.ndarray]) -> None:
-    """Losses and statistics as tightly as elsewhere, the gradient by what an order of rows makes.
-
-    Behind 50 layers that normalise maps of one position over 16 images, rounding has grown to
-    6e-6 of a statistic, and from there, over the corners of ReLUs, to some hundredths of the
-    gradient: the same batch with its rows turned round, on one device, shows as much.
-    """
-    plain, turned = "class_balanced: ", f"{REORDERED}: "
-    learned = [name for name in few if name.startswith(plain) and "[0]['model']" in name]
-    for name in few.keys() - {"devices", *learned}:
-        if name.startswith(turned):
-            continue
-        rounding = 1e-2 if name.endswith("gradient_norm") else 2e-5
-        bound = 1e-4 if "[1]" in name else 0.0  # of variances about 1
+        bound = rounding / 5 * np.abs(few[name]).max() + 1e-8
         np.testing.assert_allclose(many[name], few[name], rounding, bound, err_msg=name)
-
-    def apart(other: dict[str, np.ndarray], prefix: str) -> float:
-        found = (other[prefix + name.removeprefix(plain)] - few[name] for name in learned)
-        return float(np.sqrt(sum(np.sum(np.square(one)) for one in found)))
-
-    by_order = apart(few, turned)
-    assert 0.0 < by_order < 0.1 * few[f"{plain}1/gradient_norm"]  # else the next line says nothing
-    assert apart(many, plain) < 4 * by_order
 
 
 def test_no_loss_and_no_backbone_is_left_out() -> None:

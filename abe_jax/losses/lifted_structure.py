@@ -6,9 +6,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.losses import pairs
 
-# Stands for the log of an empty sum: finite, so that its gradient is 0 and not NaN.
-NOTHING = -1e30
-
 
 def lifted_structure(
     vectors: Float[Array, "b *m d"],
@@ -34,7 +31,7 @@ def lifted_structure(
     Equal to pytorch-metric-learning's with neg_margin = margin and pos_margin = 0.
     """
     c = pairs.compared(vectors, labels, mask)
-    near = jax.nn.logsumexp(jnp.where(c.negative[None], margin - c.apart, NOTHING), axis=-1)
+    near = jax.nn.logsumexp(jnp.where(c.negative[None], margin - c.apart, pairs.NOTHING), axis=-1)
     j = jnp.logaddexp(near[:, :, None], near[:, None, :]) + c.apart
     once = pairs.over_learners(jnp.triu(c.positive), c.apart.shape[0])
     return jnp.sum(pairs.masked_mean(0.5 * jnp.maximum(j, 0.0) ** 2, once))

@@ -7,8 +7,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.losses import pairs
 
-NOTHING = -1e30  # a logit that is not there: finite, so that its gradient is 0 and not NaN
-
 
 def first_two(
     labels: Int[Array, " b"], here: Bool[Array, " b"]
@@ -50,7 +48,7 @@ def n_pairs(
     products = jnp.einsum("mid,mjd->mij", x, x, precision=lax.Precision.HIGHEST)
     own = (labels[:, None] == labels[None, :]) & positive[None, :]
     target = jnp.sum(jnp.where(own[None], products, 0.0), axis=-1)
-    every = jax.nn.logsumexp(jnp.where(positive[None, None], products, NOTHING), axis=-1)
+    every = jax.nn.logsumexp(jnp.where(positive[None, None], products, pairs.NOTHING), axis=-1)
     learners = x.shape[0]
     entropy = pairs.masked_mean(every - target, pairs.over_learners(anchor, learners))
     lengths = jnp.sum(x * x, axis=-1)

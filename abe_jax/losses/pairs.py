@@ -12,6 +12,9 @@ from abe_jax.errors import UserError
 
 Choice = TypeVar("Choice")
 
+# A logit that is not there, or the log of an empty sum: finite, so that its gradient is 0, not NaN.
+NOTHING = -1e30
+
 
 def choose(table: Mapping[str, Choice], name: str, option: str) -> Choice:
     """The entry of `table` called `name`; a UserError that names the nearest one if it has none."""

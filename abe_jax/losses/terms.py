@@ -1,22 +1,12 @@
 """From a config's term to the loss that it names."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Array
 
-from abe_jax.config import (
-    Clustering,
-    Contrastive,
-    CrossEntropy,
-    Divergence,
-    LiftedStructure,
-    Margin,
-    NormSoftmax,
-    NPairs,
-    ProxyNCA,
-    Triplet,
-)
+from abe_jax import config
 from abe_jax.losses.clustering import clustering
 from abe_jax.losses.contrastive import contrastive
 from abe_jax.losses.cross_entropy import CrossEntropyLoss
@@ -26,7 +16,7 @@ from abe_jax.losses.margin import LearnedMargin
 from abe_jax.losses.n_pairs import n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmaxLoss
 from abe_jax.losses.proxy_nca import ProxyNCALoss
-from abe_jax.losses.rows import Rows
+from abe_jax.losses.rows import Embedded, Rows
 from abe_jax.losses.triplet import triplet
 
 Loss = Callable[[Rows], Array]  # a term's value before its weight, a float32 scalar
@@ -39,96 +29,67 @@ class Place(NamedTuple):
     classes: int
 
 
-def _contrastive(term: Contrastive, place: Place) -> Loss:
-    return lambda rows: contrastive(
-        rows.embeddings.vectors,
-        rows.identities(term.label),
-        margin=term.margin,
-        squared=term.squared,
-        pairs=term.pairs,
-        reduction=term.reduction,
-        mask=rows.mask,
-    )
+Maker = Callable[[Any, Place], Loss]  # of a term's loss, inside the objective's scope
 
 
-def _triplet(term: Triplet, place: Place) -> Loss:
-    return lambda rows: triplet(
-        rows.embeddings.vectors,
-        rows.identities(term.label),
-        mining=term.mining,
-        margin=term.margin,
-        soft=term.soft,
-        squared=term.squared,
-        reduction=term.reduction,
-        mask=rows.mask,
-    )
+def _options(term: config.OfPairs | config.Divergence) -> dict[str, Any]:
+    """The term's options: a loss takes those that are its own by the names that a config has."""
+    shared = ("name", "weight", "label")
+    return {name: value for name, value in dataclasses.asdict(term).items() if name not in shared}
 
 
-def _margin(term: Margin, place: Place) -> Loss:
+def _of_rows(loss: Callable[..., Array], read: Callable[[Embedded], Array]) -> Maker:
+    """Makes a loss between the rows of a batch, on what `read` takes of the embeddings."""
+
+    def make(term: config.OfPairs, place: Place) -> Loss:
+        options = _options(term)
+        return lambda rows: loss(
+            read(rows.embeddings), rows.identities(term.label), mask=rows.mask, **options
+        )
+
+    return make
+
+
+def _on_vectors(loss: Callable[..., Array]) -> Maker:
+    return _of_rows(loss, lambda embeddings: embeddings.vectors)
+
+
+def _on_embedding(loss: Callable[..., Array]) -> Maker:
+    return _of_rows(loss, lambda embeddings: embeddings.embedding)  # before L2
+
+
+def _divergence(term: config.Divergence, place: Place) -> Loss:
+    options = _options(term)
+    return lambda rows: divergence(rows.embeddings.vectors, mask=rows.mask, **options)
+
+
+def _margin(term: config.Margin, place: Place) -> Loss:
     return LearnedMargin(term, name=place.key)
 
 
-def _lifted_structure(term: LiftedStructure, place: Place) -> Loss:
-    return lambda rows: lifted_structure(
-        rows.embeddings.embedding,
-        rows.identities(term.label),
-        margin=term.margin,
-        mask=rows.mask,
-    )
-
-
-def _n_pairs(term: NPairs, place: Place) -> Loss:
-    return lambda rows: n_pairs(
-        rows.embeddings.embedding,
-        rows.identities(term.label),
-        length_weight=term.length_weight,
-        mask=rows.mask,
-    )
-
-
-def _clustering(term: Clustering, place: Place) -> Loss:
-    return lambda rows: clustering(
-        rows.embeddings.vectors,
-        rows.identities(term.label),
-        margin=term.margin,
-        sweeps=term.sweeps,
-        mask=rows.mask,
-    )
-
-
-def _divergence(term: Divergence, place: Place) -> Loss:
-    return lambda rows: divergence(
-        rows.embeddings.vectors,
-        margin=term.margin,
-        squared=term.squared,
-        reduction=term.reduction,
-        mask=rows.mask,
-    )
-
-
-def _proxy_nca(term: ProxyNCA, place: Place) -> Loss:
+def _proxy_nca(term: config.ProxyNCA, place: Place) -> Loss:
     return ProxyNCALoss(place.classes, term.scale, name=place.key)
 
 
-def _norm_softmax(term: NormSoftmax, place: Place) -> Loss:
+def _norm_softmax(term: config.NormSoftmax, place: Place) -> Loss:
     return NormSoftmaxLoss(place.classes, term.temperature, term.subsample, name=place.key)
 
 
-def _cross_entropy(term: CrossEntropy, place: Place) -> Loss:
+def _cross_entropy(term: config.CrossEntropy, place: Place) -> Loss:
     return CrossEntropyLoss(place.classes, term.smoothing, name=place.key)
 
 
-# Config term -> what makes its loss, inside the objective's scope. A term with parameters (proxies,
-# a classifier) makes a Linen module named `place.key`, which is called like any Loss.
-LOSSES: dict[type, Callable[..., Loss]] = {
-    Contrastive: _contrastive,
-    ProxyNCA: _proxy_nca,
-    NormSoftmax: _norm_softmax,
-    CrossEntropy: _cross_entropy,
-    Triplet: _triplet,
-    Margin: _margin,
-    LiftedStructure: _lifted_structure,
-    NPairs: _n_pairs,
-    Clustering: _clustering,
-    Divergence: _divergence,
+# A term with parameters (proxies, a classifier, beta) makes a Linen module named `place.key`, which
+# is called like any Loss.
+LOSSES: dict[type, Maker] = {
+    config.Contrastive: _on_vectors(contrastive),
+    config.Triplet: _on_vectors(triplet),
+    config.Margin: _margin,
+    config.LiftedStructure: _on_embedding(lifted_structure),
+    config.NPairs: _on_embedding(n_pairs),
+    config.Clustering: _on_vectors(clustering),
+    config.ProxyNCA: _proxy_nca,
+    config.NormSoftmax: _norm_softmax,
+    config.CrossEntropy: _cross_entropy,
+    config.Divergence: _divergence,
 }

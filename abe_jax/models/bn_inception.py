@@ -15,7 +15,7 @@ from abe_jax.errors import UserError
 from abe_jax.models.conv_norm import ConvNorm
 from abe_jax.models.googlenet import Conv2, Unit
 from abe_jax.models.layers import MaxPool, box_mean, max_pool
-from abe_jax.models.stages import Options, Stage
+from abe_jax.models.stages import Options, Stage, staged
 
 NORMS = ("batch",)
 
@@ -96,16 +96,12 @@ def stages(options: Options) -> tuple[Stage, ...]:
     """
     unit = partial(ConvNorm, options=options, epsilon=1e-5, use_bias=True)
     found = [
-        Stage(name="conv1", make=partial(unit, features=64, size=7, stride=2), stride=2),
+        staged("conv1", partial(unit, features=64, size=7), stride=2),
         Stage(name="pool1", make=MaxPool, stride=2, pooling=True),
         Stage(name="conv2", make=partial(Conv2, unit=unit)),
         Stage(name="pool2", make=MaxPool, stride=2, pooling=True),
     ]
     for name, widths in INCEPTIONS.items():
         make = partial(Inception, widths=widths, unit=unit, maximum=name in MAXIMA)
-        if name in STRIDED:
-            strided = partial(make, stride=2)
-            found.append(Stage(name=name, make=strided, stride=2, unstrided=make))
-        else:
-            found.append(Stage(name=name, make=make))
+        found.append(staged(name, make, stride=2 if name in STRIDED else 1))
     return tuple(found)

@@ -1,10 +1,21 @@
-"""A convolution, batch normalisation and a ReLU as one module: what many backbones repeat."""
+"""Batch normalisation by the options, and a convolution with it and a ReLU as one module."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from abe_jax.models.layers import BatchNorm, Conv
 from abe_jax.models.stages import Options
+
+
+def batch_norm(options: Options, *, epsilon: float, name: str) -> BatchNorm:
+    """Batch normalisation as the options have it."""
+    return BatchNorm(
+        epsilon=epsilon,
+        frozen=options.freeze_norm,
+        axis_name=options.axis_name,
+        dtype=options.dtype,
+        name=name,
+    )
 
 
 class ConvNorm(nn.Module):
@@ -28,11 +39,5 @@ class ConvNorm(nn.Module):
             dtype=options.dtype,
             name="conv",
         )
-        norm = BatchNorm(
-            epsilon=self.epsilon,
-            frozen=options.freeze_norm,
-            axis_name=options.axis_name,
-            dtype=options.dtype,
-            name="norm",
-        )
+        norm = batch_norm(options, epsilon=self.epsilon, name="norm")
         return nn.relu(norm(conv(x), train))

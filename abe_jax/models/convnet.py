@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from abe_jax.models.conv_norm import ConvNorm
 from abe_jax.models.layers import Conv, MeanPool
-from abe_jax.models.stages import Options, Stage
+from abe_jax.models.stages import Options, Stage, staged
 
 NORMS = ("none", "batch")
 
@@ -17,8 +17,8 @@ class ConvReLU(nn.Module):
 
     features: int
     size: int
-    stride: int
     options: Options
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j k"]:
@@ -41,10 +41,7 @@ def stages(options: Options) -> tuple[Stage, ...]:
 
     def conv(name: str, features: int, size: int = 3, stride: int = 1) -> Stage:
         make = partial(block, features=features, size=size, options=options)
-        if stride == 1:
-            return Stage(name=name, make=partial(make, stride=1))
-        strided, unstrided = partial(make, stride=stride), partial(make, stride=1)
-        return Stage(name=name, make=strided, stride=stride, unstrided=unstrided)
+        return staged(name, make, stride)
 
     def pool(name: str) -> Stage:
         return Stage(name=name, make=MeanPool, stride=2, pooling=True)

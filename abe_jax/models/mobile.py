@@ -6,16 +6,16 @@ its larger versions scale neither stem nor head, nor the depth of the first and 
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from abe_jax.models.conv_norm import batch_norm
 from abe_jax.models.depthwise import Depthwise
-from abe_jax.models.layers import BatchNorm, Conv
-from abe_jax.models.stages import Options, Stage
+from abe_jax.models.layers import Conv
+from abe_jax.models.stages import Options, Stage, staged
 
 NORMS = ("batch",)
 
@@ -86,13 +86,7 @@ class Unit(nn.Module):
                 dtype=options.dtype,
                 name="conv",
             )
-        norm = BatchNorm(
-            epsilon=self.family.epsilon,
-            frozen=options.freeze_norm,
-            axis_name=options.axis_name,
-            dtype=options.dtype,
-            name="norm",
-        )
+        norm = batch_norm(options, epsilon=self.family.epsilon, name="norm")
         x = norm(conv(x), train)
         return nn.relu6(x) if self.relu else x
 
@@ -119,7 +113,7 @@ class Inverted(nn.Module):
 
 def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
     stem = partial(Unit, size=3, features=STEM, family=family)
-    found = [_stage("stem", stem, stride=2)]
+    found = [staged("stem", stem, stride=2)]
     for group in groups:
         for index in range(group.blocks):
             make = partial(
@@ -130,15 +124,9 @@ def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
                 family=family,
             )
             stride = group.stride if index == 0 else 1
-            found.append(_stage(f"block{len(found) - 1}", make, stride))
+            found.append(staged(f"block{len(found) - 1}", make, stride))
     head = partial(Unit, size=1, features=HEAD, family=family)
-    return (*found, _stage("head", head, stride=1))
-
-
-def _stage(name: str, make: Callable[..., nn.Module], stride: int) -> Stage:
-    if stride == 1:
-        return Stage(name=name, make=make)
-    return Stage(name=name, make=partial(make, stride=stride), stride=stride, unstrided=make)
+    return (*found, staged("head", head))
 
 
 def _lite(options: Options, width: float, depth: float) -> tuple[Stage, ...]:

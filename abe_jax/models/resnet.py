@@ -9,25 +9,20 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from abe_jax.models.layers import BatchNorm, Conv, MaxPool
-from abe_jax.models.stages import Options, Stage
+from abe_jax.models.conv_norm import batch_norm
+from abe_jax.models.layers import Conv, MaxPool
+from abe_jax.models.stages import Options, Stage, staged
 
 NORMS = ("batch",)
 WIDTHS = (64, 128, 256, 512)
+DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # blocks of each width
 
 
 def _conv(options: Options, features: int, size: int, stride: int, name: str) -> Conv:
     return Conv(features, size, stride=stride, use_bias=False, dtype=options.dtype, name=name)
 
 
-def _norm(options: Options, name: str) -> BatchNorm:
-    return BatchNorm(
-        epsilon=1e-5,
-        frozen=options.freeze_norm,
-        axis_name=options.axis_name,
-        dtype=options.dtype,
-        name=name,
-    )
+_norm = partial(batch_norm, epsilon=1e-5)
 
 
 class Conv1(nn.Module):
@@ -39,7 +34,7 @@ class Conv1(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j 64"]:
         x = _conv(self.options, WIDTHS[0], 7, self.stride, "conv")(x)
-        return nn.relu(_norm(self.options, "norm")(x, train))
+        return nn.relu(_norm(self.options, name="norm")(x, train))
 
 
 class Residual(nn.Module):
@@ -61,10 +56,10 @@ class Residual(nn.Module):
             own = stride if size == 3 else 1
             stride = stride // own
             x = _conv(options, features, size, own, f"conv{index}")(x)
-            x = _norm(options, f"norm{index}")(x, train)
+            x = _norm(options, name=f"norm{index}")(x, train)
         if self.stride > 1 or shortcut.shape[-1] != x.shape[-1]:
             shortcut = _conv(options, x.shape[-1], 1, self.stride, "shortcut_conv")(shortcut)
-            shortcut = _norm(options, "shortcut_norm")(shortcut, train)
+            shortcut = _norm(options, name="shortcut_norm")(shortcut, train)
         return nn.relu(shortcut + x)
 
 
@@ -83,29 +78,23 @@ def _stages(
     depths: tuple[int, ...],
     block: Callable[[int], tuple[tuple[int, int], ...]],
 ) -> tuple[Stage, ...]:
-    conv1 = partial(Conv1, options=options)
     found = [
-        _strided("conv1", conv1),
+        staged("conv1", partial(Conv1, options=options), stride=2),
         Stage(name="pool1", make=partial(MaxPool, pad=1, ceil=False), stride=2, pooling=True),
     ]
     for group, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), start=1):
         make = partial(Residual, convolutions=block(width), options=options)
-        for index in range(1, depth + 1):
-            name = f"block{group}_{index - 1}"
-            strided = group > 1 and index == 1
-            found.append(_strided(name, make) if strided else Stage(name=name, make=make))
+        for index in range(depth):
+            stride = 2 if group > 1 and index == 0 else 1
+            found.append(staged(f"block{group}_{index}", make, stride))
     return tuple(found)
-
-
-def _strided(name: str, make: Callable[..., nn.Module]) -> Stage:
-    return Stage(name=name, make=partial(make, stride=2), stride=2, unstrided=make)
 
 
 def resnet18(options: Options) -> tuple[Stage, ...]:
     """ResNet-18, made for 224 px: conv1, pool1, block1_0 .. block4_1 (512 channels)."""
-    return _stages(options, (2, 2, 2, 2), basic)
+    return _stages(options, DEPTHS[18], basic)
 
 
 def resnet50(options: Options) -> tuple[Stage, ...]:
     """ResNet-50, made for 224 px: conv1, pool1, block1_0 .. block4_2 (2048 channels)."""
-    return _stages(options, (3, 4, 6, 3), bottleneck)
+    return _stages(options, DEPTHS[50], bottleneck)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -22,6 +23,13 @@ class Stage:
     pooling: bool = False  # only makes the map smaller: the attention trunk leaves it out
     # Of a stage with a stride: the module of the same parameters without it, for the trunk.
     unstrided: Callable[..., nn.Module] | None = None
+
+
+def staged(name: str, make: Callable[..., nn.Module], stride: int = 1) -> Stage:
+    """A stage whose module takes `stride`, 1 unless it is said."""
+    if stride == 1:
+        return Stage(name=name, make=make)
+    return Stage(name=name, make=partial(make, stride=stride), stride=stride, unstrided=make)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

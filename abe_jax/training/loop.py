@@ -104,9 +104,8 @@ class _Loop:
                 return False
         if not (self.config.train.steps or self.latest.steps()):
             self._untrained()
-        elif (
-            not self.best.steps()
-        ):  # deleted, as a damaged one must be: the last one takes its place
+        elif not self.best.steps():
+            # Deleted, as a damaged one must be: the last one takes its place.
             self._is_better(self._validate())
             self.best.save(self._proved_state(), {"value": self.best_value})
         return True

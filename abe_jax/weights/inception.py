@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from abe_jax.models import bn_inception, googlenet
 from abe_jax.weights.placing import (
     CAFFE_CONV,
     CAFFE_CONV_BGR,
@@ -13,10 +14,6 @@ from abe_jax.weights.placing import (
     Layer,
     Part,
 )
-
-_GOOGLENET = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
-_BN_INCEPTION = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
-_HALVING = ("3c", "4e")  # of BN-Inception, without a 1x1 branch and a projection of the pooling
 
 # Our unit of an inception stage -> torchvision's.
 _TORCHVISION = {
@@ -50,8 +47,7 @@ _DOUBLE = {
 def torchvision_googlenet() -> tuple[Layer, ...]:
     """torchvision's GoogLeNet, which normalises."""
     units = {("conv1",): "conv1", ("conv2", "reduce"): "conv2", ("conv2", "conv"): "conv3"}
-    for name in _GOOGLENET:
-        stage = f"inception{name}"
+    for stage in googlenet.INCEPTIONS:
         units |= {(stage, ours): f"{stage}.{theirs}" for ours, theirs in _TORCHVISION.items()}
     return tuple(
         layer
@@ -70,11 +66,15 @@ def caffe_googlenet() -> tuple[Layer, ...]:
         Layer("conv2/3x3_reduce", ("conv2", "reduce"), CAFFE_CONV),
         Layer("conv2/3x3", ("conv2", "conv"), CAFFE_CONV),
         *(
-            Layer(f"inception_{name}/{theirs}", (f"inception{name}", ours), CAFFE_CONV)
-            for name in _GOOGLENET
+            Layer(f"{_underscored(stage)}/{theirs}", (stage, ours), CAFFE_CONV)
+            for stage in googlenet.INCEPTIONS
             for ours, theirs in _CAFFE.items()
         ),
     )
+
+
+def _underscored(stage: str) -> str:
+    return stage.replace("inception", "inception_")
 
 
 def caffe_bn_inception() -> tuple[Layer, ...]:
@@ -95,10 +95,11 @@ def _bn_inception(
         ("conv2", "reduce"): f"conv2{join}3x3_reduce",
         ("conv2", "conv"): f"conv2{join}3x3",
     }
-    for name in _BN_INCEPTION:
+    for stage, widths in bn_inception.INCEPTIONS.items():
+        none = {"one": not widths.one, "pool": not widths.pool}
         for ours, theirs in _DOUBLE.items():
-            if name not in _HALVING or ours not in ("one", "pool"):
-                units[f"inception{name}", ours] = f"inception_{name}{join}{theirs}"
+            if not none.get(ours):
+                units[stage, ours] = f"{_underscored(stage)}{join}{theirs}"
     for path, source in units.items():
         yield Layer(source, (*path, "conv"), first if path == ("conv1",) else conv)
         yield Layer(f"{source}_bn", (*path, "norm"), norm)

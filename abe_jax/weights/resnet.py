@@ -1,8 +1,8 @@
 """Where the arrays of torchvision's ResNets go."""
 
+from abe_jax.models.resnet import DEPTHS
 from abe_jax.weights.placing import CONV, NORM, Layer, Part
 
-_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 _CONVOLUTIONS = {18: 2, 50: 3}  # of a block
 _NARROW = 18  # where the first group of blocks keeps its input's width
 
@@ -10,7 +10,7 @@ _NARROW = 18  # where the first group of blocks keeps its input's width
 def layers(depth: int) -> tuple[Layer, ...]:
     """torchvision's ResNet of 18 or 50 layers."""
     found = [Layer("conv1", ("conv1", "conv"), CONV), Layer("bn1", ("conv1", "norm"), NORM)]
-    for group, blocks in enumerate(_DEPTHS[depth], start=1):
+    for group, blocks in enumerate(DEPTHS[depth], start=1):
         for index in range(blocks):
             widens = index == 0 and (group > 1 or depth != _NARROW)
             for theirs, ours, parts in _block(_CONVOLUTIONS[depth], widens):

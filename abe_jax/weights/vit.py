@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from abe_jax.models.vit import BLOCKS
 from abe_jax.weights.placing import CONV_BIAS, DENSE, LAYER_NORM, Layer
 
-_BLOCKS = 12
 _BLOCK = (
     ("norm1", "norm1", LAYER_NORM),
     ("attn.qkv", "qkv", DENSE),
@@ -25,7 +25,7 @@ LAYERS = (
     Layer("patch_embed.proj", ("embed", "conv"), CONV_BIAS),
     *(
         Layer(f"blocks.{i}.{theirs}", (f"block{i}", ours), parts)
-        for i in range(_BLOCKS)
+        for i in range(BLOCKS)
         for theirs, ours, parts in _BLOCK
     ),
     Layer("norm", ("norm",), LAYER_NORM),
