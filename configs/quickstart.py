@@ -8,8 +8,8 @@ over negatives inside the margin, chosen on validation classes (docs/EXPERIMENTS
     python -m abe_jax.train --config configs/quickstart.py --workdir runs/quickstart
 
 Expected (measured, docs/EXPERIMENTS.md): R@1 96.9 ± 0.3 on the test characters over three seeds,
-where raw pixels find 78.2. Time: 3m31s on two CPU cores that other
-work shared, data and compilation included.
+where raw pixels find 78.2. Time: 3m31s on two CPU cores that other work shared, data and
+compilation included.
 """
 
 from ml_collections import ConfigDict
