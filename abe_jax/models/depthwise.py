@@ -1,8 +1,8 @@
 """Depthwise convolution: one filter for each channel, written so that it is fast on a CPU too.
 
 XLA's grouped convolution is made for accelerators. On two CPU cores 5x5 filters on 32 maps of
-14 x 14 x 240 take it 47 ms forward and 108 ms backward, against 1 and 6 ms as the sums of
-shifted maps below.
+14 x 14 x 240 take it 15 to 19 times as long as the sums of shifted maps below: 53 ms against 3
+forward, 227 against 15 with both gradients, taken in turns.
 """
 
 import functools
