@@ -1,19 +1,24 @@
-"""Trains arms of one config side by side over several seeds and tables what came of them.
+"""Trains arms side by side over several seeds and tables what came of them.
 
     python -m abe_jax.compare --config FILE --workdir DIR --seeds 3 --split val \\
         --arm 'single: model.kind=single model.learners=1' --arm 'ABE-4:' \\
+        [--arm 'MultiGrain: configs/multigrain_glyphs.py'] \\
         [--vary objective.divergence.weight=0,0.1,1] [--tune optimizer.rate=0.001,0.01] \\
         [--config.NAME=VALUE ...]
 
-An arm is a name and its overrides; --vary multiplies the arms by the values of one name, --tune
-gives each arm the value that does best on the validation classes. Every run has a folder of its own
-below DIR, and the same command goes on where it was stopped.
+An arm is a name, a config of its own where the first word behind it ends in .py (else that of
+--config), and its overrides; those of the command line hold for all arms, but an arm's own count
+where both name one. --vary multiplies the arms by the values of one name, --tune gives each the value
+that does best on the validation classes. Every run has a folder of its own below DIR, and the same
+command goes on where it was stopped.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 from abe_jax import command, comparison
 from abe_jax.comparison import Arm, Tuning
@@ -30,7 +35,8 @@ def arms(named: Sequence[str], varied: Sequence[str]) -> list[Arm]:
     for text in varied:
         name, values = named_values("--vary", text)
         found = [
-            Arm(
+            dataclasses.replace(
+                arm,
                 name=f"{arm.name} {name.split('.')[-1]}={value}".strip(),
                 overrides=(*arm.overrides, f"{name}={value}"),
             )
@@ -51,8 +57,10 @@ def named_values(flag: str, text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _arm(text: str) -> Arm:
-    name, _, overrides = text.partition(":")
-    return Arm(name=name.strip(), overrides=tuple(overrides.split()))
+    name, _, rest = text.partition(":")
+    words = rest.split()
+    file = Path(words.pop(0)) if words and words[0].endswith(".py") else None
+    return Arm(name=name.strip(), overrides=tuple(words), file=file)
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

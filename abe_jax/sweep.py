@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from abe_jax import command, comparison, models
-from abe_jax.comparison import Arm
+from abe_jax.comparison import Arm, Table
 from abe_jax.config import Config, Model, load
 from abe_jax.errors import UserError
 from abe_jax.models.stages import require
@@ -58,13 +58,13 @@ def _depths(behind: Sequence[models.Stage], asked: Sequence[int]) -> Iterator[in
     yield from (d for d in dict.fromkeys(asked or (0, most // 2, most)) if 0 <= d <= most)
 
 
-def best(rows: Sequence[Sequence[str]], arms: Sequence[Arm], select: str) -> str:
+def best(table: Table, arms: Sequence[Arm], select: str) -> str:
     """The place with the highest mean, as what a command line says of it.
 
     Of MAP@R where `select` (config.evaluate.select) is that, else of R@1.
     """
-    column = comparison.HEADER.index("MAP@R" if select == "map@r" else "R@1 %")
-    highest = max(range(len(rows)), key=lambda i: float(rows[i][column].split()[0]))
+    column = table.header.index("MAP@R" if select == "map@r" else "R@1 %")
+    highest = max(range(len(arms)), key=lambda i: float(table.rows[i][column].split()[0]))
     chosen = " ".join(f"--config.{override}" for override in arms[highest].overrides)
     return f"best on validation classes: {chosen}"
 
@@ -75,9 +75,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     arms = places(config.model, _listed(arguments.branch), _numbers(arguments.depth))
     of = comparison.compared(arguments, overrides)
     with contextlib.suppress(comparison.Stopped):
-        rows = comparison.table(of, arms)
-        comparison.write(of, rows)
-        command.say(best(rows, arms, config.evaluate.select))
+        made = comparison.table(of, arms)
+        comparison.write(of, made)
+        command.say(best(made, arms, config.evaluate.select))
 
 
 def _listed(text: str) -> list[str]:

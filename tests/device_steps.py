@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-if jax.config.jax_enable_x64:  # the same program with every float32 of it a float64
+if jnp.zeros(()).dtype == np.float64:  # JAX_ENABLE_X64:
+    # The same program with every float32 of it a float64.
     jnp.float32 = jnp.float64  # pyright: ignore[reportAttributeAccessIssue]
 
 from abe_jax import config, step

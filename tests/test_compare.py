@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from processes import TINY, run
 
-from abe_jax import compare, comparison, config
+from abe_jax import compare, config
+from abe_jax.comparison import columns
 from abe_jax.errors import UserError
 
 
@@ -18,6 +19,13 @@ def test_arms_are_multiplied_by_every_varied_value() -> None:
         "b weight=1 seed=7",
     ]
     assert found[1].overrides == ("x.y=1", "objective.divergence.weight=1", "seed=7")
+
+
+def test_an_arm_may_have_a_config_of_its_own() -> None:
+    own, other = compare.arms(["a: configs/quickstart.py seed=1", "b: seed=2"], ["train.batch=8"])
+    assert own.file == Path("configs/quickstart.py")
+    assert own.overrides == ("seed=1", "train.batch=8")
+    assert other.file is None
 
 
 def test_without_arms_the_varied_values_are_the_arms() -> None:
@@ -41,26 +49,37 @@ def test_arms_that_cannot_be_told_apart_are_refused(
 
 
 def test_spread_is_the_sample_standard_deviation() -> None:
-    assert comparison.spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53"
-    assert comparison.spread([2.0], 1) == "2.0"
+    assert columns.spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53"
+    assert columns.spread([2.0], 1) == "2.0"
+
+
+def evaluation(value: float) -> dict:
+    return {
+        "metrics": {
+            "ensemble": {"recall@1": value, "map@r": value / 2},
+            "learners_mean": {"recall@1": value - 0.1},
+        },
+        "cosine": {"same_image": {"mean": value / 10}},
+    }
 
 
 def test_a_row_holds_means_of_the_ensemble_and_counts_of_the_model() -> None:
-    made = config.load(TINY)
-    evaluations = [
-        {
-            "metrics": {
-                "ensemble": {"recall@1": value, "map@r": value / 2},
-                "learners_mean": {"recall@1": value - 0.1},
-            },
-            "cosine": {"same_image": {"mean": value / 10}},
-        }
-        for value in (0.8, 0.9)
-    ]
-    row = comparison.row("name", made, evaluations)
+    found = [evaluation(0.8), evaluation(0.9)]
+    shown = columns.header([found])
+    row = columns.row("name", config.load(TINY), found, shown)
     assert row[:5] == ["name", "85.00 ± 7.07", "0.425 ± 0.035", "75.00 ± 7.07", "0.085 ± 0.007"]
-    del evaluations[0]["cosine"], evaluations[1]["cosine"]
-    assert comparison.row("name", made, evaluations)[4] == "-"
+    assert [column.title for column in shown][-1] == "cosine of learners"
+
+
+def test_a_figure_that_only_some_arms_have_is_a_dash_for_the_others() -> None:
+    ensemble, single = evaluation(0.8), evaluation(0.9)
+    del single["cosine"]
+    ensemble["metrics"]["binary"] = {"recall@1": 0.75}
+    shown = columns.header([[ensemble], [single]])
+    assert [column.title for column in shown][-2:] == ["cosine of learners", "binary R@1 %"]
+    assert columns.row("both", config.load(TINY), [ensemble], shown)[4:6] == ["0.080", "75.00"]
+    assert columns.row("one", config.load(TINY), [single], shown)[4:6] == ["-", "-"]
+    assert len(columns.header([[single]])) == 3
 
 
 @pytest.mark.slow
@@ -68,13 +87,17 @@ def test_a_comparison_writes_its_table_and_goes_on_from_what_is_there(
     tmp_path: Path, tiny_data: Path
 ) -> None:
     arguments = ["--config", TINY, "--workdir", tmp_path, "--seeds", 2, "--rounds", 2]
+    other = tmp_path / "other.py"
+    other.write_text(TINY.read_text().replace('"width": 8', '"width": 4'))
     arguments += ["--arm", "single: model.kind=single model.learners=1", "--arm", "ABE:"]
+    arguments += ["--arm", f"narrow: {other}"]
     first = run("compare", *arguments, data=tiny_data)
     assert first.returncode == 0, first.stderr
     table = (tmp_path / "table.md").read_text()
     assert table in first.stdout + "\n"
     rows = [line.split("|") for line in table.splitlines()[2:]]
-    assert [row[1].strip() for row in rows] == ["single", "ABE"]
+    assert [row[1].strip() for row in rows] == ["single", "ABE", "narrow"]
+    assert len({row[6] for row in rows}) == 3  # parameters: the third is its own file's
     assert all("±" in row[2] for row in rows)
     again = run("compare", *arguments, data=tiny_data)
     assert "step " not in again.stdout.split("|")[0]

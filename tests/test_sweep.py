@@ -7,6 +7,7 @@ import pytest
 from processes import TINY, run
 
 from abe_jax import config, sweep
+from abe_jax.comparison import Table
 from abe_jax.config import Model
 from abe_jax.errors import UserError
 
@@ -47,9 +48,10 @@ def test_places_that_there_are_not_are_refused(change, branches, depths, says) -
 def test_the_best_is_the_highest_mean_and_said_as_overrides() -> None:
     arms = sweep.places(MODEL, ["pool2", "pool4"], [1])
     rows = [["pool2 1", "9.50 ± 0.10", "0.900 ± 0.001"], ["pool4 1", "10.25 ± 0.30", "0.100"]]
-    line = sweep.best(rows, arms, "recall@1")
+    table = Table(["arm", "R@1 %", "MAP@R"], rows)
+    line = sweep.best(table, arms, "recall@1")
     assert line.endswith("--config.model.branch=pool4 --config.model.trunk_depth=1")
-    assert "branch=pool2" in sweep.best(rows, arms, "map@r")
+    assert "branch=pool2" in sweep.best(table, arms, "map@r")
 
 
 @pytest.mark.slow

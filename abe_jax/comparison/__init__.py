@@ -1,0 +1,27 @@
+"""Arms trained side by side over several seeds, and the table of what came of them."""
+
+from abe_jax.comparison.arms import (
+    Arm,
+    Comparison,
+    Stopped,
+    Tuning,
+    compared,
+    evaluations,
+    parser,
+    tuned,
+)
+from abe_jax.comparison.table import Table, table, write
+
+__all__ = [
+    "Arm",
+    "Comparison",
+    "Stopped",
+    "Table",
+    "Tuning",
+    "compared",
+    "evaluations",
+    "parser",
+    "table",
+    "tuned",
+    "write",
+]

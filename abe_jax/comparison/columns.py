@@ -1,0 +1,81 @@
+"""What a comparison tells of an arm: figures of its evaluations, and what it costs."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from abe_jax import counting
+from abe_jax.config import Config
+
+Evaluation = dict  # of one split, as evaluation.json has it
+Figure = Callable[[Evaluation], float | None]
+
+
+class Column(NamedTuple):
+    """A figure of an evaluation; None is for one that has it not."""
+
+    title: str
+    digits: int
+    figure: Figure
+
+
+def _at(*path: str) -> Figure:
+    """The number that lies there in an evaluation."""
+
+    def figure(found: Evaluation) -> float | None:
+        value = found
+        for name in path:
+            if name not in value:
+                return None
+            value = value[name]
+        return float(value)  # pyright: ignore[reportArgumentType]
+
+    return figure
+
+
+def _percent(*path: str) -> Figure:
+    def figure(found: Evaluation) -> float | None:
+        value = _at(*path)(found)
+        return None if value is None else 100 * value
+
+    return figure
+
+
+ACCURACY = (
+    Column("R@1 %", 2, _percent("metrics", "ensemble", "recall@1")),
+    Column("MAP@R", 3, _at("metrics", "ensemble", "map@r")),
+    Column("R@1 % of one learner", 2, _percent("metrics", "learners_mean", "recall@1")),
+    Column("cosine of learners", 3, _at("cosine", "same_image", "mean")),
+    Column("binary R@1 %", 2, _percent("metrics", "binary", "recall@1")),
+    Column("whitened R@1 %", 2, _percent("metrics", "whitened", "recall@1")),
+)
+COST = ("parameters", "million MACs")
+
+
+def header(arms: Sequence[Sequence[Evaluation]]) -> list[Column]:
+    """The columns of which at least one arm has a figure."""
+    return [
+        column
+        for column in ACCURACY
+        if any(column.figure(found) is not None for arm in arms for found in arm)
+    ]
+
+
+def row(
+    name: str, config: Config, evaluations: Sequence[Evaluation], columns: Sequence[Column]
+) -> list[str]:
+    """An arm's figures over its seeds, as `mean ± standard deviation`, and its cost."""
+    cells = [name]
+    for column in columns:
+        values = [column.figure(found) for found in evaluations]
+        known = [value for value in values if value is not None]
+        cells.append(spread(known, column.digits) if known else "-")
+    total = counting.rows(config)[-1]
+    return [*cells, f"{total.parameters:,}", f"{total.multiply_adds / 1e6:.2f}"]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean and, of two and more values, their sample standard deviation."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
