@@ -8,8 +8,8 @@
 
 An arm is a name, a config of its own where the first word behind it ends in .py (else that of
 --config), and its overrides; those of the command line hold for all arms, but an arm's own count
-where both name one. --vary multiplies the arms by the values of one name, --tune gives each the value
-that does best on the validation classes. Every run has a folder of its own below DIR, and the same
+where both name one. --vary multiplies the arms by the values of one name, --tune gives each that
+which does best on the validation classes. Every run has a folder of its own below DIR, and the same
 command goes on where it was stopped.
 """
 
