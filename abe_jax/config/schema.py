@@ -23,6 +23,9 @@ class Data:
     crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False
+    policy: str = ""  # training: autoaugment (ImageNet's); empty: none
+    jitter: Share = 0.0  # training: s of brightness, contrast, saturation times 1 - s to 1 + s
+    lighting: Amount = 0.0  # training: standard deviation of PCA lighting; needs 3 channels
     # Per channel, in units of 0..255. Both empty: those of the weights, else 0 and 1.
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()

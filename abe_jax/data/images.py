@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from abe_jax.config import Data, nearest
+from abe_jax.data import autoaugment, colour
 from abe_jax.errors import UserError
 
 PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
@@ -55,6 +56,14 @@ def check(data: Data) -> None:
         raise UserError(
             f"config.data.crop_scale is {scale}: the least and the greatest share of the "
             "picture's area, above 0 and at most 1"
+        )
+    if data.policy and data.policy not in autoaugment.POLICIES:
+        known = nearest(data.policy, autoaugment.POLICIES)
+        raise UserError(f"config.data.policy is {data.policy!r}: {known}")
+    if data.lighting and data.channels != 3:
+        raise UserError(
+            f"config.data.lighting is {data.lighting} and config.data.channels {data.channels}: "
+            "it shifts red, green and blue, so it needs 3 channels; grey pictures take jitter"
         )
 
 
@@ -151,8 +160,10 @@ def augment(
 
     The crop has `data.size` px, or, as `resized`, a random share of the picture and aspect (see
     `_random_box`) and is resized. With `data.flip` every other one, on average, is mirrored left
-    to right. The result is a function of the generator's state, and always takes as many numbers
-    from it.
+    to right. Then come colours: `data.policy`, or `data.jitter` and `data.lighting` (or all three,
+    in this order). The result is a function of the generator's state. How many numbers are taken
+    from it depends on `data.crop` and on which of the three are on, never on the picture, on what
+    was drawn or on a strength; what is off takes none, after those of the crop and the mirror.
     """
     padded = _placed(image, len(image) + 2 * data.padding)
     if data.crop == "resized":
@@ -163,7 +174,17 @@ def augment(
     mirrored = rng.random() < 0.5 and data.flip
     crop = _resized(padded[top : top + height, left : left + width], data.size, data.size)
     crop = crop.reshape(data.size, data.size, -1)
-    return np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
+    return _recoloured(np.ascontiguousarray(crop[:, ::-1] if mirrored else crop), data, rng)
+
+
+def _recoloured(image: np.ndarray, data: Data, rng: np.random.Generator) -> np.ndarray:
+    if data.policy:
+        image = autoaugment.augment(image, autoaugment.POLICIES[data.policy], rng)
+    if data.jitter:
+        image = colour.jitter(image, data.jitter, rng)
+    if data.lighting:  # last: normal numbers are drawn by rejection
+        image = colour.lighting(image, data.lighting, rng)
+    return image
 
 
 def _random_box(

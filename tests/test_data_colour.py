@@ -1,0 +1,253 @@
+"""Colour jitter and PCA lighting, and that runs without them see what they always saw."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from abe_jax import config
+from abe_jax.config import Data
+from abe_jax.data import colour, images
+from abe_jax.errors import UserError
+
+
+def data(**changes) -> Data:
+    return Data(name="glyphs", **{"resize": 32, "size": 24, "channels": 3, **changes})
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 255, shape, np.uint8, endpoint=True)
+
+
+def smooth(*shape):
+    """A picture whose neighbouring pixels are alike, and which reaches neither black nor white."""
+    small = np.random.default_rng(1).integers(50, 200, (6, 6, shape[2])).astype(np.uint8)
+    return cv2.resize(small, (shape[1], shape[0])).reshape(shape)
+
+
+def expected_before(picture, chosen, rng):
+    """A crop and a mirror, and nothing else, from the numbers that they always took."""
+    side = len(picture)
+    if chosen.crop == "plain":
+        top, left = rng.integers(0, side - chosen.size, size=2, endpoint=True)
+        crop = picture[top : top + chosen.size, left : left + chosen.size]
+    else:
+        shares = rng.uniform(*chosen.crop_scale, 10)
+        ratios = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3), 10))
+        place = rng.random(2)
+        sizes = np.rint(side * np.sqrt([shares / ratios, shares * ratios])).astype(int).T
+        height, width = next(size for size in sizes if max(size) <= side)
+        top, left = (place * [side + 1 - height, side + 1 - width]).astype(int)
+        shrinks = min(height, width) >= chosen.size
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        crop = picture[top : top + height, left : left + width]
+        crop = cv2.resize(crop, (chosen.size, chosen.size), interpolation=how)
+    return crop[:, ::-1] if rng.random() < 0.5 and chosen.flip else crop
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("crop", ["plain", "resized"])
+def test_without_colour_options_pictures_and_numbers_are_what_they_were(crop, flip):
+    picture, chosen = noise(32, 32, 3), data(crop=crop, crop_scale=(0.1, 0.5), flip=flip)
+    for seed in range(20):
+        one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        before = expected_before(picture, chosen, other)
+        np.testing.assert_array_equal(images.augment(picture, chosen, one), before)
+        assert one.bit_generator.state == other.bit_generator.state
+
+
+@pytest.mark.parametrize(
+    "changes", [{"jitter": 0.3}, {"lighting": 0.1}, {"policy": "autoaugment"}], ids=str
+)
+def test_each_option_changes_the_colours_of_the_same_crop(changes):
+    picture, plain = smooth(32, 32, 3), data(flip=True)
+    chosen = data(flip=True, **changes)
+    several = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        crop = images.augment(picture, plain, rng)
+        changed = images.augment(picture, chosen, np.random.default_rng(seed))
+        again = images.augment(picture, chosen, np.random.default_rng(seed))
+        np.testing.assert_array_equal(changed, again)
+        several.append((changed != crop).any())
+        assert changed.shape == crop.shape and changed.dtype == np.uint8
+    assert sum(several) > 15
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"jitter": 0.3}, {"lighting": 0.1}, {"policy": "autoaugment"}, {"jitter": 0.1, "flip": True}],
+    ids=str,
+)
+def test_how_many_numbers_are_taken_depends_on_no_picture_and_no_strength(changes):
+    weak = {name: 0.01 if isinstance(value, float) else value for name, value in changes.items()}
+    for seed in range(30):
+        states = []
+        for picture, chosen in (
+            (noise(32, 32, 3), data(**changes)),
+            (np.zeros((32, 32, 3), np.uint8), data(**changes)),
+            (smooth(32, 32, 3), data(**weak)),
+        ):
+            rng = np.random.default_rng(seed)
+            images.augment(picture, chosen, rng)
+            states.append(rng.bit_generator.state)
+        assert states[0] == states[1] == states[2]
+
+
+def test_options_act_in_the_order_policy_jitter_lighting():
+    picture = smooth(24, 24, 3)
+    chosen = data(resize=24, policy="autoaugment", jitter=0.4, lighting=0.5)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        expected = images.augment(picture, data(resize=24, policy="autoaugment"), rng)
+        expected = colour.lighting(colour.jitter(expected, 0.4, rng), 0.5, rng)
+        result = images.augment(picture, chosen, np.random.default_rng(seed))
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 0.9, 1.0, 1.2, 1.9])
+@pytest.mark.parametrize(
+    ("change", "pillow"),
+    [
+        (colour.brightness, ImageEnhance.Brightness),
+        (colour.contrast, ImageEnhance.Contrast),
+        (colour.saturation, ImageEnhance.Color),
+    ],
+)
+@pytest.mark.parametrize("shape", [(17, 23, 3), (17, 23, 1)])
+def test_changes_are_pillows_up_to_its_rounding(change, pillow, factor, shape):
+    """Pillow rounds down, and rounds grey and mean before it uses them."""
+    picture = noise(*shape)
+    result = colour.rounded(change(picture.astype(np.float32), factor))
+    expected = pillow(Image.fromarray(picture.squeeze())).enhance(factor)
+    difference = result.astype(int) - np.asarray(expected).reshape(shape)
+    assert abs(difference).max() <= 2
+    assert abs(difference.mean()) <= 0.6
+    assert factor != 1 or not difference.any()
+
+
+def drawn(strength, count=400, shape=(8, 8, 3)):
+    picture = smooth(*shape)
+    rng = np.random.default_rng(0)
+    return picture.astype(float), [
+        colour.jitter(picture, strength, rng).astype(float) for _ in range(count)
+    ]
+
+
+def test_jitter_stays_within_its_limits_and_reaches_them():
+    grey = np.full((4, 4, 3), 100, np.uint8)  # here only the brightness changes anything
+    rng = np.random.default_rng(0)
+    values = np.array([colour.jitter(grey, 0.3, rng) for _ in range(800)])
+    assert (values == values[:, :1, :1, :1]).all()
+    values = values[:, 0, 0, 0]
+    assert values.min() in (70, 71) and values.max() in (129, 130)
+    counts, _ = np.histogram(values, 4, (69.5, 130.5))
+    np.testing.assert_allclose(counts / 800, 0.25, atol=0.05)
+
+
+def test_jitter_changes_contrast_and_saturation_within_their_limits():
+    picture, results = drawn(0.3)
+    luma = np.array([0.299, 0.587, 0.114])
+    spread = (picture @ luma).std()
+    chroma = (picture - (picture @ luma)[..., None]).std()
+    contrasts, colours = [], []
+    for result in results:
+        grey = result @ luma
+        bright = grey.mean() / (picture @ luma).mean()
+        contrasts.append(grey.std() / spread / bright)
+        colours.append((result - grey[..., None]).std() / chroma / bright / contrasts[-1])
+    for factors in (np.array(contrasts), np.array(colours)):
+        assert 0.68 < factors.min() < 0.74 and 1.24 < factors.max() < 1.32
+        assert abs(factors.mean() - 1) < 0.05
+
+
+def test_jitter_takes_every_order():
+    """White and black at full strength come out differently for each order of the changes."""
+    picture = noise(6, 6, 3)
+    changes = (colour.brightness, colour.contrast, colour.saturation)
+    seen = set()
+    for seed in range(60):
+        numbers = np.random.default_rng(seed).random(6)
+        factors, order = 0.1 + 1.8 * numbers[:3], tuple(np.argsort(numbers[3:]).tolist())
+        expected = picture.astype(np.float32)
+        for place in order:
+            expected = changes[place](expected, float(factors[place]))
+        result = colour.jitter(picture, 0.9, np.random.default_rng(seed))
+        np.testing.assert_array_equal(result, np.rint(expected))
+        seen.add(order)
+    assert len(seen) == 6
+
+
+def test_a_grey_picture_is_jittered_as_its_colour_copy_is():
+    grey = smooth(12, 12, 1)
+    for seed in range(20):
+        one = colour.jitter(grey, 0.5, np.random.default_rng(seed))
+        three = colour.jitter(np.repeat(grey, 3, 2), 0.5, np.random.default_rng(seed))
+        np.testing.assert_allclose(np.repeat(one, 3, 2).astype(int), three.astype(int), atol=1)
+    chosen = data(channels=1, jitter=0.5)
+    images.check(chosen)
+    assert images.augment(noise(32, 32, 1), chosen, np.random.default_rng(0)).shape == (24, 24, 1)
+
+
+def test_eigenvectors_are_orthonormal_and_eigenvalues_fit_imagenets_spread():
+    product = colour.EIGENVECTORS.T @ colour.EIGENVECTORS
+    np.testing.assert_allclose(product, np.eye(3), atol=2e-4)
+    covariance = colour.EIGENVECTORS * colour.EIGENVALUES @ colour.EIGENVECTORS.T
+    deviations = np.sqrt(np.diag(covariance))  # of red, green and blue in 0..1
+    np.testing.assert_allclose(deviations, 0.28, atol=0.02)
+
+
+def test_lighting_shifts_a_whole_picture_along_the_eigenvectors():
+    """The shifts have mean 0 and the covariance P diag(s lambda)^2 P^T, in units of 0..255."""
+    flat, strength = np.full((2, 2, 3), 128, np.uint8), 0.5
+    rng = np.random.default_rng(0)
+    results = np.array([colour.lighting(flat, strength, rng) for _ in range(4000)]).astype(float)
+    assert (results == results[:, :1, :1]).all()
+    shifts = results[:, 0, 0] - 128
+    assert (abs(shifts.mean(0)) < 4 * shifts.std(0) / np.sqrt(4000)).all()
+    deviations = strength * np.array([0.2175, 0.0188, 0.0045]) * 255
+    along = shifts @ colour.EIGENVECTORS
+    rounding = 1 / 12
+    np.testing.assert_allclose(along.var(0), deviations**2 + rounding, rtol=0.08)
+    correlation = np.corrcoef(along.T) - np.eye(3)
+    assert abs(correlation).max() < 0.06
+
+
+def test_lighting_is_the_same_for_every_pixel_and_ends_at_black_and_white():
+    picture = np.array([[[0, 128, 255]], [[100, 100, 100]]], np.uint8)
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        result = colour.lighting(picture, 3.0, rng).astype(int)
+        shift = result[1, 0] - 100
+        inside = (result[1, 0] > 0) & (result[1, 0] < 255)
+        expected = np.clip(picture[0, 0] + shift, 0, 255)
+        np.testing.assert_array_equal(result[0, 0][inside], expected[inside])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"policy": "autoaugmnet"}, "config.data.policy is 'autoaugmnet': did you mean 'autoaug"),
+        ({"lighting": 0.1, "channels": 1}, "config.data.lighting is 0.1 and .* needs 3 channels"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(changes, said):
+    images.check(data(jitter=0.3, lighting=0.1, policy="autoaugment"))
+    with pytest.raises(UserError, match=said) as refused:
+        images.check(data(**changes))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("jitter", -0.1, "at least 0"), ("jitter", 1.5, "at most 1"), ("lighting", -1, "at least 0")],
+)
+def test_strengths_out_of_their_bounds_are_refused(name, value, said):
+    mapping = {
+        "data": {"name": "glyphs", name: value},
+        "model": {"backbone": "convnet", "kind": "single"},
+        "objective": [{"name": "contrastive"}],
+        "train": {"steps": 0},
+    }
+    with pytest.raises(UserError, match=f"config.data.{name}: {value}.*{said}"):
+        config.from_mapping(mapping)
