@@ -50,8 +50,30 @@ def two_values():
     return picture
 
 
-PICTURES = {"smooth": smooth(), "noise": noise(31, 45, 3), "flat": flat(), "two": two_values()}
+def red():
+    return (smooth() * np.array([1, 0.3, 0.1])).astype(np.uint8)
+
+
+def half_white():
+    picture = smooth()
+    picture[::2] = 255
+    return picture
+
+
+PICTURES = {
+    "smooth": smooth(),
+    "noise": noise(31, 45, 3),
+    "flat": flat(),
+    "two values": two_values(),
+    "red": red(),
+    "half white": half_white(),
+}
 GREYS = {"smooth": smooth(channels=1), "noise": noise(31, 45, 1), "flat": flat(1)}
+EVERY_PICTURE = pytest.mark.parametrize(
+    "picture",
+    [*PICTURES.values(), *GREYS.values()],
+    ids=[*PICTURES, *(f"grey {name}" for name in GREYS)],
+)
 
 
 def read(part):
@@ -61,7 +83,7 @@ def read(part):
 
 def test_the_policy_is_the_papers_table():
     rows = [row.split() for line in TABLE.strip().splitlines() for row in line.split(" | ")]
-    assert autoaugment.IMAGENET == tuple((read(one), read(other)) for one, other in rows)
+    assert tuple((read(one), read(other)) for one, other in rows) == autoaugment.IMAGENET
     assert len(autoaugment.IMAGENET) == 25
     used = {name for row in autoaugment.IMAGENET for name, _, _ in row}
     assert used == set(autoaugment.OPERATIONS)
@@ -121,7 +143,7 @@ def strengths(name):
 
 
 @pytest.mark.parametrize("name", ["invert", "equalise", "solarise", "posterise"])
-@pytest.mark.parametrize("picture", [*PICTURES.values(), *GREYS.values()])
+@EVERY_PICTURE
 def test_operations_on_whole_numbers_are_pillows(name, picture):
     for strength in strengths(name):
         result = autoaugment.OPERATIONS[name].apply(picture, strength)
@@ -129,22 +151,22 @@ def test_operations_on_whole_numbers_are_pillows(name, picture):
 
 
 @pytest.mark.parametrize("name", ["auto_contrast", "contrast", "saturation", "sharpness"])
-@pytest.mark.parametrize("picture", [*PICTURES.values(), *GREYS.values()])
+@EVERY_PICTURE
 def test_blends_are_pillows_up_to_its_rounding(name, picture):
     """Pillow rounds down where these round to the nearest, and rounds greys on the way."""
     for strength in strengths(name):
         result = autoaugment.OPERATIONS[name].apply(picture, strength)
         difference = result - pillow(name, picture, strength)
-        assert abs(difference).max() <= 2
-        assert abs(difference.mean()) <= 0.8
+        assert abs(difference).max() <= 2 and abs(difference.mean()) <= 1
 
 
 def inside(name, picture, strength):
-    """Pixels that are all picture or all filling, since Pillow's border has no gradation."""
+    """Pixels well inside the picture or the filling, since Pillow's border has no gradation."""
     everywhere = np.full((*picture.shape[:2], 1), 255, np.uint8)
     shown = (pillow(name, everywhere, strength) == 255).squeeze().astype(np.uint8)
     kernel = np.ones((5, 5), np.uint8)
-    return (cv2.erode(shown, kernel) == 1) | (cv2.dilate(shown, kernel) == 0)
+    within = cv2.erode(shown, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return (within == 1) | (cv2.dilate(shown, kernel) == 0)
 
 
 @pytest.mark.parametrize("name", ["rotate", "shear_x"])
@@ -153,7 +175,7 @@ def test_warps_are_pillows_but_for_the_line_where_picture_and_filling_meet(name,
     for strength in strengths(name):
         result = autoaugment.OPERATIONS[name].apply(picture, strength)
         away = inside(name, picture, strength)
-        assert away.mean() > 0.85
+        assert away.mean() > 0.75
         difference = abs(result - pillow(name, picture, strength))[away]
         assert difference.max() <= 3 and difference.mean() <= 0.6
     emptied = autoaugment.OPERATIONS[name].apply(picture, strengths(name)[9])
@@ -222,9 +244,9 @@ def test_every_sub_policy_works_on_pictures_of_any_size(channels):
     images.check(data)
     for side in (1, 2, 9):
         picture = noise(side, side, channels)
-        for row in autoaugment.IMAGENET:
-            certain = tuple((name, 1.0, magnitude) for name, _, magnitude in row)
-            result = autoaugment.augment(picture, (certain,), np.random.default_rng(0))
+        for (one, _, first), (other, _, second) in autoaugment.IMAGENET:
+            certain = (((one, 1.0, first), (other, 1.0, second)),)
+            result = autoaugment.augment(picture, certain, np.random.default_rng(0))
             assert result.shape == picture.shape and result.dtype == np.uint8
     assert images.augment(noise(9, 9, channels), data, np.random.default_rng(1)).shape == (
         7,

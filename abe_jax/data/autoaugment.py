@@ -68,10 +68,8 @@ def augment(
     for (name, probability, magnitude), chance, sign in zip(parts, chances, signs, strict=True):
         if chance < probability:
             operation = OPERATIONS[name]
-            strength = operation.strength(magnitude)
-            image = operation.apply(
-                image, -strength if operation.signed and sign < 0.5 else strength
-            )
+            direction = -1 if operation.signed and sign < 0.5 else 1
+            image = operation.apply(image, direction * operation.strength(magnitude))
     return image
 
 
@@ -155,7 +153,7 @@ class Operation(NamedTuple):
 
     def strength(self, magnitude: int) -> float:
         """That of one of ten magnitudes, evenly between the two ends."""
-        return self.weakest + (self.strongest - self.weakest) * magnitude / 9
+        return self.weakest + (self.strongest - self.weakest) * (magnitude / 9)
 
 
 # Those of the paper's operations that its policy for ImageNet uses, with the paper's ranges.
