@@ -1,5 +1,7 @@
 """Colour jitter and PCA lighting, and that runs without them see what they always saw."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from PIL import Image, ImageEnhance
 
 from abe_jax import config
 from abe_jax.config import Data
-from abe_jax.data import colour, images
+from abe_jax.data import colour, datasets, images, loader
 from abe_jax.errors import UserError
 
 
@@ -264,3 +266,51 @@ def test_strengths_out_of_their_bounds_are_refused(name, value, said):
     }
     with pytest.raises(UserError, match=f"config.data.{name}: {value}.*{said}"):
         config.from_mapping(mapping)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """A folder of three classes of four JPEGs, with every option of colour."""
+    path = tmp_path_factory.mktemp("photographs")
+    for place in range(12):
+        picture = np.roll(smooth(40, 50, 3), 4 * place, axis=1)
+        file = path / f"class_{place // 4}" / f"{place}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    options = {"name": "folder", "path": str(path), "root": str(path / "prepared")}
+    sizes = {"resize": 32, "size": 24, "crop": "resized", "flip": True, "test_share": 0.34}
+    return Data(**options, **sizes, policy="autoaugment", jitter=0.3, lighting=0.1, repeats=2)
+
+
+def loaded(chosen: Data, shard=loader.Shard()) -> np.ndarray:  # noqa: B008 (immutable)
+    split = datasets.load(chosen, "train")
+    rows = np.repeat(np.arange(4), 2)  # each image twice
+
+    def sample(step: int) -> np.ndarray:
+        return rows
+
+    batches = loader.training(split, chosen, sample, seed=5, start=0, steps=4, shard=shard)
+    return np.stack([batch.images for batch in batches])
+
+
+def test_colours_come_through_the_loader_alike_for_any_threads_and_hosts(photographs):
+    whole = loaded(dataclasses.replace(photographs, threads=1))
+    assert whole.shape == (4, 8, 24, 24, 3)
+    np.testing.assert_array_equal(whole, loaded(dataclasses.replace(photographs, threads=5)))
+    hosts = [loaded(photographs, loader.Shard(index, 2)) for index in range(2)]
+    np.testing.assert_array_equal(whole, np.concatenate(hosts, axis=1))
+
+
+def test_colours_differ_between_repeats_steps_and_from_those_without(photographs):
+    whole = loaded(photographs)
+    assert len({row.tobytes() for row in whole.reshape(32, -1)}) == 32
+    plain = loaded(dataclasses.replace(photographs, policy="", jitter=0.0, lighting=0.0))
+    changed = (whole != plain).reshape(32, -1).mean(1)
+    assert (changed > 0.3).all()
+
+
+def test_an_evaluation_sees_colours_as_they_are(photographs):
+    split = datasets.load(photographs, "test")
+    plain = dataclasses.replace(photographs, policy="", jitter=0.0, lighting=0.0)
+    one, other = (next(loader.in_order(split, d, 4)).images for d in (photographs, plain))
+    np.testing.assert_array_equal(one, other)

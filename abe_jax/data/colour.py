@@ -57,7 +57,10 @@ def contrast(pixels: Float32[np.ndarray, "h w c"], factor: float) -> Float32[np.
 
 def saturation(pixels: Float32[np.ndarray, "h w c"], factor: float) -> Float32[np.ndarray, "h w c"]:
     """g + f (x - g), within 0..255, where g is each pixel's grey; a grey picture stays as it is."""
-    return _between(_grey(pixels), pixels, factor) if pixels.shape[2] == 3 else pixels
+    if pixels.shape[2] == 1:
+        return pixels
+    # Three equal channels: NumPy would spread one over the others many times slower.
+    return _between(cv2.cvtColor(_grey(pixels), cv2.COLOR_GRAY2RGB), pixels, factor)
 
 
 def rounded(pixels: Float32[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
@@ -70,4 +73,4 @@ def _between(low: np.ndarray | np.float32, pixels: np.ndarray, factor: float) ->
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
-    return pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+    return pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
