@@ -161,9 +161,9 @@ def augment(
     The crop has `data.size` px, or, as `resized`, a random share of the picture and aspect (see
     `_random_box`) and is resized. With `data.flip` every other one, on average, is mirrored left
     to right. Then come colours: `data.policy`, or `data.jitter` and `data.lighting` (or all three,
-    in this order). The result is a function of the generator's state. How many numbers are taken
-    from it depends on `data.crop` and on which of the three are on, never on the picture, on what
-    was drawn or on a strength; what is off takes none, after those of the crop and the mirror.
+    in this order). The result is a function of the generator's state. Numbers are taken from it
+    for the crop and the mirror, then for those of the three that are on; how many depends neither
+    on the picture nor on what is done to it.
     """
     padded = _placed(image, len(image) + 2 * data.padding)
     if data.crop == "resized":
