@@ -9,7 +9,7 @@ import pytest
 
 from abe_jax import retrieval
 from abe_jax.errors import UserError
-from abe_jax.retrieval import neighbours
+from abe_jax.retrieval import neighbours, search
 
 
 def column(*values):
@@ -66,8 +66,8 @@ def test_order_is_the_oracles_whatever_the_block_and_chunk(ensemble, monkeypatch
         return indices.tolist()
 
     assert found(1) == found(7) == found(16) == found(1000) == expected
-    monkeypatch.setattr(neighbours, "GALLERY_TILE", 4)
-    monkeypatch.setattr(neighbours, "PLANE", 16 * 16)  # chunks of 16, 16 and 8
+    monkeypatch.setattr(search, "GALLERY_TILE", 4)
+    monkeypatch.setattr(search, "PLANE", 16 * 16)  # chunks of 16, 16 and 8
     assert found(16) == expected
 
 

@@ -100,6 +100,7 @@ class Evaluate:
     select: str = "recall@1"  # ensemble metric by which the best checkpoint is chosen
     batch: Count = 256  # images embedded at once
     block: Count = 256  # queries compared with the gallery at once
+    binary: bool = False  # the ensemble's binary codes too: bits x > 0, Hamming distance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,7 @@ def _measured(
         groups=None if split.groups is None else split.groups[embedded.instances],
         pixels=np.stack([_small(image) for image in shown]),
         block=config.evaluate.block,
+        binary=config.evaluate.binary,
     )
 
 

@@ -80,6 +80,11 @@ def evaluation(results: Mapping[str, Mapping[str, Any]]) -> str:
         "how many of the query's class there are. Raw pixels are compared by the cosine of "
         "images, each less its own mean."
     )
+    if any("binary" in result.get("metrics", {}) for result in results.values()):
+        words += (
+            " Binary codes keep of each number whether it is above 0 and are compared by how many "
+            "bits differ."
+        )
     return html.section("evaluation", "Evaluation", html.note(words), *parts) if parts else ""
 
 

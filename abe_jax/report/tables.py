@@ -9,6 +9,7 @@ ABSENT = "-"  # what a cell shows where nothing was measured
 ENSEMBLE = "ensemble, concatenation"
 MEAN_DISTANCE = "ensemble, mean distance"
 EMBEDDING = "embedding"
+BINARY = {True: "ensemble, binary codes", False: "embedding, binary codes"}  # by many learners
 PIXELS = "raw pixels, no training"
 
 Values = Mapping[str, float | None]
@@ -59,6 +60,8 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     if many:
         values = metrics.get("ensemble_mean_distance", {})
         found.append(Row(name=MEAN_DISTANCE, part="ensemble", values=values))
+    found.append(Row(name=BINARY[many], part="ensemble", values=metrics.get("binary", {})))
+    if many:
         for i, values in enumerate(learners, start=1):
             found.append(Row(name=f"learner {i}", part="learner", values=values))
         found.append(

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from abe_jax.errors import UserError
-from abe_jax.retrieval import cosine, metrics
-from abe_jax.retrieval.neighbours import BLOCK
+from abe_jax.retrieval import codes, cosine, metrics
+from abe_jax.retrieval.search import BLOCK
 
 Labels = Int[np.ndarray | Array, "..."]
 
@@ -20,6 +20,7 @@ def evaluate(
     groups: Labels | None = None,
     pixels: Shaped[np.ndarray | Array, "..."] | None = None,
     block: int = BLOCK,
+    binary: bool = False,
 ) -> dict:
     """Leave-one-out retrieval over one split: the ensemble, its learners, and the pixel floor.
 
@@ -31,7 +32,8 @@ def evaluate(
     images, classes, queries (images with a positive; the others are in no mean)
     metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
                   learners_mean, learners_std (over learners, of the m values themselves), pixels;
-                  each {"recall@K": .., "r_precision": .., "map@r": ..}
+                  each {"recall@K": .., "r_precision": .., "map@r": ..}; with `binary` also
+                  binary, the ensemble's codes by Hamming distance, see `codes.pack`
     other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
                   a positive in another group
     cosine        see `between_learners`; left out for one learner
@@ -48,6 +50,10 @@ def evaluate(
         "queries": ensemble.queries,
         "metrics": {"ensemble": ensemble.means()} | _of_learners(x, y, ks, ensemble, block),
     }
+    if binary:
+        bits = codes.pack(x)
+        found = metrics.scores(bits, y, ks, ensemble=codes.HAMMING, block=block)
+        result["metrics"]["binary"] = found.means()
     if floor is not None:
         result["metrics"]["pixels"] = metrics.scores(floor, y, ks, block=block).means()
     if groups is not None:

@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from abe_jax.errors import UserError
-from abe_jax.retrieval import neighbours
-from abe_jax.retrieval.neighbours import BLOCK, Vectors
+from abe_jax.retrieval import codes, neighbours
+from abe_jax.retrieval.codes import Packed
+from abe_jax.retrieval.neighbours import Vectors
+from abe_jax.retrieval.search import BLOCK, Search, blocks, check_k
 
 Codes = Shaped[np.ndarray | Array, "..."]  # labels or groups: one integer for each row
 
@@ -37,11 +39,11 @@ def names(ks: Sequence[int]) -> tuple[str, ...]:
 
 
 def recall_at_k(
-    vectors: Vectors,
+    vectors: Vectors | Packed,
     labels: Codes,
     ks: Sequence[int],
     *,
-    gallery: Vectors | None = None,
+    gallery: Vectors | Packed | None = None,
     gallery_labels: Codes | None = None,
     groups: Codes | None = None,
     gallery_groups: Codes | None = None,
@@ -53,7 +55,8 @@ def recall_at_k(
     `vectors` [n, d] or [n, m, d], NumPy or JAX, integer `labels` [n]. Without a `gallery` every
     row is a query against all others (leave-one-out: itself excluded by index). With `groups`,
     gallery rows of the query's group do not count, neither as neighbours nor as positives.
-    `ensemble` and ties as in `nearest`.
+    `ensemble` and ties as in `nearest`; `ensemble="hamming"` ranks packed codes (`retrieval.pack`)
+    in place of vectors, as in `hamming_nearest`.
 
     A query without any positive in its gallery (the only image of its class) cannot be right or
     wrong: it is left out of the mean, but stays in the gallery of the others.
@@ -77,7 +80,7 @@ def recall_at_k(
     return {k: float(hits.mean()) for k, hits in found.recall.items()}
 
 
-def r_precision(vectors: Vectors, labels: Codes, **options) -> float:
+def r_precision(vectors: Vectors | Packed, labels: Codes, **options) -> float:
     """Mean over queries of the share of positives among the R nearest, R the query's positives.
 
     Arguments, rules and errors are those of `recall_at_k`.
@@ -85,7 +88,7 @@ def r_precision(vectors: Vectors, labels: Codes, **options) -> float:
     return float(scores(vectors, labels, (), **options).r_precision.mean())
 
 
-def map_at_r(vectors: Vectors, labels: Codes, **options) -> float:
+def map_at_r(vectors: Vectors | Packed, labels: Codes, **options) -> float:
     """Mean over queries of 1/R sum_{i <= R} P(i) rel(i), P(i) the precision among the i nearest.
 
     Arguments, rules and errors are those of `recall_at_k`.
@@ -95,11 +98,11 @@ def map_at_r(vectors: Vectors, labels: Codes, **options) -> float:
 
 
 def scores(
-    vectors: Vectors,
+    vectors: Vectors | Packed,
     labels: Codes,
     ks: Sequence[int] = (1,),
     *,
-    gallery: Vectors | None = None,
+    gallery: Vectors | Packed | None = None,
     gallery_labels: Codes | None = None,
     groups: Codes | None = None,
     gallery_groups: Codes | None = None,
@@ -115,7 +118,7 @@ def scores(
     _check_gallery(alone, gallery_labels, gallery_groups)
     there = vectors if gallery is None else gallery
     gallery_groups = groups if alone else gallery_groups
-    search = neighbours.prepare(
+    search = _search(
         vectors,
         there,
         ensemble=ensemble,
@@ -127,9 +130,17 @@ def scores(
     queries = _codes(labels, len(vectors), "labels")
     others = queries if alone else _codes(gallery_labels, len(there), "gallery_labels")
     for k in ks:
-        neighbours.check_k(k, len(others) - alone)
+        check_k(k, len(others) - alone)
     number = positives(queries, others, alone=alone, groups=groups, gallery_groups=gallery_groups)
     return _scores(search, queries, others, number, tuple(ks), at_r)
+
+
+def _search(
+    vectors: Vectors | Packed, gallery: Vectors | Packed, *, ensemble: str, **rules
+) -> Search:
+    if ensemble == codes.HAMMING:
+        return codes.prepare(vectors, gallery, **rules)
+    return neighbours.prepare(vectors, gallery, ensemble=ensemble, **rules)
 
 
 def _check_gallery(alone: bool, gallery_labels: Codes | None, gallery_groups: Codes | None) -> None:
@@ -140,7 +151,7 @@ def _check_gallery(alone: bool, gallery_labels: Codes | None, gallery_groups: Co
 
 
 def _scores(
-    search: neighbours.Search,
+    search: Search,
     labels: np.ndarray,
     gallery_labels: np.ndarray,
     number: np.ndarray,
@@ -157,7 +168,7 @@ def _scores(
     for start in range(0, len(order), search.block):
         rows = order[start : start + search.block]
         deepest = max(*ks, 1, int(number[rows[-1]]) if at_r else 1)
-        ((_, found),) = neighbours.blocks(search, rows, _depth(deepest))
+        ((_, found),) = blocks(search, rows, _depth(deepest))
         # The index -1 follows every neighbour there is, positives too: its label changes nothing.
         match = gallery_labels[found.indices] == labels[rows][:, None]
         at = slice(start, start + len(rows))

@@ -1,0 +1,178 @@
+"""The search of nearest rows by any distance, in bounded memory, with one rule for ties."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int, Shaped
+
+from abe_jax.errors import UserError
+
+BLOCK = 256  # queries at once: of 256 to 2048 the least work on two CPU cores
+PLANE = 2**25  # distances held at once (128 MiB in float32) bound a gallery chunk's length
+# Whole tiles of a matrix product, so that equal vectors get equal distances wherever they stand.
+QUERY_TILE, GALLERY_TILE = 8, 128
+NOBODY = -1  # id of padding, and the index given where a query has too few neighbours
+
+Distance = Callable[[Array, Array], Array]  # [m, q, d] x [m, n, d] -> float32 [q, n]
+
+
+class Rows(NamedTuple):
+    """Vectors of m learners with the row each came from and the group it belongs to.
+
+    Or whatever else the search's distance compares: packed codes are m words, d = 1.
+    """
+
+    vectors: Shaped[np.ndarray | Array, "m n d"]
+    ids: Int[np.ndarray | Array, " n"]
+    groups: Int[np.ndarray | Array, " n"]
+
+
+class Found(NamedTuple):
+    """The best neighbours so far, nearest first."""
+
+    distances: Float[np.ndarray | Array, "q k"]
+    indices: Int[np.ndarray | Array, "q k"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """Queries on the host and a gallery on the device, ready for `blocks`."""
+
+    queries: Rows
+    gallery: tuple[Rows, ...]
+    block: int
+    distance: Distance
+
+
+def check_k(k: int, size: int) -> None:
+    """Raises UserError unless 1 <= k <= size, the number of neighbours a query can have."""
+    if not 1 <= k <= size:
+        raise UserError(f"k = {k} neighbours asked of a gallery that holds {size}: use 1 to {size}")
+
+
+def ready(
+    queries: Shaped[np.ndarray, "m q d"],
+    gallery: Shaped[np.ndarray, "m n d"],
+    distance: Distance,
+    *,
+    exclude_self: bool,
+    query_groups: Shaped[np.ndarray | Array, "..."] | None,
+    gallery_groups: Shaped[np.ndarray | Array, "..."] | None,
+    block: int,
+) -> Search:
+    """Puts the gallery on the device, chunk by chunk, for a search by any distance.
+
+    Raises UserError where the groups, the block or `exclude_self` do not fit.
+    """
+    number, n = queries.shape[1], gallery.shape[1]
+    if block < 1:
+        raise UserError(f"block = {block}: use 1 or more queries at once")
+    if exclude_self and number != n:
+        raise UserError("exclude_self needs the queries to be the gallery's rows, one for one")
+    q_groups, g_groups = _group_codes(query_groups, gallery_groups, number, n)
+    own = np.arange(number, dtype=np.int32) if exclude_self else np.full(number, -2, np.int32)
+    block = _round_up(min(block, number), QUERY_TILE)
+    return Search(
+        queries=Rows(queries, own, q_groups),
+        gallery=_chunks(gallery, g_groups, block),
+        block=block,
+        distance=distance,
+    )
+
+
+def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Found]]:
+    """The k nearest of the queries `rows`, block by block, each with its place in `rows`."""
+    for start in range(0, len(rows), search.block):
+        chosen = rows[start : start + search.block]
+        queries = _padded(
+            Rows(
+                search.queries.vectors[:, chosen],
+                search.queries.ids[chosen],
+                search.queries.groups[chosen],
+            ),
+            search.block,
+        )
+        shape = (search.block, k)
+        best = Found(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
+        for chunk in search.gallery:
+            best = _merge(best, queries, chunk, distance=search.distance)
+        found = Found(*(np.asarray(part)[: len(chosen)] for part in best))
+        yield slice(start, start + len(chosen)), found
+
+
+def all_nearest(search: Search, k: int) -> Found:
+    """The k nearest of every query, on the host."""
+    found = [best for _, best in blocks(search, np.arange(len(search.queries.ids)), k)]
+    return Found(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+@partial(jax.jit, static_argnames="distance")
+def _merge(best: Found, queries: Rows, chunk: Rows, *, distance: Distance) -> Found:
+    """The best of `best` and a chunk; top_k keeps the earlier of equals, that is, lower indices."""
+    k = best.indices.shape[1]
+    apart = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
+    counts = (
+        (chunk.ids[None] != NOBODY)
+        & (chunk.ids[None] != queries.ids[:, None])
+        & (chunk.groups[None] != queries.groups[:, None])
+    )
+    apart = jnp.where(counts, apart, jnp.inf)
+    score, place = lax.top_k(-apart, min(k, apart.shape[1]))
+    # What does not count is infinitely far, and there the k empty places of `best` come first.
+    scores = jnp.concatenate([-best.distances, score], axis=1)
+    indices = jnp.concatenate([best.indices, chunk.ids[place]], axis=1)
+    score, place = lax.top_k(scores, k)
+    return Found(-score, jnp.take_along_axis(indices, place, axis=1))
+
+
+def _group_codes(
+    query_groups: np.ndarray | Array | None,
+    gallery_groups: np.ndarray | Array | None,
+    q: int,
+    n: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Groups as small integers; without groups, codes of which no query's is a gallery row's."""
+    if query_groups is None and gallery_groups is None:
+        return np.full(q, -1, np.int32), np.full(n, -2, np.int32)
+    if query_groups is None or gallery_groups is None:
+        raise UserError("groups of queries and of the gallery are given together or not at all")
+    if np.shape(query_groups) != (q,) or np.shape(gallery_groups) != (n,):
+        raise UserError(
+            f"groups {np.shape(query_groups)} and {np.shape(gallery_groups)} do not fit "
+            f"{q} queries and {n} gallery rows"
+        )
+    both = np.concatenate([np.asarray(query_groups), np.asarray(gallery_groups)])
+    codes = np.unique(both, return_inverse=True)[1].astype(np.int32)
+    return codes[:q], codes[q:]
+
+
+def _chunks(vectors: np.ndarray, groups: np.ndarray, block: int) -> tuple[Rows, ...]:
+    """The gallery in equal chunks, so that one compiled program serves them all."""
+    n = vectors.shape[1]
+    number = -(-n // max(PLANE // block, GALLERY_TILE))
+    length = _round_up(-(-n // number), GALLERY_TILE)
+    ids = np.arange(n, dtype=np.int32)
+    parts = (slice(start, start + length) for start in range(0, n, length))
+    return tuple(
+        jax.device_put(_padded(Rows(vectors[:, p], ids[p], groups[p]), length)) for p in parts
+    )
+
+
+def _padded(rows: Rows, length: int) -> Rows:
+    """Rows filled up to `length` with what is nobody's neighbour."""
+    missing = length - len(rows.ids)
+    return Rows(
+        np.pad(rows.vectors, ((0, 0), (0, missing), (0, 0))),
+        np.pad(rows.ids, (0, missing), constant_values=NOBODY),
+        np.pad(rows.groups, (0, missing)),
+    )
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
