@@ -1,4 +1,4 @@
-"""Exact neighbours by size of the gallery and number of neighbours.
+"""Exact neighbours by size of the gallery and number of neighbours, of vectors and of their codes.
 
 pytest benchmarks/test_retrieval.py
 pytest benchmarks/test_retrieval.py --full    Stanford Online Products' test half, 512-d
@@ -97,4 +97,65 @@ def note(rounds: int) -> str:
         f"Medians over {rounds} interleaved rounds of `retrieval.nearest` from NumPy to NumPy. "
         "GFLOP/s: 2 x queries x gallery x dimensions, by the second; the selection of the k "
         "nearest counts nothing there. The first row is the base of `time / first`."
+    )
+
+
+CODES = {  # by --full: queries, gallery, the dimensions compared, k
+    False: (1024, 16_384, (128, 512, 2048), 10),
+    True: (20_000, 60_000, (512, 2048), 10),
+}
+
+
+def test_codes(full: bool, rounds: int, tables: list[Table]) -> None:
+    number_of_queries, n, dims, k = CODES[full]
+    rounds = max(1, rounds // 4)
+    rows = []
+    for dim in dims:
+        queries, gallery = random_rows(number_of_queries, dim, 0), random_rows(n, dim, 1)
+        codes = retrieval.pack(queries), retrieval.pack(gallery)
+        calls = {
+            "vectors": partial(retrieval.nearest, queries, gallery, k),
+            "codes": partial(retrieval.hamming_nearest, *codes, k),
+        }
+        check_codes(calls["codes"], queries, gallery)
+        seconds = timing.medians(calls, rounds)
+        held = {"vectors": gallery.nbytes, "codes": codes[1].nbytes}
+        rows += [code_row(dim, form, seconds, held, number_of_queries) for form in calls]
+    title = f"Exact neighbours of codes: {number_of_queries:,} queries, gallery {n:,}, k = {k}"
+    tables.append(Table(title=title, note=code_note(rounds), head=CODE_HEAD, rows=rows))
+
+
+def check_codes(call: Callable[[], tuple], queries: np.ndarray, gallery: np.ndarray) -> None:
+    """The first queries' neighbours are those of a stable sort of all distances."""
+    distances, indices = call()
+    for query, found, places in zip(queries[:CHECKED], distances, indices, strict=False):
+        apart = ((query > 0) != (gallery > 0)).sum(-1)
+        nearest = np.argsort(apart, kind="stable")[: len(places)]
+        np.testing.assert_array_equal(places, nearest)
+        np.testing.assert_array_equal(found, apart[nearest])
+
+
+CODE_HEAD = ("dimensions", "rows", "ms", "time / vectors", "queries/s", "gallery MiB")
+
+
+def code_row(
+    dim: int, form: str, seconds: dict[str, float], held: dict[str, int], queries: int
+) -> tuple[str, ...]:
+    """One line of the table: vectors or codes of some dimensions."""
+    return (
+        number(dim) if dim >= 1000 else str(dim),
+        form,
+        number(1e3 * seconds[form]),
+        f"{seconds[form] / seconds['vectors']:.2f}",
+        number(queries / seconds[form]),
+        number(held[form] / 2**20),
+    )
+
+
+def code_note(rounds: int) -> str:
+    """How to read the table of codes."""
+    return (
+        f"Medians over {rounds} interleaved rounds, from NumPy to NumPy: `retrieval.nearest` of "
+        "float32 vectors and `retrieval.hamming_nearest` of their packed codes, the same selection "
+        "of the k nearest included. Packing is not."
     )

@@ -272,9 +272,12 @@ def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path):
         "model.norm": "none",
         "model.width": 4,
         "optimizer.warmup": 0,
+        "evaluate.binary": True,
     }
     overrides = [f"{name}={value}" for name, value in settings.items()]
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
         train.run(config.load(TINY, overrides), tmp_path / "run")
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["test"]
-    assert found["images"] == 12 and (tmp_path / "run" / "report.html").exists()
+    assert found["images"] == 12
+    assert set(found["metrics"]["binary"]) == set(found["metrics"]["ensemble"])
+    assert "embedding, binary codes" in (tmp_path / "run" / "report.html").read_text()

@@ -12,7 +12,7 @@ import pytest
 from abe_jax import retrieval
 from abe_jax.config import load
 from abe_jax.errors import UserError
-from abe_jax.report import tables
+from abe_jax.report import figures, tables
 from abe_jax.retrieval import codes, metrics, search
 
 KS = (1, 3)
@@ -192,6 +192,10 @@ def test_table_has_them_below_the_vectors(learners, names):
     assert [row.name for row in rows] == names
     assert rows[-1].values == result["metrics"]["binary"]
     assert f"\n{names[-1]} " in tables.evaluation_table(result, split="test")
+    page = figures.evaluation({"test": result})
+    assert names[-1] in page and "how many bits differ" in page
+    del result["metrics"]["binary"]
+    assert "bits" not in figures.evaluation({"test": result})
 
 
 X, Y = vectors(6), np.array([0, 0, 1, 1, 2, 2])
