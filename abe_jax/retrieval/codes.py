@@ -12,10 +12,10 @@ from abe_jax.retrieval.neighbours import Vectors, check_finite
 from abe_jax.retrieval.search import BLOCK, Search, all_nearest, check_k, ready
 
 HAMMING = "hamming"  # what `ensemble` is called where packed codes are ranked
-# Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2 ms of
-# 512 bits and 5 of 2,048 (their top_k 4); as a float32 product of signs 11 ms, bfloat16 as long,
-# int8 60, with NumPy's bitwise_count 11, all of 512 bits. One loop over 64 words takes 31 ms, or
-# holds the counts of every word at once, and PLANE would bound nothing.
+# Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2.5 ms of
+# 512 bits and 4.5 of 2,048 (their top_k 3.6); of 512 bits as a product of signs 11 ms in float32,
+# 15 in bfloat16, 63 in int8, and with NumPy's bitwise_count 11. One loop over 64 words takes 31 ms,
+# or holds the counts of every word at once, and PLANE would bound nothing.
 TOGETHER = 8
 
 Packed = UInt8[np.ndarray | Array, "_ _"]  # [n, bytes]
