@@ -39,7 +39,9 @@ def made_of(overrides: list[str]) -> Config:
 def course(made: Config, start: step.TrainState, run, steps: int) -> Written:
     """What the steps on the batches of one sampler come to."""
     split = datasets.load(made.data, "train")
-    sample = sampling.sampler(made.data, split.labels, made.train.batch, made.seed)
+    sample = sampling.sampler(
+        made.data, split.labels, made.train.batch, made.seed, groups=split.groups
+    )
     state, written = step.replicate(start), {}
     batches = loader.training(split, made.data, sample, seed=made.seed, start=0, steps=steps)
     for at, batch in enumerate(batches):

@@ -47,7 +47,9 @@ def test_a_config_takes_two_steps(file: Path, tiny_data: Path) -> None:
     learners = min(2, config.load(file).model.learners)  # each compiles a decoder of its own
     made = config.load(file, [*SMALL, f"data.root={tiny_data}", f"model.learners={learners}"])
     split = datasets.load(made.data, "train")
-    sample = sampling.sampler(made.data, split.labels, made.train.batch, made.seed)
+    sample = sampling.sampler(
+        made.data, split.labels, made.train.batch, made.seed, groups=split.groups
+    )
     state, run = step.replicate(step.create(made)), step.train_step(made)
     before = step.unreplicate(state).params
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules promote their counters

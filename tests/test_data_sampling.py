@@ -1,5 +1,7 @@
 """Samplers: their structure, their purity, and what they refuse."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -110,14 +112,93 @@ def test_shuffle_visits_every_image_once_an_epoch() -> None:
     assert (epochs[0] != epochs[1]).any()
 
 
-@pytest.mark.parametrize("name", ["pairs", "class_balanced", "shuffle"])
+DOMAINS = np.random.default_rng(1).integers(0, 6, len(SHUFFLED)).astype(np.int32) * 3
+
+
+def of_domains(domains: int, k: int, seed: int = 3, **changes):
+    data = Data(
+        name="x", sampler="domains", domains_per_batch=domains, images_per_class=k, **changes
+    )
+    return lambda batch: sampling.sampler(data, SHUFFLED, batch, seed, groups=DOMAINS)
+
+
+def test_domains_are_equal_blocks_of_one_domain_each_with_different_classes_in_it() -> None:
+    sample, orders = of_domains(4, 3)(48), set()
+    for step in range(100):
+        rows = sample(step)
+        np.testing.assert_array_equal(
+            rows, sampling.domains(SHUFFLED, DOMAINS, 48, 4, 3, seed=3, step=step)
+        )
+        blocks = rows.reshape(4, 4, 3)
+        drawn, labels = DOMAINS[blocks], SHUFFLED[blocks]
+        assert (drawn == drawn[:, :1, :1]).all() and len(set(drawn[:, 0, 0])) == 4
+        assert (labels == labels[..., :1]).all()
+        assert all(len(set(block[:, 0])) == 4 for block in labels)
+        orders.add(tuple(drawn[:, 0, 0].tolist()))
+    assert len(orders) > 60 and sum(list(order) == sorted(order) for order in orders) < 15
+
+
+def test_a_class_short_of_images_in_a_domain_repeats_those_of_that_domain() -> None:
+    sample, short = of_domains(3, 4)(36), 0
+    for step in range(100):
+        for row in sample(step).reshape(9, 4):
+            own = (SHUFFLED[row[0]] == SHUFFLED) & (DOMAINS[row[0]] == DOMAINS)
+            assert len(set(row)) == min(4, own.sum())
+            short += own.sum() < 4
+    assert short > 50
+
+
+def test_domains_draw_every_domain_class_and_image_alike() -> None:
+    labels = np.tile(np.arange(4), 12).astype(np.int32)  # 4 domains of 4 classes of 3 images
+    groups = np.repeat(np.arange(4), 12).astype(np.int32)
+    counts = np.zeros(48)
+    for step in range(1500):
+        rows = sampling.domains(labels, groups, 8, 2, 2, seed=0, step=step)
+        np.add.at(counts, rows, 1)
+    np.testing.assert_allclose(counts, 8 * 1500 / 48, rtol=0.25)
+
+
+def test_domains_combine_with_repeats_and_with_replacement() -> None:
+    once, thrice = of_domains(2, 2)(8), of_domains(2, 2, repeats=3)(24)
+    replaced, twice = of_domains(2, 2, replacement=True)(8), 0
+    for step in range(50):
+        np.testing.assert_array_equal(thrice(step), np.repeat(once(step), 3))
+        rows = replaced(step).reshape(2, 2, 2)
+        assert (DOMAINS[rows] == DOMAINS[rows][:, :1, :1]).all()
+        assert (SHUFFLED[rows] == SHUFFLED[rows][..., :1]).all()
+        for first, second in rows.reshape(-1, 2):
+            own = (SHUFFLED[first] == SHUFFLED) & (DOMAINS[first] == DOMAINS)
+            twice += own.sum() > 1 and first == second
+    assert twice > 5
+
+
+@pytest.mark.parametrize(
+    ("data", "groups", "batch", "says"),
+    [
+        (Data(name="x"), None, 40, "needs a data set whose images have domains.*domain_column"),
+        (Data(name="x"), DOMAINS, 50, "multiple of 20 .*times images_per_class.*nearest is 40"),
+        (Data(name="x", domains_per_batch=7), DOMAINS, 28, "7 domains asked.*have 6; at most 6"),
+        (Data(name="x"), DOMAINS, 260, "need 13 classes of each.*one has 6; at most 120 rows"),
+        (Data(name="x", repeats=2), DOMAINS, 400, "need 10 classes of each.*at most 240 rows"),
+    ],
+)
+def test_domains_that_do_not_fit_are_refused(
+    data: Data, groups: np.ndarray | None, batch: int, says: str
+) -> None:
+    data = dataclasses.replace(data, sampler="domains")
+    with pytest.raises(UserError, match=says):
+        sampling.sampler(data, SHUFFLED, batch, seed=0, groups=groups)
+
+
+@pytest.mark.parametrize("name", ["pairs", "class_balanced", "shuffle", "domains"])
 def test_a_batch_depends_on_labels_seed_and_step_alone(name: str) -> None:
-    sample = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 16, seed=3)
+    data = Data(name="x", sampler=name, domains_per_batch=2)
+    sample = sampling.sampler(data, SHUFFLED, 16, seed=3, groups=DOMAINS)
     forwards = [sample(step) for step in range(12)]
-    again = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 16, seed=3)
+    again = sampling.sampler(data, SHUFFLED, 16, seed=3, groups=DOMAINS)
     for step in reversed(range(12)):
         np.testing.assert_array_equal(again(step), forwards[step])
-    other = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 16, seed=4)
+    other = sampling.sampler(data, SHUFFLED, 16, seed=4, groups=DOMAINS)
     assert any((other(step) != forwards[step]).any() for step in range(3))
     assert (forwards[0] != forwards[1]).any()
 

@@ -49,7 +49,9 @@ def step_seconds(configs: Sequence[Config], rounds: int) -> list[float]:
 
 def _stepper(config: Config) -> Any:
     split = datasets.load(config.data, "train")
-    sample = sampling.sampler(config.data, split.labels, config.train.batch, config.seed)
+    sample = sampling.sampler(
+        config.data, split.labels, config.train.batch, config.seed, groups=split.groups
+    )
     batch = next(loader.training(split, config.data, sample, seed=0, start=0, steps=1))
     run = step.train_step(config)
     state = step.replicate(step.create(config))

@@ -30,9 +30,10 @@ class Data:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     classes: Natural = 0  # of the training split; 0: counted when a run begins
-    sampler: str = "pairs"  # pairs | class_balanced | shuffle
-    images_per_class: Count = 4  # K of class_balanced
-    replacement: bool = False  # class_balanced: each of the K drawn from all images of the class
+    sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains
+    images_per_class: Count = 4  # K of class_balanced and of domains
+    replacement: bool = False  # these two: each of the K drawn from all images of the class
+    domains_per_batch: Count = 5  # of the sampler domains: equal blocks of rows, one domain each
     repeats: Count = 1  # rows in a row of each drawn image, each with an augmentation of its own
     validation_classes: Natural = (
         0  # the last so many training classes, where a set has no val split

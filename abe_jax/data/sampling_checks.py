@@ -1,16 +1,25 @@
 """Whether a batch and the classes that there are can hold what a sampler makes of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Int
 
 from abe_jax.config import Data, nearest
 from abe_jax.errors import UserError
 
-_SAMPLERS = ("pairs", "class_balanced", "shuffle")
+_SAMPLERS = ("pairs", "class_balanced", "shuffle", "domains")
 
 
-def structure(data: Data, sizes: Int[np.ndarray, " c"], batch: int) -> None:
-    """Refuses what the configured sampler cannot make, from the number of images of each class.
+def structure(
+    data: Data,
+    sizes: Int[np.ndarray, " c"],
+    batch: int,
+    domains: Sequence[int] | None = None,
+) -> None:
+    """Refuses what the configured sampler cannot make of so many images of each class.
+
+    `domains` is the number of classes of each domain, None where the images have no domains.
 
     Raises:
         UserError: with the nearest right choice.
@@ -25,6 +34,8 @@ def structure(data: Data, sizes: Int[np.ndarray, " c"], batch: int) -> None:
         _check_pairs(sizes, batch // data.repeats)
     elif data.sampler == "class_balanced":
         _check_class_balanced(data, sizes, batch)
+    elif data.sampler == "domains":
+        _check_domains(data, domains, batch)
     elif batch // data.repeats > sizes.sum():
         raise UserError(
             f"config.train.batch: {batch // data.repeats} images asked, and there are "
@@ -37,6 +48,10 @@ def _check_multiple(data: Data, batch: int) -> None:
         "pairs": (4, "drawn images and partners, half positive"),
         "class_balanced": (data.images_per_class, "config.data.images_per_class"),
         "shuffle": (1, ""),
+        "domains": (
+            data.domains_per_batch * data.images_per_class,
+            "config.data.domains_per_batch times images_per_class",
+        ),
     }[data.sampler]
     unit = group * data.repeats
     if data.repeats > 1:
@@ -72,4 +87,26 @@ def _check_class_balanced(data: Data, sizes: Int[np.ndarray, " c"], batch: int) 
             f"config.train.batch: {batch} rows of {data.images_per_class} images{repeated} per "
             f"class need {batch // rows} classes, and there are {len(sizes)}; "
             f"at most {len(sizes) * rows} fit"
+        )
+
+
+def _check_domains(data: Data, domains: Sequence[int] | None, batch: int) -> None:
+    if domains is None:
+        raise UserError(
+            "config.data.sampler: 'domains' needs a data set whose images have domains: set "
+            "config.data.domain_column to the column of the CSV file that names them, or use "
+            "class_balanced"
+        )
+    drawn = data.domains_per_batch
+    if drawn > len(domains):
+        raise UserError(
+            f"config.data.domains_per_batch: {drawn} domains asked of each batch, and the training "
+            f"images have {len(domains)}; at most {len(domains)}"
+        )
+    rows = drawn * data.images_per_class * data.repeats  # of a batch with one class of each domain
+    fewest = min(domains)
+    if batch // rows > fewest:
+        raise UserError(
+            f"config.train.batch: {batch} rows of {drawn} domains need {batch // rows} classes of "
+            f"each domain, and one has {fewest}; at most {fewest * rows} rows fit"
         )

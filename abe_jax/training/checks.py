@@ -41,11 +41,12 @@ def _check_layout(config: Config) -> None:
             "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
             "or repeats to 1"
         )
-    if any(t.label == "class" for t in read) and config.data.sampler == "class_balanced":
+    side_by_side = config.data.sampler in ("class_balanced", "domains")
+    if any(t.label == "class" for t in read) and side_by_side:
         raise UserError(
-            "config.data.sampler: 'class_balanced' lays images of one class side by side, so a "
-            "contrastive term with pairs='adjacent' would see no negative pair; set its pairs to "
-            "'all', or the sampler to 'pairs'"
+            f"config.data.sampler: {config.data.sampler!r} lays images of one class side by side, "
+            "so a contrastive term with pairs='adjacent' would see no negative pair; set its pairs "
+            "to 'all', or the sampler to 'pairs'"
         )
 
 

@@ -53,7 +53,13 @@ class _Loop:
         self.train = datasets.load(config.data, "train")
         self.val = datasets.load(config.data, "val")
         check(config, self.train, (self.val, datasets.load(config.data, "test")))
-        sample = sampling.sampler(config.data, self.train.labels, config.train.batch, config.seed)
+        sample = sampling.sampler(
+            config.data,
+            self.train.labels,
+            config.train.batch,
+            config.seed,
+            groups=self.train.groups,
+        )
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
         start = starting_state(config, self.latest)
         self.at = int(start.step)
