@@ -13,6 +13,9 @@ class Data:
     name: str
     path: str = ""  # of `folder`: a folder of images or a CSV file
     label_column: str = "label"  # of `folder`, in a CSV file
+    domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
+    unseen_domains: tuple[str, ...] = ()  # the test's alone: test keeps these, train and val others
+    validation_domains: tuple[str, ...] = ()  # validation's alone, so that it knows none of test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     resize: Count = 256  # square side after making it square and scaling

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from abe_jax.config import Data
-from abe_jax.data import cars196, folder
+from abe_jax.data import cars196, domains, folder
 from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
 from abe_jax.errors import UserError
 
@@ -48,13 +48,14 @@ def prepare(data: Data) -> pathlib.Path:
 def load(data: Data, split: str) -> Split:
     """One split, `train`, `val` or `test`, of the data set `data.name`, prepared if need be.
 
-    The classes of the three are disjoint. Raises `UserError` when the name or the split is
-    unknown, or the prepared data is damaged.
+    The classes of the three are disjoint, and so are their domains where the config names some
+    that training shall not see (`domains.restricted`). Raises `UserError` when the name or the
+    split is unknown, or the prepared data is damaged.
     """
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
     prepare(data)
-    return _dataset(data.name).load(data, split)
+    return domains.restricted(_dataset(data.name).load(data, split), data)
 
 
 def _dataset(name: str) -> Dataset:

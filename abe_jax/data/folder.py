@@ -43,7 +43,7 @@ class Files(Sequence[bytes]):
 
 def prepare(data: Data) -> pathlib.Path:
     """Checks that the images can be divided as configured; nothing is written anywhere."""
-    found = listing(data.path, data.label_column)
+    found = listing(data.path, data.label_column, data.domain_column)
     _classes(found, data)
     return found.base
 
@@ -58,18 +58,22 @@ def load(data: Data, split: str) -> records.Split:
     Raises:
         UserError: a class in two splits, a split without a class, or the errors of `listing`.
     """
-    found = listing(data.path, data.label_column)
+    found = listing(data.path, data.label_column, data.domain_column)
     classes = _classes(found, data)[split]
     if not classes:
         raise UserError(_empty(split, data))
     places = {name: place for place, name in enumerate(sorted(classes, key=_reading_order))}
     images = [image for image in found.images if image.label in places]
+    named = sorted({image.domain for image in found.images} - {""}, key=_reading_order)
+    domains = {name: place for place, name in enumerate(named)}
+    groups = np.array([domains[image.domain] for image in images], np.int32) if domains else None
     return records.Split(
         name=split,
         records=Files(found.base.absolute(), [image.path for image in images]),
         labels=np.array([places[image.label] for image in images], np.int32),
-        groups=None,
+        groups=groups,
         class_names=tuple(map(_shown, places)),
+        group_names=tuple(map(_shown, domains)),
         paths=tuple(_shown(image.path) for image in images),
     )
 

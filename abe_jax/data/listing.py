@@ -1,4 +1,4 @@
-"""What a folder of images or a CSV file says of its images: path, class and, if at all, split."""
+"""What a folder of images or a CSV file says of its images: path, class, split and domain."""
 
 import csv
 import difflib
@@ -18,11 +18,12 @@ _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", 
 
 
 class Image(NamedTuple):
-    """One image: its path below the base, the name of its class, and its split or ''."""
+    """One image: its path below the base, the name of its class, its split or '', its domain."""
 
     path: str
     label: str
     split: str
+    domain: str = ""
 
 
 class Listing(NamedTuple):
@@ -32,13 +33,13 @@ class Listing(NamedTuple):
     images: list[Image]
 
 
-def listing(path: str, label_column: str) -> Listing:
+def listing(path: str, label_column: str, domain_column: str = "") -> Listing:
     """The images that a folder or a CSV file names; no image is opened.
 
     A folder holds a sub-folder for each class (`CLASS/**/image.jpg`), or such class folders in
     sub-folders called train, val and test. Hidden files, other files and images outside of class
     folders are left out; links are followed. A CSV file has the columns `path` (below the file's
-    own folder), `label_column` and, if it names splits, `split`.
+    own folder), `label_column`, if it names splits `split`, and `domain_column` where one is asked.
 
     Raises:
         UserError: nothing at `path`, or what is there cannot be understood.
@@ -51,8 +52,16 @@ def listing(path: str, label_column: str) -> Listing:
     chosen = pathlib.Path(path).expanduser()
     if not chosen.exists():
         raise UserError(f"config.data.path: nothing is at {chosen}{_sibling(chosen)}")
+    if domain_column and chosen.is_dir():
+        raise UserError(
+            f"config.data.domain_column: {chosen} is a folder, and only a CSV file has columns; "
+            "set config.data.path to a CSV file with the columns 'path', "
+            f"'{label_column}' and '{domain_column}'"
+        )
     try:
-        return _of_folder(chosen) if chosen.is_dir() else _of_csv(chosen, label_column)
+        if chosen.is_dir():
+            return _of_folder(chosen)
+        return _of_csv(chosen, label_column, domain_column)
     except OSError as error:
         raise UserError(
             f"config.data.path: cannot read {error.filename or chosen}: {error}"
@@ -113,7 +122,7 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
             yield prefix + entry.name
 
 
-def _of_csv(path: pathlib.Path, label_column: str) -> Listing:
+def _of_csv(path: pathlib.Path, label_column: str, domain_column: str) -> Listing:
     base = path.absolute().parent
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -121,7 +130,12 @@ def _of_csv(path: pathlib.Path, label_column: str) -> Listing:
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file in UTF-8 ({error})") from error
-    for name, wanted in (("path", "path"), ("config.data.label_column", label_column)):
+    asked = {
+        "path": "path",
+        "config.data.label_column": label_column,
+        "config.data.domain_column": domain_column or label_column,
+    }
+    for name, wanted in asked.items():
         if wanted not in columns:
             raise UserError(f"{path} has no column '{wanted}' ({name}); {nearest(wanted, columns)}")
     images = [
@@ -129,10 +143,14 @@ def _of_csv(path: pathlib.Path, label_column: str) -> Listing:
             os.path.relpath(base / (row["path"] or ""), base),
             (row[label_column] or "").strip(),
             (row.get("split") or "").strip().lower(),
+            (row[domain_column] or "").strip() if domain_column else "",
         )
         for row in rows
     ]
     _check_rows(path, base, images)
+    if domain_column:
+        unnamed = (image.path for image in images if not image.domain)
+        _refuse(path, f"no value in '{domain_column}' (config.data.domain_column)", unnamed)
     return Listing(base, [image._replace(split=_SPLITS.get(image.split, "")) for image in images])
 
 

@@ -38,17 +38,50 @@ class EncodedImages:
             return self._sources[source][row - start]["image"]
 
 
+class Chosen:
+    """Some records of others: `records[rows[i]]`, read when asked for."""
+
+    def __init__(self, records: "Records", rows: Int[np.ndarray, " k"]):
+        self._records, self._rows = records, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._records[int(self._rows[index])]
+
+
+Records = EncodedImages | Chosen | Sequence[bytes]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
     """Images of one part of a data set with their classes and, where they have them, groups."""
 
     name: str  # train | val | test
-    records: EncodedImages | Sequence[bytes]
+    records: Records
     labels: Int[np.ndarray, "n"]  # int32, 0..c-1, every class present
-    groups: Int[np.ndarray, "n"] | None  # int32; of glyphs: the type family
+    groups: Int[np.ndarray, "n"] | None  # int32, the domain; of glyphs: the type family
     class_names: tuple[str, ...]
-    group_names: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()  # of the whole data set: a split may lack some of them
     paths: tuple[str, ...] = ()  # where images are files of the user's: which each is
+
+
+def subset(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
+    """Some images of a split, by their indices, which count from 0 anew.
+
+    Classes without an image vanish and the others are numbered anew in the same order; groups
+    keep their numbers.
+    """
+    there, labels = np.unique(split.labels[rows], return_inverse=True)
+    return dataclasses.replace(
+        split,
+        records=Chosen(split.records, rows),
+        labels=labels.astype(np.int32),
+        groups=None if split.groups is None else split.groups[rows],
+        class_names=tuple(split.class_names[label] for label in there),
+        paths=tuple(split.paths[row] for row in rows) if split.paths else (),
+    )
 
 
 def root(configured: str) -> pathlib.Path:

@@ -1,0 +1,232 @@
+"""Domains: read from a CSV file's column, and kept from training."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from abe_jax.config import Data
+from abe_jax.data import datasets, images, loader, records, sampling
+from abe_jax.errors import UserError
+from abe_jax.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
+
+CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
+DOMAINS = ("dawn", "noon", "dusk", "night")
+SPLITS: dict[str, str] = dict(zip(CLASSES, ["train"] * 4 + ["val"] * 2 + ["test"] * 2, strict=True))
+LACKING = (("bee", "noon"), ("cat", "noon"), ("cat", "dawn"), ("hen", "night"))
+
+
+def value(c: str, d: str, i: int) -> int:
+    """What an image shows: a number for each of the classes, domains and copies."""
+    return 8 * CLASSES.index(c) + 2 * DOMAINS.index(d) + i
+
+
+def rows() -> list[tuple[str, str, int]]:
+    all_of = [(c, d, i) for c in CLASSES for d in DOMAINS for i in range(2)]
+    return [row for row in all_of if row[:2] not in LACKING]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Two images of each class in each domain, some pairs of class and domain left out."""
+    lines = ["path,label,split,light"]
+    for c, d, i in rows():
+        name = f"{c} {d} {i}.png"
+        pixels = np.full((8, 8, 3), value(c, d, i), np.uint8)
+        (tmp_path / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        lines.append(f"{name},{c},{SPLITS[c]}, {d} ")
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def data(file: Path, **changes) -> Data:
+    values = {"name": "folder", "path": str(file), "domain_column": "light", "resize": 8, "size": 8}
+    return Data(**{**values, **changes})
+
+
+def shown(split: datasets.Split) -> list[tuple[str, str, int]]:
+    """(class, domain, value) of every image, the value read from its file."""
+    assert split.groups is not None and split.groups.dtype == split.labels.dtype == np.int32
+    assert len(split.labels) == len(split.groups) == len(split.records) == len(split.paths)
+    np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
+    found = []
+    for i, (label, group) in enumerate(zip(split.labels, split.groups, strict=True)):
+        pixels = images.decode(split.records[i], data(Path("x")))
+        name, domain = split.class_names[label], split.group_names[group]
+        assert split.paths[i].startswith(f"{name} {domain} ")
+        found.append((name, domain, int(pixels[0, 0, 0])))
+    return found
+
+
+def wanted(part: str, domains: tuple[str, ...]) -> list[tuple[str, str, int]]:
+    kept = [(c, d, i) for c, d, i in rows() if SPLITS[c] == part and d in domains]
+    return [(c, d, value(c, d, i)) for c, d, i in kept]
+
+
+def test_a_column_names_the_domain_of_every_image(file):
+    for part in datasets.SPLITS:
+        split = datasets.load(data(file), part)
+        assert shown(split) == wanted(part, DOMAINS)
+        assert split.group_names == tuple(sorted(DOMAINS))
+    bare = datasets.load(data(file, domain_column=""), "train")
+    assert bare.groups is None and bare.group_names == ()
+
+
+def test_numbers_that_are_domains_stand_in_their_order(file):
+    file.write_text(file.read_text().replace("dawn \n", "10\n").replace("noon \n", "9\n"))
+    assert datasets.load(data(file), "test").group_names == ("9", "10", "dusk", "night")
+
+
+@pytest.mark.parametrize(
+    ("unseen", "validation", "train", "val", "test"),
+    [
+        (("noon", "night"), (), ("dawn", "dusk"), ("dawn", "dusk"), ("noon", "night")),
+        (("dawn",), ("night",), ("noon", "dusk"), ("night",), ("dawn",)),
+        ((), ("dusk", "dawn"), ("noon", "night"), ("dusk", "dawn"), DOMAINS),
+    ],
+)
+def test_each_split_keeps_its_domains_alone(file, unseen, validation, train, val, test):
+    chosen = data(file, unseen_domains=unseen, validation_domains=validation)
+    for part, domains in (("train", train), ("val", val), ("test", test)):
+        assert shown(datasets.load(chosen, part)) == wanted(part, domains)
+
+
+def test_classes_without_an_image_left_vanish_and_the_others_are_numbered_anew(file):
+    chosen = data(file, unseen_domains=("dusk", "night"), validation_domains=("dawn",))
+    split = datasets.load(chosen, "train")  # noon alone, which bee and cat lack
+    assert split.class_names == ("ant", "dog")
+    assert split.labels.tolist() == [0, 0, 1, 1]
+    assert split.group_names == tuple(sorted(DOMAINS))
+
+
+def test_batches_and_the_record_of_unreadable_images_are_of_the_images_kept(file, tmp_path):
+    chosen = data(file, unseen_domains=("noon", "night"), validation_domains=("dawn",), threads=1)
+    split = datasets.load(chosen, "train")
+    (tmp_path / "cat dusk 1.png").write_bytes(b"no image")
+    (batch,) = loader.in_order(split, chosen, 8)
+    kept = wanted("train", ("dusk",))
+    assert batch.mask.tolist() == [True] * 5 + [False] + [True] * 2
+    np.testing.assert_array_equal(batch.instances, np.arange(8))
+    for (c, _, v), label, pixels, there in zip(
+        kept, batch.labels, batch.images, batch.mask, strict=True
+    ):
+        assert split.class_names[label] == c and (pixels == v * there).all()
+    folder = RunFolder(tmp_path)
+    Unreadable(folder, split, 0.5, lambda line: None).note(batch)
+    Unreadable(folder, split, 0.5, lambda line: None).add(np.flatnonzero(~batch.mask))
+    assert folder.unreadable.read_text() == "train\t5\tof class cat\tcat dusk 1.png\n"
+
+
+def test_a_batch_by_domains_is_of_what_the_column_says(file):
+    chosen = data(file, sampler="domains", domains_per_batch=2, images_per_class=2)
+    split = datasets.load(chosen, "train")
+    listed = shown(split)
+    sample = sampling.sampler(chosen, split.labels, 8, seed=0, groups=split.groups)
+    for step in range(10):
+        blocks = [[listed[row][:2] for row in block] for block in sample(step).reshape(2, 4)]
+        assert [len({d for _, d in block}) for block in blocks] == [1, 1]
+        assert [len(set(block)) for block in blocks] == [2, 2]
+        assert len({d for block in blocks for _, d in block}) == 2
+
+
+def test_a_subset_counts_its_images_and_classes_anew():
+    whole = records.Split(
+        name="train",
+        records=[b"a", b"b", b"c", b"d"],
+        labels=np.array([2, 0, 1, 2], np.int32),
+        groups=None,
+        class_names=("x", "y", "z"),
+    )
+    part = records.subset(whole, np.array([3, 0, 1]))
+    assert [part.records[i] for i in range(len(part.records))] == [b"d", b"a", b"b"]
+    assert part.labels.tolist() == [1, 1, 0] and part.class_names == ("x", "z")
+    assert part.groups is None and part.paths == ()
+    again = records.subset(part, np.array([2]))
+    assert again.records[0] == b"b" and again.class_names == ("x",)
+
+
+def test_glyphs_families_are_domains(tiny_data):
+    chosen = Data(
+        name="glyphs_tiny",
+        root=str(tiny_data),
+        unseen_domains=("STIX",),
+        validation_domains=("DejaVu Sans Mono",),
+        resize=32,
+        size=32,
+        channels=1,
+    )
+    bare = dataclasses.replace(chosen, unseen_domains=(), validation_domains=())
+    for part, families in (
+        ("train", {"DejaVu Sans", "DejaVu Serif"}),
+        ("val", {"DejaVu Sans Mono"}),
+        ("test", {"STIX"}),
+    ):
+        split, whole = datasets.load(chosen, part), datasets.load(bare, part)
+        assert split.groups is not None and whole.groups is not None
+        assert split.group_names == whole.group_names
+        assert {split.group_names[g] for g in split.groups} == families
+        kept = [i for i, g in enumerate(whole.groups) if whole.group_names[g] in families]
+        assert 0 < len(kept) < len(whole.labels) and len(split.labels) == len(kept)
+        for i, k in enumerate(kept):
+            assert split.records[i] == whole.records[k]
+            assert split.class_names[split.labels[i]] == whole.class_names[whole.labels[k]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "part", "says"),
+    [
+        ({"domain_column": "lihgt"}, "train", "no column 'lihgt' .*domain_column.*mean 'light'"),
+        ({"unseen_domains": ("non",)}, "train", r"unseen_domains: no.*'non'; did you mean 'noon'"),
+        ({"validation_domains": ("x",)}, "val", "validation_domains: no.*choose from dawn, dusk,"),
+        ({"unseen_domains": ("dawn", "dawn")}, "test", "unseen_domains: 'dawn' is named twice"),
+        (
+            {"unseen_domains": ("dawn",), "validation_domains": ("dusk", "dawn")},
+            "test",
+            "'dawn' is in config.data.unseen_domains too",
+        ),
+        (
+            {"unseen_domains": ("dawn", "noon"), "validation_domains": ("dusk", "night")},
+            "train",
+            "unseen_domains: no image of train is left, whose domains are dawn, dusk, night, noon",
+        ),
+        (
+            {"domain_column": "", "unseen_domains": ("dawn",)},
+            "train",
+            "the images of folder have no domains; set config.data.domain_column",
+        ),
+    ],
+)
+def test_domains_that_are_not_there_are_refused(file, changes, part, says):
+    with pytest.raises(UserError, match=says):
+        datasets.load(data(file, **changes), part)
+
+
+def test_a_row_without_a_domain_is_refused(file):
+    text = file.read_text()
+    file.write_text(text.replace("fox dusk 1.png,fox,val, dusk ", "fox dusk 1.png,fox,val, "))
+    says = "a row with no value in 'light' .*domain_column.*the first: fox dusk 1.png"
+    with pytest.raises(UserError, match=says):
+        datasets.load(data(file), "train")
+
+
+def test_a_split_that_lacks_its_domains_is_refused(file):
+    kept = [line for line in file.read_text().splitlines() if ",val, dusk" not in line]
+    file.write_text("\n".join(kept) + "\n")
+    says = "validation_domains: no image of val is left, whose domains are dawn, night, noon"
+    with pytest.raises(UserError, match=says):
+        datasets.load(data(file, validation_domains=("dusk",)), "val")
+
+
+def test_a_folder_without_a_csv_file_has_no_columns(file):
+    with pytest.raises(UserError, match=r"domain_column: .* is a folder, and only a CSV file"):
+        datasets.load(data(file.parent), "train")
+
+
+def test_a_data_set_without_domains_is_refused(file):
+    bare = datasets.load(data(file, domain_column=""), "train")
+    with pytest.raises(UserError, match="of cars196 have no domains; leave it empty, or use"):
+        datasets.domains.restricted(bare, Data(name="cars196", validation_domains=("x",)))
