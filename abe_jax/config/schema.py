@@ -103,6 +103,7 @@ class Evaluate:
     ks: tuple[Count, ...] = (1, 2, 4, 8)
     select: str = "recall@1"  # ensemble metric by which the best checkpoint is chosen
     batch: Count = 256  # images embedded at once
+    domains: bool = False  # also each domain by itself, queries and gallery, and their mean
     block: Count = 256  # queries compared with the gallery at once
     binary: bool = False  # the ensemble's binary codes too: bits x > 0, Hamming distance
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 
 from abe_jax.config import Data, nearest
 from abe_jax.data.records import Split, subset
@@ -36,23 +36,23 @@ def restricted(split: Split, data: Data) -> Split:
             f"config.data.validation_domains: '{both[0]}' is in config.data.unseen_domains too, "
             "whose images are for the test alone; leave it out of one of them"
         )
-    kept = _kept(split, unseen, validation)
+    domains = np.array(split.group_names)[split.groups]
+    kept = _kept(split.name, domains, unseen, validation)
     if not kept.any():
-        raise UserError(_nothing(split, unseen, validation))
+        raise UserError(_nothing(split.name, domains, bool(validation)))
     return subset(split, np.flatnonzero(kept))
 
 
-def _kept(split: Split, unseen: Sequence[str], validation: Sequence[str]) -> Bool[np.ndarray, "n"]:
-    of_test, of_validation = _of(split, unseen), _of(split, validation)
-    if split.name == "test":
-        return of_test if unseen else np.ones(len(split.labels), bool)
-    if split.name == "val" and validation:
-        return of_validation
-    return ~(of_test | of_validation)
-
-
-def _of(split: Split, domains: Sequence[str]) -> Bool[np.ndarray, "n"]:
-    return np.isin(split.groups, [split.group_names.index(name) for name in domains])
+def _kept(
+    part: str, domains: Shaped[np.ndarray, " n"], unseen: Sequence[str], validation: Sequence[str]
+) -> Bool[np.ndarray, " n"]:
+    if part == "test" and unseen:
+        return np.isin(domains, unseen)
+    if part == "val" and validation:
+        return np.isin(domains, validation)
+    if part == "test":
+        return np.ones(len(domains), bool)
+    return ~np.isin(domains, [*unseen, *validation])
 
 
 def _check_named(there: Sequence[str], asked: Sequence[str], option: str) -> None:
@@ -76,10 +76,9 @@ def _without(data: Data) -> str:
     return f"config.data.{option}: the images of {data.name} have no domains; {remedy}"
 
 
-def _nothing(split: Split, unseen: Sequence[str], validation: Sequence[str]) -> str:
-    there = ", ".join(split.group_names[g] for g in np.unique(split.groups))
-    option = "validation_domains" if split.name == "val" and validation else "unseen_domains"
+def _nothing(part: str, domains: Shaped[np.ndarray, " n"], validation: bool) -> str:
+    there = ", ".join(np.unique(domains).tolist())
+    option = "validation_domains" if part == "val" and validation else "unseen_domains"
     return (
-        f"config.data.{option}: no image of {split.name} is left, whose domains are {there}; "
-        "name others"
+        f"config.data.{option}: no image of {part} is left, whose domains are {there}; name others"
     )

@@ -67,21 +67,26 @@ class Split:
     paths: tuple[str, ...] = ()  # where images are files of the user's: which each is
 
 
-def subset(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
-    """Some images of a split, by their indices, which count from 0 anew.
-
-    Classes without an image vanish and the others are numbered anew in the same order; groups
-    keep their numbers.
-    """
-    there, labels = np.unique(split.labels[rows], return_inverse=True)
+def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
+    """The images `rows` of a split, in that order, classes and groups numbered as before."""
     return dataclasses.replace(
         split,
         records=Chosen(split.records, rows),
-        labels=labels.astype(np.int32),
+        labels=split.labels[rows],
         groups=None if split.groups is None else split.groups[rows],
-        class_names=tuple(split.class_names[label] for label in there),
         paths=tuple(split.paths[row] for row in rows) if split.paths else (),
     )
+
+
+def subset(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
+    """`chosen` as a split of its own: classes without an image vanish.
+
+    The other classes are numbered anew in the same order; groups keep their numbers.
+    """
+    part = chosen(split, rows)
+    there, labels = np.unique(part.labels, return_inverse=True)
+    names = tuple(split.class_names[label] for label in there)
+    return dataclasses.replace(part, labels=labels.astype(np.int32), class_names=names)
 
 
 def root(configured: str) -> pathlib.Path:

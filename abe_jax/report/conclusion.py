@@ -70,6 +70,7 @@ def _measured(
         split.labels[embedded.instances],
         ks=config.evaluate.ks,
         groups=None if split.groups is None else split.groups[embedded.instances],
+        domains=split.group_names if config.evaluate.domains else (),
         pixels=np.stack([_small(image) for image in shown]),
         block=config.evaluate.block,
         binary=config.evaluate.binary,

@@ -92,11 +92,11 @@ def _table(result: Mapping[str, Any], split: str) -> str:
     names = tables.columns(result)
     heads = [tables.heading(result, split), "", *(tables.title(metric) for metric in names)]
     lines = []
-    other = False
+    under = ""
     for line in tables.rows(result):
-        if line.other_family and not other:
-            other = True
-            words = "Neighbours of the query's own family left out"
+        if line.under != under:
+            under = line.under
+            words = html.text(under[0].upper() + under[1:])
             lines.append(f'<tr><th scope="rowgroup" colspan="{len(names) + 2}">{words}</th></tr>')
         lines.append(_line(line.name, line.values, names, line.part, bar=True))
         if line.spread:

@@ -10,6 +10,8 @@ ENSEMBLE = "ensemble, concatenation"
 MEAN_DISTANCE = "ensemble, mean distance"
 EMBEDDING = "embedding"
 BINARY = {True: "ensemble, binary codes", False: "embedding, binary codes"}  # by many learners
+OTHER_FAMILY = "neighbours of the query's own family left out"
+OF_DOMAIN = "each domain by itself (queries)"
 PIXELS = "raw pixels, no training"
 
 Values = Mapping[str, float | None]
@@ -23,7 +25,7 @@ class Row:
     part: str  # ensemble | learner | mean | floor
     values: Values
     spread: Values | None = None
-    other_family: bool = False
+    under: str = ""  # the line that the row stands under, with others of the same
 
 
 def columns(result: Mapping[str, Any]) -> list[str]:
@@ -75,8 +77,25 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     found.append(Row(name=PIXELS, part="floor", values=metrics.get("pixels", {})))
     other = result.get("other_family", {})
     for name, part, key in ((named, "ensemble", "ensemble"), (PIXELS, "floor", "pixels")):
-        found.append(Row(name=name, part=part, values=other.get(key, {}), other_family=True))
+        found.append(Row(name=name, part=part, values=other.get(key, {}), under=OTHER_FAMILY))
+    found += _of_domains(result.get("domains", {}), named)
     return [row for row in found if row.values]
+
+
+def _of_domains(domains: Mapping[str, Any], named: str) -> list[Row]:
+    """The mean over domains, the floor's, and each domain's embedding."""
+    each, mean, without = (domains.get(key, {}) for key in ("each", "mean", "left_out"))
+    under = f"each domain by itself, mean of {len(each)}"
+    if without:
+        under += f" (without a query that has a positive: {', '.join(without)})"
+    found = [
+        Row(name=named, part="ensemble", values=mean.get("ensemble", {}), under=under),
+        Row(name=PIXELS, part="floor", values=mean.get("pixels", {}), under=under),
+    ]
+    for name, one in each.items():
+        queries = f"{name} ({one['queries']:,})"
+        found.append(Row(name=queries, part="learner", values=one["ensemble"], under=OF_DOMAIN))
+    return found
 
 
 def heading(result: Mapping[str, Any], split: str) -> str:
@@ -104,12 +123,12 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
     if not names:
         return f"{heading(result, split)}\n(nothing was measured)"
     table: list[list[str]] = [["", *(title(name) for name in names)]]
-    own = False
+    under = ""
     for row in rows(result):
-        if row.other_family and not own:
-            own = True
-            table.append(["neighbours of the query's own family left out:"])
-        indent = "  " if row.other_family else ""
+        if row.under != under:
+            under = row.under
+            table.append([f"{under}:"])
+        indent = "  " if row.under else ""
         table.append([indent + row.name, *(figure(n, row.values.get(n)) for n in names)])
         if row.spread:
             spread = (figure(n, row.spread.get(n)) for n in names)

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from abe_jax.errors import UserError
 from abe_jax.retrieval import codes, cosine, metrics
+from abe_jax.retrieval.by_domain import by_domain
 from abe_jax.retrieval.search import BLOCK
 
 Labels = Int[np.ndarray | Array, "..."]
@@ -18,6 +19,7 @@ def evaluate(
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
     groups: Labels | None = None,
+    domains: Sequence[str] = (),
     pixels: Shaped[np.ndarray | Array, "..."] | None = None,
     block: int = BLOCK,
     binary: bool = False,
@@ -25,7 +27,8 @@ def evaluate(
     """Leave-one-out retrieval over one split: the ensemble, its learners, and the pixel floor.
 
     `vectors` [n, m, d] of m learners, integer `labels` [n]; `groups` [n] (say, type families) add
-    "other_family", where neighbours of the query's own group do not count; `pixels` [n, ...] add
+    "other_family", where neighbours of the query's own group do not count, and with the groups'
+    names `domains` also "domains", where only those of its own do; `pixels` [n, ...] add
     what the images give without any training, see `centred_pixels`. The result holds only dicts,
     lists, floats and ints and is bitwise the same on every call:
 
@@ -36,6 +39,7 @@ def evaluate(
                   binary, the ensemble's codes by Hamming distance, see `codes.pack`
     other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
                   a positive in another group
+    domains       ensemble, pixels, see `by_domain`
     cosine        see `between_learners`; left out for one learner
     Errors: those of `recall_at_k`.
     """
@@ -58,6 +62,11 @@ def evaluate(
         result["metrics"]["pixels"] = metrics.scores(floor, y, ks, block=block).means()
     if groups is not None:
         result |= _other_family(x, floor, y, ks, np.asarray(groups), block)
+    if domains:
+        if groups is None:
+            raise UserError("the names of domains need the groups that they are the names of")
+        ranked = {"ensemble": x} | ({} if floor is None else {"pixels": floor})
+        result["domains"] = by_domain(ranked, y, np.asarray(groups), domains, ks=ks, block=block)
     if x.shape[1] > 1:
         result["cosine"] = cosine.between_learners(x, y)
     return result

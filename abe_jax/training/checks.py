@@ -25,6 +25,12 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
             f"config.evaluate.ks={evaluate.ks}; {nearest(evaluate.select, names)}"
         )
     for split in evaluated:
+        if evaluate.domains and split.groups is None:
+            raise UserError(
+                f"config.evaluate.domains: the images of {split.name} have no domains; set it to "
+                "False, or set config.data.domain_column to the column of the CSV file that names "
+                "them"
+            )
         most = len(split.labels) - 1  # the query itself is left out
         if max(evaluate.ks, default=1) > most:
             raise UserError(
