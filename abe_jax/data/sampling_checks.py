@@ -29,13 +29,15 @@ def structure(
             f"config.data.sampler: no sampler is called {data.sampler!r}; "
             f"{nearest(data.sampler, _SAMPLERS)}"
         )
+    if data.sampler == "domains":
+        _check_domains(data, domains)
     _check_multiple(data, batch)
     if data.sampler == "pairs":
         _check_pairs(sizes, batch // data.repeats)
     elif data.sampler == "class_balanced":
         _check_class_balanced(data, sizes, batch)
     elif data.sampler == "domains":
-        _check_domains(data, domains, batch)
+        _check_classes_of_domains(data, min(domains or (0,)), batch)
     elif batch // data.repeats > sizes.sum():
         raise UserError(
             f"config.train.batch: {batch // data.repeats} images asked, and there are "
@@ -90,21 +92,23 @@ def _check_class_balanced(data: Data, sizes: Int[np.ndarray, " c"], batch: int) 
         )
 
 
-def _check_domains(data: Data, domains: Sequence[int] | None, batch: int) -> None:
+def _check_domains(data: Data, domains: Sequence[int] | None) -> None:
     if domains is None:
         raise UserError(
             "config.data.sampler: 'domains' needs a data set whose images have domains: set "
             "config.data.domain_column to the column of the CSV file that names them, or use "
             "class_balanced"
         )
-    drawn = data.domains_per_batch
-    if drawn > len(domains):
+    if data.domains_per_batch > len(domains):
         raise UserError(
-            f"config.data.domains_per_batch: {drawn} domains asked of each batch, and the training "
-            f"images have {len(domains)}; at most {len(domains)}"
+            f"config.data.domains_per_batch: {data.domains_per_batch} domains asked of each batch, "
+            f"and the training images have {len(domains)}; at most {len(domains)}"
         )
+
+
+def _check_classes_of_domains(data: Data, fewest: int, batch: int) -> None:
+    drawn = data.domains_per_batch
     rows = drawn * data.images_per_class * data.repeats  # of a batch with one class of each domain
-    fewest = min(domains)
     if batch // rows > fewest:
         raise UserError(
             f"config.train.batch: {batch} rows of {drawn} domains need {batch // rows} classes of "
