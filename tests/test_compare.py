@@ -82,6 +82,13 @@ def test_a_figure_that_only_some_arms_have_is_a_dash_for_the_others() -> None:
     assert len(columns.header([[single]])) == 3
 
 
+def test_the_mean_over_domains_has_a_column_where_it_was_measured() -> None:
+    found = evaluation(0.8) | {"domains": {"mean": {"ensemble": {"recall@1": 0.625}}}}
+    shown = columns.header([[found]])
+    place = [column.title for column in shown].index("R@1 % within a domain")
+    assert columns.row("one", config.load(TINY), [found], shown)[1 + place] == "62.50"
+
+
 @pytest.mark.slow
 def test_a_comparison_writes_its_table_and_goes_on_from_what_is_there(
     tmp_path: Path, tiny_data: Path
