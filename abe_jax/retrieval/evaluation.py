@@ -63,10 +63,7 @@ def evaluate(
     if groups is not None:
         result |= _other_family(x, floor, y, ks, np.asarray(groups), block)
     if domains:
-        if groups is None:
-            raise UserError("the names of domains need the groups that they are the names of")
-        ranked = {"ensemble": x} | ({} if floor is None else {"pixels": floor})
-        result["domains"] = by_domain(ranked, y, np.asarray(groups), domains, ks=ks, block=block)
+        result["domains"] = _of_domains(x, floor, y, ks, groups, domains, block)
     if x.shape[1] > 1:
         result["cosine"] = cosine.between_learners(x, y)
     return result
@@ -107,6 +104,21 @@ def _other_family(
     if floor is not None:
         found["pixels"] = metrics.scores(floor, y, ks, groups=groups, block=block).means()
     return {"other_family": found, "queries_other_family": ensemble.queries}
+
+
+def _of_domains(
+    x: np.ndarray,
+    floor: np.ndarray | None,
+    y: np.ndarray,
+    ks: Sequence[int],
+    groups: Labels | None,
+    domains: Sequence[str],
+    block: int,
+) -> dict:
+    if groups is None:
+        raise UserError("the names of domains need the groups that they are the names of")
+    ranked = {"ensemble": x} | ({} if floor is None else {"pixels": floor})
+    return by_domain(ranked, y, np.asarray(groups), domains, ks=ks, block=block)
 
 
 def centred_pixels(pixels: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n p"]:
