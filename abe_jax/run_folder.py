@@ -85,6 +85,11 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def whitening(self) -> Path:
+        """The whitening of the checkpoint that was evaluated last."""
+        return self.path / "whitening.npz"
+
+    @property
     def report(self) -> Path:
         """The page to look at."""
         return self.path / "report.html"

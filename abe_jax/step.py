@@ -141,6 +141,16 @@ def embed_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray
     return _apply_step(config, lambda model, variables, pixels: _vectors(model, variables, pixels))
 
 
+def both_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b 2 m d"]]:
+    """The vectors of this host's rows of a batch and, before L2, their embeddings."""
+
+    def both(model: Any, variables: Any, pixels: Array) -> Array:
+        found = model.apply(variables, pixels, train=False)
+        return jnp.stack([found.vectors, found.embedding], axis=1)
+
+    return _apply_step(config, both)
+
+
 def mask_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m h w c"]]:
     """The attention masks over this host's rows of a batch, from a replicated state."""
     return _apply_step(

@@ -106,6 +106,9 @@ class Evaluate:
     domains: bool = False  # also each domain by itself, queries and gallery, and their mean
     block: Count = 256  # queries compared with the gallery at once
     binary: bool = False  # the ensemble's binary codes too: bits x > 0, Hamming distance
+    # Training images, drawn by the seed, that a PCA whitening is fitted on; their labels are not
+    # looked at. 0: none, and nothing whitened is measured.
+    whiten: Natural = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

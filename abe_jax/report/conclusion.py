@@ -10,14 +10,16 @@ from typing import Any
 import cv2
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from abe_jax import hosts, report, retrieval, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json, to_mapping
 from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
+from abe_jax.retrieval import whitened
 from abe_jax.retrieval.embed import Embedded, embed
+from abe_jax.retrieval.whitening import unit_whitened
 from abe_jax.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
 
@@ -37,12 +39,12 @@ def conclude(folder: RunFolder, split_name: str, say: Callable[[str], None]) -> 
     state, about = best.restore(step.abstract(config))
     best.close()
     replicated = step.replicate(state)
-    embedded = embed(replicated, step.embed_step(config), split, config)
+    embedded, white = _embedded(folder, config, about["digest"], replicated, split, say)
     Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
     if not hosts.is_first():
         return
     shown = centred(split, config, embedded.instances)
-    found = {"step": about["step"], **_measured(config, split, embedded, shown)}
+    found = {"step": about["step"], **_measured(config, split, embedded, white, shown)}
     evaluation = _remember(folder.evaluation, split_name, found)
     say(report.tables.evaluation_table(found, split=split_name))
     report.write(
@@ -62,8 +64,29 @@ def centred(split: Split, config: Config, instances: np.ndarray) -> UInt8[np.nda
     return np.concatenate([batch.images for batch in batches])[: len(split.labels)][instances]
 
 
+def _embedded(
+    folder: RunFolder,
+    config: Config,
+    digest: str,
+    state: step.TrainState,
+    split: Split,
+    say: Callable[[str], None],
+) -> tuple[Embedded, Float[np.ndarray, "n k"] | None]:
+    """A split's vectors and, where the config asks for them, the whitened ones beside."""
+    if not config.evaluate.whiten:
+        return embed(state, step.embed_step(config), split, config), None
+    embedder = whitened.embedder(config)
+    fitted = whitened.of_checkpoint(folder.whitening, digest, embedder, state, config, say)
+    embedded, raw = embedder(state, split)
+    return embedded, None if fitted is None else unit_whitened(fitted, raw)
+
+
 def _measured(
-    config: Config, split: Split, embedded: Embedded, shown: UInt8[np.ndarray, "n h w c"]
+    config: Config,
+    split: Split,
+    embedded: Embedded,
+    white: Float[np.ndarray, "n k"] | None,
+    shown: UInt8[np.ndarray, "n h w c"],
 ) -> dict[str, Any]:
     return retrieval.evaluate(
         embedded.vectors,
@@ -72,6 +95,7 @@ def _measured(
         groups=None if split.groups is None else split.groups[embedded.instances],
         domains=split.group_names if config.evaluate.domains else (),
         pixels=np.stack([_small(image) for image in shown]),
+        whitened=white,
         block=config.evaluate.block,
         binary=config.evaluate.binary,
     )

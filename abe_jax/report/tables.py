@@ -12,6 +12,7 @@ EMBEDDING = "embedding"
 BINARY = {True: "ensemble, binary codes", False: "embedding, binary codes"}  # by many learners
 OTHER_FAMILY = "neighbours of the query's own family left out"
 OF_DOMAIN = "each domain by itself (queries)"
+WHITENED = {True: "ensemble, whitened", False: "embedding, whitened"}
 PIXELS = "raw pixels, no training"
 
 Values = Mapping[str, float | None]
@@ -74,6 +75,8 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
                 spread=metrics.get("learners_std", {}),
             )
         )
+    whitened = metrics.get("whitened", {})
+    found.append(Row(name=WHITENED[many], part="ensemble", values=whitened))
     found.append(Row(name=PIXELS, part="floor", values=metrics.get("pixels", {})))
     other = result.get("other_family", {})
     for name, part, key in ((named, "ensemble", "ensemble"), (PIXELS, "floor", "pixels")):

@@ -31,17 +31,35 @@ def embed(state: TrainState, embed_step: Callable, split: Split, config: Config)
         split: the images.
         config: sizes of image and batch.
     """
+    return Embedded(*_rows(state, embed_step, split, config))
+
+
+def embed_both(
+    state: TrainState, both_step: Callable, split: Split, config: Config
+) -> tuple[Embedded, Float[np.ndarray, "n m d"]]:
+    """As `embed`, and the embeddings before L2 of the same images; `both_step` is `step`'s.
+
+    Twice the memory of `embed`: for whom the length of an embedding matters.
+    """
+    both, read, missing = _rows(state, both_step, split, config)
+    return Embedded(both[:, 0], read, missing), both[:, 1]
+
+
+def _rows(
+    state: TrainState, apply_step: Callable, split: Split, config: Config
+) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, " n"], Int[np.ndarray, " k"]]:
+    """What a step gives for a split's readable images, which these are, and which the others."""
     shard = loader.Shard(jax.process_index(), jax.process_count())
-    vectors, instances, masks = [], [], []
+    values, instances, masks = [], [], []
     for batch in loader.in_order(split, config.data, config.evaluate.batch, shard):
-        vectors.append(embed_step(state, batch))
+        values.append(apply_step(state, batch))
         instances.append(batch.instances)
         masks.append(batch.mask)
-    parts = (np.concatenate(vectors), np.concatenate(instances), np.concatenate(masks))
+    parts = (np.concatenate(values), np.concatenate(instances), np.concatenate(masks))
     if jax.process_count() > 1:
         parts = multihost_utils.process_allgather(parts, tiled=True)
     order = np.argsort(parts[1], kind="stable")
     kept = order[np.asarray(parts[2])[order]]
     read = np.asarray(parts[1])[kept]
     missing = np.setdiff1d(np.arange(len(split.labels)), read)
-    return Embedded(np.asarray(parts[0])[kept], read, missing)
+    return np.asarray(parts[0])[kept], read, missing

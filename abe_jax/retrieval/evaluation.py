@@ -21,6 +21,7 @@ def evaluate(
     groups: Labels | None = None,
     domains: Sequence[str] = (),
     pixels: Shaped[np.ndarray | Array, "..."] | None = None,
+    whitened: Float[np.ndarray, "n k"] | None = None,
     block: int = BLOCK,
     binary: bool = False,
 ) -> dict:
@@ -36,7 +37,8 @@ def evaluate(
     metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
                   learners_mean, learners_std (over learners, of the m values themselves), pixels;
                   each {"recall@K": .., "r_precision": .., "map@r": ..}; with `binary` also
-                  binary, the ensemble's codes by Hamming distance, see `codes.pack`
+                  binary, the ensemble's codes by Hamming distance, see `codes.pack`, and with
+                  `whitened` whitened, by these unit vectors, see `whitening.unit_whitened`
     other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
                   a positive in another group
     domains       ensemble, pixels, see `by_domain`
@@ -60,6 +62,8 @@ def evaluate(
         result["metrics"]["binary"] = found.means()
     if floor is not None:
         result["metrics"]["pixels"] = metrics.scores(floor, y, ks, block=block).means()
+    if whitened is not None:
+        result["metrics"]["whitened"] = metrics.scores(whitened, y, ks, block=block).means()
     if groups is not None:
         result |= _other_family(x, floor, y, ks, np.asarray(groups), block)
     if domains:

@@ -24,6 +24,8 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
             f"config.evaluate.select: no metric is called {evaluate.select!r} with "
             f"config.evaluate.ks={evaluate.ks}; {nearest(evaluate.select, names)}"
         )
+    if evaluate.whiten == 1:
+        raise UserError("config.evaluate.whiten: 1 image is too few to whiten by; 2 or more, or 0")
     for split in evaluated:
         if evaluate.domains and split.groups is None:
             raise UserError(

@@ -1,0 +1,111 @@
+"""The whitening of a run's checkpoint: what it is fitted on, kept with, and bound to."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from abe_jax import config, models, retrieval, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.config import Config
+from abe_jax.data import datasets, images, loader
+from abe_jax.report.conclusion import conclude
+from abe_jax.retrieval import whitened, whitening
+from abe_jax.run_folder import RunFolder
+
+TINY = Path(__file__).with_name("tiny_config.py")
+SINGLE = ("model.kind=single", "model.learners=1")
+ALL = 10_000  # more images than there are
+
+
+@pytest.fixture(autouse=True)
+def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+def saved(folder: Path, *overrides: str) -> RunFolder:
+    """A folder as a run leaves it that has evaluated nothing yet."""
+    made = config.load(TINY, (f"evaluate.whiten={ALL}", *overrides))
+    run = RunFolder.create(folder, made)
+    best = Checkpoints(run.best, 1)
+    best.save(jax.tree.map(np.asarray, step.create(made)), {"value": 0.5})
+    best.close()
+    return run
+
+
+def evaluated(run: RunFolder) -> tuple[dict[str, float], list[str]]:
+    """The whitened row of an evaluation, and what was said of it."""
+    said: list[str] = []
+    conclude(run, "test", said.append)
+    found = json.loads(run.evaluation.read_text())["test"]["metrics"]["whitened"]
+    return found, [line for line in "\n".join(said).splitlines() if "whiten" in line]
+
+
+def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What of a split is whitened, by the network itself, and the labels."""
+    split, state = datasets.load(made.data, name), step.create(made)
+    variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    apply = jax.jit(models.build(made.model).apply)
+    raw = []
+    for batch in loader.in_order(split, made.data, 64):
+        found = apply(variables, images.normalise(jnp.asarray(batch.images), made.data, "float32"))
+        read = found.embedding if made.model.learners == 1 else found.vectors
+        raw.append(np.asarray(read).reshape(64, -1)[batch.mask])
+    return np.concatenate(raw), split.labels
+
+
+@pytest.mark.parametrize("overrides", [SINGLE, ()], ids=["one learner", "two learners"])
+def test_evaluation_measures_what_is_whitened_by_training_images(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = saved(tmp_path / "run", *overrides)
+    found, said = evaluated(run)
+    made = config.read_json(run.config)
+    fitted = whitening.fit(embeddings(made, "train")[0])
+    raw, labels = embeddings(made, "test")
+    unit = whitening.unit_whitened(fitted, raw)
+    wanted = retrieval.scores(unit, labels, (1, 2)).means()
+    assert found == pytest.approx(wanted, abs=0.003)  # two programs round an embedding apart
+    plain = json.loads(run.evaluation.read_text())["test"]["metrics"]["ensemble"]
+    assert abs(found["map@r"] - plain["map@r"]) > 0.01
+    one = overrides == SINGLE
+    assert said[0].startswith("whitening fitted on") and f"{16 + one} of 17 directions" in said[0]
+    assert said[1].startswith(f"{'embedding' if one else 'ensemble'}, whitened ")
+
+
+def test_kept_whitening_is_used_again_and_another_checkpoints_is_not(tmp_path: Path) -> None:
+    run, other = saved(tmp_path / "run", *SINGLE), saved(tmp_path / "other", *SINGLE, "seed=1")
+    first, _ = evaluated(run)
+    kept = run.whitening.read_bytes()
+    again, said = evaluated(run)
+    assert again == first and len(said) == 1  # the row alone: nothing was fitted
+    assert run.whitening.read_bytes() == kept
+    spoiled = dict(np.load(run.whitening)) | {"projection": np.eye(17)[:, :2]}
+    np.savez(run.whitening, **spoiled)
+    used, _ = evaluated(run)
+    assert used != first  # what lies there is what is used
+    run.whitening.write_bytes(kept[:200])
+    assert evaluated(run) == (first, [*evaluated(saved(tmp_path / "new", *SINGLE))[1]])
+    own, _ = evaluated(other)
+    other.whitening.write_bytes(kept)
+    assert evaluated(other)[0] == own != first
+
+
+def test_images_it_is_fitted_on_are_drawn_by_the_seed(tmp_path: Path) -> None:
+    made = config.load(TINY, ("evaluate.whiten=40",))
+    train = datasets.load(made.data, "train")
+    drawn = whitened.drawn(train, made)
+    labels = [drawn.labels, whitened.drawn(train, made).labels]
+    assert len(drawn.records) == 40 and np.array_equal(*labels)
+    assert len(set(drawn.labels)) > 10  # of all over the split, not its first classes
+    other = whitened.drawn(train, config.load(TINY, ("evaluate.whiten=40", "seed=1")))
+    assert not np.array_equal(drawn.labels, other.labels)
+    assert drawn.records[3] in [
+        train.records[i] for i in np.flatnonzero(train.labels == drawn.labels[3])
+    ]
