@@ -84,10 +84,9 @@ class RunFolder:
         """Retrieval metrics by split."""
         return self.path / "evaluation.json"
 
-    @property
-    def whitening(self) -> Path:
-        """The whitening of the checkpoint that was evaluated last."""
-        return self.path / "whitening.npz"
+    def whitening(self, words: str) -> Path:
+        """The whitening of the best checkpoint; `words` as an evaluation at another size has it."""
+        return self.path / f"{' '.join(['whitening', words]).strip()}.npz"
 
     @property
     def report(self) -> Path:

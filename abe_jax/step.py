@@ -6,7 +6,8 @@ the transpose of the gather sums what every replica's copy of the loss says of a
 number of devices times too much, and the average takes it back. 1, 2, 4 and 8 devices agree.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -149,6 +150,27 @@ def both_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray,
         return jnp.stack([found.vectors, found.embedding], axis=1)
 
     return _apply_step(config, both)
+
+
+def exponents_step(
+    config: Config, ps: Sequence[float]
+) -> Callable[[TrainState, Batch], Float[np.ndarray, "b p m d"]]:
+    """The vectors of this host's rows of a batch for each of `ps` as the exponent of GeM.
+
+    The pooling and what follows it alone are computed for each: vmap leaves as it is what does
+    not depend on p.
+    """
+    asked = jnp.asarray(ps, jnp.float32)
+    learned = dataclasses.replace(config.model, gem_p=3.0, gem_learned=True)
+
+    def each(model: Any, variables: Any, pixels: Array) -> Array:
+        def at(p: Array) -> Array:
+            params = models.with_exponent(variables["params"], p)
+            return _vectors(model, variables | {"params": params}, pixels)
+
+        return jax.vmap(at, out_axes=1)(asked)
+
+    return _apply_step(dataclasses.replace(config, model=learned), each)
 
 
 def mask_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m h w c"]]:

@@ -13,8 +13,10 @@ from abe_jax import config, models, retrieval, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config
 from abe_jax.data import datasets, images, loader
+from abe_jax.data.datasets import Split
 from abe_jax.report.conclusion import conclude
 from abe_jax.retrieval import whitened, whitening
+from abe_jax.retrieval.whitening import Whitening
 from abe_jax.run_folder import RunFolder
 
 TINY = Path(__file__).with_name("tiny_config.py")
@@ -60,6 +62,7 @@ def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(raw), split.labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [SINGLE, ()], ids=["one learner", "two learners"])
 def test_evaluation_measures_what_is_whitened_by_training_images(
     overrides: tuple[str, ...], tmp_path: Path
@@ -77,35 +80,45 @@ def test_evaluation_measures_what_is_whitened_by_training_images(
     one = overrides == SINGLE
     assert said[0].startswith("whitening fitted on") and f"{16 + one} of 17 directions" in said[0]
     assert said[1].startswith(f"{'embedding' if one else 'ensemble'}, whitened ")
-
-
-def test_kept_whitening_is_used_again_and_another_checkpoints_is_not(tmp_path: Path) -> None:
-    run, other = saved(tmp_path / "run", *SINGLE), saved(tmp_path / "other", *SINGLE, "seed=1")
-    first, _ = evaluated(run)
-    kept = run.whitening.read_bytes()
     again, said = evaluated(run)
-    assert again == first and len(said) == 1  # the row alone: nothing was fitted
-    assert run.whitening.read_bytes() == kept
-    spoiled = dict(np.load(run.whitening)) | {"projection": np.eye(17)[:, :2]}
-    np.savez(run.whitening, **spoiled)
-    used, _ = evaluated(run)
-    assert used != first  # what lies there is what is used
-    run.whitening.write_bytes(kept[:200])
-    assert evaluated(run) == (first, [*evaluated(saved(tmp_path / "new", *SINGLE))[1]])
-    own, _ = evaluated(other)
-    other.whitening.write_bytes(kept)
-    assert evaluated(other)[0] == own != first
+    assert again == found and len(said) == 1  # the row alone: the kept whitening serves
 
 
-def test_images_it_is_fitted_on_are_drawn_by_the_seed(tmp_path: Path) -> None:
+def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_another(
+    tmp_path: Path,
+) -> None:
+    made = config.load(TINY, ("evaluate.whiten=40",))
+    path, fits = tmp_path / "whitening.npz", list[str]()
+
+    def raw_of(split: Split) -> np.ndarray:
+        return np.random.default_rng(len(fits)).normal(size=(len(split.labels), 3))
+
+    def of(digest: str, asked: Config) -> Whitening:
+        found = whitened.of_checkpoint(path, digest, raw_of, asked, fits.append)
+        assert found is not None
+        return found
+
+    first = of("one", made)
+    assert fits == ["whitening fitted on 40 training images: 4 of 4 directions"]
+    again = of("one", made)
+    assert len(fits) == 1 and np.array_equal(again.projection, first.projection)
+    path.write_bytes(path.read_bytes()[:300])
+    second = of("one", made)
+    assert len(fits) == 2 and not np.array_equal(second.mean, first.mean)
+    of("two", made)
+    of("two", config.load(TINY, ("evaluate.whiten=40", "data.size=30")))
+    assert len(fits) == 4
+
+
+def test_images_it_is_fitted_on_are_drawn_by_the_seed() -> None:
     made = config.load(TINY, ("evaluate.whiten=40",))
     train = datasets.load(made.data, "train")
     drawn = whitened.drawn(train, made)
-    labels = [drawn.labels, whitened.drawn(train, made).labels]
-    assert len(drawn.records) == 40 and np.array_equal(*labels)
+    assert len(drawn.records) == 40
+    assert np.array_equal(drawn.labels, whitened.drawn(train, made).labels)
     assert len(set(drawn.labels)) > 10  # of all over the split, not its first classes
     other = whitened.drawn(train, config.load(TINY, ("evaluate.whiten=40", "seed=1")))
     assert not np.array_equal(drawn.labels, other.labels)
     assert drawn.records[3] in [
-        train.records[i] for i in np.flatnonzero(train.labels == drawn.labels[3])
+        train.records[int(i)] for i in np.flatnonzero(train.labels == drawn.labels[3])
     ]

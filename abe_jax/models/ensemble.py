@@ -139,6 +139,12 @@ def _fold(x: Float[Array, "b m h w c"]) -> Float[Array, "n h w c"]:
     return x.reshape(-1, *x.shape[2:])
 
 
+def with_exponent(params: dict[str, Any], p: float | Float[Array, ""] | None) -> dict[str, Any]:
+    """A network's parameters with GeM's exponent p, as `gem_learned` has it; None: without one."""
+    others = {name: part for name, part in params.items() if name != "pool"}
+    return others if p is None else others | {"pool": {"p": p}}
+
+
 def unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
     """x / |x| over the last axis; a zero vector stays zero and its gradient is finite."""
     square = jnp.sum(x * x, axis=-1, keepdims=True)

@@ -19,6 +19,7 @@ from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
 from abe_jax.retrieval import whitened
 from abe_jax.retrieval.embed import Embedded, embed
+from abe_jax.retrieval.resolution import At
 from abe_jax.retrieval.whitening import unit_whitened
 from abe_jax.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
@@ -27,29 +28,38 @@ FLOOR_SIDE = 32  # the floor compares pixels of images no larger than this
 SHOWN = 8  # neighbours of each query on the sheet, and images under attention
 
 
-def conclude(folder: RunFolder, split_name: str, say: Callable[[str], None]) -> None:
+def conclude(
+    folder: RunFolder,
+    split_name: str,
+    say: Callable[[str], None],
+    at: At = At(),  # noqa: B008 (immutable)
+) -> None:
     """Measures the best checkpoint on a split; writes evaluation.json and report.html.
 
+    A test `at` another resolution stands in both beside that of the run's own.
+
     Raises:
-        UserError: no run in the folder, no checkpoint, or a damaged one.
+        UserError: no run in the folder, no checkpoint, or a damaged one; errors of `At.of`.
     """
-    config = read_json(folder.config)
+    own = read_json(folder.config)
+    config, named = at.of(own), f"{split_name} {at.words}".strip()
     split = datasets.load(config.data, split_name)
     best = Checkpoints(folder.best, 1)
-    state, about = best.restore(step.abstract(config))
+    state, about = best.restore(step.abstract(own))
     best.close()
-    replicated = step.replicate(state)
-    embedded, white = _embedded(folder, config, about["digest"], replicated, split, say)
+    replicated = step.replicate(at.of_state(state))
+    kept = folder.whitening(at.words)
+    embedded, white = _embedded(kept, config, about["digest"], replicated, split, say)
     Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
     if not hosts.is_first():
         return
     shown = centred(split, config, embedded.instances)
     found = {"step": about["step"], **_measured(config, split, embedded, white, shown)}
-    evaluation = _remember(folder.evaluation, split_name, found)
-    say(report.tables.evaluation_table(found, split=split_name))
+    evaluation = _remember(folder.evaluation, named, found)
+    say(report.tables.evaluation_table(found, split=named))
     report.write(
         folder.report,
-        config=to_mapping(config),
+        config=to_mapping(own),
         metrics=folder.metrics,
         evaluation=evaluation,
         gallery=_gallery(config, split, embedded, shown),
@@ -65,7 +75,7 @@ def centred(split: Split, config: Config, instances: np.ndarray) -> UInt8[np.nda
 
 
 def _embedded(
-    folder: RunFolder,
+    kept: Path,
     config: Config,
     digest: str,
     state: step.TrainState,
@@ -75,9 +85,11 @@ def _embedded(
     """A split's vectors and, where the config asks for them, the whitened ones beside."""
     if not config.evaluate.whiten:
         return embed(state, step.embed_step(config), split, config), None
-    embedder = whitened.embedder(config)
-    fitted = whitened.of_checkpoint(folder.whitening, digest, embedder, state, config, say)
-    embedded, raw = embedder(state, split)
+    embed_raw = whitened.embedder(config)
+    fitted = whitened.of_checkpoint(
+        kept, digest, lambda train: embed_raw(state, train)[1], config, say
+    )
+    embedded, raw = embed_raw(state, split)
     return embedded, None if fitted is None else unit_whitened(fitted, raw)
 
 

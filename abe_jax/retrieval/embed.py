@@ -45,6 +45,17 @@ def embed_both(
     return Embedded(both[:, 0], read, missing), both[:, 1]
 
 
+def embed_exponents(
+    state: TrainState, exponents_step: Callable, split: Split, config: Config
+) -> tuple[list[Float[np.ndarray, "n m d"]], Int[np.ndarray, " n"]]:
+    """The vectors of a split's readable images for each exponent of a step, and which these are.
+
+    As many times the memory of `embed`; `exponents_step` is `step`'s.
+    """
+    each, read, _ = _rows(state, exponents_step, split, config)
+    return [each[:, place] for place in range(each.shape[1])], read
+
+
 def _rows(
     state: TrainState, apply_step: Callable, split: Split, config: Config
 ) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, " n"], Int[np.ndarray, " k"]]:

@@ -49,8 +49,7 @@ def embedder(config: Config) -> Embed:
 def of_checkpoint(
     path: Path,
     digest: str,
-    embed: Embed,
-    state: step.TrainState,
+    raw_of: Callable[[Split], Raw],
     config: Config,
     say: Callable[[str], None],
 ) -> Whitening | None:
@@ -61,9 +60,8 @@ def of_checkpoint(
 
     Args:
         path: the file, written whole or not at all.
-        digest: of the checkpoint that `state` was restored from.
-        embed: `embedder(config)`.
-        state: the replicated train state.
+        digest: of the checkpoint.
+        raw_of: what it gives of a split to be whitened.
         config: of the evaluation.
         say: is told of a fit.
     """
@@ -71,7 +69,7 @@ def of_checkpoint(
     kept = _read(path, of) if hosts.is_first() else None
     if hosts.everywhere(np.array([kept is not None]))[0]:
         return kept
-    _, raw = embed(state, drawn(datasets.load(config.data, "train"), config))
+    raw = raw_of(drawn(datasets.load(config.data, "train"), config))
     if not hosts.is_first():
         return None
     fitted = whitening.fit(raw)
@@ -96,7 +94,7 @@ def drawn(train: Split, config: Config) -> Split:
 def _read(path: Path, of: dict[str, str]) -> Whitening | None:
     """The whitening, unless there is none, it is another's, or its file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             found: Any = json.loads(str(stored["of"]))
             fitted = Whitening(stored["mean"], stored["projection"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -1,0 +1,135 @@
+"""A run tested at another resolution than it was trained at, with an exponent of GeM for it."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from abe_jax import models, step
+from abe_jax.config import Config
+from abe_jax.data.datasets import Split
+from abe_jax.errors import UserError
+from abe_jax.models.backbones import backbone
+from abe_jax.retrieval import metrics
+from abe_jax.retrieval.embed import embed_exponents
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class At:
+    """What a test changes of a run: the side of its images in pixels, and GeM's exponent."""
+
+    size: int | None = None
+    p: float | None = None
+
+    @property
+    def words(self) -> str:
+        """Such as "at 448 px, p=4"; empty where nothing is changed."""
+        parts = [f"{self.size} px"] if self.size is not None else []
+        parts += [f"p={self.p:g}"] if self.p is not None else []
+        return f"at {', '.join(parts)}" if parts else ""
+
+    def of(self, config: Config) -> Config:
+        """The configuration of the test; errors are those of `sized` and `with_p`."""
+        config = config if self.size is None else sized(config, self.size)
+        return config if self.p is None else with_p(config, self.p)
+
+    def of_state(self, state: step.TrainState) -> step.TrainState:
+        """The state of the run as the test's network takes it: without the exponent it learned."""
+        if self.p is None:
+            return state
+        kept = models.with_exponent(state.params["model"], None)
+        return state.replace(params=state.params | {"model": kept})
+
+
+def sized(config: Config, size: int) -> Config:
+    """The configuration with images of `size` px, scaled before the crop in the same proportion.
+
+    Raises:
+        UserError: the network takes images of its own size alone, or none as small.
+    """
+    data = config.data
+    if size == data.size:
+        return config
+    if size < 1:
+        raise UserError(f"--size {size}: the side of an image in pixels is 1 or more")
+    if backbone(config.model.backbone).tokens:
+        raise UserError(
+            f"--size {size}: {config.model.backbone} has positions for images of {data.size} px "
+            "alone"
+        )
+    resize = max(size, round(data.resize * size / data.size))
+    found = dataclasses.replace(config, data=dataclasses.replace(data, size=size, resize=resize))
+    _check_maps(found)
+    return found
+
+
+def _check_maps(config: Config) -> None:
+    size, network = config.data.size, models.build(config.model)
+    images = jnp.zeros((1, size, size, config.data.channels))
+    try:
+        jax.eval_shape(lambda: network.init(jax.random.key(0), images))
+    except (ValueError, ZeroDivisionError):  # of a map without a position
+        raise UserError(
+            f"--size {size}: images too small for {config.model.backbone}, which is trained at "
+            "more; name a greater size"
+        ) from None
+
+
+def with_p(config: Config, p: float) -> Config:
+    """The configuration with p as GeM's exponent, no longer learned.
+
+    Raises:
+        UserError: another pooling than GeM, or p below 1.
+    """
+    require_gem(config)
+    if not p >= 1:
+        raise UserError(f"--p {p:g}: GeM's exponent is 1 (the average) or more; inf is the maximum")
+    model = dataclasses.replace(config.model, gem_p=p, gem_learned=False)
+    return dataclasses.replace(config, model=model)
+
+
+def require_gem(config: Config) -> None:
+    """Raises UserError where a run has no exponent to choose."""
+    if config.model.pooling != "gem":
+        raise UserError(
+            f"config.model.pooling is {config.model.pooling!r}: of all poolings 'gem' alone has an "
+            "exponent p"
+        )
+
+
+def exponent(config: Config, state: step.TrainState) -> float:
+    """The exponent p that a run ended with: learned, or that of its configuration."""
+    require_gem(config)
+    if not config.model.gem_learned:
+        return config.model.gem_p
+    return float(state.params["model"]["pool"]["p"])
+
+
+def cross_validated(
+    state: step.TrainState, split: Split, config: Config, ps: Sequence[float]
+) -> list[dict[str, float]]:
+    """The metrics of the ensemble on a split for each exponent p, other parts as they are.
+
+    Args:
+        state: the replicated train state.
+        split: validation classes: what is chosen by them must not have seen the test classes.
+        config: of the run, at the size of the test.
+        ps: exponents from 1 on, inf included.
+    """
+    for p in ps:
+        with_p(config, p)
+    embed = step.exponents_step(config, ps)
+    each, read = embed_exponents(state, embed, split, config)
+    evaluate, labels = config.evaluate, split.labels[read]
+    return [
+        metrics.scores(vectors, labels, evaluate.ks, block=evaluate.block).means()
+        for vectors in each
+    ]
+
+
+def best(found: Sequence[dict[str, float]], select: str) -> int:
+    """The place of the highest value of a metric, the first of equals; NaN is never the best."""
+    values = [one[select] for one in found]
+    return max(range(len(values)), key=lambda i: -math.inf if math.isnan(values[i]) else values[i])
