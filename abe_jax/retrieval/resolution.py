@@ -70,6 +70,9 @@ def _check_maps(config: Config) -> None:
     images = jnp.zeros((1, size, size, config.data.channels))
     try:
         jax.eval_shape(lambda: network.init(jax.random.key(0), images))
+    except UserError as error:  # what a backbone itself says of its maps; JAX adds lines to it
+        said = str(error).splitlines()[0].removeprefix("config.data.size: ")
+        raise UserError(f"--size {size}: {said}") from None
     except (ValueError, ZeroDivisionError):  # of a map without a position
         raise UserError(
             f"--size {size}: images too small for {config.model.backbone}, which is trained at "

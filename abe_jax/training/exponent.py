@@ -24,7 +24,7 @@ RATE, MOMENTUM, POWER = 0.005, 0.9, 0.9
 BATCH, PER_CLASS = 4, 50
 LINES = 10  # said of the course of p
 
-Loss = Callable[[Array, loader.Batch], Float[Array, ""]]
+Loss = Callable[[Array, TrainState, loader.Batch], Float[Array, ""]]
 
 
 def learned(
@@ -51,22 +51,24 @@ def learned(
     start = exponent(config, state)
     if not np.isfinite(start):
         raise UserError("--learn: the run's p is inf, from where no gradient leads; use --p")
-    loss = classification(state, config)
+    loss = classification(config)
+    frozen = jax.device_put(state.replace(opt_state=()))
     rows = order(train.labels, config.seed, steps)
     steps = steps or -(-len(rows) // BATCH)
     rate = optax.polynomial_schedule(RATE, 0.0, POWER, steps)
     sgd = optax.sgd(rate, momentum=MOMENTUM)
 
     @jax.jit
-    def one(p: Array, momentum: Any, batch: loader.Batch) -> tuple[Array, Any]:
-        updates, momentum = sgd.update(jax.grad(loss)(p, batch), momentum, p)
-        return jnp.maximum(optax.apply_updates(p, updates), 1.0), momentum
+    def one(p: Array, momentum: Any, frozen: TrainState, batch: loader.Batch) -> tuple[Array, Any]:
+        updates, momentum = sgd.update(jax.grad(loss)(p, frozen, batch), momentum, p)
+        moved: Any = optax.apply_updates(p, updates)
+        return jnp.maximum(moved, 1.0), momentum
 
     p: Any = jnp.float32(start)
     momentum = sgd.init(p)
     batches = loader.in_order(chosen(train, rows), config.data, BATCH)
     for at, batch in enumerate(batches, start=1):
-        p, momentum = one(p, momentum, batch)
+        p, momentum = one(p, momentum, frozen, batch)
         if at == steps or at % max(1, steps // LINES) == 0:
             say(f"step {at:,} of {steps:,}: p = {float(p):.4f}")
     if not np.isfinite(p):
@@ -74,8 +76,8 @@ def learned(
     return float(p)
 
 
-def classification(state: TrainState, config: Config) -> Loss:
-    """The loss of the run's classifier as a function of GeM's p and a batch of images.
+def classification(config: Config) -> Loss:
+    """The loss of a run's classifier as a function of GeM's p, the run's state and a batch.
 
     Of several such terms the first, without its weight and over all classes.
 
@@ -93,15 +95,15 @@ def classification(state: TrainState, config: Config) -> Loss:
         term = dataclasses.replace(term, subsample=0)
     model = models.build(dataclasses.replace(config.model, gem_p=3.0, gem_learned=True))
     objective = Objective((dataclasses.replace(term, weight=1.0),), config.data.classes)
-    own = {"params": {term.name: state.params["objective"][term.name]}}
 
-    def loss(p: Array, batch: loader.Batch) -> Float[Array, ""]:
+    def loss(p: Array, state: TrainState, batch: loader.Batch) -> Float[Array, ""]:
         variables = {
             "params": models.with_exponent(state.params["model"], p),
             "batch_stats": state.batch_stats,
         }
         pixels = images.normalise(jnp.asarray(batch.images), config.data, jnp.float32)
         embeddings = model.apply(variables, pixels, train=False)
+        own = {"params": {term.name: state.params["objective"][term.name]}}
         total, _ = objective.apply(own, embeddings, batch.labels, batch.instances, batch.mask)
         return total
 
