@@ -29,7 +29,7 @@ GEM = (
     "model.width=4",
     "model.pooling=gem",
     "objective=[{'name': 'cross_entropy'}]",
-    "data.classes=26",
+    "data.classes=35",
 )
 SIZE = 40
 
