@@ -14,13 +14,20 @@ from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config
 from abe_jax.data import datasets, images, loader
 from abe_jax.data.datasets import Split
+from abe_jax.report import tables
 from abe_jax.report.conclusion import conclude
+from abe_jax.report.tables import WHITENED
 from abe_jax.retrieval import whitened, whitening
 from abe_jax.retrieval.whitening import Whitening
 from abe_jax.run_folder import RunFolder
 
 TINY = Path(__file__).with_name("tiny_config.py")
-SINGLE = ("model.kind=single", "model.learners=1")
+SINGLE = (
+    "model.kind=single",
+    "model.learners=1",
+    "objective=[{'name': 'cross_entropy'}]",
+    "data.classes=35",
+)
 ALL = 10_000  # more images than there are
 
 
@@ -60,6 +67,33 @@ def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
         read = found.embedding if made.model.learners == 1 else found.vectors
         raw.append(np.asarray(read).reshape(64, -1)[batch.mask])
     return np.concatenate(raw), split.labels
+
+
+def test_classifier_of_a_network_folds_into_the_whitening_of_its_embeddings() -> None:
+    made = config.load(TINY, SINGLE)
+    fitted, raw = whitening.fit(embeddings(made, "train")[0]), embeddings(made, "test")[0]
+    own = step.create(made).params["objective"]["cross_entropy"]
+    weight, bias = np.asarray(own["kernel"][0].T), np.linspace(-1, 1, 35, dtype=np.float32)
+    double = raw.astype(np.float64)
+    logits = double @ weight.astype(np.float64).T + bias
+    wanted = logits / np.sqrt((double**2).sum(axis=1, keepdims=True) + 1)
+    folded = whitening.fold(fitted, weight, bias)
+    for dtype, bound in ((np.float64, 1e-10), (np.float32, 1e-4)):
+        y = whitening.apply(fitted, raw.astype(dtype))
+        found = y @ folded.weight.astype(dtype).T + folded.bias.astype(dtype)
+        assert (found.argmax(axis=1) == logits.argmax(axis=1)).all()
+        assert np.abs(found - wanted).max() < bound
+    assert len(set(logits.argmax(axis=1))) > 3
+
+
+def test_whitened_row_stands_behind_the_embedding_or_the_ensemble() -> None:
+    values = {"recall@1": 0.5}
+    for learners, name in (([values], "embedding, whitened"), ([values] * 2, WHITENED[0])):
+        metrics = {"ensemble": values, "learners": learners, "whitened": values, "pixels": values}
+        names = [row.name for row in tables.rows({"metrics": metrics})]
+        assert names[-2:] == [name, tables.PIXELS]
+        del metrics["whitened"]
+        assert name not in [row.name for row in tables.rows({"metrics": metrics})]
 
 
 @pytest.mark.slow

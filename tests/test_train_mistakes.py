@@ -56,6 +56,7 @@ MISTAKES = [
     ("data.name=folder", "config.data.path: the data set 'folder' needs"),
     ("data.fit=covr", "did you mean 'cover'"),
     ("data.mean=(1,2)", "config.data.mean has 2 values for 1 channels"),
+    ("evaluate.whiten=1", "1 image is too few"),
     ("data.std=(0,)", "every value must be above 0"),
     ("data.size=17", "has 1 to 16 px"),
     ("data.size=12", "multiples of 8"),
