@@ -6,8 +6,7 @@ the transpose of the gather sums what every replica's copy of the loss says of a
 number of devices times too much, and the average takes it back. 1, 2, 4 and 8 devices agree.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -17,7 +16,7 @@ import numpy as np
 import optax
 from flax import jax_utils
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from abe_jax import losses, models, optimizer
 from abe_jax.config import Config
@@ -139,43 +138,12 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
 
 def embed_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m d"]]:
     """The vectors of this host's rows of a batch, from a replicated state."""
-    return _apply_step(config, lambda model, variables, pixels: _vectors(model, variables, pixels))
-
-
-def both_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b 2 m d"]]:
-    """The vectors of this host's rows of a batch and, before L2, their embeddings."""
-
-    def both(model: Any, variables: Any, pixels: Array) -> Array:
-        found = model.apply(variables, pixels, train=False)
-        return jnp.stack([found.vectors, found.embedding], axis=1)
-
-    return _apply_step(config, both)
-
-
-def exponents_step(
-    config: Config, ps: Sequence[float]
-) -> Callable[[TrainState, Batch], Float[np.ndarray, "b p m d"]]:
-    """The vectors of this host's rows of a batch for each of `ps` as the exponent of GeM.
-
-    The pooling and what follows it alone are computed for each: vmap leaves as it is what does
-    not depend on p.
-    """
-    asked = jnp.asarray(ps, jnp.float32)
-    learned = dataclasses.replace(config.model, gem_p=3.0, gem_learned=True)
-
-    def each(model: Any, variables: Any, pixels: Array) -> Array:
-        def at(p: Array) -> Array:
-            params = models.with_exponent(variables["params"], p)
-            return _vectors(model, variables | {"params": params}, pixels)
-
-        return jax.vmap(at, out_axes=1)(asked)
-
-    return _apply_step(dataclasses.replace(config, model=learned), each)
+    return apply_step(config, lambda model, variables, pixels: _vectors(model, variables, pixels))
 
 
 def mask_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m h w c"]]:
     """The attention masks over this host's rows of a batch, from a replicated state."""
-    return _apply_step(
+    return apply_step(
         config, lambda model, variables, pixels: model.apply(variables, pixels, method="masks")
     )
 
@@ -184,7 +152,10 @@ def _vectors(model: Any, variables: Any, pixels: Array) -> Array:
     return model.apply(variables, pixels, train=False).vectors
 
 
-def _apply_step(config: Config, apply: Callable) -> Callable[[TrainState, Batch], np.ndarray]:
+def apply_step(
+    config: Config, apply: Callable[[Any, Any, Array], Array]
+) -> Callable[[TrainState, Batch], Shaped[np.ndarray, "b ..."]]:
+    """What `apply(model, variables, pixels)` gives of this host's rows of a batch."""
     model = models.build(config.model)
 
     def one(params: Any, batch_stats: Any, pixels: Array) -> Array:

@@ -17,7 +17,7 @@ from abe_jax import config, evaluate, resolution, retrieval, step, train
 from abe_jax.config import Config
 from abe_jax.data import datasets, loader
 from abe_jax.errors import UserError
-from abe_jax.retrieval.embed import embed
+from abe_jax.retrieval.embed import embed, exponents_step
 from abe_jax.retrieval.resolution import At, best, cross_validated, exponent, sized, with_p
 from abe_jax.run_folder import RunFolder
 from abe_jax.training.exponent import BATCH, PER_CLASS, classification, learned, order
@@ -63,7 +63,7 @@ def test_each_exponent_gives_the_vectors_of_a_network_made_with_it() -> None:
     batch = batch_of(tested)
     assert batch.images.shape[1] == SIZE
     replicated = step.replicate(state)
-    found = step.exponents_step(tested, ps)(replicated, batch)
+    found = exponents_step(tested, ps)(replicated, batch)
     assert found.shape == (8, 3, 1, 16)
     for place, p in enumerate(ps[:2]):
         wanted = step.embed_step(with_p(tested, p))(replicated, batch)
@@ -90,7 +90,7 @@ def test_a_learned_exponent_is_replaced_by_the_tests() -> None:
     assert "pool" in state.params["model"] and "pool" not in at.of_state(state).params["model"]
     batch = batch_of(at.of(run_of))
     found = step.embed_step(at.of(run_of))(step.replicate(at.of_state(state)), batch)
-    each = step.exponents_step(sized(run_of, SIZE), (4.0,))(step.replicate(state), batch)
+    each = exponents_step(sized(run_of, SIZE), (4.0,))(step.replicate(state), batch)
     np.testing.assert_allclose(found, each[:, 0], atol=2e-5)
 
 

@@ -69,11 +69,17 @@ def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(raw), split.labels
 
 
+def nearest_mean(raw: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The linear classifier whose argmax is the class of the nearest mean."""
+    means = np.stack([raw[labels == label].mean(axis=0) for label in np.unique(labels)])
+    return means, -(means**2).sum(axis=1) / 2
+
+
 def test_classifier_of_a_network_folds_into_the_whitening_of_its_embeddings() -> None:
     made = config.load(TINY, SINGLE)
-    fitted, raw = whitening.fit(embeddings(made, "train")[0]), embeddings(made, "test")[0]
-    own = step.create(made).params["objective"]["cross_entropy"]
-    weight, bias = np.asarray(own["kernel"][0].T), np.linspace(-1, 1, 35, dtype=np.float32)
+    train, (raw, _) = embeddings(made, "train"), embeddings(made, "test")
+    fitted = whitening.fit(train[0])
+    weight, bias = nearest_mean(*train)
     double = raw.astype(np.float64)
     logits = double @ weight.astype(np.float64).T + bias
     wanted = logits / np.sqrt((double**2).sum(axis=1, keepdims=True) + 1)
@@ -83,12 +89,12 @@ def test_classifier_of_a_network_folds_into_the_whitening_of_its_embeddings() ->
         found = y @ folded.weight.astype(dtype).T + folded.bias.astype(dtype)
         assert (found.argmax(axis=1) == logits.argmax(axis=1)).all()
         assert np.abs(found - wanted).max() < bound
-    assert len(set(logits.argmax(axis=1))) > 3
+    assert len(set(logits.argmax(axis=1))) > 10
 
 
 def test_whitened_row_stands_behind_the_embedding_or_the_ensemble() -> None:
     values = {"recall@1": 0.5}
-    for learners, name in (([values], "embedding, whitened"), ([values] * 2, WHITENED[0])):
+    for learners, name in (([values], "embedding, whitened"), ([values] * 2, WHITENED[True])):
         metrics = {"ensemble": values, "learners": learners, "whitened": values, "pixels": values}
         names = [row.name for row in tables.rows({"metrics": metrics})]
         assert names[-2:] == [name, tables.PIXELS]

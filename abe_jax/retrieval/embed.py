@@ -1,16 +1,20 @@
 """The vectors of a whole split, on all devices of all hosts."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
+from abe_jax import models, step
 from abe_jax.config import Config
 from abe_jax.data import loader
 from abe_jax.data.datasets import Split
+from abe_jax.data.loader import Batch
 from abe_jax.step import TrainState
 
 
@@ -34,25 +38,56 @@ def embed(state: TrainState, embed_step: Callable, split: Split, config: Config)
     return Embedded(*_rows(state, embed_step, split, config))
 
 
+def both_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b 2 m d"]]:
+    """The vectors of this host's rows of a batch and, before L2, their embeddings."""
+
+    def both(model: Any, variables: Any, pixels: Array) -> Array:
+        found = model.apply(variables, pixels, train=False)
+        return jnp.stack([found.vectors, found.embedding], axis=1)
+
+    return step.apply_step(config, both)
+
+
 def embed_both(
-    state: TrainState, both_step: Callable, split: Split, config: Config
+    state: TrainState, compiled: Callable, split: Split, config: Config
 ) -> tuple[Embedded, Float[np.ndarray, "n m d"]]:
-    """As `embed`, and the embeddings before L2 of the same images; `both_step` is `step`'s.
+    """As `embed`, and the embeddings before L2 of the same images; `compiled` is `both_step(config)`.
 
     Twice the memory of `embed`: for whom the length of an embedding matters.
     """
-    both, read, missing = _rows(state, both_step, split, config)
+    both, read, missing = _rows(state, compiled, split, config)
     return Embedded(both[:, 0], read, missing), both[:, 1]
 
 
+def exponents_step(
+    config: Config, ps: Sequence[float]
+) -> Callable[[TrainState, Batch], Float[np.ndarray, "b p m d"]]:
+    """The vectors of this host's rows of a batch for each of `ps` as the exponent of GeM.
+
+    The pooling and what follows it alone are computed for each: vmap leaves as it is what does
+    not depend on p.
+    """
+    asked = jnp.asarray(ps, jnp.float32)
+    learned = dataclasses.replace(config.model, gem_p=3.0, gem_learned=True)
+
+    def each(model: Any, variables: Any, pixels: Array) -> Array:
+        def at(p: Array) -> Array:
+            params = models.with_exponent(variables["params"], p)
+            return model.apply(variables | {"params": params}, pixels, train=False).vectors
+
+        return jax.vmap(at, out_axes=1)(asked)
+
+    return step.apply_step(dataclasses.replace(config, model=learned), each)
+
+
 def embed_exponents(
-    state: TrainState, exponents_step: Callable, split: Split, config: Config
+    state: TrainState, compiled: Callable, split: Split, config: Config
 ) -> tuple[list[Float[np.ndarray, "n m d"]], Int[np.ndarray, " n"]]:
     """The vectors of a split's readable images for each exponent of a step, and which these are.
 
-    As many times the memory of `embed`; `exponents_step` is `step`'s.
+    As many times the memory of `embed`; `compiled` is `exponents_step(config, ps)`.
     """
-    each, read, _ = _rows(state, exponents_step, split, config)
+    each, read, _ = _rows(state, compiled, split, config)
     return [each[:, place] for place in range(each.shape[1])], read
 
 

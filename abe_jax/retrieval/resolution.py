@@ -13,7 +13,7 @@ from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
 from abe_jax.models.backbones import backbone
 from abe_jax.retrieval import metrics
-from abe_jax.retrieval.embed import embed_exponents
+from abe_jax.retrieval.embed import embed_exponents, exponents_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def cross_validated(
     """
     for p in ps:
         with_p(config, p)
-    embed = step.exponents_step(config, ps)
+    embed = exponents_step(config, ps)
     each, read = embed_exponents(state, embed, split, config)
     evaluate, labels = config.evaluate, split.labels[read]
     return [

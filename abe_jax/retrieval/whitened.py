@@ -16,7 +16,7 @@ from abe_jax.data import datasets
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
 from abe_jax.retrieval import whitening
-from abe_jax.retrieval.embed import Embedded, embed, embed_both
+from abe_jax.retrieval.embed import Embedded, both_step, embed, embed_both
 from abe_jax.retrieval.whitening import Whitening
 
 Raw = Float[np.ndarray, "n D"]
@@ -37,7 +37,7 @@ def embedder(config: Config) -> Embed:
             return embedded, embedded.vectors.reshape(len(embedded.vectors), -1)
 
         return of_many
-    both = step.both_step(config)
+    both = both_step(config)
 
     def of_one(state: step.TrainState, split: Split) -> tuple[Embedded, Raw]:
         embedded, raw = embed_both(state, both, split, config)
