@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from processes import run
 
-from abe_jax import config, evaluate, resolution, retrieval, step, train
+from abe_jax import config, evaluate, models, resolution, retrieval, step, train
 from abe_jax.config import Config
+from abe_jax.counting import multiply_adds
 from abe_jax.data import datasets, loader
 from abe_jax.errors import UserError
-from abe_jax.retrieval.embed import embed, exponents_step
+from abe_jax.retrieval.embed import at_exponents, embed, exponents_step
 from abe_jax.retrieval.resolution import At, best, cross_validated, exponent, sized, with_p
 from abe_jax.run_folder import RunFolder
 from abe_jax.training.exponent import BATCH, PER_CLASS, classification, learned, order
@@ -70,6 +71,21 @@ def test_each_exponent_gives_the_vectors_of_a_network_made_with_it() -> None:
         np.testing.assert_allclose(found[:, place], wanted, atol=2e-5)
     apart = np.abs(found[:, :-1] - found[:, 1:]).max(axis=(0, 2, 3))
     assert (apart > 1e-3).all()
+
+
+def test_the_network_runs_once_for_all_exponents() -> None:
+    learned_p = made("model.gem_learned=True").model
+    model, images = models.build(learned_p), jax.ShapeDtypeStruct((1, 40, 40, 1), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
+
+    def work(exponents: int) -> Mapping[str, int]:
+        ps = jax.ShapeDtypeStruct((exponents,), jnp.float32)
+        return multiply_adds(lambda *args: at_exponents(model, *args), variables, images, ps)
+
+    one, five = work(1), work(5)
+    assert one["encoder"] > 0 and one["decoder"] > 0
+    assert (five["encoder"], five["decoder"]) == (one["encoder"], one["decoder"])
+    assert five["head"] == 5 * one["head"]
 
 
 def test_cross_validation_measures_every_exponent_and_the_training_p_as_ever() -> None:

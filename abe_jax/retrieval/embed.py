@@ -51,7 +51,7 @@ def both_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray,
 def embed_both(
     state: TrainState, compiled: Callable, split: Split, config: Config
 ) -> tuple[Embedded, Float[np.ndarray, "n m d"]]:
-    """As `embed`, and the embeddings before L2 of the same images; `compiled` is `both_step(config)`.
+    """As `embed`, and the same images' embeddings before L2; `compiled` is `both_step(config)`.
 
     Twice the memory of `embed`: for whom the length of an embedding matters.
     """
@@ -62,22 +62,30 @@ def embed_both(
 def exponents_step(
     config: Config, ps: Sequence[float]
 ) -> Callable[[TrainState, Batch], Float[np.ndarray, "b p m d"]]:
-    """The vectors of this host's rows of a batch for each of `ps` as the exponent of GeM.
+    """The vectors of this host's rows of a batch for each of `ps` as the exponent of GeM."""
+    asked = jnp.asarray(ps, jnp.float32)
+    learned = dataclasses.replace(config.model, gem_p=3.0, gem_learned=True)
+    return step.apply_step(
+        dataclasses.replace(config, model=learned),
+        lambda model, variables, pixels: at_exponents(model, variables, pixels, asked),
+    )
+
+
+def at_exponents(
+    model: models.Ensemble, variables: Any, pixels: Float[Array, "b h w c"], ps: Float[Array, " p"]
+) -> Float[Array, "b p m d"]:
+    """The vectors of images for each exponent p of a model whose exponent is a parameter.
 
     The pooling and what follows it alone are computed for each: vmap leaves as it is what does
     not depend on p.
     """
-    asked = jnp.asarray(ps, jnp.float32)
-    learned = dataclasses.replace(config.model, gem_p=3.0, gem_learned=True)
 
-    def each(model: Any, variables: Any, pixels: Array) -> Array:
-        def at(p: Array) -> Array:
-            params = models.with_exponent(variables["params"], p)
-            return model.apply(variables | {"params": params}, pixels, train=False).vectors
+    def at(p: Array) -> Array:
+        params = models.with_exponent(variables["params"], p)
+        found: Any = model.apply(variables | {"params": params}, pixels, train=False)
+        return found.vectors
 
-        return jax.vmap(at, out_axes=1)(asked)
-
-    return step.apply_step(dataclasses.replace(config, model=learned), each)
+    return jax.vmap(at, out_axes=1)(ps)
 
 
 def embed_exponents(
