@@ -70,13 +70,14 @@ def of_checkpoint(
     if hosts.everywhere(np.array([kept is not None]))[0]:
         return kept
     raw = raw_of(drawn(datasets.load(config.data, "train"), config))
-    if not hosts.is_first():
-        return None
-    fitted = whitening.fit(raw)
-    inputs, outputs = fitted.projection.shape
-    say(f"whitening fitted on {len(raw):,} training images: {outputs} of {inputs} directions")
-    _write(path, of, fitted)
-    return fitted
+    with hosts.together():
+        if not hosts.is_first():
+            return None
+        fitted = whitening.fit(raw)
+        inputs, outputs = fitted.projection.shape
+        say(f"whitening fitted on {len(raw):,} training images: {outputs} of {inputs} directions")
+        _write(path, of, fitted)
+        return fitted
 
 
 def fingerprint(config: Config) -> str:
