@@ -43,7 +43,8 @@ Metrics = dict[str, Array]  # by name, one value per device, all the same
 def transformation(config: Config) -> optax.GradientTransformation:
     """The configured optimiser over the state's parameters, each at its own rate.
 
-    Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's `rate`.
+    Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's `rate`;
+    both are what the first `optimizer.new_only` steps move.
     """
     terms = rates(config.objective)
 
@@ -52,7 +53,10 @@ def transformation(config: Config) -> optax.GradientTransformation:
             return terms[path[1]]
         return config.optimizer.new_rate if models.new_parameters(path[1:]) else 1.0
 
-    return optimizer.build(config.optimizer, config.train.steps, rate)
+    def new(path: tuple[str, ...]) -> bool:
+        return path[0] == "objective" or models.new_parameters(path[1:])
+
+    return optimizer.build(config.optimizer, config.train.steps, rate, new)
 
 
 def objective_of(config: Config) -> Objective:

@@ -43,6 +43,7 @@ MISTAKES = [
     ("optimizer.schedule=cosin", "did you mean 'cosine'"),
     ("optimizer.schedule=step", "config.optimizer.boundaries: ()"),
     ("optimizer.warmup=2", "leave nothing of config.train.steps=2"),
+    ("optimizer.new_only=2", "at most 1"),
     ("model.kind=atention", "did you mean 'attention'"),
     ("model.branch=pool3", "did you mean 'pool4'"),
     ("model.norm=lrn", "choose from batch, none"),

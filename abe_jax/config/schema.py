@@ -83,6 +83,7 @@ class Optimizer:
     factor: Amount = 0.1  # schedule `step`: by what it is multiplied there
     clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
     new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)
+    new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
