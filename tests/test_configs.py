@@ -1,15 +1,20 @@
 """Every shipped config says what it is, and takes two steps on tiny data."""
 
 import ast
+import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from processes import ROOT
 
-from abe_jax import config, step
-from abe_jax.data import datasets, loader, sampling
+from abe_jax import config, models, step
+from abe_jax.config import Config
+from abe_jax.data import datasets, loader, sampling, sampling_checks
+from abe_jax.training.resolve import resolved
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
 SMALL = (
@@ -20,19 +25,18 @@ SMALL = (
     "data.domains_per_batch=2",
     "data.resize=64",
     "data.size=64",
-    "train.batch=8",
+    "data.images_per_class=4",
     "train.steps=2",
     "optimizer.warmup=1",
 )
 
 
 def test_there_are_configs_to_test() -> None:
-    assert {file.stem for file in FILES} >= {
-        "quickstart",
-        "cars196_abe",
-        "cars196_heads",
-        "cars196_single",
-    }
+    abe = {"quickstart", "photographs", "cars196_abe", "cars196_heads", "cars196_single"}
+    sets = ("cars196", "cub", "sop", "inshop", "glyphs", "photographs")
+    norm_softmax = {f"normsoftmax_{name}" for name in sets}
+    multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
+    assert {file.stem for file in FILES} >= abe | norm_softmax | multigrain
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -44,21 +48,69 @@ def test_a_config_opens_with_what_command_and_expected_result(file: Path) -> Non
     config.load(file)
 
 
+# Training images as published; images of a class in a batch, rate (Zhai and Wu, 2019).
+NORM_SOFTMAX = {
+    "normsoftmax_cars196": (8_054, 25, 0.01),
+    "normsoftmax_cub": (5_864, 25, 0.001),
+    "normsoftmax_sop": (59_551, 5, 0.01),
+    "normsoftmax_inshop": (25_882, 5, 0.01),
+}
+
+
+@pytest.mark.parametrize("name", NORM_SOFTMAX)
+def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
+    images, each, rate = NORM_SOFTMAX[name]
+    made = config.load(ROOT / "configs" / f"{name}.py")
+    epoch = images // 75
+    assert (made.train.steps, made.optimizer.new_only) == (31 * epoch, epoch)
+    assert made.optimizer.boundaries == (16 * epoch,)
+    assert made.optimizer.rate == rate
+    assert (made.data.images_per_class, made.data.replacement) == (each, True)
+    large = np.full(max(made.evaluate.ks) + 15, 2)  # as many classes as any batch needs
+    sampling_checks.structure(made.data, large, made.train.batch)
+    half = config.load(ROOT / "configs" / f"{name}.py", ["model.dim=512", "model.head=projection"])
+    found = step.abstract(dataclasses.replace(half, data=dataclasses.replace(half.data, classes=9)))
+    assert found.params["model"]["head"]["kernel"].shape == (2048, 512)
+    assert found.params["objective"]["norm_softmax"]["proxies"].shape == (1, 9, 512)
+
+
+def shrunk(file: Path, root: Path) -> Config:
+    """The config with its data and its length made small; two stages become one step each."""
+    whole = config.load(file)
+    overrides = [
+        *SMALL,
+        f"data.root={root}",
+        f"model.learners={min(2, whole.model.learners)}",  # each compiles a decoder of its own
+        f"train.batch={8 * whole.data.repeats}",
+        f"optimizer.new_only={min(1, whole.optimizer.new_only)}",
+    ]
+    return resolved(config.load(file, overrides))
+
+
+def learning(state: step.TrainState) -> dict[str, Any]:
+    """The parameters by what a config may leave out: new layers, losses' own, the backbone's."""
+    model = state.params["model"]
+    new = {name: tree for name, tree in model.items() if models.new_parameters((name,))}
+    old = {name: tree for name, tree in model.items() if name not in new}
+    return {"new": new, "losses": state.params["objective"], "backbone": old}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_config_takes_two_steps(file: Path, tiny_data: Path) -> None:
-    learners = min(2, config.load(file).model.learners)  # each compiles a decoder of its own
-    made = config.load(file, [*SMALL, f"data.root={tiny_data}", f"model.learners={learners}"])
+    made = shrunk(file, tiny_data)
     split = datasets.load(made.data, "train")
     sample = sampling.sampler(
         made.data, split.labels, made.train.batch, made.seed, groups=split.groups
     )
     state, run = step.replicate(step.create(made)), step.train_step(made)
-    before = step.unreplicate(state).params
+    before = learning(step.unreplicate(state))
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules promote their counters
         for batch in loader.training(split, made.data, sample, seed=made.seed, start=0, steps=2):
             state, metrics = run(state, batch)
             assert math.isfinite(step.fetch(metrics)["loss"])
     after = step.unreplicate(state)
     assert after.step == 2
-    assert (after.params["model"]["head"]["kernel"] != before["model"]["head"]["kernel"]).any()
+    for part, tree in learning(after).items():
+        moved = jax.tree.map(lambda a, b: bool((a != b).any()), before[part], tree)
+        assert any(jax.tree.leaves(moved)) == bool(jax.tree.leaves(tree)), part
