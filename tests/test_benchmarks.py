@@ -21,6 +21,12 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
     text = target.read_text()
-    for title in ("Training step: convnet", "Contrastive loss", "Divergence", "Exact neighbours"):
+    for title in (
+        "Training step: convnet",
+        "Contrastive loss",
+        "Divergence",
+        "Exact neighbours",
+        "Effective",
+    ):
         assert f"### {title}" in text
         assert f"### {title}" in run.stdout

@@ -1,4 +1,8 @@
-"""Distance-weighted sampling of negatives: as if their distances were spread evenly."""
+"""Distance-weighted sampling of negatives: as if their distances were spread evenly.
+
+Its `numerics` are two algorithms in many dimensions. docs/NUMERICS.md measures both and says why
+`row_maximum` is the default.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +69,17 @@ def logits(
     found = select(log_weights(c.apart, vectors.shape[-1], nearest), near, both)
     nothing = jnp.all(found == -jnp.inf, axis=-1, keepdims=True)
     return jnp.where(nothing, jnp.where(c.negative[None], 0.0, -jnp.inf), found)
+
+
+def effective_negatives(logs: Float[Array, "m b b"]) -> Float[Array, "m b"]:
+    """Among how many negatives each row draws: exp of the entropy of the draw that `logits` gives.
+
+    From 1 (one negative has all probability) to the number of negatives (all have the same); 0 for
+    a row without any.
+    """
+    some = jnp.any(logs > -jnp.inf, axis=-1)
+    p = jnp.where(some[..., None], jax.nn.softmax(logs, axis=-1), 0.0)
+    return jnp.where(some, jnp.exp(jnp.sum(jax.scipy.special.entr(p), axis=-1)), 0.0)
 
 
 def _with_replacement(key: Array, logs: Array, positive: Array) -> Array:
