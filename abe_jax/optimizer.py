@@ -132,8 +132,13 @@ def _in_stages(
     The number of steps so far is part of the state, so the change of stage compiles nothing and a
     resumed run makes it where a whole one does.
     """
-    later = optax.conditionally_mask(inner, lambda count: count >= new_only)
-    return optax.partition({"new": inner, "old": later}, lambda params: _ages(params, new))
+
+    def begun(step: Any, **_: Any) -> Any:
+        return step >= new_only
+
+    parts: dict[Any, optax.GradientTransformation] = {"new": inner}
+    parts["old"] = optax.conditionally_mask(inner, begun)
+    return optax.partition(parts, lambda params: _ages(params, new))
 
 
 def _ages(params: Any, new: Callable[[Path], bool]) -> Any:

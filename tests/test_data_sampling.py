@@ -211,6 +211,12 @@ def test_a_batch_depends_on_labels_seed_and_step_alone(name: str) -> None:
         (Data(name="x", sampler="pairs"), np.array([0, 0, 1], np.int32), 4, "class 1 has 1"),
         (Data(name="x", sampler="class_balanced"), LABELS, 10, "nearest is 8"),
         (Data(name="x", sampler="class_balanced"), LABELS, 100, "at most 48 fit"),
+        (
+            Data(name="x", sampler="class_balanced", images_per_class=25, replacement=True),
+            LABELS,
+            80,
+            r"multiple of 25 \(config.data.images_per_class\), got 80; the nearest is 75",
+        ),
         (Data(name="x", sampler="pairs", repeats=3), LABELS, 16, "multiple of 12.*nearest is 12"),
         (
             Data(name="x", sampler="class_balanced", repeats=3),
