@@ -9,7 +9,7 @@ from results import Table, number
 
 from abe_jax.losses.distance_weighted import NUMERICS, effective_negatives, logits
 
-SIZES = (64, 512, 2048)
+SIZES = (64, 128, 512, 2048)
 ROWS, EACH = 504, 3  # as configs/multigrain_imagenet.py has them
 LABELS = np.arange(ROWS, dtype=np.int32) // EACH
 # How much of the vectors points one way: random vectors on the whole sphere, and classes round

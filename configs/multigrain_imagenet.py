@@ -29,7 +29,7 @@ Otherwise here: 504 rows in place of 512, which three does not divide (504 goes 
 devices as well); negatives from the whole batch and not from one device's part; crops from the
 middle square, in place of the whole image; weight decay leaves biases and batch normalisation out.
 Negatives are drawn as the public code has it, `global_maximum`, which with 2048 dimensions is
-nearly an even draw (docs/NUMERICS.md).
+an even draw (docs/NUMERICS.md).
 """
 
 from ml_collections import ConfigDict

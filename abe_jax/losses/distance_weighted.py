@@ -56,8 +56,8 @@ def logits(
       row_maximum     what the formula says: only a row's own maximum is taken off before exp. In
                       many dimensions nearly all probability is the nearest negative's
       global_maximum  the learner's maximum over all pairs is taken off first, rows with themselves
-                      and positives among them, and what then is 0 in float32 is out. In many
-                      dimensions (some 150) that is every negative, and the draw becomes an even one
+                      and positives among them, and what then is 0 in float32 is out. From 120
+                      to 190 dimensions on that is every negative, and the draw is an even one
     A row left with nothing draws evenly from all its negatives, near or far; a row that has none
     is -inf throughout. Raises UserError for unknown `numerics`.
     """
