@@ -27,7 +27,8 @@ image's own copies as positives, weights 0.5 and 0.5, three copies of each drawn
 as many rows as there are twice the images of ImageNet: two thirds of them, three times each.
 Otherwise here: 504 rows in place of 512, which three does not divide (504 goes over 1, 2, 4 or 8
 devices as well); negatives from the whole batch and not from one device's part; crops from the
-middle square, in place of the whole image; weight decay leaves biases and batch normalisation out.
+middle square, in place of the whole image; no colour jitter (the paper: 0.3) and no PCA lighting
+(0.1); weight decay leaves biases and batch normalisation out.
 Negatives are drawn as the public code has it, `global_maximum`, which with 2048 dimensions is
 an even draw (docs/NUMERICS.md).
 """
