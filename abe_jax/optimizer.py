@@ -78,7 +78,8 @@ def build(
     The first `config.new_only` steps move the parameters that are `new` and no others: these have
     no update, no decay and no part in the norm that is clipped, and their momentum or moments,
     Adam's count of steps included, begin when that stage ends. Warm-up, boundaries and the cosine
-    count from step 0 all the same (stages as in Zhai and Wu, 2019, arXiv 1811.12649).
+    count from step 0 all the same. One compiled step serves both stages, so the gradients of what
+    stands still are computed and thrown away (stages: Zhai and Wu, 2019, arXiv 1811.12649).
 
     Args:
         config: the optimiser's configuration.
