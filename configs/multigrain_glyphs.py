@@ -10,7 +10,9 @@ rate that was best for cross-entropy there (docs/EXPERIMENTS.md).
 
 By classes alone: --config.objective.cross_entropy.weight=1 --config.objective.margin.weight=0
 
-Expected: not measured. Time: not measured.
+Expected (the command above, seed 0): R@1 97.4, MAP@R 0.652 on the test characters, where raw pixels
+have 78.2 and 0.244; instances and copies: not measured. Time: 2m24s on two CPU cores that other
+work kept busy, compilation included.
 """
 
 import runpy

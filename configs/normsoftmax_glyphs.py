@@ -9,8 +9,8 @@ trained, and here there are none.
 
     python -m abe_jax.train --config configs/normsoftmax_glyphs.py --workdir runs/normsoftmax_glyphs
 
-Expected: not measured at this length. With a plain linear layer, without the normalisation of the
-features, and after 400 steps: R@1 95.39 ± 0.23 (docs/EXPERIMENTS.md). Time: not measured.
+Expected (the command above, seed 0): R@1 98.3, MAP@R 0.713 on the test characters, where raw pixels
+have 78.2 and 0.244. Time: 4m01s on two CPU cores that other work kept busy, compilation included.
 """
 
 import runpy
