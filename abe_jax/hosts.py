@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Bool
+from jaxtyping import Shaped
 
 from abe_jax.errors import UserError
 
@@ -37,7 +37,7 @@ def together() -> Iterator[None]:
         raise UserError(f"host {stopped[0]} stopped; what it printed says why")
 
 
-def everywhere(values: Bool[np.ndarray, "n ..."]) -> Bool[np.ndarray, "hosts_n ..."]:
+def everywhere(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "hosts_n ..."]:
     """The rows of all hosts, one host after the other."""
     if jax.process_count() == 1:
         return values

@@ -110,6 +110,8 @@ class Evaluate:
     # Training images, drawn by the seed, that a PCA whitening is fitted on; their labels are not
     # looked at. 0: none, and nothing whitened is measured.
     whiten: Natural = 0
+    longest: Natural = 0  # px of the longest side of images evaluated whole; 0: centre crops
+    side_step: Count = 32  # `longest`: the shorter side becomes a multiple of so many px
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ def decode(encoded: bytes, data: Data) -> UInt8[np.ndarray, "resize resize c"]:
     shows PADDING_COLOUR; a JPEG's own orientation is obeyed. Raises `UnreadableImage` for what
     cannot be decoded whole.
     """
-    image = _jpeg(encoded, data) if encoded.startswith(_JPEG) else _other(encoded, data)
+    image = pixels(encoded, data)
     if data.fit == "cover":
         image = _middle(image, min(image.shape[:2]))
     height, width = image.shape[:2]
@@ -86,6 +86,18 @@ def decode(encoded: bytes, data: Data) -> UInt8[np.ndarray, "resize resize c"]:
         size = (data.resize, data.resize)
     image = _resized(image, *size)
     return _placed(image.reshape(*image.shape[:2], data.channels), data.resize)
+
+
+def pixels(encoded: bytes, data: Data) -> UInt8[np.ndarray, "h w c"]:
+    """The picture as it is stored, RGB or grey, upright; `decode` says what it may be."""
+    image = _jpeg(encoded, data) if encoded.startswith(_JPEG) else _other(encoded, data)
+    return image.reshape(*image.shape[:2], data.channels)
+
+
+def whole(encoded: bytes, data: Data, height: int, width: int) -> UInt8[np.ndarray, "h w c"]:
+    """All of the picture, resampled as in `decode` to the height and width that whole.py chose."""
+    image = _resized(pixels(encoded, data), width, height)
+    return image.reshape(height, width, data.channels)
 
 
 def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:

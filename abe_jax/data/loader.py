@@ -57,9 +57,14 @@ def training(
         indices = sample(step)
         rows = shard.rows(len(indices))
         keys = [(seed, step, place) for place in range(len(indices))[rows]]
-        return _load(split, data, indices[rows], keys)
 
-    return _prefetched(batch_of, start, steps, data.threads)
+        def picture(place: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+            rng = np.random.default_rng(keys[place])
+            return images.augment(images.decode(encoded, data), data, rng)
+
+        return load(split, indices[rows], _shape(data), picture)
+
+    return prefetched(batch_of, start, steps, data.threads)
 
 
 def in_order(
@@ -71,12 +76,15 @@ def in_order(
     """Every image once, centre-cropped, in batches of one size; the last is padded."""
     count = len(split.labels)
 
+    def picture(place: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+        return images.centre(images.decode(encoded, data), data)
+
     def batch_of(place: int) -> Batch:
         indices = np.arange(place * batch, (place + 1) * batch)[shard.rows(batch)]
-        loaded = _load(split, data, np.minimum(indices, count - 1), None)
+        loaded = load(split, np.minimum(indices, count - 1), _shape(data), picture)
         return loaded._replace(mask=loaded.mask & (indices < count))
 
-    return _prefetched(batch_of, 0, -(-count // batch), data.threads)
+    return prefetched(batch_of, 0, -(-count // batch), data.threads)
 
 
 class _Steps:
@@ -92,28 +100,35 @@ class _Steps:
         return self._batch_of(self._start + int(index))
 
 
-def _prefetched(
+def _shape(data: Data) -> tuple[int, int, int]:
+    return data.size, data.size, data.channels
+
+
+def prefetched(
     batch_of: Callable[[int], Batch], start: int, stop: int, threads: int
 ) -> Iterator[Batch]:
+    """The batches `start` to `stop` in order, made ahead by so many threads."""
     source = grain.MapDataset.source(_Steps(batch_of, start, stop))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
     return iter(source.to_iter_dataset(options))
 
 
-def _load(
-    split: Split, data: Data, indices: np.ndarray, keys: list[tuple[int, ...]] | None
+def load(
+    split: Split,
+    indices: Int[np.ndarray, " b"],
+    shape: tuple[int, ...],
+    picture: Callable[[int, bytes], UInt8[np.ndarray, "h w c"]],
 ) -> Batch:
-    pixels = np.zeros((len(indices), data.size, data.size, data.channels), np.uint8)
+    """The images of a split at `indices`, each as `picture(place in the batch, bytes)` makes it.
+
+    `picture` gives pixels of `shape` [h, w, c], or raises `UnreadableImage`: such a row is masked.
+    """
+    pixels = np.zeros((len(indices), *shape), np.uint8)
     mask = np.ones(len(indices), bool)
     for place, index in enumerate(indices):
         try:
-            image = images.decode(split.records[int(index)], data)
+            pixels[place] = picture(place, split.records[int(index)])
         except images.UnreadableImage:
             mask[place] = False
-            continue
-        if keys is None:
-            pixels[place] = images.centre(image, data)
-        else:
-            pixels[place] = images.augment(image, data, np.random.default_rng(keys[place]))
     labels = split.labels[indices].astype(np.int32)
     return Batch(pixels, labels, indices.astype(np.int32), mask)

@@ -1,7 +1,7 @@
 """The vectors of a whole split, on all devices of all hosts."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +10,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Int
 
-from abe_jax import models, step
+from abe_jax import hosts, models, step
 from abe_jax.config import Config
-from abe_jax.data import loader
+from abe_jax.data import loader, whole
 from abe_jax.data.datasets import Split
 from abe_jax.data.loader import Batch
+from abe_jax.errors import UserError
+from abe_jax.models.backbones import backbone
 from abe_jax.step import TrainState
 
 
@@ -31,9 +33,13 @@ def embed(state: TrainState, embed_step: Callable, split: Split, config: Config)
 
     Args:
         state: the replicated train state.
-        embed_step: `step.embed_step(config)`, kept by the caller so that it compiles once.
+        embed_step: `step.embed_step(config)`, kept by the caller so that it compiles once (where
+            images are whole: once for each shape).
         split: the images.
         config: sizes of image and batch.
+
+    Raises:
+        UserError: that of `require_any_shape`.
     """
     return Embedded(*_rows(state, embed_step, split, config))
 
@@ -105,7 +111,7 @@ def _rows(
     """What a step gives for a split's readable images, which these are, and which the others."""
     shard = loader.Shard(jax.process_index(), jax.process_count())
     values, instances, masks = [], [], []
-    for batch in loader.in_order(split, config.data, config.evaluate.batch, shard):
+    for batch in _batches(split, config, shard):
         values.append(apply_step(state, batch))
         instances.append(batch.instances)
         masks.append(batch.mask)
@@ -117,3 +123,33 @@ def _rows(
     read = np.asarray(parts[1])[kept]
     missing = np.setdiff1d(np.arange(len(split.labels)), read)
     return np.asarray(parts[0])[kept], read, missing
+
+
+def require_any_shape(config: Config) -> None:
+    """Raises UserError where whole images are asked of a network for one size of image."""
+    if config.evaluate.longest and backbone(config.model.backbone).tokens:
+        raise UserError(
+            f"config.evaluate.longest: {config.model.backbone!r} has positions for squares of "
+            "config.data.size px only; set longest to 0, or take a convolutional backbone"
+        )
+
+
+def _batches(split: Split, config: Config, shard: loader.Shard) -> Iterator[loader.Batch]:
+    data, evaluate = config.data, config.evaluate
+    if not evaluate.longest:
+        return loader.in_order(split, data, evaluate.batch, shard)
+    require_any_shape(config)
+    shapes = whole.shapes(_sizes(split, config, shard), evaluate.longest, evaluate.side_step)
+    planned = whole.plan(shapes, evaluate.batch, jax.device_count())
+    return whole.batches(split, data, planned, shard)
+
+
+def _sizes(split: Split, config: Config, shard: loader.Shard) -> Int[np.ndarray, "n 2"]:
+    """The sizes of all images: each host reads the headers of its share, then all know all.
+
+    Every file is thus read twice, but decoded once (twice where it is neither JPEG nor PNG).
+    """
+    count = len(split.labels)
+    share = -(-count // shard.count)
+    rows = np.minimum(shard.index * share + np.arange(share), count - 1)
+    return hosts.everywhere(whole.sizes(split, rows, config.data))[:count]

@@ -6,6 +6,7 @@ from abe_jax import retrieval
 from abe_jax.config import Config, Contrastive, nearest
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
+from abe_jax.retrieval.embed import require_any_shape
 
 
 def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
@@ -16,6 +17,7 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     """
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
+    require_any_shape(config)
     _check_layout(config)
     _check_classes(config, train)
     evaluate, names = config.evaluate, retrieval.names(config.evaluate.ks)

@@ -1,0 +1,230 @@
+"""Images evaluated whole: shapes, batches of one shape, and vectors as of one image at a time."""
+
+import dataclasses
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from abe_jax import config, models, step
+from abe_jax.config import Config, Data
+from abe_jax.data import datasets, images, loader, whole
+from abe_jax.errors import UserError
+from abe_jax.retrieval.embed import embed
+
+TINY = Path(__file__).with_name("tiny_config.py")
+COLOUR = Data(name="folder")
+SINGLE = ("model.kind=single", "model.learners=1")
+# Height and width of the pictures; with longest 64 and step 16: what each becomes.
+BECOMES = {
+    (48, 80): (32, 64),  # 38.4 px
+    (51, 80): (48, 64),  # 40.8 px: nearer to 48
+    (80, 48): (64, 32),
+    (20, 20): (64, 64),  # enlarged
+    (300, 10): (64, 16),  # at least one step
+    (100, 98): (64, 64),
+    (32, 64): (32, 64),
+}
+PICTURES = [size for size in BECOMES if size != (51, 80)]  # a shape less to compile
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng((height, width, seed))
+    coarse = rng.integers(0, 256, (5, 4, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def encoded(image: np.ndarray, kind: str = ".png") -> bytes:
+    return cv2.imencode(kind, image)[1].tobytes()
+
+
+@pytest.mark.parametrize(("size", "wanted"), BECOMES.items())
+def test_the_longest_side_is_met_and_the_other_is_a_multiple(size, wanted):
+    height, width = size
+    assert whole.scaled(height, width, 64, 16) == wanted
+
+
+def test_the_aspect_is_off_by_half_a_step_at_most():
+    for height in range(20, 400, 7):
+        for width in range(20, 400, 11):
+            found = whole.scaled(height, width, 400, 32)
+            exact = [side * 400 / max(height, width) for side in (height, width)]
+            assert max(found) == 400 and (min(found) % 32 == 0 or found == (400, 400))
+            if min(exact) >= 16:
+                assert max(abs(a - b) for a, b in zip(found, exact, strict=True)) <= 16
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_size_is_that_of_the_pixels(kind, channels):
+    data = dataclasses.replace(COLOUR, channels=channels)
+    file = encoded(noise(21, 34), kind)
+    assert whole.size(file, data) == images.pixels(file, data).shape[:2] == (21, 34)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_jpeg_is_that_of_the_upright_picture(orientation):
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(21, 34)).save(buffer, "JPEG", exif=exif)
+    file = buffer.getvalue()
+    assert whole.size(file, COLOUR) == images.pixels(file, COLOUR).shape[:2]
+    assert whole.size(file, COLOUR) == ((34, 21) if orientation >= 5 else (21, 34))
+
+
+@pytest.mark.parametrize("file", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n"])
+def test_what_has_no_header_has_no_size(file):
+    assert whole.size(file, COLOUR) == whole.UNREADABLE
+
+
+def test_unreadable_images_add_no_shape():
+    sizes = np.array([(10, 20), (0, 0), (20, 10), (9, 20)], np.int32)
+    found = whole.shapes(sizes, 64, 32)
+    assert found.tolist() == [[32, 64], [32, 64], [64, 32], [32, 64]]
+    assert whole.shapes(np.zeros((2, 2), np.int32), 64, 32).tolist() == [[64, 64]] * 2
+
+
+def test_a_shape_has_batches_of_one_length_and_every_row_comes_once():
+    shapes = np.array([(32, 64)] * 13 + [(64, 32)] * 3 + [(64, 64)], np.int32)
+    shapes = np.random.default_rng(0).permutation(shapes)
+    planned = whole.plan(shapes, 8, 2)
+    assert Counter(len(rows.indices) for rows in planned) == {8: 2, 4: 1, 2: 1}
+    seen = np.concatenate([rows.indices[rows.there] for rows in planned])
+    assert sorted(seen.tolist()) == list(range(17))
+    for rows in planned:
+        assert (shapes[rows.indices] == rows.shape).all()
+        assert rows.indices[rows.there].tolist() == sorted(rows.indices[rows.there].tolist())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of every shape in two classes, one of them cut short and one no picture."""
+    base = tmp_path_factory.mktemp("pictures")
+    for c, name in enumerate(("ant", "bee")):
+        (base / name).mkdir()
+        for i, size in enumerate(PICTURES):
+            (base / name / f"{i}.png").write_bytes(encoded(noise(*size, c)))
+    (base / "ant" / "2.jpg").write_bytes(encoded(noise(80, 48), ".jpg")[:200])
+    (base / "bee" / "x.png").write_bytes(b"no picture")
+    return base
+
+
+def made(folder: Path, *overrides: str) -> Config:
+    chosen = config.load(
+        TINY,
+        (
+            "data.name=folder",
+            f"data.path={folder}",
+            "data.channels=3",
+            "data.mean=(110.0,120.0,130.0)",
+            "data.std=(50.0,60.0,70.0)",
+            "data.classes=1",
+            "evaluate.longest=64",
+            "evaluate.side_step=16",
+            "evaluate.batch=4",
+            *overrides,
+        ),
+    )
+    return chosen
+
+
+def every(chosen: Config) -> datasets.Split:
+    """All pictures of the folder as one split."""
+    parts = [datasets.load(chosen.data, name) for name in ("train", "test")]
+    records = [part.records[i] for part in parts for i in range(len(part.labels))]
+    labels = np.arange(len(records), dtype=np.int32)
+    names = tuple(map(str, labels))
+    return datasets.Split(
+        name="test", records=records, labels=labels, groups=None, class_names=names
+    )
+
+
+def state_of(chosen: Config) -> step.TrainState:
+    """A start whose running statistics are no defaults."""
+    start = step.create(chosen)
+    noisy = np.random.default_rng(0)
+    stats = jax.tree.map(
+        lambda x: x * noisy.uniform(0.5, 2.0, x.shape).astype(np.float32), start.batch_stats
+    )
+    return start.replace(batch_stats=stats)
+
+
+def one_at_a_time(chosen: Config, state: step.TrainState, split: datasets.Split) -> Any:
+    """The vectors of the readable images, each of a batch of one, and which these are."""
+    model = models.build(chosen.model)
+    variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+
+    def vectors_of(x: jax.Array) -> jax.Array:
+        found: Any = model.apply(variables, x, train=False)
+        return found.vectors
+
+    apply = jax.jit(vectors_of)
+    vectors, read = [], []
+    for i in range(len(split.labels)):
+        try:
+            picture = images.pixels(split.records[i], chosen.data)
+        except images.UnreadableImage:
+            continue
+        height, width = BECOMES[picture.shape[:2]]
+        pixels = images.whole(split.records[i], chosen.data, height, width)[None]
+        vectors.append(apply(images.normalise(jnp.asarray(pixels), chosen.data, jnp.float32))[0])
+        read.append(i)
+    return np.stack(vectors), read
+
+
+def assert_as_one_at_a_time(chosen: Config) -> None:
+    split, state = every(chosen), state_of(chosen)
+    found = embed(step.replicate(state), step.embed_step(chosen), split, chosen)
+    vectors, read = one_at_a_time(chosen, state, split)
+    assert found.instances.tolist() == read and len(read) == 12
+    assert len(found.unreadable) == 2 and not set(found.unreadable) & set(read)
+    # No two pictures are so alike that rows in another order would pass.
+    apart = np.linalg.norm(vectors[:, None, 0] - vectors[None, :, 0], axis=-1)
+    assert apart[~np.eye(len(read), dtype=bool)].min() > 1e-3
+    np.testing.assert_allclose(found.vectors, vectors, atol=2e-5)
+
+
+def test_vectors_are_those_of_one_image_at_a_time(folder):
+    assert_as_one_at_a_time(made(folder, *SINGLE, "model.pooling=gem", "model.branch=pool2"))
+
+
+@pytest.mark.slow
+def test_an_ensemble_too(folder):
+    assert_as_one_at_a_time(made(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "resnet18"])
+def test_other_backbones_too(folder, backbone):
+    chosen = made(folder, f"model.backbone={backbone}", "model.norm=", *SINGLE)
+    branch = f"model.branch={models.stages(chosen.model)[1].name}"
+    assert_as_one_at_a_time(
+        made(folder, f"model.backbone={backbone}", "model.norm=", branch, *SINGLE)
+    )
+
+
+def test_two_hosts_load_together_what_one_loads(folder):
+    chosen = made(folder)
+    split, data = every(chosen), chosen.data
+    rows = np.arange(len(split.labels))
+    sizes = whole.sizes(split, rows, data)
+    planned = whole.plan(whole.shapes(sizes, 64, 16), 4, 2)
+    alone = list(whole.batches(split, data, planned, loader.Shard()))
+    halves = [list(whole.batches(split, data, planned, loader.Shard(i, 2))) for i in range(2)]
+    for one, *both in zip(alone, *halves, strict=True):
+        for leaf, parts in zip(one, zip(*both, strict=True), strict=True):
+            np.testing.assert_array_equal(np.concatenate(parts), leaf)
+    assert sum(batch.mask.sum() for batch in alone) == 12
+
+
+def test_a_vision_transformer_refuses_in_one_line(folder):
+    chosen = made(folder, "model.backbone=vit_s16", "model.norm=layer")
+    with pytest.raises(UserError, match=r"evaluate\.longest: 'vit_s16' has positions"):
+        embed(step.abstract(made(folder)), print, every(chosen), chosen)
