@@ -88,22 +88,21 @@ def ready(
 
 def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Found]]:
     """The k nearest of the queries `rows`, block by block, each with its place in `rows`."""
-    for start in range(0, len(rows), search.block):
-        chosen = rows[start : start + search.block]
-        queries = _padded(
-            Rows(
-                search.queries.vectors[:, chosen],
-                search.queries.ids[chosen],
-                search.queries.groups[chosen],
-            ),
-            search.block,
-        )
+    for at, queries in asked(search, rows):
         shape = (search.block, k)
         best = Found(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
         for chunk in search.gallery:
             best = _merge(best, queries, chunk, distance=search.distance)
-        found = Found(*(np.asarray(part)[: len(chosen)] for part in best))
-        yield slice(start, start + len(chosen)), found
+        yield at, Found(*(np.asarray(part)[: at.stop - at.start] for part in best))
+
+
+def asked(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[slice, Rows]]:
+    """The queries `rows` in blocks of one length, the last one padded, with their places in it."""
+    own = search.queries
+    for start in range(0, len(rows), search.block):
+        chosen = rows[start : start + search.block]
+        queries = Rows(own.vectors[:, chosen], own.ids[chosen], own.groups[chosen])
+        yield slice(start, start + len(chosen)), _padded(queries, search.block)
 
 
 def all_nearest(search: Search, k: int) -> Found:
@@ -116,19 +115,24 @@ def all_nearest(search: Search, k: int) -> Found:
 def _merge(best: Found, queries: Rows, chunk: Rows, *, distance: Distance) -> Found:
     """The best of `best` and a chunk; top_k keeps the earlier of equals, that is, lower indices."""
     k = best.indices.shape[1]
-    apart = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
-    counts = (
-        (chunk.ids[None] != NOBODY)
-        & (chunk.ids[None] != queries.ids[:, None])
-        & (chunk.groups[None] != queries.groups[:, None])
-    )
-    apart = jnp.where(counts, apart, jnp.inf)
+    apart = counted(queries, chunk, distance)
     score, place = lax.top_k(-apart, min(k, apart.shape[1]))
     # What does not count is infinitely far, and there the k empty places of `best` come first.
     scores = jnp.concatenate([-best.distances, score], axis=1)
     indices = jnp.concatenate([best.indices, chunk.ids[place]], axis=1)
     score, place = lax.top_k(scores, k)
     return Found(-score, jnp.take_along_axis(indices, place, axis=1))
+
+
+def counted(queries: Rows, chunk: Rows, distance: Distance) -> Float[Array, "q n"]:
+    """The distances from queries to a chunk, infinite to the rows that do not count for a query."""
+    apart = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
+    counts = (
+        (chunk.ids[None] != NOBODY)
+        & (chunk.ids[None] != queries.ids[:, None])
+        & (chunk.groups[None] != queries.groups[:, None])
+    )
+    return jnp.where(counts, apart, jnp.inf)
 
 
 def _group_codes(
