@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> None:
     """The command line."""
     parser = command.Parser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--split", choices=("val", "test", "held"), default="test")
     parser.add_argument("--size", type=int, metavar="PX", help="side of the images")
     parser.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
     command.add_hosts(parser)

@@ -41,6 +41,8 @@ class Data:
     validation_classes: Natural = (
         0  # the last so many training classes, where a set has no val split
     )
+    held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
+    instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
     threads: Count = 2
 
@@ -112,6 +114,8 @@ class Evaluate:
     whiten: Natural = 0
     longest: Natural = 0  # px of the longest side of images evaluated whole; 0: centre crops
     side_step: Count = 32  # `longest`: the shorter side becomes a multiple of so many px
+    grains: bool = False  # also class, instance and copy, where data and objective allow each
+    copies: Natural = 100  # `grains`: images whose altered copies look for them; 0: none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,7 @@ def make(image: Picture, attack: Attack, seed: int | Sequence[int]) -> bytes:
     return _encoded(_printed(image, rng), ".png")
 
 
-def _crop(image: Picture, share: float, rng: np.random.Generator) -> Picture:
+def _crop(image: Picture, share: float, rng: np.random.Generator) -> UInt8[np.ndarray, "i j c"]:
     height, width = (max(1, round(side * share**0.5)) for side in image.shape[:2])
     top = rng.integers(0, image.shape[0] - height, endpoint=True)
     left = rng.integers(0, image.shape[1] - width, endpoint=True)

@@ -16,13 +16,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from abe_jax.config import Data
-from abe_jax.data import cars196, domains, folder
+from abe_jax.data import cars196, domains, folder, held, objects
+from abe_jax.data.held import HELD
 from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
 from abe_jax.errors import UserError
 
-__all__ = ["DATASETS", "SPLITS", "Dataset", "Split", "load", "prepare"]
+__all__ = ["DATASETS", "HELD", "SPLITS", "Dataset", "Split", "load", "prepare"]
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")  # of disjoint classes
 _GLYPHS_VERSION = "1.0.0"  # of the builder: a test holds the two equal
 _SIDECAR = "labels.npz"
 
@@ -49,13 +50,18 @@ def load(data: Data, split: str) -> Split:
     """One split, `train`, `val` or `test`, of the data set `data.name`, prepared if need be.
 
     The classes of the three are disjoint, and so are their domains where the config names some
-    that training shall not see (`domains.restricted`). Raises `UserError` when the name or the
-    split is unknown, or the prepared data is damaged.
+    that training shall not see (`domains.restricted`). A fourth, `held`, are the images of the
+    training classes that `data.held_out` keeps out of `train`. Raises `UserError` when the name or
+    the split is unknown, or the prepared data is damaged.
     """
-    if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
+    if split not in (*SPLITS, HELD):
+        raise UserError(f"unknown split {split!r}: one of {', '.join((*SPLITS, HELD))}")
     prepare(data)
-    return domains.restricted(_dataset(data.name).load(data, split), data)
+    if split == HELD and not data.held_out:
+        raise UserError("config.data.held_out is 0: no image of a training class is held out")
+    of = "train" if split == HELD else split
+    found = domains.restricted(_dataset(data.name).load(data, of), data)
+    return held.part(found, data.held_out, split) if data.held_out and of == "train" else found
 
 
 def _dataset(name: str) -> Dataset:
@@ -144,6 +150,7 @@ def _load_glyphs(data: Data, split: str, config: str) -> Split:
         groups=groups,
         class_names=tuple(map(str, classes)),
         group_names=tuple(map(str, families)),
+        objects=objects.of_groups(labels, groups),  # a character in one family's styles
     )
 
 

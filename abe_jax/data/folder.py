@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 
 from abe_jax.config import Data
-from abe_jax.data import records
+from abe_jax.data import objects, records
 from abe_jax.data.listing import Image, Listing, listing
 from abe_jax.errors import UserError
 
@@ -75,6 +75,7 @@ def load(data: Data, split: str) -> records.Split:
         class_names=tuple(map(_shown, places)),
         group_names=tuple(map(_shown, domains)),
         paths=tuple(_shown(image.path) for image in images),
+        objects=objects.of_column(data, images),
     )
 
 

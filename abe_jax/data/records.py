@@ -58,23 +58,28 @@ Records = EncodedImages | Chosen | Sequence[bytes]
 class Split:
     """Images of one part of a data set with their classes and, where they have them, groups."""
 
-    name: str  # train | val | test
+    name: str  # train | val | test | held
     records: Records
-    labels: Int[np.ndarray, "n"]  # int32, 0..c-1, every class present
+    labels: Int[np.ndarray, "n"]  # int32, 0..c-1, every class present (but in `held`)
     groups: Int[np.ndarray, "n"] | None  # int32, the domain; of glyphs: the type family
     class_names: tuple[str, ...]
     group_names: tuple[str, ...] = ()  # of the whole data set: a split may lack some of them
     paths: tuple[str, ...] = ()  # where images are files of the user's: which each is
+    objects: Int[np.ndarray, "n"] | None = None  # int32; alike where images show one object
 
 
 def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
-    """The images `rows` of a split, in that order, classes and groups numbered as before."""
+    """The images `rows` of a split, in that order, classes, groups and objects numbered as before.
+
+    A class may then have no image.
+    """
     return dataclasses.replace(
         split,
         records=Chosen(split.records, rows),
         labels=split.labels[rows],
         groups=None if split.groups is None else split.groups[rows],
         paths=tuple(split.paths[row] for row in rows) if split.paths else (),
+        objects=None if split.objects is None else split.objects[rows],
     )
 
 

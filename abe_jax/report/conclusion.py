@@ -17,7 +17,7 @@ from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json, to_mapping
 from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
-from abe_jax.retrieval import whitened
+from abe_jax.retrieval import three_grains, whitened
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.retrieval.resolution import At
 from abe_jax.retrieval.whitening import unit_whitened
@@ -51,10 +51,12 @@ def conclude(
     kept = folder.whitening(at.words)
     embedded, white = _embedded(kept, config, about["digest"], replicated, split, say)
     Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
+    grains = three_grains.measure(config, state, replicated, split, embedded)
     if not hosts.is_first():
         return
     shown = centred(split, config, embedded.instances)
     found = {"step": about["step"], **_measured(config, split, embedded, white, shown)}
+    found |= {"grains": grains} if grains else {}
     evaluation = _remember(folder.evaluation, named, found)
     say(report.tables.evaluation_table(found, split=named))
     report.write(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from abe_jax.report import curves, figures, history, html, pictures, style
+from abe_jax.report import curves, figures, grains, history, html, pictures, style
 from abe_jax.report.examples import Attention, Gallery
 
 
@@ -64,6 +64,7 @@ def page(
         figures.header(config, results.get(first, {}), first),
         [
             figures.evaluation(results),
+            grains.section(results),
             curves.curves(config, past, results),
             pictures.retrieval(gallery),
             pictures.attention(attention),

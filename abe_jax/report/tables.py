@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from abe_jax.report import grains
+
 ABSENT = "-"  # what a cell shows where nothing was measured
 ENSEMBLE = "ensemble, concatenation"
 MEAN_DISTANCE = "ensemble, mean distance"
@@ -116,7 +118,7 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
     """One split's evaluation as aligned plain text, lines without trailing blanks.
 
     Recall@K is in percent, R-precision and MAP@R are in 0..1; the standard deviation over learners
-    has a row of its own.
+    has a row of its own. The three grains, where they were measured, stand under all else.
 
     Args:
         result: the value under `split` in evaluation.json.
@@ -136,7 +138,7 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
         if row.spread:
             spread = (figure(n, row.spread.get(n)) for n in names)
             table.append(["learners, std", *spread])
-    return "\n".join([heading(result, split), *_aligned(table)])
+    return "\n".join([heading(result, split), *_aligned(table), *grains.lines(result)])
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

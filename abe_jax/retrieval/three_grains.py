@@ -1,0 +1,101 @@
+"""A run's state measured at all three grains: what is embedded for each, and by whom judged."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from abe_jax import step
+from abe_jax.config import Config, CrossEntropy, NormSoftmax
+from abe_jax.data import copies, datasets
+from abe_jax.data.datasets import HELD, Split
+from abe_jax.losses import objective
+from abe_jax.retrieval import grains
+from abe_jax.retrieval.embed import Embedded, embed
+
+
+class Classifier(NamedTuple):
+    """A term's linear classifier: of unit vectors (their cosines to proxies) or of embeddings."""
+
+    kernel: Float[np.ndarray, "m d c"]
+    bias: Float[np.ndarray, "m c"]
+    of_vectors: bool
+
+
+def measure(
+    config: Config, state: step.TrainState, replicated: step.TrainState, split: Split, own: Embedded
+) -> dict[str, Any]:
+    """{"class", "instance", "copy"} of one split, each where config, data and objective allow it.
+
+    class     `grains.top_k` of the classifier on the held-out images of the training classes; where
+              `data.held_out` is above 0 and the objective has a classifier
+    instance  `grains.instance` on the split; where its images show known objects
+    copy      `grains.copies`: `evaluate.copies` of the split's images, evenly spaced, are altered
+              in every way that `copies.ATTACKS` names and look for themselves in the whole split
+
+    All hosts call it with the same arguments, `own` the split's embedding; `state` is the one that
+    `replicated` is a copy of. Empty where `evaluate.grains` is False.
+    """
+    if not config.evaluate.grains:
+        return {}
+    block = config.evaluate.block
+    found = {"class": _class(config, state, replicated)}
+    if split.objects is not None:
+        objects = split.objects[own.instances]
+        found["instance"] = grains.instance(own.vectors, objects, block=block)
+    if config.evaluate.copies:
+        found["copy"] = _copy(config, replicated, split, own)
+    return {name: values for name, values in found.items() if values}
+
+
+def classifier(config: Config, params: Any) -> Classifier | None:
+    """The classifier of the objective's first term that has one, from the objective's parameters.
+
+    Of normalised softmax it is the unit proxies, without their temperature, which changes no rank.
+    """
+    keys = objective.keys(config.objective)
+    for term, key in zip(config.objective, keys, strict=True):
+        if isinstance(term, CrossEntropy):
+            return Classifier(
+                np.asarray(params[key]["kernel"]), np.asarray(params[key]["bias"]), False
+            )
+        if isinstance(term, NormSoftmax):
+            proxies = np.asarray(params[key]["proxies"])
+            unit = proxies / np.maximum(np.linalg.norm(proxies, axis=-1, keepdims=True), 1e-12)
+            bias = np.zeros(proxies.shape[:2], np.float32)
+            return Classifier(np.swapaxes(unit, 1, 2), bias, True)
+    return None
+
+
+def _class(config: Config, state: step.TrainState, replicated: step.TrainState) -> dict[str, Any]:
+    found = classifier(config, state.params["objective"])
+    if found is None or not config.data.held_out:
+        return {}
+    held = datasets.load(config.data, HELD)
+    make = step.embed_step if found.of_vectors else step.embedding_step
+    embedded = embed(replicated, make(config), held, config)
+    labels = held.labels[embedded.instances]
+    block = config.evaluate.block
+    return {
+        "images": len(labels),
+        "classes": len(held.class_names),
+        **grains.top_k(embedded.vectors, found.kernel, found.bias, labels, block=block),
+    }
+
+
+def _copy(
+    config: Config, replicated: step.TrainState, split: Split, own: Embedded
+) -> dict[str, Any]:
+    number = min(config.evaluate.copies, len(own.instances))
+    places = ((np.arange(number) + 0.5) * len(own.instances) / number).astype(np.int64)
+    made = copies.of_split(split, own.instances[places], config.data)
+    embedded = embed(replicated, step.embed_step(config), made, config)
+    chosen, kinds = np.divmod(embedded.instances, len(copies.ATTACKS))
+    return grains.copies(
+        embedded.vectors,
+        places[chosen],
+        kinds,
+        [attack.name for attack in copies.ATTACKS],
+        own.vectors,
+        block=config.evaluate.block,
+    )
