@@ -1,0 +1,202 @@
+"""A run measured at all three grains: each by hand, and in a run's files."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from processes import TINY, run
+from test_retrieval_grains import holidays, trapezoid, ukbench
+
+from abe_jax import config, evaluate, models, step, train
+from abe_jax.config import Config, CrossEntropy, NormSoftmax
+from abe_jax.data import copies, datasets, images
+from abe_jax.data.datasets import HELD, Split
+from abe_jax.report import grains as shown
+from abe_jax.retrieval import three_grains
+from abe_jax.retrieval.embed import embed
+from abe_jax.training.resolve import resolved
+
+MEASURED = {
+    "class": {"images": 1200, "classes": 34, "top-1": 0.7614, "top-5": 0.9},
+    "instance": {
+        "images": 5000,
+        "queries": 400,
+        "map": 0.84561,
+        "ukbench": 3.1049,
+        "ukbench_most": 3.8,
+    },
+    "copy": {
+        "queries": 900,
+        "gallery": 5000,
+        "map": 0.5,
+        "recall@1": 0.25,
+        "attacks": {"crop 30 %": {"map": 0.25, "recall@1": 0.125}},
+    },
+}
+LINES = """\
+three grains:
+  class        top-1 76.1 %  top-5 90.0 %          1,200 held-out images of 34 training classes
+  instance     mAP 0.846     UKBench 3.10 of 3.80  400 objects among 5,000 images
+  copy         mAP 0.500     R@1 25.0 %            900 copies, 5,000 images
+    crop 30 %  mAP 0.250     R@1 12.5 %"""
+
+
+@pytest.fixture(autouse=True)
+def _promotion() -> Iterator[None]:
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+def made(root: Path, term: Any, *overrides: str) -> Config:
+    """Two heads on pixels of 16 px, so small that they compile in a second."""
+    settings = (
+        f"data.root={root}",
+        "data.resize=16",
+        "data.size=16",
+        "data.held_out=0.2",
+        "model.kind=heads",
+        "model.norm=none",
+        "model.width=4",
+        "model.branch=pool4",
+        "evaluate.grains=True",
+        "evaluate.copies=5",
+        *overrides,
+    )
+    return resolved(dataclasses.replace(config.load(TINY, settings), objective=(term,)))
+
+
+def outputs(chosen: Config, state: step.TrainState, split: Split) -> Any:
+    """What the network makes of the images of a split, all in one batch."""
+    shown = [
+        images.centre(images.decode(split.records[i], chosen.data), chosen.data)
+        for i in range(len(split.labels))
+    ]
+    pixels = images.normalise(jnp.asarray(np.stack(shown)), chosen.data, jnp.float32)
+    variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    model = models.build(chosen.model)
+    return jax.tree.map(np.asarray, jax.jit(lambda v, x: model.apply(v, x))(variables, pixels))
+
+
+def measured(chosen: Config, state: step.TrainState, split: Split) -> tuple[dict, np.ndarray]:
+    replicated = step.replicate(state)
+    own = embed(replicated, step.embed_step(chosen), split, chosen)
+    return three_grains.measure(chosen, state, replicated, split, own), own.vectors
+
+
+def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    order = np.argsort(-logits, axis=1)[:, :k]
+    return float(np.mean([label in row for label, row in zip(labels, order, strict=True)]))
+
+
+@pytest.mark.parametrize(
+    "term", [CrossEntropy(name="cross_entropy"), NormSoftmax(name="norm_softmax")]
+)
+def test_every_grain_is_what_it_says(tiny_data, term):
+    chosen = made(tiny_data, term)
+    state = step.create(chosen)
+    rng = np.random.default_rng(0)
+    moved = {
+        name: np.asarray(value) + 0.05 * rng.normal(size=value.shape).astype(np.float32)
+        for name, value in state.params["objective"][term.name].items()
+    }
+    state = state.replace(params={**state.params, "objective": {term.name: moved}})
+    split, held = (datasets.load(chosen.data, name) for name in ("val", HELD))
+    found, vectors = measured(chosen, state, split)
+    assert json.loads(json.dumps(found)) == found
+
+    made_of = outputs(chosen, state, held)
+    if "proxies" in moved:
+        unit = moved["proxies"] / np.linalg.norm(moved["proxies"], axis=-1, keepdims=True)
+        logits = np.einsum("nmd,mcd->nc", made_of.vectors, unit)
+    else:
+        logits = np.einsum("nmd,mdc->nc", made_of.embedding, moved["kernel"])
+        logits = logits + moved["bias"].sum(axis=0)
+    assert found["class"] == {
+        "images": len(held.labels),
+        "classes": chosen.data.classes,
+        "top-1": pytest.approx(top(logits, held.labels, 1)),
+        "top-5": pytest.approx(top(logits, held.labels, 5)),
+    }
+    assert 0 < found["class"]["top-5"] < 1
+
+    assert found["instance"]["map"] == pytest.approx(holidays(vectors, split.objects)[0])
+    assert found["instance"]["ukbench"] == pytest.approx(ukbench(vectors, split.objects))
+
+    rows = np.array([(2 * i + 1) * len(split.labels) // 10 for i in range(5)])
+    queries = outputs(chosen, state, copies.of_split(split, rows, chosen.data)).vectors
+    originals = np.repeat(rows, len(copies.ATTACKS))
+    places = [
+        oracles.ranking(query, vectors).index(original)
+        for query, original in zip(queries, originals, strict=True)
+    ]
+    assert found["copy"]["queries"] == 5 * len(copies.ATTACKS)
+    assert found["copy"]["gallery"] == len(split.labels)
+    assert found["copy"]["recall@1"] == pytest.approx(np.mean([p == 0 for p in places]))
+    area = np.mean([trapezoid([i == p for i in range(p + 1)]) for p in places])
+    assert found["copy"]["map"] == pytest.approx(area)
+    for kind, attack in enumerate(copies.ATTACKS):
+        first = np.mean([p == 0 for p in places[kind :: len(copies.ATTACKS)]])
+        assert found["copy"]["attacks"][attack.name]["recall@1"] == pytest.approx(first)
+
+
+def test_a_grain_that_cannot_be_measured_is_left_out(tiny_data):
+    term = CrossEntropy(name="cross_entropy")
+    chosen = made(tiny_data, term, "evaluate.copies=0", "data.held_out=0.0")
+    state = step.create(chosen)
+    split = dataclasses.replace(datasets.load(chosen.data, "val"), objects=None)
+    assert measured(chosen, state, split)[0] == {}
+    off = dataclasses.replace(chosen, evaluate=dataclasses.replace(chosen.evaluate, grains=False))
+    assert measured(off, state, datasets.load(chosen.data, "val"))[0] == {}
+    assert three_grains.classifier(config.load(TINY, []), {}) is None
+
+
+def test_the_rows_of_the_table():
+    assert "\n".join(shown.lines({"grains": MEASURED})) == LINES
+    assert shown.lines({}) == shown.lines({"grains": {}}) == []
+    page = shown.section({"test": {"grains": MEASURED}, "val": {}})
+    assert "UKBench 3.10 of 3.80" in page and "crop 30 %" in page and page.count("<table") == 1
+    assert shown.section({"test": {}}) == ""
+
+
+@pytest.mark.slow
+def test_a_run_writes_and_shows_its_grains(tiny_data, tmp_path, capsys):
+    term = CrossEntropy(name="cross_entropy")
+    chosen = made(tiny_data, term, "train.steps=4", "optimizer.warmup=0")
+    train.run(chosen, tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["test"]["grains"]
+    assert list(found) == ["class", "instance", "copy"]
+    printed = capsys.readouterr().out
+    assert "three grains:" in printed and f"mAP {found['copy']['map']:.3f}" in printed
+    assert "Three grains" in (tmp_path / "run" / "report.html").read_text()
+    evaluate.main(["--workdir", str(tmp_path / "run"), "--split", "held"])
+    assert "held ·" in capsys.readouterr().out
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluation["held"]["images"] == found["class"]["images"]
+    assert evaluation["held"]["grains"]["class"] == found["class"]
+
+
+@pytest.mark.slow
+def test_whole_images_and_grains_on_several_devices(tiny_data, tmp_path):
+    """Four devices see what one sees, in a run whose every split is embedded whole."""
+    arguments = ["--config", TINY, "--config.evaluate.longest=24", "--config.evaluate.grains=True"]
+    arguments += ["--config.evaluate.side_step=8", "--config.evaluate.copies=4"]
+    arguments += ["--config.train.steps=1", "--config.optimizer.warmup=0"]
+    found = []
+    for devices in (1, 4):
+        workdir = tmp_path / str(devices)
+        ended = run("train", *arguments, "--workdir", workdir, data=tiny_data, devices=devices)
+        assert ended.returncode == 0, ended.stderr
+        found.append(json.loads((workdir / "evaluation.json").read_text())["test"])
+    one, four = found
+    assert list(one["grains"]) == list(four["grains"]) == ["instance", "copy"]
+    assert four["grains"]["instance"]["map"] == pytest.approx(
+        one["grains"]["instance"]["map"], abs=0.02
+    )
+    assert four["metrics"]["ensemble"] == pytest.approx(one["metrics"]["ensemble"], abs=0.02)
