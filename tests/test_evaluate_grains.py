@@ -1,18 +1,21 @@
 """A run measured at all three grains: each by hand, and in a run's files."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
+import oracles_grains
 import pytest
 from processes import TINY, run
-from test_retrieval_grains import holidays, trapezoid, ukbench
+from test_train_hosts import finish, said, start
 
 from abe_jax import config, evaluate, models, step, train
 from abe_jax.config import Config, CrossEntropy, NormSoftmax
@@ -126,8 +129,12 @@ def test_every_grain_is_what_it_says(tiny_data, term):
     }
     assert 0 < found["class"]["top-5"] < 1
 
-    assert found["instance"]["map"] == pytest.approx(holidays(vectors, split.objects)[0])
-    assert found["instance"]["ukbench"] == pytest.approx(ukbench(vectors, split.objects))
+    assert found["instance"]["map"] == pytest.approx(
+        oracles_grains.holidays(vectors, split.objects)[0]
+    )
+    assert found["instance"]["ukbench"] == pytest.approx(
+        oracles_grains.ukbench(vectors, split.objects)
+    )
 
     rows = np.array([(2 * i + 1) * len(split.labels) // 10 for i in range(5)])
     queries = outputs(chosen, state, copies.of_split(split, rows, chosen.data)).vectors
@@ -139,7 +146,7 @@ def test_every_grain_is_what_it_says(tiny_data, term):
     assert found["copy"]["queries"] == 5 * len(copies.ATTACKS)
     assert found["copy"]["gallery"] == len(split.labels)
     assert found["copy"]["recall@1"] == pytest.approx(np.mean([p == 0 for p in places]))
-    area = np.mean([trapezoid([i == p for i in range(p + 1)]) for p in places])
+    area = np.mean([oracles_grains.trapezoid([i == p for i in range(p + 1)]) for p in places])
     assert found["copy"]["map"] == pytest.approx(area)
     for kind, attack in enumerate(copies.ATTACKS):
         first = np.mean([p == 0 for p in places[kind :: len(copies.ATTACKS)]])
@@ -182,21 +189,53 @@ def test_a_run_writes_and_shows_its_grains(tiny_data, tmp_path, capsys):
     assert evaluation["held"]["grains"]["class"] == found["class"]
 
 
+def things(folder: Path) -> Path:
+    """A CSV file of 8 classes of 2 things in 3 pictures each, high, wide and square."""
+    rng, lines = np.random.default_rng(0), ["path,label,thing"]
+    colours = rng.integers(0, 256, (8, 2, 1, 1, 3))
+    for label, thing, at in itertools.product(range(8), range(2), range(3)):
+        shape = ((40, 20), (20, 40), (30, 30))[at]
+        picture = np.clip(colours[label, thing] + rng.normal(0, 40, (*shape, 3)), 0, 255).astype(
+            np.uint8
+        )
+        cv2.imwrite(str(folder / f"{label}_{thing}_{at}.png"), picture)
+        lines.append(f"{label}_{thing}_{at}.png,{label},{thing}")
+    (folder / "things.csv").write_text("\n".join(lines) + "\n")
+    return folder / "things.csv"
+
+
 @pytest.mark.slow
-def test_whole_images_and_grains_on_several_devices(tiny_data, tmp_path):
-    """Four devices see what one sees, in a run whose every split is embedded whole."""
-    arguments = ["--config", TINY, "--config.evaluate.longest=24", "--config.evaluate.grains=True"]
-    arguments += ["--config.evaluate.side_step=8", "--config.evaluate.copies=4"]
-    arguments += ["--config.train.steps=1", "--config.optimizer.warmup=0"]
-    found = []
-    for devices in (1, 4):
-        workdir = tmp_path / str(devices)
-        ended = run("train", *arguments, "--workdir", workdir, data=tiny_data, devices=devices)
-        assert ended.returncode == 0, ended.stderr
-        found.append(json.loads((workdir / "evaluation.json").read_text())["test"])
-    one, four = found
-    assert list(one["grains"]) == list(four["grains"]) == ["instance", "copy"]
-    assert four["grains"]["instance"]["map"] == pytest.approx(
-        one["grains"]["instance"]["map"], abs=0.02
+def test_whole_images_and_grains_on_two_hosts(tiny_data, tmp_path):
+    """Two hosts measure what one with as many devices does, every split embedded whole."""
+    settings = [
+        "data.name=folder",
+        f"data.path={things(tmp_path)}",
+        "data.channels=3",
+        "data.mean=()",
+        "data.std=()",
+        "data.instance_column=thing",
+        "data.images_per_class=2",
+        "data.validation_classes=2",
+        "train.steps=1",
+        "train.batch=4",
+        "optimizer.warmup=0",
+        "evaluate.grains=True",
+        "evaluate.copies=4",
+        "evaluate.longest=32",
+        "evaluate.side_step=16",
+        "evaluate.batch=8",
+    ]
+    arguments = ["--config", TINY, *(f"--config.{setting}" for setting in settings)]
+    ended = run("train", *arguments, "--workdir", tmp_path / "1", data=tiny_data, devices=2)
+    assert ended.returncode == 0, ended.stderr
+    first, second = finish(start("train", tmp_path / "2", tiny_data, *arguments))
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    assert "three grains:" in first[1] and said(second[1]) == []
+    one, two = (
+        json.loads((tmp_path / name / "evaluation.json").read_text())["test"] for name in "12"
     )
-    assert four["metrics"]["ensemble"] == pytest.approx(one["metrics"]["ensemble"], abs=0.02)
+    assert list(one["grains"]) == list(two["grains"]) == ["instance", "copy"]
+    assert two["images"] == one["images"]
+    assert two["metrics"]["ensemble"] == pytest.approx(one["metrics"]["ensemble"], abs=0.02)
+    for grain in ("instance", "copy"):
+        assert two["grains"][grain]["map"] == pytest.approx(one["grains"][grain]["map"], abs=0.02)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import oracles
+import oracles_grains
 import pytest
 
 from abe_jax.retrieval import grains, search
@@ -20,45 +21,15 @@ def made(seed=0, objects=12, m=2, d=5, spread=0.9):
     return x.astype(np.float32), 100 - 3 * codes
 
 
-def trapezoid(hits):
-    """The area under precision against recall, from a list of right and wrong, nearest first."""
-    right, area = sum(hits), 0.0
-    for place, hit in enumerate(hits):
-        if hit:
-            earlier = sum(hits[:place])
-            before = earlier / place if place else 1.0
-            area += (before + (earlier + 1) / (place + 1)) / 2 / right
-    return area
-
-
-def holidays(x, objects):
-    found = []
-    for one in np.unique(objects):
-        own = [i for i in range(len(x)) if objects[i] == one]
-        if len(own) > 1:
-            order = oracles.ranking(x[own[0]], x, own=own[0])
-            found.append(trapezoid([objects[j] == one for j in order]))
-    return np.mean(found), len(found)
-
-
-def ukbench(x, objects):
-    found = []
-    for i in range(len(x)):
-        if sum(o == objects[i] for o in objects) > 1:
-            four = [i, *oracles.ranking(x[i], x, own=i)][:4]
-            found.append(sum(objects[j] == objects[i] for j in four))
-    return np.mean(found)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_instances_are_what_the_loops_give(seed):
     x, objects = made(seed)
     found = grains.instance(x, objects, block=8)
-    wanted, queries = holidays(x, objects)
+    wanted, queries = oracles_grains.holidays(x, objects)
     assert found["map"] == pytest.approx(wanted, abs=1e-9)
     assert 0.2 < wanted < 0.95  # neither everything right nor nothing
     assert (found["queries"], found["images"]) == (queries, len(x))
-    assert found["ukbench"] == pytest.approx(ukbench(x, objects), abs=1e-9)
+    assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x, objects), abs=1e-9)
     sizes = [sum(o == one for o in objects) for one in objects]
     assert found["ukbench_most"] == pytest.approx(np.mean([min(4, s) for s in sizes if s > 1]))
     assert found["ukbench"] < found["ukbench_most"]
@@ -126,7 +97,9 @@ def test_copies_are_what_the_loops_give():
     )
     found = grains.copies(queries, originals, kinds, ("weak", "strong", "none"), x, block=8)
     places = [oracles.ranking(q, x).index(o) for q, o in zip(queries, originals, strict=True)]
-    areas = np.array([trapezoid([i == place for i in range(len(x))]) for place in places])
+    areas = np.array(
+        [oracles_grains.trapezoid([i == place for i in range(len(x))]) for place in places]
+    )
     first = np.array([place == 0 for place in places])
     assert found["map"] == pytest.approx(areas.mean())
     assert found["recall@1"] == pytest.approx(first.mean())
