@@ -139,6 +139,16 @@ def test_the_copies_of_a_split_are_every_attack_on_every_chosen_image():
         made.records[len(made.records)]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_pictures_are_shrunk_first(channels):
+    data = COLOUR if channels == 3 else GREY
+    split = split_of([np.full((300, 1024, channels), 90, np.uint8), picture(4, 512)])
+    made = copies.of_split(split, np.array([0, 1]), data)
+    jpeg = [attack.kind for attack in ATTACKS].index("jpeg")
+    assert images.pixels(made.records[jpeg], data).shape == (150, 512, channels)
+    assert images.pixels(made.records[len(ATTACKS) + jpeg], data).shape == (4, 512, channels)
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """A CSV file of three training classes of 10, 4 and 1 images and one for the test."""

@@ -18,6 +18,9 @@ from abe_jax.data import images
 from abe_jax.data.records import Split
 
 Picture = UInt8[np.ndarray, "h w c"]
+# Larger pictures are shrunk to it before they are altered, as Copydays' are before JPEG: what is
+# done to the pixels of a large photograph is gone once a network's input is made of it.
+LONGEST = 512
 PRINT_CONTRAST = 0.6  # of a print: this much of the distance from middle grey is left
 PRINT_GRAIN = 12.0  # standard deviation of its grain, in 0..255
 PRINT_DEGREES = 5.0  # it is turned by at most so much either way
@@ -102,8 +105,8 @@ def _encoded(image: Picture, kind: str, parameters: Sequence[int] = ()) -> bytes
 class Copies(Sequence[bytes]):
     """Every attack on every chosen image of a split, made when asked for; thread-safe.
 
-    Copy i is attack i modulo their number on the chosen image i divided by it. It is made of the
-    image as it is stored, whatever its size, and seeded by the image's row and the attack's place.
+    Copy i is attack i modulo their number on the chosen image i divided by it, of at most LONGEST
+    px, seeded by the image's row and the attack's place.
     """
 
     def __init__(self, split: Split, rows: Int[np.ndarray, " r"], data: Data):
@@ -115,8 +118,18 @@ class Copies(Sequence[bytes]):
     def __getitem__(self, index: int) -> bytes:
         place, kind = divmod(range(len(self))[index], len(ATTACKS))
         row = int(self._rows[place])
-        image = images.pixels(self._split.records[row], self._data)
+        image = _shrunk(images.pixels(self._split.records[row], self._data))
         return make(image, ATTACKS[kind], (row, kind))
+
+
+def _shrunk(image: Picture) -> UInt8[np.ndarray, "i j c"]:
+    height, width, channels = image.shape
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small.reshape(*size[::-1], channels)
 
 
 def of_split(split: Split, rows: Int[np.ndarray, " r"], data: Data) -> Split:
