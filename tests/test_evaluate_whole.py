@@ -62,6 +62,18 @@ def test_the_aspect_is_off_by_half_a_step_at_most():
                 assert max(abs(a - b) for a, b in zip(found, exact, strict=True)) <= 16
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nothing_of_a_whole_image_is_cropped_or_padded(channels):
+    values = np.array([[10, 90, 170], [50, 130, 250]], np.uint8)  # six fields of 20 x 30 px
+    picture = np.repeat(np.repeat(values, 20, axis=0), 30, axis=1)[..., None].repeat(channels, 2)
+    data = dataclasses.replace(COLOUR, channels=channels, fit="cover", resize=8, size=8)
+    small = images.whole(encoded(picture), data, 4, 6)
+    assert small.shape == (4, 6, channels)
+    np.testing.assert_array_equal(small[..., 0], values.repeat(2, axis=0).repeat(2, axis=1))
+    assert images.whole(encoded(picture), data, 50, 90).shape == (50, 90, channels)
+    np.testing.assert_array_equal(images.whole(encoded(picture), data, 40, 90), picture)
+
+
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_size_is_that_of_the_pixels(kind, channels):
