@@ -42,13 +42,19 @@ MEASURED = {
         "recall@1": 0.25,
         "attacks": {"crop 30 %": {"map": 0.25, "recall@1": 0.125}},
     },
+    "floor": {
+        "instance": {"map": 0.5, "ukbench": 1.0, "ukbench_most": 3.8},
+        "copy": {"map": 0.0625, "recall@1": 0.0, "attacks": {}},
+    },
 }
 LINES = """\
 three grains:
-  class        top-1 76.1 %  top-5 90.0 %          1,200 held-out images of 34 training classes
-  instance     mAP 0.846     UKBench 3.10 of 3.80  400 objects among 5,000 images
-  copy         mAP 0.500     R@1 25.0 %            900 copies, 5,000 images
-    crop 30 %  mAP 0.250     R@1 12.5 %"""
+  class                      top-1 76.1 %  top-5 90.0 %          1,200 held-out images, 34 classes
+  instance                   mAP 0.846     UKBench 3.10 of 3.80  400 objects among 5,000 images
+    raw pixels, no training  mAP 0.500     UKBench 1.00 of 3.80
+  copy                       mAP 0.500     R@1 25.0 %            900 copies, 5,000 images
+    raw pixels, no training  mAP 0.062     R@1 0.0 %
+    crop 30 %                mAP 0.250     R@1 12.5 %"""
 
 
 @pytest.fixture(autouse=True)
@@ -178,9 +184,14 @@ def test_a_run_writes_and_shows_its_grains(tiny_data, tmp_path, capsys):
     chosen = made(tiny_data, term, "train.steps=4", "optimizer.warmup=0")
     train.run(chosen, tmp_path / "run")
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["test"]["grains"]
-    assert list(found) == ["class", "instance", "copy"]
+    assert list(found) == ["class", "instance", "copy", "floor"]
     printed = capsys.readouterr().out
     assert "three grains:" in printed and f"mAP {found['copy']['map']:.3f}" in printed
+    floor = found["floor"]
+    assert list(floor) == ["instance", "copy"] and floor["copy"]["gallery"] == 287
+    # Of the whole picture JPEG takes nearly nothing, and on raw pixels a strong crop is another.
+    assert floor["copy"]["attacks"]["jpeg 50"]["recall@1"] > 0.9
+    assert floor["copy"]["attacks"]["crop 30 %"]["recall@1"] < 0.5
     assert "Three grains" in (tmp_path / "run" / "report.html").read_text()
     evaluate.main(["--workdir", str(tmp_path / "run"), "--split", "held"])
     assert "held ·" in capsys.readouterr().out
@@ -238,7 +249,7 @@ def test_whole_images_and_grains_on_two_hosts(tiny_data, tmp_path):
     one, two = (
         json.loads((tmp_path / name / "evaluation.json").read_text())["test"] for name in "12"
     )
-    assert list(one["grains"]) == list(two["grains"]) == ["instance", "copy"]
+    assert list(one["grains"]) == list(two["grains"]) == ["instance", "copy", "floor"]
     assert two["images"] == one["images"]
     assert two["metrics"]["ensemble"] == pytest.approx(one["metrics"]["ensemble"], abs=0.02)
     for grain in ("instance", "copy"):

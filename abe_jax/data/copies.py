@@ -106,7 +106,7 @@ class Copies(Sequence[bytes]):
     """Every attack on every chosen image of a split, made when asked for; thread-safe.
 
     Copy i is attack i modulo their number on the chosen image i divided by it, of at most LONGEST
-    px, seeded by the image's row and the attack's place.
+    px, seeded by the image's row and the attack's place. Of what cannot be read it is empty.
     """
 
     def __init__(self, split: Split, rows: Int[np.ndarray, " r"], data: Data):
@@ -118,8 +118,11 @@ class Copies(Sequence[bytes]):
     def __getitem__(self, index: int) -> bytes:
         place, kind = divmod(range(len(self))[index], len(ATTACKS))
         row = int(self._rows[place])
-        image = _shrunk(images.pixels(self._split.records[row], self._data))
-        return make(image, ATTACKS[kind], (row, kind))
+        try:
+            image = images.pixels(self._split.records[row], self._data)
+        except images.UnreadableImage:
+            return b""
+        return make(_shrunk(image), ATTACKS[kind], (row, kind))
 
 
 def _shrunk(image: Picture) -> UInt8[np.ndarray, "i j c"]:

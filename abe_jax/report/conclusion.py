@@ -19,6 +19,7 @@ from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
 from abe_jax.retrieval import three_grains, whitened
 from abe_jax.retrieval.embed import Embedded, embed
+from abe_jax.retrieval.evaluation import centred_pixels
 from abe_jax.retrieval.resolution import At
 from abe_jax.retrieval.whitening import unit_whitened
 from abe_jax.run_folder import RunFolder
@@ -56,7 +57,9 @@ def conclude(
         return
     shown = centred(split, config, embedded.instances)
     found = {"step": about["step"], **_measured(config, split, embedded, white, shown)}
-    found |= {"grains": grains} if grains else {}
+    if grains:
+        floor = _grains_floor(config, split, embedded, shown)
+        found["grains"] = grains | ({"floor": floor} if floor else {})
     evaluation = _remember(folder.evaluation, named, found)
     say(report.tables.evaluation_table(found, split=named))
     report.write(
@@ -113,6 +116,19 @@ def _measured(
         block=config.evaluate.block,
         binary=config.evaluate.binary,
     )
+
+
+def _grains_floor(
+    config: Config, split: Split, embedded: Embedded, shown: UInt8[np.ndarray, "n h w c"]
+) -> dict[str, Any]:
+    def pixels(images: UInt8[np.ndarray, "k h w c"]) -> Float[np.ndarray, "k p"]:
+        return centred_pixels(np.stack([_small(image) for image in images]))
+
+    def of(made: Split) -> three_grains.Found:
+        rows = np.arange(len(made.labels))
+        return pixels(centred(made, config, rows)), rows
+
+    return three_grains.floor(config, split, embedded, pixels(shown), of)
 
 
 def _small(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "i j c"]:

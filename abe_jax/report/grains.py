@@ -6,25 +6,32 @@ from typing import Any
 from abe_jax.report import html
 
 TITLE = "three grains"
+PIXELS = "  raw pixels, no training"
 
 
 def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows (grain, figure, figure, what was measured) of evaluation.json[split]["grains"]."""
     grains = result.get("grains", {})
-    found = []
+    found, floor = [], grains.get("floor", {})
     if own := grains.get("class"):
         fifth = f"top-5 {100 * own['top-5']:.1f} %" if "top-5" in own else ""
-        words = f"{own['images']:,} held-out images of {own['classes']:,} training classes"
+        words = f"{own['images']:,} held-out images, {own['classes']:,} classes"
         found.append(("class", f"top-1 {100 * own['top-1']:.1f} %", fifth, words))
     if own := grains.get("instance"):
-        score = f"UKBench {own['ukbench']:.2f} of {own['ukbench_most']:.2f}"
         words = f"{own['queries']:,} objects among {own['images']:,} images"
-        found.append(("instance", f"mAP {own['map']:.3f}", score, words))
+        found.append(("instance", *_instances(own), words))
+        found += [(PIXELS, *_instances(of), "") for of in [floor.get("instance")] if of]
     if own := grains.get("copy"):
         words = f"{own['queries']:,} copies, {own['gallery']:,} images"
         found.append(("copy", *_copies(own), words))
+        found += [(PIXELS, *_copies(of), "") for of in [floor.get("copy")] if of]
         found += [(f"  {name}", *_copies(of), "") for name, of in own["attacks"].items()]
     return found
+
+
+def _instances(values: Mapping[str, float]) -> tuple[str, str]:
+    score = f"UKBench {values['ukbench']:.2f} of {values['ukbench_most']:.2f}"
+    return f"mAP {values['map']:.3f}", score
 
 
 def _copies(values: Mapping[str, float]) -> tuple[str, str]:
@@ -47,7 +54,8 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     words = (
         "One embedding at three grains (MultiGrain). Class: the classifier on images of training "
         "classes that were held out. Instance: other images of the same object, by Holidays' mAP "
-        "and UKBench's score. Copy: altered copies look for their original in the whole split."
+        "and UKBench's score. Copy: altered copies look for their original in the whole split. "
+        "Raw pixels are compared as in the evaluation."
     )
     return html.section("grains", "Three grains", html.note(words), *parts) if parts else ""
 

@@ -1,9 +1,10 @@
 """A run's state measured at all three grains: what is embedded for each, and by whom judged."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from abe_jax import step
 from abe_jax.config import Config, CrossEntropy, NormSoftmax
@@ -12,6 +13,9 @@ from abe_jax.data.datasets import HELD, Split
 from abe_jax.losses import objective
 from abe_jax.retrieval import grains
 from abe_jax.retrieval.embed import Embedded, embed
+from abe_jax.retrieval.neighbours import Vectors
+
+Found = tuple[Vectors, Int[np.ndarray, " k"]]  # of a split's readable images, and which these are
 
 
 class Classifier(NamedTuple):
@@ -38,13 +42,34 @@ def measure(
     """
     if not config.evaluate.grains:
         return {}
-    block = config.evaluate.block
-    found = {"class": _class(config, state, replicated)}
-    if split.objects is not None:
-        objects = split.objects[own.instances]
-        found["instance"] = grains.instance(own.vectors, objects, block=block)
-    if config.evaluate.copies:
-        found["copy"] = _copy(config, replicated, split, own)
+
+    def vectors(made: Split) -> Found:
+        embedded = embed(replicated, step.embed_step(config), made, config)
+        return embedded.vectors, embedded.instances
+
+    found = {
+        "class": _class(config, state, replicated),
+        "instance": _instance(config, split, own, own.vectors),
+        "copy": _copy(config, split, own, own.vectors, vectors),
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def floor(
+    config: Config,
+    split: Split,
+    own: Embedded,
+    pixels: Float[np.ndarray, "n p"],
+    of: Callable[[Split], Found],
+) -> dict[str, Any]:
+    """The instance and the copy by what the images give without any training, as in `measure`.
+
+    `pixels` are those of the images in `own`, `of` gives those of another split, and of which rows.
+    """
+    found = {
+        "instance": _instance(config, split, own, pixels),
+        "copy": _copy(config, split, own, pixels, of),
+    }
     return {name: values for name, values in found.items() if values}
 
 
@@ -83,19 +108,26 @@ def _class(config: Config, state: step.TrainState, replicated: step.TrainState) 
     }
 
 
+def _instance(config: Config, split: Split, own: Embedded, vectors: Vectors) -> dict[str, Any]:
+    if split.objects is None:
+        return {}
+    return grains.instance(vectors, split.objects[own.instances], block=config.evaluate.block)
+
+
 def _copy(
-    config: Config, replicated: step.TrainState, split: Split, own: Embedded
+    config: Config,
+    split: Split,
+    own: Embedded,
+    gallery: Vectors,
+    of: Callable[[Split], Found],
 ) -> dict[str, Any]:
     number = min(config.evaluate.copies, len(own.instances))
+    if not number:
+        return {}
     places = ((np.arange(number) + 0.5) * len(own.instances) / number).astype(np.int64)
     made = copies.of_split(split, own.instances[places], config.data)
-    embedded = embed(replicated, step.embed_step(config), made, config)
-    chosen, kinds = np.divmod(embedded.instances, len(copies.ATTACKS))
-    return grains.copies(
-        embedded.vectors,
-        places[chosen],
-        kinds,
-        [attack.name for attack in copies.ATTACKS],
-        own.vectors,
-        block=config.evaluate.block,
-    )
+    vectors, rows = of(made)
+    chosen, kinds = np.divmod(rows, len(copies.ATTACKS))
+    names = [attack.name for attack in copies.ATTACKS]
+    block = config.evaluate.block
+    return grains.copies(vectors, places[chosen], kinds, names, gallery, block=block)
