@@ -21,6 +21,7 @@ from abe_jax import config, evaluate, models, step, train
 from abe_jax.config import Config, CrossEntropy, NormSoftmax
 from abe_jax.data import copies, datasets, images
 from abe_jax.data.datasets import HELD, Split
+from abe_jax.report import figures
 from abe_jax.report import grains as shown
 from abe_jax.retrieval import three_grains
 from abe_jax.retrieval.embed import embed
@@ -176,6 +177,9 @@ def test_the_rows_of_the_table():
     page = shown.section({"test": {"grains": MEASURED}, "val": {}})
     assert "UKBench 3.10 of 3.80" in page and "crop 30 %" in page and page.count("<table") == 1
     assert shown.section({"test": {}}) == ""
+    measured = {"metrics": {"ensemble": {"recall@1": 0.5}}}
+    assert "images of training classes" in figures.header({}, measured, "held")
+    assert "test classes, which training never saw" in figures.header({}, measured, "test")
 
 
 @pytest.mark.slow

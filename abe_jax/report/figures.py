@@ -39,7 +39,8 @@ def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> 
     ratio = tables.error_ratio(result)
     many = len(metrics.get("learners", [])) > 1
     named = "Recall@1 of the ensemble" if many else "Recall@1"
-    where = f"{split} classes, which training never saw"
+    never = "images of training classes, kept out of training"
+    where = never if split == "held" else f"{split} classes, which training never saw"
     boxes = [
         _big(named, ours, "%", where, "ours"),
         _big("Recall@1 of raw pixels", floor, "%", "the floor: no training at all"),
