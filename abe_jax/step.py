@@ -145,14 +145,6 @@ def embed_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray
     return apply_step(config, lambda model, variables, pixels: _vectors(model, variables, pixels))
 
 
-def embedding_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m d"]]:
-    """The embeddings before L2, as a classifier sees them, of this host's rows of a batch."""
-    return _apply_step(
-        config,
-        lambda model, variables, pixels: model.apply(variables, pixels, train=False).embedding,
-    )
-
-
 def mask_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m h w c"]]:
     """The attention masks over this host's rows of a batch, from a replicated state."""
     return apply_step(

@@ -18,6 +18,7 @@ from abe_jax import config, models, step
 from abe_jax.config import Config, Data
 from abe_jax.data import datasets, images, loader, whole
 from abe_jax.errors import UserError
+from abe_jax.retrieval import resolution
 from abe_jax.retrieval.embed import embed
 
 TINY = Path(__file__).with_name("tiny_config.py")
@@ -250,3 +251,10 @@ def test_a_vision_transformer_refuses_in_one_line(folder):
     chosen = made(folder, "model.backbone=vit_s16", "model.norm=layer")
     with pytest.raises(UserError, match=r"evaluate\.longest: 'vit_s16' has positions"):
         embed(step.abstract(made(folder)), print, every(chosen), chosen)
+
+
+def test_another_resolution_is_another_longest_side(folder):
+    chosen = made(folder)
+    assert resolution.sized(chosen, 64) == chosen
+    found = resolution.sized(chosen, 96)
+    assert (found.evaluate.longest, found.data) == (96, chosen.data)

@@ -46,11 +46,13 @@ class At:
 def sized(config: Config, size: int) -> Config:
     """The configuration with images of `size` px, scaled before the crop in the same proportion.
 
+    Of a run whose images are evaluated whole, `size` is their longest side.
+
     Raises:
         UserError: the network takes images of its own size alone, or none as small.
     """
     data = config.data
-    if size == data.size:
+    if size == (config.evaluate.longest or data.size):
         return config
     if size < 1:
         raise UserError(f"--size {size}: the side of an image in pixels is 1 or more")
@@ -59,6 +61,9 @@ def sized(config: Config, size: int) -> Config:
             f"--size {size}: {config.model.backbone} has positions for images of {data.size} px "
             "alone"
         )
+    if config.evaluate.longest:
+        evaluate = dataclasses.replace(config.evaluate, longest=size)
+        return dataclasses.replace(config, evaluate=evaluate)
     resize = max(size, round(data.resize * size / data.size))
     found = dataclasses.replace(config, data=dataclasses.replace(data, size=size, resize=resize))
     _check_maps(found)

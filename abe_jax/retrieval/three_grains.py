@@ -97,8 +97,8 @@ def _class(config: Config, state: step.TrainState, replicated: step.TrainState) 
     if found is None or not config.data.held_out:
         return {}
     held = datasets.load(config.data, HELD)
-    make = step.embed_step if found.of_vectors else step.embedding_step
-    embedded = embed(replicated, make(config), held, config)
+    compiled = step.embed_step(config) if found.of_vectors else _embedding_step(config)
+    embedded = embed(replicated, compiled, held, config)
     labels = held.labels[embedded.instances]
     block = config.evaluate.block
     return {
@@ -106,6 +106,14 @@ def _class(config: Config, state: step.TrainState, replicated: step.TrainState) 
         "classes": len(held.class_names),
         **grains.top_k(embedded.vectors, found.kernel, found.bias, labels, block=block),
     }
+
+
+def _embedding_step(config: Config) -> Callable:
+    """The embeddings before L2, which a cross-entropy's classifier sees."""
+    return step.apply_step(
+        config,
+        lambda model, variables, pixels: model.apply(variables, pixels, train=False).embedding,
+    )
 
 
 def _instance(config: Config, split: Split, own: Embedded, vectors: Vectors) -> dict[str, Any]:
