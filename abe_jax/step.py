@@ -18,7 +18,7 @@ from flax import jax_utils
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
-from abe_jax import losses, models, optimizer
+from abe_jax import episode, losses, models, optimizer
 from abe_jax.config import Config
 from abe_jax.data import images
 from abe_jax.data.loader import Batch
@@ -79,7 +79,7 @@ def create(config: Config) -> TrainState:
         embeddings = model.apply(variables, jnp.zeros(shape), train=False)
         rows = jnp.zeros(2, jnp.int32)
         objective = objective_of(config).init(
-            objective_key, embeddings, rows, rows, jnp.ones(2, bool), jax.random.key(0)
+            objective_key, embeddings, rows, rows, jnp.ones(2, bool), jax.random.key(0), rows
         )
         params = {"model": variables["params"], "objective": objective.get("params", {})}
         return TrainState(
@@ -101,19 +101,8 @@ def abstract(config: Config) -> TrainState:
 def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """One step on a replicated state and a sharded batch; the state passed in is used up."""
     model = models.build(config.model, axis_name=AXIS)
-    objective, tx = objective_of(config), transformation(config)
-
-    def loss(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
-        variables = {"params": params["model"], "batch_stats": batch_stats}
-        pixels = images.normalise(jnp.asarray(batch.images), config.data, jnp.float32)
-        embeddings, updated = model.apply(variables, pixels, train=True, mutable=["batch_stats"])
-        everywhere = (embeddings, batch.labels, batch.instances, batch.mask)
-        gathered, labels, instances, mask = lax.all_gather(everywhere, AXIS, tiled=True)
-        total, terms = objective.apply(
-            {"params": params["objective"]}, gathered, labels, instances, mask, key
-        )
-        observed = losses.diagnostics(gathered.vectors, labels, mask)
-        return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
+    loss, tx = _loss(config, model), transformation(config)
+    gate_step = episode.gate_step(config, model, AXIS)
 
     def one(state: TrainState, batch: Batch, seed: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)  # alike on all devices
@@ -122,13 +111,15 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
         )
         grads = lax.pmean(grads, AXIS)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        gated, of_gates = gate_step(params["model"], batch_stats, batch, state.step)
         stepped = state.replace(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params={**params, "model": gated},
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return stepped, metrics | {"gradient_norm": optax.tree.norm(grads)}
+        return stepped, {**metrics, "gradient_norm": optax.tree.norm(grads), **of_gates}
 
     stepped = jax.pmap(one, axis_name=AXIS, donate_argnums=(0,))
     # An argument and no constant, so that runs of several seeds share one compiled program.
@@ -138,6 +129,33 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
         return stepped(state, shard(batch), seeds)
 
     return on_global_batch
+
+
+def _loss(config: Config, model: models.Ensemble) -> Callable[..., tuple[Array, Any]]:
+    """The loss of the global batch, with the new running statistics and the metrics."""
+    objective = objective_of(config)
+
+    def loss(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
+        own = episode.base_params(config, params["model"])
+        pixels = images.normalise(jnp.asarray(batch.images), config.data, jnp.float32)
+        embeddings, updated = model.apply(
+            {"params": own, "batch_stats": batch_stats}, pixels, train=True, mutable=["batch_stats"]
+        )
+        everywhere = (embeddings, batch.labels, batch.instances, batch.mask)
+        gathered, labels, instances, mask = lax.all_gather(everywhere, AXIS, tiled=True)
+        rows = (gathered, labels, instances, mask, key, _domains(config, len(labels)))
+        total, terms = objective.apply({"params": params["objective"]}, *rows)
+        observed = losses.diagnostics(gathered.vectors, labels, mask)
+        return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
+
+    return loss
+
+
+def _domains(config: Config, rows: int) -> Array | None:
+    """The domains of a global batch's rows, where its sampler lays them in blocks."""
+    if config.data.sampler != "domains":
+        return None
+    return losses.blocks(rows, config.data.domains_per_batch)
 
 
 def embed_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m d"]]:
@@ -181,6 +199,13 @@ def check_devices(config: Config) -> None:
         UserError: names the nearest batch that does.
     """
     devices = jax.device_count()
+    for part, rows in episode.parts(config).items():
+        if rows % devices:
+            raise UserError(
+                f"config.train.batch: {rows} {part} rows of {config.train.batch} do not divide "
+                f"over {devices} devices; a multiple of "
+                f"{devices * config.data.domains_per_batch} does"
+            )
     for name, batch in (
         ("train.batch", config.train.batch),
         ("evaluate.batch", config.evaluate.batch),

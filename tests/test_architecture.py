@@ -20,6 +20,7 @@ ORDER = (
     "counting",
     "losses",
     "optimizer",
+    "episode",
     "step",
     "run_folder",
     "checkpoint",

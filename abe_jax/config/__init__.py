@@ -2,7 +2,7 @@
 
 from abe_jax.config.files import differences, load, read_json, write_json
 from abe_jax.config.parse import from_mapping, nearest, to_mapping
-from abe_jax.config.schema import Config, Data, Evaluate, Model, Optimizer, Train
+from abe_jax.config.schema import Config, Data, Evaluate, Meta, Model, Optimizer, Train
 from abe_jax.config.terms import (
     Clustering,
     Contrastive,
@@ -14,6 +14,8 @@ from abe_jax.config.terms import (
     NPairs,
     OfPairs,
     ProxyNCA,
+    Scatter,
+    Shuffle,
     Term,
     Triplet,
 )
@@ -28,12 +30,15 @@ __all__ = [
     "Evaluate",
     "LiftedStructure",
     "Margin",
+    "Meta",
     "Model",
     "NPairs",
     "NormSoftmax",
     "OfPairs",
     "Optimizer",
     "ProxyNCA",
+    "Scatter",
+    "Shuffle",
     "Term",
     "Train",
     "Triplet",

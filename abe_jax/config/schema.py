@@ -60,7 +60,9 @@ class Model:
     trunk_depth: Natural = (
         5  # stages after `branch` that the attention trunk copies, poolings left out
     )
-    norm: str = ""  # googlenet: none | lrn; convnet: none | batch; empty: the backbone's first
+    # googlenet: none | lrn; convnet: none | batch | bin; others of convolutions: batch | bin, which
+    # is batch-instance normalisation (models/batch_instance.py). Empty: the backbone's first.
+    norm: str = ""
     freeze_norm: bool = False  # batch normalisation by its running statistics, also in training
     pooling: str = "average"  # average | max | gem | rmac | token (vision transformers)
     gem_p: Exponent = 3.0  # GeM's exponent, its start where it is learned; inf is the maximum
@@ -86,6 +88,24 @@ class Optimizer:
     clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
     new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)
     new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Meta:
+    """The gates of model.norm `bin`, learned on domains held out of each batch: abe_jax/episode.py.
+
+    The inner step's rate is `inner_rate` times a factor that rises from `cycle_least` to
+    `cycle_most` and falls again in each `cycle` of steps.
+    """
+
+    domains: Natural = 0  # of a batch's domains those for the inner step; 0: no meta-learning
+    start: Natural = 0  # steps before the first episode
+    margin: Amount = 0.3  # of the episode's batch-hard triplets
+    inner_rate: Amount = 0.1
+    outer_rate: Amount = 0.1
+    cycle: Natural = 0  # in steps; 0: the factor is 1 throughout
+    cycle_least: Amount = 0.001
+    cycle_most: Amount = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,5 +147,6 @@ class Config:
     model: Model
     objective: tuple[Term, ...]
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    meta: Meta = dataclasses.field(default_factory=Meta)
     train: Train
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)

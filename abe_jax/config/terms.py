@@ -120,6 +120,21 @@ class Divergence:
     reduction: str = "mean"  # mean | mean_active | mean_image | sum
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """The images of each domain spread around its centre."""
+
+    name: str = "scatter"
+    weight: Amount = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shuffle(OfPairs):
+    """Other domains drawn nearer than the other classes of an image's own domain."""
+
+    name: str = "shuffle"
+
+
 Term = (
     Contrastive
     | Triplet
@@ -131,6 +146,8 @@ Term = (
     | NormSoftmax
     | CrossEntropy
     | Divergence
+    | Scatter
+    | Shuffle
 )
 TERMS: dict[str, type[Term]] = {
     "contrastive": Contrastive,
@@ -143,4 +160,6 @@ TERMS: dict[str, type[Term]] = {
     "norm_softmax": NormSoftmax,
     "cross_entropy": CrossEntropy,
     "divergence": Divergence,
+    "scatter": Scatter,
+    "shuffle": Shuffle,
 }

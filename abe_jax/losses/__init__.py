@@ -6,6 +6,7 @@ from abe_jax.losses.cross_entropy import cross_entropy
 from abe_jax.losses.diagnostics import diagnostics
 from abe_jax.losses.distance_weighted import distance_weighted
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.domains import blocks, scatter, shuffle
 from abe_jax.losses.lifted_structure import lifted_structure
 from abe_jax.losses.margin import margin_loss
 from abe_jax.losses.n_pairs import n_pairs
@@ -16,6 +17,7 @@ from abe_jax.losses.triplet import triplet
 
 __all__ = [
     "Objective",
+    "blocks",
     "clustering",
     "contrastive",
     "cross_entropy",
@@ -27,5 +29,7 @@ __all__ = [
     "n_pairs",
     "norm_softmax",
     "proxy_nca",
+    "scatter",
+    "shuffle",
     "triplet",
 ]

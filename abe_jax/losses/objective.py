@@ -28,11 +28,11 @@ def rates(terms: tuple[Term, ...]) -> dict[str, float]:
 class Objective(nn.Module):
     """sum_t weight_t * loss_t(batch) over a config's terms.
 
-    `apply(variables, embeddings, labels, instances, mask, key)` returns the total (float32 scalar)
-    and each term's value before its weight, by the names of `keys`. labels [b] are classes below
-    `classes`, instances [b] image identities, mask [b] which rows are there; `key` is what losses
-    that draw need. `init` gives an empty tree where no term has parameters. Errors: those of the
-    terms' losses.
+    `apply(variables, embeddings, labels, instances, mask, key, domains)` returns the total (float32
+    scalar) and each term's value before its weight, by the names of `keys`. labels [b] are classes
+    below `classes`, instances [b] image identities, mask [b] which rows are there; `key` is what
+    losses that draw need, domains [b] what losses over domains do. `init` gives an empty tree where
+    no term has parameters. Errors: those of the terms' losses.
     """
 
     terms: tuple[Term, ...]
@@ -46,11 +46,12 @@ class Objective(nn.Module):
         instances: Int[Array, " b"] | None = None,
         mask: Bool[Array, " b"] | None = None,
         key: Key[Array, ""] | None = None,
+        domains: Int[Array, " b"] | None = None,
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         total, values = jnp.float32(0), {}
         for at, (term, name) in enumerate(zip(self.terms, keys(self.terms), strict=True)):
             loss = LOSSES[type(term)](term, Place(name, self.classes))
             drawn = None if key is None else jax.random.fold_in(key, at)
-            values[name] = loss(Rows(embeddings, labels, instances, mask, drawn))
+            values[name] = loss(Rows(embeddings, labels, instances, mask, domains, drawn))
             total = total + term.weight * values[name]
         return total, values

@@ -30,6 +30,7 @@ class Rows(NamedTuple):
     labels: Int[Array, " b"]
     instances: Int[Array, " b"] | None = None  # image identities
     mask: Bool[Array, " b"] | None = None  # which rows are there
+    domains: Int[Array, " b"] | None = None  # where the sampler lays them in blocks
     key: Key[Array, ""] | None = None  # of this step and term; the same on every device
 
     def identities(self, label: str) -> Int[Array, " b"]:
@@ -41,6 +42,14 @@ class Rows(NamedTuple):
         if self.instances is None:
             raise UserError("a term with label 'instance' needs the batch's instances")
         return self.instances
+
+    def of_domains(self) -> Int[Array, " b"]:
+        """The rows' domains, where a loss needs them."""
+        if self.domains is None:
+            raise UserError(
+                "a loss over domains needs the batch's: set config.data.sampler to 'domains'"
+            )
+        return self.domains
 
     def random(self) -> Key[Array, ""]:
         """The key, where a loss draws."""

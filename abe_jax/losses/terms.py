@@ -11,6 +11,7 @@ from abe_jax.losses.clustering import clustering
 from abe_jax.losses.contrastive import contrastive
 from abe_jax.losses.cross_entropy import CrossEntropyLoss
 from abe_jax.losses.divergence import divergence
+from abe_jax.losses.domains import scatter, shuffle
 from abe_jax.losses.lifted_structure import lifted_structure
 from abe_jax.losses.margin import LearnedMargin
 from abe_jax.losses.n_pairs import n_pairs
@@ -63,6 +64,16 @@ def _divergence(term: config.Divergence, place: Place) -> Loss:
     return lambda rows: divergence(rows.embeddings.vectors, mask=rows.mask, **options)
 
 
+def _scatter(term: config.Scatter, place: Place) -> Loss:
+    return lambda rows: scatter(rows.embeddings.vectors, rows.of_domains(), mask=rows.mask)
+
+
+def _shuffle(term: config.Shuffle, place: Place) -> Loss:
+    return lambda rows: shuffle(
+        rows.embeddings.vectors, rows.identities(term.label), rows.of_domains(), mask=rows.mask
+    )
+
+
 def _margin(term: config.Margin, place: Place) -> Loss:
     return LearnedMargin(term, name=place.key)
 
@@ -92,4 +103,6 @@ LOSSES: dict[type, Maker] = {
     config.NormSoftmax: _norm_softmax,
     config.CrossEntropy: _cross_entropy,
     config.Divergence: _divergence,
+    config.Scatter: _scatter,
+    config.Shuffle: _shuffle,
 }

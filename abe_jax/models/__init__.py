@@ -6,6 +6,7 @@ from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models import pooling
 from abe_jax.models.backbones import DTYPES, backbone, stages
+from abe_jax.models.batch_instance import clamped, gates, with_gates
 from abe_jax.models.ensemble import HEADS, KINDS, Embeddings, Ensemble, with_exponent
 from abe_jax.models.stages import Stage, cut, require, with_trunk
 from abe_jax.models.weights import graft, new_parameters, stage_params
@@ -15,11 +16,14 @@ __all__ = [
     "Ensemble",
     "Stage",
     "build",
+    "clamped",
+    "gates",
     "graft",
     "new_parameters",
     "stage_params",
     "stages",
     "with_exponent",
+    "with_gates",
 ]
 
 

@@ -6,7 +6,16 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from abe_jax.config import Model
-from abe_jax.models import bn_inception, convnet, googlenet, googlenet_bn, mobile, resnet, vit
+from abe_jax.models import (
+    bn_inception,
+    conv_norm,
+    convnet,
+    googlenet,
+    googlenet_bn,
+    mobile,
+    resnet,
+    vit,
+)
 from abe_jax.models.stages import Options, Stage, require
 
 
@@ -22,15 +31,15 @@ class Backbone:
 BACKBONES: dict[str, Backbone] = {
     "convnet": Backbone(stages=convnet.stages, norms=convnet.NORMS),
     "googlenet": Backbone(stages=googlenet.stages, norms=googlenet.NORMS),
-    "googlenet_bn": Backbone(stages=googlenet_bn.stages, norms=googlenet_bn.NORMS),
-    "bn_inception": Backbone(stages=bn_inception.stages, norms=bn_inception.NORMS),
+    "googlenet_bn": Backbone(stages=googlenet_bn.stages, norms=conv_norm.NORMS),
+    "bn_inception": Backbone(stages=bn_inception.stages, norms=conv_norm.NORMS),
     "vit_s16": Backbone(stages=vit.stages, norms=vit.NORMS, tokens=True),
-    "efficientnet_lite0": Backbone(stages=mobile.lite0, norms=mobile.NORMS),
-    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=mobile.NORMS),
-    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=mobile.NORMS),
-    "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=mobile.NORMS),
-    "resnet18": Backbone(stages=resnet.resnet18, norms=resnet.NORMS),
-    "resnet50": Backbone(stages=resnet.resnet50, norms=resnet.NORMS),
+    "efficientnet_lite0": Backbone(stages=mobile.lite0, norms=conv_norm.NORMS),
+    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=conv_norm.NORMS),
+    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=conv_norm.NORMS),
+    "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=conv_norm.NORMS),
+    "resnet18": Backbone(stages=resnet.resnet18, norms=conv_norm.NORMS),
+    "resnet50": Backbone(stages=resnet.resnet50, norms=conv_norm.NORMS),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

@@ -17,8 +17,6 @@ from abe_jax.models.googlenet import Conv2, Unit
 from abe_jax.models.layers import MaxPool, box_mean, max_pool
 from abe_jax.models.stages import Options, Stage, staged
 
-NORMS = ("batch",)
-
 
 class Widths(NamedTuple):
     """Channels of an inception stage's convolutions; 0: there is none."""

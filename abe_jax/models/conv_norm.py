@@ -1,15 +1,19 @@
-"""Batch normalisation by the options, and a convolution with it and a ReLU as one module."""
+"""The normalisation that the options name, and a convolution with it and a ReLU as one module."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from abe_jax.models.batch_instance import BatchInstanceNorm
 from abe_jax.models.layers import BatchNorm, Conv
 from abe_jax.models.stages import Options
 
+NORMS = ("batch", "bin")  # batch normalisation, batch-instance normalisation
 
-def batch_norm(options: Options, *, epsilon: float, name: str) -> BatchNorm:
-    """Batch normalisation as the options have it."""
-    return BatchNorm(
+
+def batch_norm(options: Options, *, epsilon: float, name: str) -> BatchNorm | BatchInstanceNorm:
+    """Batch normalisation, or batch-instance normalisation in its place, as the options have it."""
+    made = BatchInstanceNorm if options.norm == "bin" else BatchNorm
+    return made(
         epsilon=epsilon,
         frozen=options.freeze_norm,
         axis_name=options.axis_name,

@@ -9,7 +9,7 @@ from abe_jax.models.conv_norm import ConvNorm
 from abe_jax.models.layers import Conv, MeanPool
 from abe_jax.models.stages import Options, Stage, staged
 
-NORMS = ("none", "batch")
+NORMS = ("none", "batch", "bin")
 
 
 class ConvReLU(nn.Module):
@@ -37,7 +37,7 @@ def stages(options: Options) -> tuple[Stage, ...]:
     width = options.width
     # A bias before batch normalisation would be taken out again with the mean.
     normed = partial(ConvNorm, epsilon=1e-5, use_bias=False)
-    block = normed if options.norm == "batch" else ConvReLU
+    block = ConvReLU if options.norm == "none" else normed
 
     def conv(name: str, features: int, size: int = 3, stride: int = 1) -> Stage:
         make = partial(block, features=features, size=size, options=options)

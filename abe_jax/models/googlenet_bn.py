@@ -7,8 +7,6 @@ from abe_jax.models.googlenet import Conv2, Inception, assembled
 from abe_jax.models.layers import MaxPool
 from abe_jax.models.stages import Options, Stage
 
-NORMS = ("batch",)
-
 
 def stages(options: Options) -> tuple[Stage, ...]:
     """The stages of `googlenet.stages`, every convolution without bias and normalised.

@@ -17,8 +17,6 @@ from abe_jax.models.depthwise import Depthwise
 from abe_jax.models.layers import Conv
 from abe_jax.models.stages import Options, Stage, staged
 
-NORMS = ("batch",)
-
 
 class Group(NamedTuple):
     """Blocks of one width one after the other; the first of them has the stride."""

@@ -13,7 +13,6 @@ from abe_jax.models.conv_norm import batch_norm
 from abe_jax.models.layers import Conv, MaxPool
 from abe_jax.models.stages import Options, Stage, staged
 
-NORMS = ("batch",)
 WIDTHS = (64, 128, 256, 512)
 DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # blocks of each width
 

@@ -7,6 +7,7 @@ import jax
 from jax.tree_util import DictKey
 
 from abe_jax.errors import UserError
+from abe_jax.models.batch_instance import completed
 
 NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
 STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
@@ -33,7 +34,8 @@ def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
     """`params` with every stage of encoder, trunk and decoder replaced by the stage of its name.
 
     The attention trunk starts from the same stages as the decoder, and of kind `heads` every
-    head's decoder does. Heads and mask heads stay as they are.
+    head's decoder does. Heads and mask heads stay as they are. Stages trained with batch
+    normalisation fit a network with batch-instance normalisation: see `completed`.
 
     Raises:
         UserError: a stage that `stages` does not have, or whose parameters have other names or
@@ -56,6 +58,7 @@ def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
 
 def _fill(targets: Tree, stages: Mapping[str, Tree], wrong: dict[str, str]) -> dict[str, Tree]:
     """The stages that `targets` names; where one does not fit, `wrong` is told why."""
+    stages = {name: completed(own, targets.get(name)) for name, own in stages.items()}
     for name, target in targets.items():
         if name not in stages:
             wrong[name] = "is missing"

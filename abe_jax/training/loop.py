@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from abe_jax import retrieval, step
+from abe_jax import episode, retrieval, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config
 from abe_jax.data import datasets, loader, sampling
@@ -72,7 +72,8 @@ class _Loop:
         self.proved = ("loss", *objective.keys(config.objective), "gradient_norm")
         observed = ("cosine", "positive_distance", "negative_distance")
         validated = (f"val_{name}" for name in retrieval.names(config.evaluate.ks))
-        self.recorder = Recorder(folder, (*self.proved, *observed, *validated), after=self.at)
+        columns = (*self.proved, *observed, *episode.metrics(config), *validated)
+        self.recorder = Recorder(folder, columns, after=self.at)
         self.progress = Progress(config.train.steps, config.train.batch)
         share = config.data.unreadable_share
         self.unreadable = Unreadable(folder, self.train, share, say)

@@ -58,14 +58,17 @@ def run_of(name: str) -> RunFolder | None:
 
 
 def require_fit(model: Model, about: weights.About) -> None:
-    """Raises UserError where weights are another backbone's, or were trained with another norm."""
+    """Raises UserError where weights are another backbone's, or were trained with another norm.
+
+    Those trained with `batch` fit `bin` as well, whose batch half they are.
+    """
     if model.backbone != about.backbone:
         raise UserError(
             f"config.model.backbone: {model.backbone!r}, but config.model.weights are those of "
             f"{about.source}; set config.model.backbone to {about.backbone!r}"
         )
     norm = model.norm or backbone(model.backbone).norms[0]
-    if norm != about.norm:
+    if norm != about.norm and (norm, about.norm) != ("bin", "batch"):
         raise UserError(
             f"config.model.norm: {norm!r}, but config.model.weights are those of {about.source}; "
             f"set config.model.norm to {about.norm!r}"
