@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import oracles_classes
+import oracles_domains
 import oracles_pairs
 import pytest
 
@@ -68,6 +69,27 @@ def cross_entropy(vectors, labels, **options):
     return losses.cross_entropy(vectors, jnp.asarray(KERNEL), jnp.asarray(BIAS), labels, **options)
 
 
+def _parted(labels):
+    """Two domains, each with classes of its own: tests/test_losses_domains.py has others."""
+    return labels % 2
+
+
+def scatter(vectors, labels, **options):
+    return losses.scatter(vectors, _parted(labels), **options)
+
+
+def shuffle(vectors, labels, **options):
+    return losses.shuffle(vectors, labels, _parted(labels), **options)
+
+
+def scatter_loop(vectors, labels, **options):
+    return oracles_domains.scatter(vectors, _parted(labels), **options)
+
+
+def shuffle_loop(vectors, labels, **options):
+    return oracles_domains.shuffle(vectors, labels, _parted(labels), **options)
+
+
 LOSSES = [
     *_rows(
         losses.contrastive,
@@ -119,6 +141,8 @@ LOSSES = [
         used=(0, 1, 2, 3),
     ),
     *_rows(losses.clustering, oracles_pairs.clustering, {"margin": (1.0,), "sweeps": (0, 1)}),
+    *_rows(scatter, scatter_loop, {}),
+    *_rows(shuffle, shuffle_loop, {}),
 ]
 every = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
 
