@@ -45,16 +45,23 @@ FACTORS = {
     "head": (*HEADS, "layer_norm"),
     "loss": tuple(name for name in TERMS if name != "divergence"),
     "label": ("class", "instance"),
-    "sampler": ("pairs", "class_balanced", "replacement", "shuffle", "repeats"),
-    "norm": ("live", "frozen"),
+    "sampler": ("pairs", "class_balanced", "replacement", "shuffle", "repeats", "domains"),
+    "norm": ("live", "frozen", "bin", "meta"),  # meta: its gates learned by episodes
     "compute": ("float32", "bfloat16"),
 }
-CLASS_ONLY = {"proxy_nca", "norm_softmax", "cross_entropy"}
+CLASS_ONLY = {"proxy_nca", "norm_softmax", "cross_entropy", "scatter"}
+OVER_DOMAINS = {"scatter", "shuffle"}
+WITHOUT_NORM = {"googlenet", "vit_s16"}
 
 
 def allowed(row: covering.Row) -> bool:
     """Whether two options can stand together at all."""
     if row.get("pooling") == "token" and row.get("backbone", "vit_s16") != "vit_s16":
+        return False
+    gated, laid = row.get("norm") in ("bin", "meta"), row.get("sampler", "domains") == "domains"
+    if gated and row.get("backbone") in WITHOUT_NORM:
+        return False
+    if not laid and (row.get("norm") == "meta" or row.get("loss") in OVER_DOMAINS):
         return False
     return not (row.get("loss") in CLASS_ONLY and row.get("label") == "instance")
 
@@ -91,6 +98,7 @@ def configuration(row: covering.Row) -> Config:
                 "images_per_class": 2,
                 "replacement": row["sampler"] == "replacement",
                 "repeats": 2 if row["sampler"] == "repeats" else 1,
+                "domains_per_batch": 2,
             },
             "model": {
                 "backbone": row["backbone"],
@@ -103,12 +111,14 @@ def configuration(row: covering.Row) -> Config:
                 "gem_learned": True,
                 "head": head,
                 "layer_norm": row["head"] == "layer_norm",
+                "norm": "bin" if row["norm"] in ("bin", "meta") else "",
                 "freeze_norm": row["norm"] == "frozen",
                 "compute": row["compute"],
                 "width": 4,
             },
             "objective": [term, {"name": "divergence"}],
             "optimizer": {"rate": 1e-3, "clip": 1.0},
+            "meta": {"domains": 1 if row["norm"] == "meta" else 0},
             "train": {"steps": 2, "batch": B},
         }
     )
@@ -116,7 +126,9 @@ def configuration(row: covering.Row) -> Config:
 
 def batch(config: Config, at: int) -> Batch:
     labels = np.arange(4 * CLASSES, dtype=np.int32) % CLASSES
-    indices = sampling.sampler(config.data, labels, B, config.seed)(at).astype(np.int32)
+    domains = np.arange(4 * CLASSES, dtype=np.int32) // (2 * CLASSES)  # all classes in both
+    drawn = sampling.sampler(config.data, labels, B, config.seed, groups=domains)
+    indices = drawn(at).astype(np.int32)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), SIDE, SIDE, 3), np.uint8)
     return Batch(pixels[indices], labels[indices], indices, np.ones(B, bool))
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from abe_jax import config, episode, models, step
-from abe_jax.config import Config
+from abe_jax.config import Config, Meta
 from abe_jax.data.loader import Batch
+from abe_jax.errors import UserError
 
 TINY = Path(__file__).with_name("tiny_config.py")
 D, BLOCK, B = 4, 6, 24  # domains, rows of each, rows
@@ -30,7 +31,10 @@ OPTIONS = (
     "optimizer.warmup=0",
     "objective=[{'name': 'contrastive'}]",
 )
-META = ("model.norm=bin", "meta.domains=2", "meta.inner_rate=30", "meta.outer_rate=20")
+# Whatever has a gradient moves by Adam, and counts in the norm that is clipped.
+ADAM = ("optimizer.name=adam", "optimizer.rate=0.01", "optimizer.clip=0.01")
+RATES = ("meta.inner_rate=30", "meta.outer_rate=20")
+META = ("model.norm=bin", "meta.domains=2", "meta.start=1", *RATES, *ADAM)
 
 
 @pytest.fixture(autouse=True)
@@ -74,82 +78,88 @@ def stepped(made_of: Config, start: step.TrainState, rows: Batch) -> tuple[Any, 
     return jax.tree.map(jnp.asarray, step.unreplicate(state)), step.fetch(metrics)
 
 
-def _distance(x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.sum((x - y) ** 2))
+def apart(x: Any, ends: list[tuple[int, int]]) -> Any:
+    """Distances between chosen rows."""
+    left, right = (np.array(column) for column in zip(*ends, strict=True))
+    return jnp.sqrt(jnp.sum((x[left] - x[right]) ** 2, axis=-1))
 
 
-def triplet_by_hand(x: jax.Array, labels: list[int], here: list[int], margin: float) -> jax.Array:
-    terms = []
+def hardest(x: np.ndarray, labels: list[int], here: list[int]) -> tuple[list, list]:
+    """(anchor, farthest positive) and (anchor, nearest negative) of each anchor with both."""
+    positives, negatives = [], []
     for a in here:
-        same = [_distance(x[a], x[i]) for i in here if i != a and labels[i] == labels[a]]
-        other = [_distance(x[a], x[i]) for i in here if labels[i] != labels[a]]
+        same = [i for i in here if i != a and labels[i] == labels[a]]
+        other = [i for i in here if labels[i] != labels[a]]
         if same and other:
-            hardest = jnp.max(jnp.stack(same)) - jnp.min(jnp.stack(other))
-            terms.append(jnp.maximum(hardest + margin, 0.0))
-    return sum(terms) / len(terms)
+            positives.append((a, max(same, key=lambda i: np.linalg.norm(x[a] - x[i]))))
+            negatives.append((a, min(other, key=lambda i: np.linalg.norm(x[a] - x[i]))))
+    return positives, negatives
 
 
-def scatter_by_hand(x: jax.Array, here: list[int]) -> jax.Array:
+def mixed(x: np.ndarray, labels: list[int], here: list[int]) -> tuple[list, list]:
+    """(anchor, farthest of another domain), (anchor, nearest of its own and another class)."""
+    far, near = [], []
+    for a in here:
+        away = [i for i in here if i // BLOCK != a // BLOCK]
+        own = [i for i in here if i // BLOCK == a // BLOCK and labels[i] != labels[a]]
+        if away and own:
+            far.append((a, max(away, key=lambda i: np.linalg.norm(x[a] - x[i]))))
+            near.append((a, min(own, key=lambda i: np.linalg.norm(x[a] - x[i]))))
+    return far, near
+
+
+def triplet(x: Any, chosen: tuple[list, list], margin: float) -> Any:
+    return jnp.mean(jnp.maximum(apart(x, chosen[0]) - apart(x, chosen[1]) + margin, 0.0))
+
+
+def scatter(x: Any, here: list[int]) -> Any:
     means = []
     for domain in sorted({i // BLOCK for i in here}):
-        rows = jnp.stack([x[i] for i in here if i // BLOCK == domain])
+        rows = x[np.array([i for i in here if i // BLOCK == domain])]
         centroid = jnp.mean(rows, axis=0)
-        means.append(jnp.mean(rows @ (centroid / jnp.linalg.norm(centroid))))
+        means.append(jnp.mean(rows @ (centroid / jnp.sqrt(jnp.sum(centroid**2)))))
     return sum(means) / len(means)
-
-
-def shuffle_by_hand(x: jax.Array, labels: list[int], here: list[int]) -> jax.Array:
-    terms = []
-    for a in here:
-        away = [_distance(x[a], x[i]) for i in here if i // BLOCK != a // BLOCK]
-        near = [
-            _distance(x[a], x[i])
-            for i in here
-            if i // BLOCK == a // BLOCK and labels[i] != labels[a]
-        ]
-        if away and near:
-            terms.append(jnp.log1p(jnp.exp(jnp.max(jnp.stack(away)) - jnp.min(jnp.stack(near)))))
-    return sum(terms) / len(terms)
 
 
 def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, dict[str, Any]]:
     """The gates and metrics of the episode, from the parameters behind the base update."""
-    model, meta = models.build(made_of.model), made_of.meta
-    mean, std = made_of.data.mean[0], made_of.data.std[0]
+    model, meta, data = models.build(made_of.model), made_of.meta, made_of.data
 
-    def embedded(gates: Any, chosen: slice) -> tuple[jax.Array, list[int], list[int]]:
+    def vectors(gates: Any, part: slice) -> jax.Array:
         params = models.with_gates(after.params["model"], gates)
-        pixels = (jnp.asarray(rows.images[chosen], jnp.float32) - mean) / std
+        pixels = (jnp.asarray(rows.images[part], jnp.float32) - data.mean[0]) / data.std[0]
         variables = {"params": params, "batch_stats": after.batch_stats}
-        x = model.apply(variables, pixels, train=True, mutable=["batch_stats"])[0].vectors[:, 0]
-        return x, rows.labels[chosen].tolist(), np.flatnonzero(rows.mask[chosen]).tolist()
+        return model.apply(variables, pixels, train=True, mutable=["batch_stats"])[0].vectors[:, 0]
 
-    def train(gates: Any) -> tuple[jax.Array, tuple]:
-        x, labels, here = embedded(gates, slice(0, meta.domains * BLOCK))
-        parts = (
-            scatter_by_hand(x, here),
-            shuffle_by_hand(x, labels, here),
-            triplet_by_hand(x, labels, here, meta.margin),
-        )
-        return sum(parts), parts
+    def descended(part: slice, value_of: Any, at: Any, gates: Any, rate: float) -> tuple[Any, Any]:
+        x = np.asarray(jax.jit(lambda gates: vectors(gates, part))(at))
+        labels, here = rows.labels[part].tolist(), np.flatnonzero(rows.mask[part]).tolist()
+        chosen = hardest(x, labels, here), mixed(x, labels, here), here
 
-    def test(gates: Any) -> jax.Array:
-        return triplet_by_hand(*embedded(gates, slice(meta.domains * BLOCK, None)), meta.margin)
+        def loss(gates: Any) -> tuple[Any, Any]:
+            values = value_of(vectors(gates, part), *chosen)
+            return sum(values), values
 
-    gates = models.gates(start.params["model"])
-    gradient, parts = jax.grad(train, has_aux=True)(gates)
-    virtual = {at: jnp.clip(gates[at] - meta.inner_rate * gradient[at], 0, 1) for at in gates}
-    value, gradient = jax.value_and_grad(test)(virtual)
-    moved = {at: jnp.clip(gates[at] - meta.outer_rate * gradient[at], 0, 1) for at in gates}
-    mean_gate = np.concatenate([*moved.values()]).mean()
-    found = dict(zip(episode.EPISODE, (*parts, value), strict=True))
-    return (moved, virtual), found | {"gate": mean_gate}
+        gradient, values = jax.jit(jax.grad(loss, has_aux=True))(at)
+        return {k: jnp.clip(gates[k] - rate * gradient[k], 0, 1) for k in gates}, values
+
+    def train(x: Any, hard: Any, mix: Any, here: list[int]) -> tuple:
+        shuffled = jnp.mean(jnp.log1p(jnp.exp(apart(x, mix[0]) - apart(x, mix[1]))))
+        return scatter(x, here), shuffled, triplet(x, hard, meta.margin)
+
+    gates, end = models.gates(start.params["model"]), meta.domains * BLOCK
+    virtual, first = descended(slice(0, end), train, gates, gates, meta.inner_rate)
+    moved, second = descended(
+        slice(end, B), lambda x, hard, *_: (triplet(x, hard, meta.margin),), virtual, gates, 20.0
+    )
+    found = dict(zip(episode.EPISODE, (*first, *second), strict=True))
+    return (moved, virtual), found | {"gate": np.concatenate([*moved.values()]).mean()}
 
 
 @pytest.mark.parametrize("absent", [(), (0, 7, 23)], ids=["all there", "some absent"])
 def test_an_episode_equals_one_by_hand(absent: tuple[int, ...]) -> None:
     made_of, rows = made(*META), batch(absent)
-    start = with_drawn_gates(step.create(made_of))
+    start = with_drawn_gates(step.create(made_of)).replace(step=jnp.int32(1))
     after, metrics = stepped(made_of, start, rows)
     (moved, virtual), found = by_hand(made_of, after, start, rows)
     before = models.gates(start.params["model"])
@@ -160,3 +170,86 @@ def test_an_episode_equals_one_by_hand(absent: tuple[int, ...]) -> None:
         assert np.abs(shift).max() > 0.05
     for name, value in found.items():
         assert metrics[name] == pytest.approx(float(value), rel=1e-4), name
+
+
+def plain(tree: Any) -> dict[str, Any]:
+    """The leaves that a network with plain batch normalisation has too, by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    paths = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return {at: leaf for at, leaf in paths.items() if "instance_" not in at and "gate" not in at}
+
+
+def test_the_base_step_is_that_of_plain_batch_normalisation_and_moves_no_gate() -> None:
+    made_of = made(*META)
+    start, rows = step.create(made_of), batch()
+    after, metrics = stepped(made_of, start, rows)
+    gates = models.gates(after.params["model"])
+    assert all((gate == 1).all() for gate in gates.values())  # no episode yet
+    assert metrics["gate"] == 1 and metrics["meta_scatter"] > 0
+    other = made(*ADAM, "model.norm=batch")
+    given = step.create(other)
+    own = plain(start.params["model"])
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, _: own[jax.tree_util.keystr(path)], given.params["model"]
+    )
+    given = given.replace(params={**given.params, "model": params})
+    expected, theirs = stepped(other, given, rows)
+    assert metrics["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-5)
+    for part in ("params", "batch_stats"):
+        found, right = plain(getattr(after, part)), plain(getattr(expected, part))
+        assert found.keys() == right.keys()
+        for at, leaf in found.items():
+            np.testing.assert_allclose(leaf, right[at], atol=1e-5, err_msg=at)
+    again, metrics = stepped(made_of, after, rows)
+    moved = models.gates(again.params["model"])
+    assert any((gate < 1).any() for gate in moved.values()) and metrics["gate"] < 1
+
+
+def test_without_meta_learning_gates_learn_by_the_optimiser_and_stay_in_bounds() -> None:
+    made_of = made("model.norm=bin", "optimizer.rate=100.0")
+    start = with_drawn_gates(step.create(made_of))
+    after, metrics = stepped(made_of, start, batch())
+    gates = models.gates(after.params["model"])
+    before = models.gates(start.params["model"])
+    values = np.concatenate(list(gates.values()))
+    assert values.min() == 0 and values.max() == 1  # some were carried over either end
+    assert any((gates[at] != before[at]).any() for at in gates)
+    assert metrics["gate"] == pytest.approx(values.mean())
+    assert set(episode.metrics(made_of)) == {"gate"} and not episode.metrics(made())
+    assert not set(episode.EPISODE) & metrics.keys()
+
+
+def test_the_inner_rate_rises_and_falls() -> None:
+    meta = Meta(inner_rate=0.1, cycle=10, cycle_least=0.001, cycle_most=0.1)
+    rates = [float(episode.inner_rate(meta, jnp.int32(at))) for at in range(21)]
+    expected = [0.001 + 0.099 * (1 - abs(2 * (at % 10) / 10 - 1)) for at in range(21)]
+    np.testing.assert_allclose(rates, 0.1 * np.array(expected), rtol=1e-5)
+    assert np.argmax(rates) == 5 and rates[5] == pytest.approx(0.01)
+    assert float(episode.inner_rate(Meta(inner_rate=0.3), jnp.int32(7))) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (("model.norm=batch",), r"config\.meta\.domains: 2, .*set config\.model\.norm to 'bin'"),
+        (("data.sampler=shuffle",), r"config\.data\.sampler: 'shuffle', but config\.meta\.domains"),
+        (("meta.domains=4",), r"config\.meta\.domains: 4 of .*=4 leave none .* at most 3"),
+        (
+            ("meta.domains=0", "objective=[{'name': 'scatter'}]", "data.sampler=pairs"),
+            r"config\.data\.sampler: 'pairs', but the term 'scatter'",
+        ),
+    ],
+)
+def test_what_makes_no_episode_is_one_line(overrides: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        step.train_step(made(*META, *overrides))
+    assert "\n" not in str(caught.value)
+
+
+def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    fits = ("train.batch=48", "evaluate.batch=64")
+    step.check_devices(made(*fits))
+    with pytest.raises(UserError, match=r"36 meta-train rows of 48 .* a multiple of 32 does"):
+        step.check_devices(made(*META, *fits, "meta.domains=3"))
+    step.check_devices(made(*META, *fits, "train.batch=64", "meta.domains=3"))

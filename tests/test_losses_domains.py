@@ -93,5 +93,5 @@ def test_as_terms_they_take_the_batchs_domains() -> None:
     assert float(values["scatter"]) == pytest.approx(float(losses.scatter(x, domains)))
     assert float(values["shuffle"]) == pytest.approx(float(losses.shuffle(x, labels, domains)))
     assert float(total) == pytest.approx(float(2 * values["scatter"] + values["shuffle"]))
-    with pytest.raises(UserError, match="set config.data.sampler to 'domains'"):
+    with pytest.raises(UserError, match=r"set config\.data\.sampler to 'domains'"):
         objective.apply({}, made, labels, rows, mask, None)

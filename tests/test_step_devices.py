@@ -39,6 +39,21 @@ OBJECTIVE = (
     {"name": "proxy_nca", "weight": 0.3},
     {"name": "divergence"},
 )
+# Both levels of a step over domains. What the base step chooses and the losses over domains choose
+# must fall alike in both halves of the batch.
+OVER_DOMAINS = (
+    {"name": "contrastive"},
+    {"name": "scatter", "weight": 0.5},
+    {"name": "shuffle", "weight": 0.5},
+)
+META = (
+    "model.norm=bin",
+    "data.sampler=domains",
+    "data.domains_per_batch=4",
+    "meta.domains=2",
+    "meta.inner_rate=30.0",
+    "meta.outer_rate=20.0",
+)
 OF_PAIRS = ({"name": "contrastive", "pairs": "adjacent"}, {"name": "n_pairs", "label": "instance"})
 
 
@@ -73,6 +88,9 @@ SAMPLERS = {
 }
 RUNS = {
     "every loss": Run(objective=OBJECTIVE, overrides=()),  # its sampler is class_balanced
+    "two levels": Run(
+        objective=OVER_DOMAINS, overrides=META, samplers={"domains": ()}, double=True
+    ),
     "samplers": Run(objective=OF_PAIRS, samplers=SAMPLERS),
     "googlenet_bn": of_backbone("googlenet_bn", "pool3"),
     "bn_inception": of_backbone("bn_inception", "inception3a"),
@@ -121,11 +139,13 @@ slow = pytest.mark.slow
     ("kind", "devices"),
     [
         ("every loss", 8),
+        ("two levels", 8),
         *(pytest.param("every loss", devices, marks=slow) for devices in (2, 4)),
+        *(pytest.param("two levels", devices, marks=slow) for devices in (2, 4)),
         *(
             pytest.param(kind, devices, marks=slow)
             for kind in RUNS
-            if kind != "every loss"
+            if kind not in ("every loss", "two levels")
             for devices in (2, 4, 8)
         ),
     ],
@@ -144,7 +164,10 @@ def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
 
 
 def test_no_loss_and_no_backbone_is_left_out() -> None:
-    assert {str(term["name"]) for term in OBJECTIVE} == set(TERMS)
+    assert {str(term["name"]) for term in (*OBJECTIVE, *OVER_DOMAINS)} == set(TERMS)
     same_code = {"efficientnet_lite1", "efficientnet_lite2"}
     without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
-    assert RUNS.keys() - {"every loss", "samplers"} == BACKBONES.keys() - same_code - without_norm
+    assert (
+        RUNS.keys() - {"every loss", "two levels", "samplers"}
+        == BACKBONES.keys() - same_code - without_norm
+    )

@@ -1,5 +1,6 @@
 """A run killed at any point and started again equals one that never stopped, to the bit."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -116,6 +117,33 @@ def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_dat
     assert made.data.classes > 0
     learned = step.abstract(made).params["objective"]
     assert set(learned) == {"margin", "norm_softmax", "cross_entropy"}
+
+
+TWO_LEVELS = (
+    "--config.model.norm=bin",
+    "--config.data.sampler=domains",
+    "--config.data.domains_per_batch=4",
+    "--config.meta.domains=2",
+    "--config.meta.start=3",
+    "--config.meta.cycle=5",
+    "--config.meta.inner_rate=30.0",
+    "--config.meta.outer_rate=10.0",
+)
+
+
+def test_a_training_of_two_levels_goes_on_as_if_never_stopped(
+    tmp_path: Path, tiny_data: Path
+) -> None:
+    finish(tmp_path / "whole", tiny_data, *TWO_LEVELS)
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *TWO_LEVELS)
+    assert "going on from step" in finish(tmp_path / "run", tiny_data, *TWO_LEVELS)
+    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
+    assert resumed == whole
+    with RunFolder(tmp_path / "run").metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    gates = [float(row["gate"]) for row in rows if row["gate"]]
+    assert gates[0] == 1 and gates[-1] < 1  # no episode before step 3
+    assert all(float(row["meta_test_triplet"]) > 0 for row in rows if row["gate"])
 
 
 def unfinished(folder: Path) -> bool:
