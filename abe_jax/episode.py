@@ -136,7 +136,7 @@ def _episode(config: Config, model: models.Ensemble, axis: str) -> Callable[...,
             for slice_ in (slice(0, sizes["meta-train"]), slice(sizes["meta-train"], None))
         )
 
-        def vectors(gates: Gates, part: Batch) -> Array:
+        def vectors(gates: Gates, part: Any) -> Array:
             variables = {"params": models.with_gates(params, gates), "batch_stats": stats}
             pixels = images.normalise(_own(part.images, axis), config.data, jnp.float32)
             embeddings, _ = model.apply(variables, pixels, train=True, mutable=["batch_stats"])
@@ -177,7 +177,7 @@ def _own(rows: Array, axis: str) -> Array:
     return lax.dynamic_slice_in_dim(rows, lax.axis_index(axis) * size, size)
 
 
-def _meta_train(vectors: Array, rows: Batch, meta: Meta) -> Metrics:
+def _meta_train(vectors: Array, rows: Any, meta: Meta) -> Metrics:
     domains = losses.blocks(len(rows.labels), meta.domains)
     return {
         "meta_scatter": losses.scatter(vectors, domains, mask=rows.mask),
@@ -186,7 +186,7 @@ def _meta_train(vectors: Array, rows: Batch, meta: Meta) -> Metrics:
     }
 
 
-def _triplet(vectors: Array, rows: Batch, meta: Meta) -> Array:
+def _triplet(vectors: Array, rows: Any, meta: Meta) -> Array:
     return losses.triplet(
         vectors,
         rows.labels,

@@ -111,7 +111,7 @@ def train_step(config: Config) -> Callable[[TrainState, Batch], tuple[TrainState
         )
         grads = lax.pmean(grads, AXIS)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, updates)
         gated, of_gates = gate_step(params["model"], batch_stats, batch, state.step)
         stepped = state.replace(
             step=state.step + 1,

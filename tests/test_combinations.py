@@ -59,7 +59,7 @@ def allowed(row: covering.Row) -> bool:
     if row.get("pooling") == "token" and row.get("backbone", "vit_s16") != "vit_s16":
         return False
     gated, laid = row.get("norm") in ("bin", "meta"), row.get("sampler", "domains") == "domains"
-    if gated and row.get("backbone") in WITHOUT_NORM:
+    if gated and (row.get("backbone") in WITHOUT_NORM or row.get("pooling") == "token"):
         return False
     if not laid and (row.get("norm") == "meta" or row.get("loss") in OVER_DOMAINS):
         return False

@@ -150,7 +150,11 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
     gates, end = models.gates(start.params["model"]), meta.domains * BLOCK
     virtual, first = descended(slice(0, end), train, gates, gates, meta.inner_rate)
     moved, second = descended(
-        slice(end, B), lambda x, hard, *_: (triplet(x, hard, meta.margin),), virtual, gates, 20.0
+        slice(end, B),
+        lambda x, hard, *_: (triplet(x, hard, meta.margin),),
+        virtual,
+        gates,
+        meta.outer_rate,
     )
     found = dict(zip(episode.EPISODE, (*first, *second), strict=True))
     return (moved, virtual), found | {"gate": np.concatenate([*moved.values()]).mean()}

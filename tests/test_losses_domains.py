@@ -1,5 +1,7 @@
 """The losses over domains: by hand, against loops where a class lies in many domains, as terms."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,8 @@ def test_as_terms_they_take_the_batchs_domains() -> None:
     made = Embedded(features=x, embedding=9 * x, vectors=x)
     rows, mask = jnp.arange(B), jnp.ones(B, bool)
     objective = losses.Objective((Scatter(weight=2.0), Shuffle()), 4)
-    total, values = objective.apply({}, made, labels, rows, mask, None, domains)
+    found: Any = objective.apply({}, made, labels, rows, mask, None, domains)
+    total, values = found
     assert float(values["scatter"]) == pytest.approx(float(losses.scatter(x, domains)))
     assert float(values["shuffle"]) == pytest.approx(float(losses.shuffle(x, labels, domains)))
     assert float(total) == pytest.approx(float(2 * values["scatter"] + values["shuffle"]))

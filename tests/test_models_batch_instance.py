@@ -1,6 +1,7 @@
 """Batch-instance normalisation against a loop, at the ends of its gate, and from plain weights."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ STATISTICS = {
 
 def applied(
     params: dict[str, np.ndarray], x: np.ndarray, train: bool = True, frozen: bool = False
-) -> tuple[np.ndarray, dict]:
+) -> tuple[np.ndarray, Any]:
     norm = BatchInstanceNorm(epsilon=EPSILON, frozen=frozen)
     given = jax.tree.map(jnp.asarray, {"params": params, "batch_stats": STATISTICS})
     y, updated = norm.apply(given, jnp.asarray(x), train, mutable=["batch_stats"])
@@ -211,10 +212,13 @@ def test_from_plain_weights_it_embeds_as_the_plain_network(kind: str) -> None:
     same |= {part: params[part] for part in ("head", "mask_heads") if part in params}
     old = models.graft(given["batch_stats"], models.stage_params(given["batch_stats"]))
     images = jnp.asarray(np.random.default_rng(0).normal(size=(3, 32, 32, 1)), jnp.float32)
-    found, expected = (
-        models.build(model).apply({"params": p, "batch_stats": s}, images, train=False).vectors
-        for model, p, s in ((gated, params, stats), (plain, same, old))
-    )
+
+    def embedded(model: Model, params: Any, stats: Any) -> Any:
+        given: Any = {"params": params, "batch_stats": stats}
+        made: Any = models.build(model).apply(given, images, train=False)
+        return made.vectors
+
+    found, expected = embedded(gated, params, stats), embedded(plain, same, old)
     np.testing.assert_array_equal(found, expected)
 
 

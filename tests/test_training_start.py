@@ -148,6 +148,25 @@ def test_a_files_stages_and_statistics_are_taken_and_the_rest_is_new(
     assert jax.tree.structure(state) == jax.tree.structure(step.abstract(asked))
 
 
+def test_a_file_trained_with_batch_normalisation_fits_batch_instance_normalisation(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    given = stored(tmp_path / "w.npz", made(*SINGLE))
+    saved_run(tmp_path / "run", made(*SINGLE))  # of the same seed
+    for source in ("w.npz", "run"):
+        asked = resolved(made("model.norm=bin", f"model.weights={tmp_path / source}"))
+        state = start(asked, tmp_path)
+        assert jax.tree.structure(state) == jax.tree.structure(step.abstract(asked))
+        own, norm = given.params["conv2"], state.params["model"]["encoder"]["conv2"]["norm"]
+        assert same(state.params["model"]["encoder"]["conv2"]["conv"], own["conv"])
+        for name in ("scale", "bias"):
+            assert same(norm[name], own["norm"][name])
+            assert same(norm[f"instance_{name}"], own["norm"][name])
+        assert (norm["gate"] == 1).all()
+        assert same(state.batch_stats["encoder"]["conv2"], given.batch_stats["conv2"])
+
+
 def test_a_file_of_another_network_is_one_line(tmp_path: Path) -> None:
     stored(tmp_path / "w.npz", made(*SINGLE, "model.width=12"))
     with pytest.raises(UserError, match=r"does not fit this model: conv1 has shapes"):
