@@ -12,19 +12,22 @@ batches, and gates that learn with everything else, to compare with:
     ... --config.model.norm=batch --config.meta.domains=0
     ... --config.meta.domains=0
 
-Expected: not measured here. The paper's figures are of persons (R@1 / mAP, the mean over GRID,
-VIPeR, PRID and i-LIDS, none of them trained on): MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6.
-Time: a step passes three times through the network where one of plain batch normalisation passes
-once; in minutes not measured.
+Expected (measured once, seed 0): on the 256 new classes of the four unseen families R@1 96.4 and
+MAP@R 0.807, where the query's own family is left out 87.2 and 0.725; with plain batch normalisation
+96.0 and 0.788, 86.3 and 0.697; raw pixels 63.5 and 67.0. One seed settles no order. Time: 4m28s on
+two CPU cores that other work shared, 2m42s with plain batch normalisation: a step passes three
+times through the network where that passes once.
+The paper's figures are of persons (R@1 / mAP, the mean over GRID, VIPeR, PRID and i-LIDS, none of
+them trained on): MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6.
 
 As in the paper: cross-entropy with smoothing 0.1 and batch-hard triplets of margin 0.3 for all but
-the gates, SGD with momentum 0.9 and rate 0.01; batches of five domains with four identities of
+the gates, SGD with momentum 0.9; batches of five domains with four identities of
 four images each, split anew at each step into three domains and two; rates of the inner step 0.1
 times a triangle from 0.001 to 0.1, of the outer step 0.1; ten steps before the first episode.
-Scaled to the set: an epoch is 239 steps of 80 images, and the run has 13 of them where the paper
-has 100, with the same parts of it: the rate rises for a tenth and falls by ten at 0.4 and 0.7, and
-a cycle of the inner rate is a twentieth. The network is small and starts at random, where the
-paper's start from ImageNet.
+Scaled to the set: 3000 steps, of which the rate rises for a tenth and falls by ten at 0.4 and 0.7,
+and a cycle of the inner rate is a twentieth, as of the paper's 100 epochs. The network is small and
+starts at random, where the paper's start from ImageNet, so the rate is 0.1 in place of 0.01: by
+that the embedding drew together at first and the cross-entropy hardly fell.
 Unknown, and chosen here: the weights of the two base losses (here: 1 each), weight decay (here:
 0.0005), whether a hinge that is 0 counts in the triplets' mean (here: in an episode, yes), and
 which images the episode sees (here: those of the base step).
@@ -66,7 +69,7 @@ def get_config() -> ConfigDict:
             ],
             "optimizer": {
                 "name": "sgd",
-                "rate": 0.01,
+                "rate": 0.1,
                 "momentum": 0.9,
                 "weight_decay": 0.0005,
                 "schedule": "step",
