@@ -1,7 +1,7 @@
 """What happens to the gates of batch-instance normalisation at each step: MetaBIN's two levels.
 
 Source: Choi et al., Meta Batch-Instance Normalization for Generalizable Person Re-Identification,
-CVPR 2021 (arXiv 2011.14670), sections 3.2 to 3.4 and algorithm 1.
+CVPR 2021 (arXiv 2011.14670), section 3.
 """
 
 from collections.abc import Callable

@@ -21,13 +21,13 @@ The paper's figures are of persons (R@1 / mAP, the mean over GRID, VIPeR, PRID a
 them trained on): MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6.
 
 As in the paper: cross-entropy with smoothing 0.1 and batch-hard triplets of margin 0.3 for all but
-the gates, SGD with momentum 0.9; batches of five domains with four identities of
-four images each, split anew at each step into three domains and two; rates of the inner step 0.1
-times a triangle from 0.001 to 0.1, of the outer step 0.1; ten steps before the first episode.
+the gates, SGD with momentum 0.9; batches of five domains with four identities of four images each,
+split anew at each step into three domains and two; rates of the inner step 0.1 times a triangle
+from 0.001 to 0.1, of the outer step 0.1; ten steps before the first episode.
 Scaled to the set: 3000 steps, of which the rate rises for a tenth and falls by ten at 0.4 and 0.7,
 and a cycle of the inner rate is a twentieth, as of the paper's 100 epochs. The network is small and
-starts at random, where the paper's start from ImageNet, so the rate is 0.1 in place of 0.01: by
-that the embedding drew together at first and the cross-entropy hardly fell.
+starts at random, where the paper's start from ImageNet, so the rate is 0.1 in place of 0.01: on its
+way up to that, in 120 steps, the embedding drew together and the cross-entropy did not fall.
 Unknown, and chosen here: the weights of the two base losses (here: 1 each), weight decay (here:
 0.0005), whether a hinge that is 0 counts in the triplets' mean (here: in an episode, yes), and
 which images the episode sees (here: those of the base step).

@@ -1,6 +1,6 @@
 """Losses over the domains of a batch: one that scatters them, one that shuffles them together.
 
-Source: Choi et al., Meta Batch-Instance Normalization, CVPR 2021 (arXiv 2011.14670), section 3.3.
+Source: Choi et al., Meta Batch-Instance Normalization, CVPR 2021 (arXiv 2011.14670), section 3.
 """
 
 from collections.abc import Callable

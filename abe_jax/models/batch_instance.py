@@ -1,7 +1,7 @@
 """Batch-instance normalisation: a gate for each channel between batch and instance statistics.
 
 Source: Choi et al., Meta Batch-Instance Normalization for Generalizable Person Re-Identification,
-CVPR 2021, section 3.1 (arXiv 2011.14670).
+CVPR 2021, section 3 (arXiv 2011.14670).
 """
 
 from collections.abc import Mapping
