@@ -68,6 +68,13 @@ def parts(config: Config) -> dict[str, int]:
     return {"meta-train": train, "meta-test": config.train.batch - train}
 
 
+def domains(config: Config, rows: int) -> Array | None:
+    """The domains of a global batch's rows, where its sampler lays them in blocks."""
+    if config.data.sampler != "domains":
+        return None
+    return losses.blocks(rows, config.data.domains_per_batch)
+
+
 def inner_rate(meta: Meta, step: Int[Array, ""]) -> Float[Array, ""]:
     """The rate of the inner step: `inner_rate` times a triangle over the steps of a cycle.
 

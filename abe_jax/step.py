@@ -143,19 +143,12 @@ def _loss(config: Config, model: models.Ensemble) -> Callable[..., tuple[Array, 
         )
         everywhere = (embeddings, batch.labels, batch.instances, batch.mask)
         gathered, labels, instances, mask = lax.all_gather(everywhere, AXIS, tiled=True)
-        rows = (gathered, labels, instances, mask, key, _domains(config, len(labels)))
+        rows = (gathered, labels, instances, mask, key, episode.domains(config, len(labels)))
         total, terms = objective.apply({"params": params["objective"]}, *rows)
         observed = losses.diagnostics(gathered.vectors, labels, mask)
         return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
 
     return loss
-
-
-def _domains(config: Config, rows: int) -> Array | None:
-    """The domains of a global batch's rows, where its sampler lays them in blocks."""
-    if config.data.sampler != "domains":
-        return None
-    return losses.blocks(rows, config.data.domains_per_batch)
 
 
 def embed_step(config: Config) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m d"]]:

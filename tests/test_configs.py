@@ -35,8 +35,9 @@ def test_there_are_configs_to_test() -> None:
     abe = {"quickstart", "photographs", "cars196_abe", "cars196_heads", "cars196_single"}
     sets = ("cars196", "cub", "sop", "inshop", "glyphs", "photographs")
     norm_softmax = {f"normsoftmax_{name}" for name in sets}
+    metabin = {"metabin_glyphs", "metabin_photographs"}
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
-    assert {file.stem for file in FILES} >= abe | norm_softmax | multigrain
+    assert {file.stem for file in FILES} >= abe | norm_softmax | multigrain | metabin
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -82,6 +83,8 @@ def shrunk(file: Path, root: Path) -> Config:
         f"model.learners={min(2, whole.model.learners)}",  # each compiles a decoder of its own
         f"train.batch={8 * whole.data.repeats}",
         f"optimizer.new_only={min(1, whole.optimizer.new_only)}",
+        f"meta.domains={min(1, whole.meta.domains)}",
+        *(["data.images_per_class=2"] if whole.data.sampler == "domains" else []),
     ]
     return resolved(config.load(file, overrides))
 
