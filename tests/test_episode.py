@@ -238,6 +238,8 @@ def test_the_inner_rate_rises_and_falls() -> None:
         (("model.norm=batch",), r"config\.meta\.domains: 2, .*set config\.model\.norm to 'bin'"),
         (("data.sampler=shuffle",), r"config\.data\.sampler: 'shuffle', but config\.meta\.domains"),
         (("meta.domains=4",), r"config\.meta\.domains: 4 of .*=4 leave none .* at most 3"),
+        (("data.images_per_class=1",), r"config\.data\.images_per_class: 1 gives .* at least 2"),
+        (("data.images_per_class=4",), r"config\.train\.batch: 24 rows .* at least 32"),
         (
             ("meta.domains=0", "objective=[{'name': 'scatter'}]", "data.sampler=pairs"),
             r"config\.data\.sampler: 'pairs', but the term 'scatter'",
@@ -245,9 +247,16 @@ def test_the_inner_rate_rises_and_falls() -> None:
     ],
 )
 def test_what_makes_no_episode_is_one_line(overrides: tuple[str, ...], says: str) -> None:
-    with pytest.raises(UserError, match=says) as caught:
-        step.train_step(made(*META, *overrides))
-    assert "\n" not in str(caught.value)
+    for refuse in (step.train_step, step.check_devices):  # before anything is loaded or written
+        with pytest.raises(UserError, match=says) as caught:
+            refuse(made(*META, *overrides))
+        assert "\n" not in str(caught.value)
+
+
+def test_the_first_episode_is_where_the_backbone_begins_to_learn() -> None:
+    for overrides, first in (((), 1), (("optimizer.new_only=9",), 9), (("meta.start=12",), 12)):
+        assert episode.start(made(*META, "train.steps=20", *overrides)) == first
+    assert episode.start(made(*META, "meta.start=12", "optimizer.new_only=9")) == 12
 
 
 def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,3 +266,5 @@ def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.Monke
     with pytest.raises(UserError, match=r"36 meta-train rows of 48 .* a multiple of 32 does"):
         step.check_devices(made(*META, *fits, "meta.domains=3"))
     step.check_devices(made(*META, *fits, "train.batch=64", "meta.domains=3"))
+    with pytest.raises(UserError, match=r"a multiple of 96 does"):  # of 4 domains x 3 images too
+        step.check_devices(made(*META, *fits, "data.images_per_class=3", "meta.domains=3"))
