@@ -4,6 +4,7 @@ Source: Choi et al., Meta Batch-Instance Normalization for Generalizable Person 
 CVPR 2021 (arXiv 2011.14670), section 3.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ def metrics(config: Config) -> tuple[str, ...]:
 
 
 def check(config: Config) -> None:
-    """Refuses an episode, or losses over domains, without a batch of domains to be split.
+    """Refuses an episode, or losses over domains, without a batch of domains to be compared.
 
     Raises:
         UserError: with the nearest right choice.
@@ -57,6 +58,28 @@ def check(config: Config) -> None:
             f"config.meta.domains: {meta} of config.data.domains_per_batch={domains} leave none to "
             f"test on; at most {domains - 1}"
         )
+    if meta:
+        _check_classes(config)
+
+
+def _check_classes(config: Config) -> None:
+    """Refuses episodes whose losses would have nothing to compare, and so gates that never move."""
+    data, rows = config.data, config.data.images_per_class * config.data.repeats
+    if rows < 2:
+        raise UserError(
+            "config.data.images_per_class: 1 gives an episode's triplets no positives; at least 2"
+        )
+    least = 2 * rows * data.domains_per_batch
+    if config.train.batch < least:
+        raise UserError(
+            f"config.train.batch: {config.train.batch} rows hold fewer than two classes of each "
+            f"domain, which an episode tells apart; at least {least}"
+        )
+
+
+def start(config: Config) -> int:
+    """The step of the first episode: `meta.start`, or where the backbone begins to learn."""
+    return max(config.meta.start, config.optimizer.new_only)
 
 
 def parts(config: Config) -> dict[str, int]:
@@ -66,6 +89,23 @@ def parts(config: Config) -> dict[str, int]:
     block = config.train.batch // config.data.domains_per_batch
     train = block * config.meta.domains
     return {"meta-train": train, "meta-test": config.train.batch - train}
+
+
+def check_devices(config: Config, devices: int) -> None:
+    """Refuses what `check` does, and parts of a batch that do not divide over the devices.
+
+    Raises:
+        UserError: names batches that do, and that the sampler can make.
+    """
+    check(config)
+    for part, rows in parts(config).items():
+        if rows % devices:
+            of_class = config.data.images_per_class * config.data.repeats
+            fits = config.data.domains_per_batch * math.lcm(devices, of_class)
+            raise UserError(
+                f"config.train.batch: {rows} {part} rows of {config.train.batch} do not divide "
+                f"over {devices} devices; a multiple of {fits} does"
+            )
 
 
 def domains(config: Config, rows: int) -> Array | None:
@@ -107,7 +147,7 @@ def gate_step(config: Config, model: models.Ensemble, axis: str) -> GateStep:
     rho' is a constant shift of rho: first order, straight through the clip to [0, 1]. The blocks of
     the first `meta.domains` domains are meta-train, the others meta-test; the sampler draws the
     domains' order. Batch normalisation uses the statistics of one part's rows over all devices, and
-    running statistics stay as they were. Before step `meta.start` only the metrics are taken.
+    running statistics stay as they were. Before the step `start` only the metrics are taken.
 
     Raises:
         UserError: see `check`.
@@ -121,7 +161,7 @@ def gate_step(config: Config, model: models.Ensemble, axis: str) -> GateStep:
             return params, found
         if config.meta.domains:
             moved, found = episode(params, stats, batch, step)
-            begun = step >= config.meta.start
+            begun = step >= start(config)
             gates = {at: jnp.where(begun, moved[at], gate) for at, gate in gates.items()}
         else:
             gates = jax.tree.map(models.clamped, gates)

@@ -186,19 +186,13 @@ def apply_step(
 
 
 def check_devices(config: Config) -> None:
-    """Refuses a batch that does not divide over the devices.
+    """Refuses a batch, or parts of it for an episode, that do not divide over the devices.
 
     Raises:
         UserError: names the nearest batch that does.
     """
     devices = jax.device_count()
-    for part, rows in episode.parts(config).items():
-        if rows % devices:
-            raise UserError(
-                f"config.train.batch: {rows} {part} rows of {config.train.batch} do not divide "
-                f"over {devices} devices; a multiple of "
-                f"{devices * config.data.domains_per_batch} does"
-            )
+    episode.check_devices(config, devices)
     for name, batch in (
         ("train.batch", config.train.batch),
         ("evaluate.batch", config.evaluate.batch),

@@ -25,9 +25,10 @@ Scaled to the set: 3000 steps, of which the rate rises for a tenth and falls by 
 and a cycle of the inner rate is a twentieth, as of the paper's 100 epochs. The network is small and
 starts at random, where the paper's start from ImageNet, so the rate is 0.1 in place of 0.01: on its
 way up to that, in 120 steps, the embedding drew together and the cross-entropy did not fall.
-Unknown, and chosen here: the weights of the two base losses (here: 1 each), weight decay (here:
-0.0005), whether a hinge that is 0 counts in the triplets' mean (here: in an episode, yes), and
-which images the episode sees (here: those of the base step).
+As in the authors' code: weight decay, and that a hinge that is 0 counts in the triplets' mean.
+Other than there: distances are between vectors of length 1 (there: features as they are pooled),
+and the episode sees the images of the base step (there: as many of its own).
+Unknown, and chosen here: the weights of the two base losses (here: 1 each).
 """
 
 from ml_collections import ConfigDict

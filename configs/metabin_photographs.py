@@ -27,10 +27,11 @@ Scaled: 1000 steps, of which the rate rises for a tenth and falls by ten at 0.4 
 of the inner rate is a twentieth, as of the paper's 100 epochs. Set train.steps with them to about
 100 passes over your photographs. EfficientNet-Lite0, whose weights are a package, in place of
 MobileNetV2 (README has its weights) and ResNet-50.
-Unknown, and chosen here: the crop, the weights of the two base losses (here: 1 each), weight decay
-(here: 0.0005), whether a hinge that is 0 counts in the triplets' mean (here: in an episode, yes),
-which images the episode sees (here: those of the base step), and where the instance half starts
-(here: from a copy of the trained scale and bias).
+As in the authors' code: weight decay, and that a hinge that is 0 counts in the triplets' mean.
+Other than there: distances are between vectors of length 1 (there: features as they are pooled),
+the episode sees the images of the base step (there: as many of its own), and the instance half
+starts from a copy of the trained scale and bias (there: from 1 and 0).
+Unknown, and chosen here: the crop and the weights of the two base losses (here: 1 each).
 """
 
 from ml_collections import ConfigDict
@@ -94,6 +95,6 @@ def get_config() -> ConfigDict:
                 "evaluate_every": 100,
                 "checkpoint_every": 100,
             },
-            "evaluate": {"batch": 64, "select": "map@r"},
+            "evaluate": {"batch": 64, "select": "map@r", "domains": True},
         }
     )

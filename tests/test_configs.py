@@ -13,7 +13,7 @@ from processes import ROOT
 
 from abe_jax import config, models, step
 from abe_jax.config import Config
-from abe_jax.data import datasets, loader, sampling, sampling_checks
+from abe_jax.data import datasets, loader, sampling, sampling_checks, typefaces
 from abe_jax.training.resolve import resolved
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -74,6 +74,20 @@ def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
     assert found.params["objective"]["norm_softmax"]["proxies"].shape == (1, 9, 512)
 
 
+def test_metabin_keeps_families_that_there_are_from_training() -> None:
+    data = config.load(ROOT / "configs" / "metabin_glyphs.py").data
+    kept = [*data.unseen_domains, *data.validation_domains]
+    families = {family.name for family in typefaces.FAMILIES}
+    assert set(kept) <= families and len(set(kept)) == len(kept)
+    assert len(families) - len(kept) == 10  # as its header says
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_trains_over_domains_is_evaluated_by_them(file: Path) -> None:
+    made = config.load(file)
+    assert made.evaluate.domains == (made.data.sampler == "domains")
+
+
 def shrunk(file: Path, root: Path) -> Config:
     """The config with its data and its length made small; two stages become one step each."""
     whole = config.load(file)
@@ -84,17 +98,20 @@ def shrunk(file: Path, root: Path) -> Config:
         f"train.batch={8 * whole.data.repeats}",
         f"optimizer.new_only={min(1, whole.optimizer.new_only)}",
         f"meta.domains={min(1, whole.meta.domains)}",
+        "meta.start=0",
         *(["data.images_per_class=2"] if whole.data.sampler == "domains" else []),
     ]
     return resolved(config.load(file, overrides))
 
 
 def learning(state: step.TrainState) -> dict[str, Any]:
-    """The parameters by what a config may leave out: new layers, losses' own, the backbone's."""
+    """The parameters by what a config may leave out: new layers, losses' own, the backbone's, its
+    gates."""
     model = state.params["model"]
     new = {name: tree for name, tree in model.items() if models.new_parameters((name,))}
     old = {name: tree for name, tree in model.items() if name not in new}
-    return {"new": new, "losses": state.params["objective"], "backbone": old}
+    own = {"new": new, "losses": state.params["objective"], "backbone": old}
+    return own | {"gates": models.gates(jax.device_put(model))}
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The step of two levels: by hand on one device, the gates alone, and what is refused."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,12 @@ def with_drawn_gates(state: step.TrainState) -> step.TrainState:
     return state.replace(params=params)
 
 
+created, trained = functools.cache(step.create), functools.cache(step.train_step)  # compiled once
+
+
 def stepped(made_of: Config, start: step.TrainState, rows: Batch) -> tuple[Any, dict[str, float]]:
     """The state after a step on one device, and its metrics."""
-    state, metrics = step.train_step(made_of)(step.replicate(start), rows)
+    state, metrics = trained(made_of)(step.replicate(start), rows)
     return jax.tree.map(jnp.asarray, step.unreplicate(state)), step.fetch(metrics)
 
 
@@ -121,26 +125,45 @@ def scatter(x: Any, here: list[int]) -> Any:
     return sum(means) / len(means)
 
 
+@functools.cache
+def network(made_of: Config) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
+    """(params, batch_stats, images, weights) -> vectors, the gates' gradient of their weighted sum.
+
+    What is chosen among vectors needs them first: one compiled program serves both calls.
+    """
+    model, data = models.build(made_of.model), made_of.data
+
+    @jax.jit
+    def of(params: Any, stats: Any, images: Any, weights: Any) -> tuple[Any, Any]:
+        def vectors(gates: Any) -> Any:
+            pixels = (jnp.asarray(images, jnp.float32) - data.mean[0]) / data.std[0]
+            given: Any = {"params": models.with_gates(params, gates), "batch_stats": stats}
+            made: Any = model.apply(given, pixels, train=True, mutable=["batch_stats"])
+            return made[0].vectors[:, 0]
+
+        found, back = jax.vjp(vectors, models.gates(params))
+        return found, back(weights)[0]
+
+    return of
+
+
 def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, dict[str, Any]]:
     """The gates and metrics of the episode, from the parameters behind the base update."""
-    model, meta, data = models.build(made_of.model), made_of.meta, made_of.data
-
-    def vectors(gates: Any, part: slice) -> jax.Array:
-        params = models.with_gates(after.params["model"], gates)
-        pixels = (jnp.asarray(rows.images[part], jnp.float32) - data.mean[0]) / data.std[0]
-        variables = {"params": params, "batch_stats": after.batch_stats}
-        return model.apply(variables, pixels, train=True, mutable=["batch_stats"])[0].vectors[:, 0]
+    meta, of = made_of.meta, network(made_of)
 
     def descended(part: slice, value_of: Any, at: Any, gates: Any, rate: float) -> tuple[Any, Any]:
-        x = np.asarray(jax.jit(lambda gates: vectors(gates, part))(at))
+        given = models.with_gates(after.params["model"], at), after.batch_stats, rows.images[part]
+        x, _ = of(*given, np.zeros((len(given[-1]), made_of.model.dim), np.float32))
         labels, here = rows.labels[part].tolist(), np.flatnonzero(rows.mask[part]).tolist()
-        chosen = hardest(x, labels, here), mixed(x, labels, here), here
+        near = np.asarray(x)
+        chosen = hardest(near, labels, here), mixed(near, labels, here), here
 
-        def loss(gates: Any) -> tuple[Any, Any]:
-            values = value_of(vectors(gates, part), *chosen)
+        def loss(x: Any) -> tuple[Any, Any]:
+            values = value_of(x, *chosen)
             return sum(values), values
 
-        gradient, values = jax.jit(jax.grad(loss, has_aux=True))(at)
+        weights, values = jax.jit(jax.grad(loss, has_aux=True))(x)
+        _, gradient = of(*given, weights)
         return {k: jnp.clip(gates[k] - rate * gradient[k], 0, 1) for k in gates}, values
 
     def train(x: Any, hard: Any, mix: Any, here: list[int]) -> tuple:
@@ -163,7 +186,7 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
 @pytest.mark.parametrize("absent", [(), (0, 7, 23)], ids=["all there", "some absent"])
 def test_an_episode_equals_one_by_hand(absent: tuple[int, ...]) -> None:
     made_of, rows = made(*META), batch(absent)
-    start = with_drawn_gates(step.create(made_of)).replace(step=jnp.int32(1))
+    start = with_drawn_gates(created(made_of)).replace(step=jnp.int32(1))
     after, metrics = stepped(made_of, start, rows)
     (moved, virtual), found = by_hand(made_of, after, start, rows)
     before = models.gates(start.params["model"])
@@ -185,13 +208,13 @@ def plain(tree: Any) -> dict[str, Any]:
 
 def test_the_base_step_is_that_of_plain_batch_normalisation_and_moves_no_gate() -> None:
     made_of = made(*META)
-    start, rows = step.create(made_of), batch()
+    start, rows = created(made_of), batch()
     after, metrics = stepped(made_of, start, rows)
     gates = models.gates(after.params["model"])
     assert all((gate == 1).all() for gate in gates.values())  # no episode yet
     assert metrics["gate"] == 1 and metrics["meta_scatter"] > 0
     other = made(*ADAM, "model.norm=batch")
-    given = step.create(other)
+    given = created(other)
     own = plain(start.params["model"])
     params = jax.tree_util.tree_map_with_path(
         lambda path, _: own[jax.tree_util.keystr(path)], given.params["model"]
@@ -211,7 +234,7 @@ def test_the_base_step_is_that_of_plain_batch_normalisation_and_moves_no_gate() 
 
 def test_without_meta_learning_gates_learn_by_the_optimiser_and_stay_in_bounds() -> None:
     made_of = made("model.norm=bin", "optimizer.rate=100.0")
-    start = with_drawn_gates(step.create(made_of))
+    start = with_drawn_gates(created(made_of))
     after, metrics = stepped(made_of, start, batch())
     gates = models.gates(after.params["model"])
     before = models.gates(start.params["model"])
@@ -238,6 +261,8 @@ def test_the_inner_rate_rises_and_falls() -> None:
         (("model.norm=batch",), r"config\.meta\.domains: 2, .*set config\.model\.norm to 'bin'"),
         (("data.sampler=shuffle",), r"config\.data\.sampler: 'shuffle', but config\.meta\.domains"),
         (("meta.domains=4",), r"config\.meta\.domains: 4 of .*=4 leave none .* at most 3"),
+        (("data.images_per_class=1",), r"config\.data\.images_per_class: 1 gives .* at least 2"),
+        (("data.images_per_class=4",), r"config\.train\.batch: 24 rows .* at least 32"),
         (
             ("meta.domains=0", "objective=[{'name': 'scatter'}]", "data.sampler=pairs"),
             r"config\.data\.sampler: 'pairs', but the term 'scatter'",
@@ -245,9 +270,16 @@ def test_the_inner_rate_rises_and_falls() -> None:
     ],
 )
 def test_what_makes_no_episode_is_one_line(overrides: tuple[str, ...], says: str) -> None:
-    with pytest.raises(UserError, match=says) as caught:
-        step.train_step(made(*META, *overrides))
-    assert "\n" not in str(caught.value)
+    for refuse in (step.train_step, step.check_devices):  # before anything is loaded or written
+        with pytest.raises(UserError, match=says) as caught:
+            refuse(made(*META, *overrides))
+        assert "\n" not in str(caught.value)
+
+
+def test_the_first_episode_is_where_the_backbone_begins_to_learn() -> None:
+    for overrides, first in (((), 1), (("optimizer.new_only=9",), 9), (("meta.start=12",), 12)):
+        assert episode.start(made(*META, "train.steps=20", *overrides)) == first
+    assert episode.start(made(*META, "meta.start=12", "optimizer.new_only=9")) == 12
 
 
 def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,3 +289,5 @@ def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.Monke
     with pytest.raises(UserError, match=r"36 meta-train rows of 48 .* a multiple of 32 does"):
         step.check_devices(made(*META, *fits, "meta.domains=3"))
     step.check_devices(made(*META, *fits, "train.batch=64", "meta.domains=3"))
+    with pytest.raises(UserError, match=r"a multiple of 96 does"):  # of 4 domains x 3 images too
+        step.check_devices(made(*META, *fits, "data.images_per_class=3", "meta.domains=3"))

@@ -99,7 +99,7 @@ class Meta:
     """
 
     domains: Natural = 0  # of a batch's domains those for the inner step; 0: no meta-learning
-    start: Natural = 0  # steps before the first episode
+    start: Natural = 0  # steps before the first episode, which is also behind optimizer.new_only
     margin: Amount = 0.3  # of the episode's batch-hard triplets
     inner_rate: Amount = 0.1
     outer_rate: Amount = 0.1
