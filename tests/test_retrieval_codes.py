@@ -84,6 +84,15 @@ def test_search_is_by_definition_with_its_ties(d):
     assert sum(a == b for row in distances for a, b in itertools.pairwise(row)) > 100
 
 
+def test_an_order_by_columns_changes_nothing():
+    x = vectors(n=30, d=40)
+    packed = retrieval.pack(np.asfortranarray(x))
+    assert (packed == retrieval.pack(x)).all()
+    for own in (packed, np.asfortranarray(packed)):
+        found = retrieval.hamming_nearest(own, own, 30)
+        assert (found[0].tolist(), found[1].tolist()) == by_definition(x, own=True)
+
+
 def test_blocks_and_chunks_change_nothing(monkeypatch):
     x = vectors(n=50, d=4)  # 16 codes for 50 rows
     packed = retrieval.pack(x)

@@ -96,7 +96,8 @@ def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndar
     number = -(-x.shape[1] // 4)
     if number > TOGETHER:
         number = -(-number // TOGETHER) * TOGETHER
-    filled = np.pad(x, ((0, 0), (0, 4 * number - x.shape[1])))
+    # np.pad keeps an order by columns, in which no four bytes of a row lie side by side.
+    filled = np.ascontiguousarray(np.pad(x, ((0, 0), (0, 4 * number - x.shape[1]))))
     return np.ascontiguousarray(filled.view(np.uint32).T)[:, :, None]
 
 
