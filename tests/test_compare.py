@@ -48,6 +48,23 @@ def test_arms_that_cannot_be_told_apart_are_refused(
         compare.arms(named, varied)
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["--arm", "one: data.policy=foo"], "config.data.policy is 'foo'"),
+        (["--arm", "one: data.crop_scale=(0.5,)"], "config.data.crop_scale is"),
+        (["--arm", "one:", "--seeds", "0"], "--seeds 0: 1 or more"),
+        (["--arm", "one:", "--rounds", "-1"], "--rounds -1: 0"),
+    ],
+)
+def test_what_could_not_be_trained_or_timed_is_refused_first(
+    asked: list[str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=says):
+        compare.main(["--config", str(TINY), "--workdir", str(tmp_path / "runs"), *asked])
+    assert not (tmp_path / "runs").exists()
+
+
 def test_spread_is_the_sample_standard_deviation() -> None:
     assert columns.spread([1.0, 2.0, 4.0], 2) == "2.33 ± 1.53"
     assert columns.spread([2.0], 1) == "2.0"

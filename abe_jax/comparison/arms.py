@@ -16,6 +16,7 @@ import numpy as np
 from abe_jax import command, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, load
+from abe_jax.data import images
 from abe_jax.errors import Diverged, UserError
 from abe_jax.report.conclusion import conclude
 from abe_jax.run_folder import RunFolder
@@ -62,7 +63,9 @@ class Comparison:
         folder = RunFolder(self.workdir / f"{arm.name.replace('/', '_')} seed {seed}")
         overrides = (*self.overrides, *arm.overrides, f"seed={seed}")
         loaded = load(arm.file or self.file, overrides)
+        images.check(loaded.data)
         config = resolved(loaded, folder)
+        images.check(config.data)  # and what the weights brought
         return Run(config=config, folder=RunFolder.create(folder.path, config))
 
 
@@ -131,9 +134,17 @@ def _train(of: Comparison, run: Run) -> None:
 
 
 def compared(arguments: argparse.Namespace, overrides: Sequence[str]) -> Comparison:
-    """What the arguments of `parser` say that all arms have in common."""
+    """What the arguments of `parser` say that all arms have in common.
+
+    Raises:
+        UserError: no seed, or fewer than no rounds.
+    """
+    if arguments.seeds < 1:
+        raise UserError(f"--seeds {arguments.seeds}: 1 or more")
+    if arguments.rounds < 0:
+        raise UserError(f"--rounds {arguments.rounds}: 0 (no step is timed) or more")
     return Comparison(
-        file=arguments.config,
+        file=Path(arguments.config),
         overrides=tuple(overrides),
         workdir=arguments.workdir,
         seeds=arguments.seeds,
