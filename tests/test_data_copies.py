@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import copies, datasets, images
+from abe_jax.data import copies, datasets, held, images, records
 from abe_jax.data.copies import ATTACKS, Attack, make
 from abe_jax.errors import UserError
 
@@ -212,6 +212,10 @@ def test_nothing_held_out_is_said(table):
     with pytest.raises(UserError, match=r"held_out is 0.01: of no training class .* 0.051 holds"):
         datasets.load(data(table, held_out=0.01), "train")
     assert len(datasets.load(data(table, held_out=0.051), "held").labels) == 1
+    whole = datasets.load(data(table), "train")
+    first = np.unique(whole.labels, return_index=True)[1]
+    with pytest.raises(UserError, match=r"every class has one image, .* set it to 0"):
+        held.part(records.chosen(whole, first), 0.5, "train")
 
 
 def test_objects_are_named_by_a_column_within_their_class(table):

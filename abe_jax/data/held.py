@@ -32,11 +32,15 @@ def part(train: Split, share: float, name: str) -> Split:
     if not held.any():
         raise UserError(
             f"config.data.held_out is {share}: of no training class an image would be held out; "
-            f"{_least(train.labels):.3f} holds out one of the largest class"
+            f"{_remedy(train.labels)}"
         )
     rows = np.flatnonzero(held if name == HELD else ~held)
     return dataclasses.replace(chosen(train, rows), name=name)
 
 
-def _least(labels: Int[np.ndarray, " n"]) -> float:
-    return 0.5 / np.bincount(labels).max() + 5e-4  # rounded to 3 digits it still is enough
+def _remedy(labels: Int[np.ndarray, " n"]) -> str:
+    largest = np.bincount(labels).max()
+    if largest == 1:
+        return "every class has one image, which is its last: set it to 0"
+    least = 0.5 / largest + 5e-4  # rounded to 3 digits it still is enough
+    return f"{least:.3f} holds out one of the largest class"
