@@ -83,14 +83,14 @@ def test_the_size_is_that_of_the_pixels(kind, channels):
     assert whole.size(file, data) == images.pixels(file, data).shape[:2] == (21, 34)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", range(10))
 def test_the_size_of_a_jpeg_is_that_of_the_upright_picture(orientation):
     buffer, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(noise(21, 34)).save(buffer, "JPEG", exif=exif)
     file = buffer.getvalue()
     assert whole.size(file, COLOUR) == images.pixels(file, COLOUR).shape[:2]
-    assert whole.size(file, COLOUR) == ((34, 21) if orientation >= 5 else (21, 34))
+    assert whole.size(file, COLOUR) == ((34, 21) if orientation in (5, 6, 7, 8) else (21, 34))
 
 
 @pytest.mark.parametrize("file", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n"])
@@ -258,3 +258,18 @@ def test_another_resolution_is_another_longest_side(folder):
     assert resolution.sized(chosen, 64) == chosen
     found = resolution.sized(chosen, 96)
     assert (found.evaluate.longest, found.data) == (96, chosen.data)
+
+
+@pytest.mark.parametrize("longest", [0, 64])
+def test_a_batch_grows_to_what_divides_over_the_devices(folder, longest, monkeypatch):
+    chosen = made(folder, f"evaluate.longest={longest}", "evaluate.batch=4")
+    split, seen = every(chosen), []
+
+    def vectors(_: Any, batch: loader.Batch) -> np.ndarray:
+        seen.append(len(batch.images))
+        return np.zeros((len(batch.images), 1, 2), np.float32)
+
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    found = embed(step.abstract(chosen), vectors, split, chosen)
+    assert len(found.vectors) == 2 * len(PICTURES)
+    assert set(seen) == ({3, 6} if longest else {6})

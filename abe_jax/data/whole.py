@@ -22,7 +22,8 @@ from abe_jax.config import Data
 from abe_jax.data import images, loader
 from abe_jax.data.datasets import Split
 
-_ORIENTATION = 0x0112  # the EXIF tag; from 5 on the stored rows are the picture's columns
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNED = range(5, 9)  # of its values: the stored rows are the picture's columns
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 UNREADABLE = (0, 0)
 
@@ -44,7 +45,7 @@ def size(encoded: bytes, data: Data) -> tuple[int, int]:
         try:
             with Image.open(io.BytesIO(encoded)) as header:
                 width, height = header.size
-                turned = encoded.startswith(_JPEG) and header.getexif().get(_ORIENTATION, 1) >= 5
+                turned = encoded.startswith(_JPEG) and header.getexif().get(_ORIENTATION) in _TURNED
                 return (width, height) if turned else (height, width)
         except Exception:  # whatever a damaged header raises: decoding decides
             pass

@@ -36,7 +36,8 @@ def embed(state: TrainState, embed_step: Callable, split: Split, config: Config)
         embed_step: `step.embed_step(config)`, kept by the caller so that it compiles once (where
             images are whole: once for each shape).
         split: the images.
-        config: sizes of image and batch.
+        config: sizes of image and batch; a batch that does not divide over the devices is as much
+            larger as it takes.
 
     Raises:
         UserError: that of `require_any_shape`.
@@ -135,12 +136,14 @@ def require_any_shape(config: Config) -> None:
 
 
 def _batches(split: Split, config: Config, shard: loader.Shard) -> Iterator[loader.Batch]:
-    data, evaluate = config.data, config.evaluate
+    data, evaluate, devices = config.data, config.evaluate, jax.device_count()
+    # A run may be evaluated on other devices than it was trained on.
+    batch = -(-evaluate.batch // devices) * devices
     if not evaluate.longest:
-        return loader.in_order(split, data, evaluate.batch, shard)
+        return loader.in_order(split, data, batch, shard)
     require_any_shape(config)
     shapes = whole.shapes(_sizes(split, config, shard), evaluate.longest, evaluate.side_step)
-    planned = whole.plan(shapes, evaluate.batch, jax.device_count())
+    planned = whole.plan(shapes, batch, devices)
     return whole.batches(split, data, planned, shard)
 
 
