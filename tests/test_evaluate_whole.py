@@ -273,3 +273,10 @@ def test_a_batch_grows_to_what_divides_over_the_devices(folder, longest, monkeyp
     found = embed(step.abstract(chosen), vectors, split, chosen)
     assert len(found.vectors) == 2 * len(PICTURES)
     assert set(seen) == ({3, 6} if longest else {6})
+
+
+def test_a_longest_side_that_the_network_cannot_take_is_named(folder):
+    chosen = made(folder)
+    for size, says in ((4, "--size 4: a map of"), (68, "--size 68: a map of")):
+        with pytest.raises(UserError, match=says):
+            resolution.sized(chosen, size)

@@ -16,6 +16,7 @@ from processes import ROOT, TINY, command, environment, run
 from abe_jax import config, evaluate, train
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.data import datasets
+from abe_jax.data.records import chosen
 from abe_jax.errors import UserError
 from abe_jax.run_folder import RunFolder
 
@@ -58,6 +59,7 @@ MISTAKES = [
     ("data.fit=covr", "did you mean 'cover'"),
     ("data.mean=(1,2)", "config.data.mean has 2 values for 1 channels"),
     ("evaluate.whiten=1", "1 image is too few"),
+    ("evaluate.longest=36", "config.evaluate.longest and side_step: a map of 9 x 9"),
     ("data.std=(0,)", "every value must be above 0"),
     ("data.size=17", "has 1 to 16 px"),
     ("data.size=12", "multiples of 8"),
@@ -126,6 +128,28 @@ def test_a_class_with_one_image_under_pairs_is_named(
 
     monkeypatch.setattr(datasets, "load", with_a_lone_image)
     assert "class 3 has 1" in refused(tmp_path / "run", "data.sampler=pairs")
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "says"),
+    [
+        ("val", "seed=0", "no class of val has two images"),
+        ("test", "data.unseen_domains=('STIX',)", "name other config.data.unseen_domains"),
+    ],
+)
+def test_what_has_nothing_to_be_found_is_refused_at_the_start(
+    part: str, option: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = datasets.load
+
+    def one_of_each(data: config.Data, name: str) -> datasets.Split:
+        split = load(data, name)
+        first = np.unique(split.labels, return_index=True)[1]
+        return chosen(split, first) if name == part else split
+
+    monkeypatch.setattr(datasets, "load", one_of_each)
+    assert says in refused(tmp_path / "run", option)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/run", "/dev/null"])

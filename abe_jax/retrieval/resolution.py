@@ -63,26 +63,41 @@ def sized(config: Config, size: int) -> Config:
         )
     if config.evaluate.longest:
         evaluate = dataclasses.replace(config.evaluate, longest=size)
-        return dataclasses.replace(config, evaluate=evaluate)
-    resize = max(size, round(data.resize * size / data.size))
-    found = dataclasses.replace(config, data=dataclasses.replace(data, size=size, resize=resize))
-    _check_maps(found)
+        found = dataclasses.replace(config, evaluate=evaluate)
+    else:
+        resize = max(size, round(data.resize * size / data.size))
+        larger = dataclasses.replace(data, size=size, resize=resize)
+        found = dataclasses.replace(config, data=larger)
+    require_maps(found, f"--size {size}")
     return found
 
 
-def _check_maps(config: Config) -> None:
-    size, network = config.data.size, models.build(config.model)
-    images = jnp.zeros((1, size, size, config.data.channels))
-    try:
-        jax.eval_shape(lambda: network.init(jax.random.key(0), images))
-    except UserError as error:  # what a backbone itself says of its maps; JAX adds lines to it
-        said = str(error).splitlines()[0].removeprefix("config.data.size: ")
-        raise UserError(f"--size {size}: {said}") from None
-    except (ValueError, ZeroDivisionError):  # of a map without a position
-        raise UserError(
-            f"--size {size}: images too small for {config.model.backbone}, which is trained at "
-            "more; name a greater size"
-        ) from None
+def require_maps(config: Config, option: str) -> None:
+    """Raises UserError, which names `option`, where the network takes no images of the test's size.
+
+    Of whole images those up to twice as long as wide are tried, in steps that stand for all.
+    """
+    network = models.build(config.model)
+    for height, width in _sides(config):
+        images = jax.ShapeDtypeStruct((1, height, width, config.data.channels), jnp.float32)
+        try:
+            jax.eval_shape(lambda x: network.init(jax.random.key(0), x), images)
+        except UserError as error:  # what a backbone itself says of its maps; JAX adds lines to it
+            said = str(error).splitlines()[0].removeprefix("config.data.size: ")
+            raise UserError(f"{option}: {said}") from None
+        except (ValueError, ZeroDivisionError):  # of a map without a position
+            raise UserError(
+                f"{option}: images of {height} x {width} px are too small for "
+                f"{config.model.backbone}; name a greater size"
+            ) from None
+
+
+def _sides(config: Config) -> list[tuple[int, int]]:
+    size, longest, unit = config.data.size, config.evaluate.longest, config.evaluate.side_step
+    if not longest:
+        return [(size, size)]
+    half = -(-longest // (2 * unit)) * unit
+    return [(longest, min(longest, width)) for width in (longest, half, half + unit)]
 
 
 def with_p(config: Config, p: float) -> Config:

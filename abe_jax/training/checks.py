@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from abe_jax import retrieval
 from abe_jax.config import Config, Contrastive, nearest
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
 from abe_jax.retrieval.embed import require_any_shape
+from abe_jax.retrieval.resolution import require_maps
 
 
 def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
@@ -18,6 +21,8 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
     require_any_shape(config)
+    if config.evaluate.longest:
+        require_maps(config, "config.evaluate.longest and side_step")
     _check_layout(config)
     _check_classes(config, train)
     evaluate, names = config.evaluate, retrieval.names(config.evaluate.ks)
@@ -35,12 +40,27 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
                 "False, or set config.data.domain_column to the column of the CSV file that names "
                 "them"
             )
+        if len(np.unique(split.labels)) == len(split.labels):
+            raise UserError(_alone(config, split))
         most = len(split.labels) - 1  # the query itself is left out
         if max(evaluate.ks, default=1) > most:
             raise UserError(
                 f"config.evaluate.ks: {max(evaluate.ks)} neighbours of {split.name}'s "
                 f"{most + 1} images; at most {most}"
             )
+
+
+def _alone(config: Config, split: Split) -> str:
+    data = config.data
+    remedy = "name other images"
+    if split.name == "test" and data.unseen_domains:
+        remedy = "name other config.data.unseen_domains"
+    elif data.unseen_domains or data.validation_domains:
+        remedy = "name other config.data.unseen_domains or validation_domains"
+    return (
+        f"no class of {split.name} has two images, so nothing is there to be found for any of "
+        f"them; {remedy}"
+    )
 
 
 def _check_layout(config: Config) -> None:
