@@ -21,10 +21,12 @@ from abe_jax import config, evaluate, models, step, train
 from abe_jax.config import Config, CrossEntropy, NormSoftmax
 from abe_jax.data import copies, datasets, images
 from abe_jax.data.datasets import HELD, Split
+from abe_jax.errors import UserError
 from abe_jax.report import figures
 from abe_jax.report import grains as shown
 from abe_jax.retrieval import three_grains
 from abe_jax.retrieval.embed import embed
+from abe_jax.training import exponent
 from abe_jax.training.resolve import resolved
 
 MEASURED = {
@@ -169,6 +171,34 @@ def test_a_grain_that_cannot_be_measured_is_left_out(tiny_data):
     off = dataclasses.replace(chosen, evaluate=dataclasses.replace(chosen.evaluate, grains=False))
     assert measured(off, state, datasets.load(chosen.data, "val"))[0] == {}
     assert three_grains.classifier(config.load(TINY, []), {}) is None
+
+
+def test_a_classifier_of_weight_0_is_passed_over(tiny_data):
+    term = CrossEntropy(name="cross_entropy")
+    unlearned = dataclasses.replace(term, weight=0.0)
+    chosen = made(tiny_data, unlearned)
+    assert (
+        "class" not in measured(chosen, step.create(chosen), datasets.load(chosen.data, "val"))[0]
+    )
+    with pytest.raises(UserError, match="neither 'cross_entropy' nor 'norm_softmax' with a weight"):
+        exponent.classification(chosen)
+    both = dataclasses.replace(chosen, objective=(unlearned, term))
+    params = step.create(both).params["objective"]
+    found = three_grains.classifier(both, params)
+    assert found is not None
+    np.testing.assert_array_equal(found.kernel, params["cross_entropy_2"]["kernel"])
+
+
+def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monkeypatch):
+    chosen = made(tiny_data, CrossEntropy(name="cross_entropy"))
+    state, split, load = step.create(chosen), datasets.load(chosen.data, "val"), datasets.load
+
+    def unreadable(data: config.Data, name: str) -> Split:
+        found = load(data, name)
+        return dataclasses.replace(found, records=[b""] * len(found.labels))
+
+    monkeypatch.setattr(datasets, "load", unreadable)
+    assert list(measured(chosen, state, split)[0]) == ["instance", "copy"]
 
 
 def test_the_rows_of_the_table():

@@ -76,10 +76,13 @@ def floor(
 def classifier(config: Config, params: Any) -> Classifier | None:
     """The classifier of the objective's first term that has one, from the objective's parameters.
 
-    Of normalised softmax it is the unit proxies, without their temperature, which changes no rank.
+    A term of weight 0 has learned nothing and is passed over. Of normalised softmax it is the unit
+    proxies, without their temperature, which changes no rank.
     """
     keys = objective.keys(config.objective)
     for term, key in zip(config.objective, keys, strict=True):
+        if not term.weight:
+            continue
         if isinstance(term, CrossEntropy):
             return Classifier(
                 np.asarray(params[key]["kernel"]), np.asarray(params[key]["bias"]), False
@@ -100,6 +103,8 @@ def _class(config: Config, state: step.TrainState, replicated: step.TrainState) 
     compiled = step.embed_step(config) if found.of_vectors else _embedding_step(config)
     embedded = embed(replicated, compiled, held, config)
     labels = held.labels[embedded.instances]
+    if not len(labels):  # none of them can be read
+        return {}
     block = config.evaluate.block
     return {
         "images": len(labels),

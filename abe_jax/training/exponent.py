@@ -16,7 +16,7 @@ from abe_jax.data import images, loader
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
 from abe_jax.errors import Diverged, UserError
-from abe_jax.losses.objective import Objective
+from abe_jax.losses.objective import Objective, keys
 from abe_jax.retrieval.resolution import exponent
 from abe_jax.step import TrainState
 
@@ -79,18 +79,19 @@ def learned(
 def classification(config: Config) -> Loss:
     """The loss of a run's classifier as a function of GeM's p, the run's state and a batch.
 
-    Of several such terms the first, without its weight and over all classes.
+    Of several such terms the first that has a weight, without it and over all classes.
 
     Raises:
         UserError: the objective has no classifier.
     """
-    terms = [t for t in config.objective if isinstance(t, CrossEntropy | NormSoftmax)]
+    named = zip(config.objective, keys(config.objective), strict=True)
+    terms = [t for t in named if isinstance(t[0], CrossEntropy | NormSoftmax) and t[0].weight]
     if not terms:
         raise UserError(
             "--learn: p is learned by a classifier, and the run's objective has neither "
-            "'cross_entropy' nor 'norm_softmax'; use --p"
+            "'cross_entropy' nor 'norm_softmax' with a weight; use --p"
         )
-    term = terms[0]
+    term, key = terms[0]
     if isinstance(term, NormSoftmax):
         term = dataclasses.replace(term, subsample=0)
     model = models.build(dataclasses.replace(config.model, gem_p=3.0, gem_learned=True))
@@ -103,7 +104,7 @@ def classification(config: Config) -> Loss:
         }
         pixels = images.normalise(jnp.asarray(batch.images), config.data, jnp.float32)
         embeddings = model.apply(variables, pixels, train=False)
-        own = {"params": {term.name: state.params["objective"][term.name]}}
+        own = {"params": {term.name: state.params["objective"][key]}}
         total, _ = objective.apply(own, embeddings, batch.labels, batch.instances, batch.mask)
         return total
 
