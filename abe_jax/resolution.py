@@ -47,12 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
         names.append(f"{ps[-1]:g}, learned")
     replicated = step.replicate(state)
     own = _as_trained(replicated, val, config)
+    own_size = config.evaluate.longest or config.data.size
     found = cross_validated(replicated, val, tested, ps)
     metrics = [f"recall@{config.evaluate.ks[0]}", "map@r"]
     rows = [
         [name, size, *(tables.figure(metric, values[metric]) for metric in metrics)]
         for name, size, values in [
-            (f"{exponent(config, state):g}, as trained", config.data.size, own),
+            (f"{exponent(config, state):g}, as trained", own_size, own),
             *((name, arguments.size, values) for name, values in zip(names, found, strict=True)),
         ]
     ]

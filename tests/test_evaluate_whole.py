@@ -20,6 +20,7 @@ from abe_jax.data import datasets, images, loader, whole
 from abe_jax.errors import UserError
 from abe_jax.retrieval import resolution
 from abe_jax.retrieval.embed import embed
+from abe_jax.training import exponent
 
 TINY = Path(__file__).with_name("tiny_config.py")
 COLOUR = Data(name="folder")
@@ -273,6 +274,27 @@ def test_a_batch_grows_to_what_divides_over_the_devices(folder, longest, monkeyp
     found = embed(step.abstract(chosen), vectors, split, chosen)
     assert len(found.vectors) == 2 * len(PICTURES)
     assert set(seen) == ({3, 6} if longest else {6})
+
+
+def test_the_exponent_of_whole_images_is_learned_on_whole_images(folder):
+    chosen = made(folder, "data.size=32")
+    split = every(chosen)
+    count, made_of = exponent.batches(split, chosen, 0)
+    batches = list(made_of)
+    assert len(batches) == count
+    assert {max(batch.images.shape[1:3]) for batch in batches} == {64}
+    assert max(len(batch.images) for batch in batches) == exponent.BATCH
+    assert sum(batch.mask.sum() for batch in batches) == 2 * len(PICTURES)
+    read = np.concatenate([batch.labels[batch.mask] for batch in batches])
+    assert len(set(read)) == len(read)
+    for batch in batches:
+        for pixels, label in zip(batch.images[batch.mask], batch.labels[batch.mask], strict=True):
+            image = images.whole(split.records[label], chosen.data, *pixels.shape[:2])
+            np.testing.assert_array_equal(pixels, image)
+    assert exponent.batches(split, chosen, 2)[0] == len(list(exponent.batches(split, chosen, 2)[1]))
+    squares = dataclasses.replace(chosen, evaluate=config.load(TINY).evaluate)
+    count, made_of = exponent.batches(split, squares, 0)
+    assert {batch.images.shape for batch in made_of} == {(exponent.BATCH, 32, 32, 3)}
 
 
 def test_a_longest_side_that_the_network_cannot_take_is_named(folder):

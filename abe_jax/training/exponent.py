@@ -1,7 +1,7 @@
 """GeM's exponent p learned alone, for another test resolution, by a run's own classifier."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,11 +12,12 @@ from jaxtyping import Array, Float, Int
 
 from abe_jax import models
 from abe_jax.config import Config, CrossEntropy, NormSoftmax
-from abe_jax.data import images, loader
+from abe_jax.data import images, loader, whole
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
 from abe_jax.errors import Diverged, UserError
 from abe_jax.losses.objective import Objective, keys
+from abe_jax.retrieval.embed import require_any_shape
 from abe_jax.retrieval.resolution import exponent
 from abe_jax.step import TrainState
 
@@ -32,10 +33,10 @@ def learned(
 ) -> float:
     """The exponent p after SGD on p alone, all else frozen, batch normalisation in inference mode.
 
-    Cross-entropy of the run's classifier on training images as an evaluation sees them, whatever
-    crops and flips the run was trained with: rate 0.005 (1 - i/n)^0.9, momentum 0.9, batches of 4,
-    up to 50 images of each class, drawn and ordered by the seed. A p below 1 is set to 1, the least
-    that this project's configurations take.
+    Cross-entropy of the run's classifier on training images as an evaluation sees them, cropped or
+    whole, whatever crops and flips the run was trained with: rate 0.005 (1 - i/n)^0.9, momentum
+    0.9, batches of 4, up to 50 images of each class, drawn and ordered by the seed. A p below 1 is
+    set to 1, the least that this project's configurations take.
 
     Args:
         state: of the run, unreplicated.
@@ -53,8 +54,7 @@ def learned(
         raise UserError("--learn: the run's p is inf, from where no gradient leads; use --p")
     loss = classification(config)
     frozen = jax.device_put(state.replace(opt_state=()))
-    rows = order(train.labels, config.seed, steps)
-    steps = steps or -(-len(rows) // BATCH)
+    steps, made = batches(train, config, steps)
     rate = optax.polynomial_schedule(RATE, 0.0, POWER, steps)
     sgd = optax.sgd(rate, momentum=MOMENTUM)
 
@@ -66,8 +66,7 @@ def learned(
 
     p: Any = jnp.float32(start)
     momentum = sgd.init(p)
-    batches = loader.in_order(chosen(train, rows), config.data, BATCH)
-    for at, batch in enumerate(batches, start=1):
+    for at, batch in enumerate(made, start=1):
         p, momentum = one(p, momentum, frozen, batch)
         if at == steps or at % max(1, steps // LINES) == 0:
             say(f"step {at:,} of {steps:,}: p = {float(p):.4f}")
@@ -109,6 +108,25 @@ def classification(config: Config) -> Loss:
         return total
 
     return loss
+
+
+def batches(train: Split, config: Config, steps: int) -> tuple[int, Iterator[loader.Batch]]:
+    """So many batches of the images of `order`, and how many these are; 0: one pass.
+
+    Whole images are put together by their shapes, so some batches of a shape's last images are
+    smaller; the batches then come in an order of the seed.
+    """
+    rows = order(train.labels, config.seed, steps)
+    drawn, evaluate = chosen(train, rows), config.evaluate
+    if not evaluate.longest:
+        return steps or -(-len(rows) // BATCH), loader.in_order(drawn, config.data, BATCH)
+    require_any_shape(config)
+    different, place = np.unique(rows, return_inverse=True)
+    sizes = whole.sizes(train, different, config.data)[place]
+    planned = whole.plan(whole.shapes(sizes, evaluate.longest, evaluate.side_step), BATCH, 1)
+    mixed = np.random.default_rng(config.seed).permutation(len(planned))
+    taken = [planned[at] for at in mixed[: steps or None]]
+    return len(taken), whole.batches(drawn, config.data, taken, loader.Shard())
 
 
 def order(labels: Int[np.ndarray, " n"], seed: int, steps: int) -> Int[np.ndarray, " k"]:
