@@ -7,7 +7,8 @@ import oracles
 import oracles_grains
 import pytest
 
-from abe_jax.retrieval import grains, search
+from abe_jax.retrieval import grains, neighbours, search
+from abe_jax.retrieval import ranks as ranks_module
 from abe_jax.retrieval.ranks import ranks
 
 
@@ -75,6 +76,19 @@ def test_ranks_are_places_in_the_ranking(block, monkeypatch):
         order = oracles.ranking(x[row], x, own=row)
         for target, place in zip(own, places, strict=True):
             assert target < 0 or place == order.index(target)
+
+
+def test_a_target_does_not_stand_before_itself_however_its_distance_rounds(monkeypatch):
+    x, _ = made()
+    rows = np.arange(len(x))
+    targets = neighbours.nearest(x, x, 1, exclude_self=True)[1]
+
+    def rounded(*arguments, **options):
+        return distances(*arguments, **options) * np.float32(1 + 1e-6)
+
+    distances = ranks_module._distances
+    monkeypatch.setattr(ranks_module, "_distances", rounded)
+    assert (ranks(x, x, targets, rows=rows) == 0).all()
 
 
 def test_ranks_of_queries_that_are_not_the_gallery():

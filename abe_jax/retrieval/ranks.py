@@ -80,6 +80,7 @@ def _before(
     def count(one: tuple[Array, Array]) -> Array:
         target, reached = (part[:, None] for part in one)
         nearer = (apart < reached) | ((apart == reached) & (chunk.ids[None] < target))
-        return jnp.sum(nearer, axis=1, dtype=jnp.int32)
+        # Another program found `reach`, which on a GPU may round a product otherwise.
+        return jnp.sum(nearer & (chunk.ids[None] != target), axis=1, dtype=jnp.int32)
 
     return lax.map(count, (targets.T, reach.T)).T
