@@ -14,6 +14,7 @@ from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config
 from abe_jax.data import datasets, images, loader
 from abe_jax.data.datasets import Split
+from abe_jax.errors import UserError
 from abe_jax.report import tables
 from abe_jax.report.conclusion import conclude
 from abe_jax.report.tables import WHITENED
@@ -148,6 +149,18 @@ def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_anot
     of("two", made)
     of("two", config.load(TINY, ("evaluate.whiten=40", "data.size=30")))
     assert len(fits) == 4
+
+
+def test_a_whitening_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+    made = config.load(TINY, ("evaluate.whiten=40",))
+    (tmp_path / "file").write_text("something of mine")
+    path = tmp_path / "file" / "whitening.npz"
+
+    def raw_of(split: Split) -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(len(split.labels), 3))
+
+    with pytest.raises(UserError, match="cannot be written"):
+        whitened.of_checkpoint(path, "one", raw_of, made, print)
 
 
 def test_images_it_is_fitted_on_are_drawn_by_the_seed() -> None:

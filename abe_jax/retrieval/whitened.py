@@ -15,6 +15,7 @@ from abe_jax.config import Config, to_mapping
 from abe_jax.data import datasets
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
+from abe_jax.errors import UserError
 from abe_jax.retrieval import whitening
 from abe_jax.retrieval.embed import Embedded, both_step, embed, embed_both
 from abe_jax.retrieval.whitening import Whitening
@@ -64,6 +65,9 @@ def of_checkpoint(
         raw_of: what it gives of a split to be whitened.
         config: of the evaluation.
         say: is told of a fit.
+
+    Raises:
+        UserError: the file cannot be written, or the errors of `whitening.fit`.
     """
     of = {"checkpoint": digest, "config": fingerprint(config)}
     kept = _read(path, of) if hosts.is_first() else None
@@ -105,6 +109,9 @@ def _read(path: Path, of: dict[str, str]) -> Whitening | None:
 
 def _write(path: Path, of: dict[str, str], fitted: Whitening) -> None:
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, of=np.array(json.dumps(of)), **fitted._asdict())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, of=np.array(json.dumps(of)), **fitted._asdict())
+        partial.replace(path)
+    except OSError as error:  # so that the other hosts stop as well
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
