@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     config.model.head = "none"
     config.model.dim = 1280  # channels of the last map
     config.objective = [
-        {"name": "cross_entropy", "weight": 0.5},
+        {"name": "cross_entropy", "weight": 0.5, "rate": 10.0},  # as other new layers
         {"name": "margin", "weight": 0.5, "label": "instance"},
     ]
     config.train.batch = 48  # a multiple of three, and of up to 8 devices

@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     config.model.learners = 1
     config.model.layer_norm = True
     config.model.head = "projection"
-    config.objective = [{"name": "norm_softmax"}]
+    config.objective = [{"name": "norm_softmax", "rate": 10.0}]  # as other new layers
     config.optimizer.new_only = 20
     config.evaluate.binary = True
     return config
