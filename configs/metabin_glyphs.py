@@ -19,8 +19,9 @@ them trained on): MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6.
 
 As in the paper: cross-entropy with smoothing 0.1 and batch-hard triplets of margin 0.3 for all but
 the gates, SGD with momentum 0.9; batches of five domains with four identities of four images each,
-split anew at each step into three domains and two; rates of the inner step 0.1 times a triangle
-from 0.001 to 0.1, of the outer step 0.1; ten steps before the first episode.
+split anew at each step into three domains and two; a rate of the inner step of 0.1 times a
+triangle from 0.001 to 0.1, of the outer step ten times that of the base step; ten steps before the
+first episode.
 Scaled to the set: 3000 steps, of which the rate rises for a tenth and falls by ten at 0.4 and 0.7,
 and a cycle of the inner rate is a twentieth, as of the paper's 100 epochs. The network is small and
 starts at random, where the paper's start from ImageNet, so the rate is 0.1 in place of 0.01: on its
@@ -81,7 +82,7 @@ def get_config() -> ConfigDict:
                 "start": 10,
                 "margin": 0.3,
                 "inner_rate": 0.1,
-                "outer_rate": 0.1,
+                "outer_rate": 1.0,
                 "cycle": 150,
             },
             "evaluate": {"domains": True},
