@@ -96,6 +96,7 @@ def shrunk(file: Path, root: Path) -> Config:
         f"data.root={root}",
         f"model.learners={min(2, whole.model.learners)}",  # each compiles a decoder of its own
         f"train.batch={8 * whole.data.repeats}",
+        f"data.held_out={0.1 if whole.data.held_out else 0.0}",  # the classes are small
         f"optimizer.new_only={min(1, whole.optimizer.new_only)}",
         f"meta.domains={min(1, whole.meta.domains)}",
         "meta.start=0",
