@@ -2,6 +2,7 @@
 
 import atexit
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -21,6 +22,14 @@ COMPILED = tempfile.TemporaryDirectory()
 atexit.register(COMPILED.cleanup)
 jax.config.update("jax_compilation_cache_dir", COMPILED.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_let_go() -> Iterator[None]:
+    """Programs are kept on disk: in memory each takes pieces of the address space, whose number
+    is limited, and behind some thousand of them the compiler crashed."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
