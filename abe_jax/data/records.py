@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from abe_jax.errors import UserError
 
@@ -66,6 +66,8 @@ class Split:
     group_names: tuple[str, ...] = ()  # of the whole data set: a split may lack some of them
     paths: tuple[str, ...] = ()  # where images are files of the user's: which each is
     objects: Int[np.ndarray, "n"] | None = None  # int32; alike where images show one object
+    # True: a row of the gallery, the others are queries; None: every image asks all others
+    gallery: Bool[np.ndarray, "n"] | None = None
 
 
 def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
@@ -80,6 +82,7 @@ def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
         groups=None if split.groups is None else split.groups[rows],
         paths=tuple(split.paths[row] for row in rows) if split.paths else (),
         objects=None if split.objects is None else split.objects[rows],
+        gallery=None if split.gallery is None else split.gallery[rows],
     )
 
 
