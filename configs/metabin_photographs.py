@@ -34,67 +34,40 @@ starts from a copy of the trained scale and bias (there: from 1 and 0).
 Unknown, and chosen here: the crop and the weights of the two base losses (here: 1 each).
 """
 
+import runpy
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The experiment; names and defaults are in abe_jax/config/schema.py."""
-    return ConfigDict(
-        {
-            "seed": 0,
-            "data": {
-                "name": "folder",
-                "path": "",
-                "domain_column": "domain",
-                "resize": 256,
-                "size": 224,
-                "fit": "cover",
-                "crop": "resized",
-                "crop_scale": (0.4, 1.0),
-                "flip": True,
-                "sampler": "domains",
-                "domains_per_batch": 5,
-                "images_per_class": 4,
-                "validation_classes": 10,
-            },
-            "model": {
-                "backbone": "efficientnet_lite0",
-                "weights": "efficientnet-lite0",
-                "norm": "bin",
-                "kind": "single",
-                "dim": 512,
-                "branch": "block10",
-            },
-            "objective": [
-                {"name": "cross_entropy", "smoothing": 0.1},
-                {"name": "triplet", "mining": "batch_hard", "margin": 0.3, "reduction": "mean"},
-            ],
-            "optimizer": {
-                "name": "sgd",
-                "rate": 0.01,
-                "momentum": 0.9,
-                "weight_decay": 0.0005,
-                "schedule": "step",
-                "warmup": 100,
-                "boundaries": (400, 700),
-                "factor": 0.1,
-                "clip": 10.0,
-            },
-            "meta": {
-                "domains": 3,
-                "start": 10,
-                "margin": 0.3,
-                "inner_rate": 0.1,
-                "outer_rate": 0.1,
-                "cycle": 50,
-            },
-            "train": {
-                "steps": 1000,
-                "batch": 80,
-                "log_every": 20,
-                "evaluate_every": 100,
-                "checkpoint_every": 100,
-            },
-            "evaluate": {"batch": 64, "select": "map@r", "domains": True},
-        }
-    )
+    """The images of photographs.py, learned by the recipe of metabin_glyphs.py."""
+    config, recipe = _neighbour("photographs.py"), _neighbour("metabin_glyphs.py")
+    config.data.domain_column = "domain"
+    config.data.sampler = "domains"
+    config.data.domains_per_batch = 5
+    config.model.norm = "bin"
+    config.model.freeze_norm = False
+    config.model.kind = "single"
+    config.model.learners = 1
+    config.objective = recipe.objective
+    config.optimizer = recipe.optimizer
+    config.optimizer.rate = 0.01
+    config.optimizer.warmup = 100
+    config.optimizer.boundaries = (400, 700)
+    config.optimizer.clip = 10.0
+    config.meta = recipe.meta
+    config.meta.outer_rate = 0.1
+    config.meta.cycle = 50
+    config.train.steps = 1000
+    config.train.batch = 80
+    config.train.log_every = 20
+    config.train.evaluate_every = 100
+    config.train.checkpoint_every = 100
+    config.evaluate.domains = True
+    return config
+
+
+def _neighbour(name: str) -> ConfigDict:
+    # Config files are loaded by path from anywhere, so the neighbour is found by path as well.
+    return runpy.run_path(str(Path(__file__).with_name(name)))["get_config"]()

@@ -10,22 +10,12 @@ import jax
 import numpy as np
 import pytest
 from processes import TINY, run
+from tiny_config import SMALLER
 
 from abe_jax import config, train
 from abe_jax.data import datasets
 from abe_jax.errors import UserError
 
-SMALL = [
-    "model.kind=single",
-    "model.learners=1",
-    "model.norm=none",
-    "model.width=4",
-    "data.resize=16",
-    "data.size=16",
-    "optimizer.warmup=0",
-    "train.steps=2",
-    "train.evaluate_every=0",
-]
 DOMAINS = [
     "data.sampler=domains",
     "data.domains_per_batch=2",
@@ -44,7 +34,7 @@ def _promotion(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @pytest.mark.slow
 def test_training_never_sees_the_domains_that_are_tested(tiny_data, tmp_path):
-    train.run(config.load(TINY, [*SMALL, *DOMAINS]), tmp_path)
+    train.run(config.load(TINY, [*SMALLER, *DOMAINS]), tmp_path)
     found = json.loads((tmp_path / "evaluation.json").read_text())["test"]
     split = datasets.load(config.read_json(tmp_path / "config.json").data, "test")
     assert split.groups is not None
@@ -75,7 +65,7 @@ def test_training_never_sees_the_domains_that_are_tested(tiny_data, tmp_path):
 )
 def test_domains_that_cannot_be_trained_are_refused_before_the_first_step(tmp_path, override, says):
     with pytest.raises(UserError, match=says):
-        train.run(config.load(TINY, [*SMALL, *DOMAINS, override]), tmp_path)
+        train.run(config.load(TINY, [*SMALLER, *DOMAINS, override]), tmp_path)
 
 
 def test_domains_to_measure_that_are_not_there_are_refused_before_the_first_step(tmp_path):
@@ -87,4 +77,4 @@ def test_domains_to_measure_that_are_not_there_are_refused_before_the_first_step
     asked = ["data.name=folder", f"data.path={tmp_path / 'in'}", "data.validation_classes=1"]
     asked += ["evaluate.domains=True", "train.batch=8"]
     with pytest.raises(UserError, match=r"evaluate.domains: the images of val have no domains"):
-        train.run(config.load(TINY, [*SMALL, *asked]), tmp_path / "run")
+        train.run(config.load(TINY, [*SMALLER, *asked]), tmp_path / "run")

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from processes import ROOT, TINY, command, environment, run
+from tiny_config import SMALLER
 
 from abe_jax import config, evaluate, train
 from abe_jax.checkpoint import Checkpoints
@@ -20,20 +21,7 @@ from abe_jax.data.records import chosen
 from abe_jax.errors import UserError
 from abe_jax.run_folder import RunFolder
 
-# Two steps of a network so small that it compiles in a second.
-SMALL = [
-    "model.kind=single",
-    "model.learners=1",
-    "model.norm=none",
-    "model.width=4",
-    "data.resize=16",
-    "data.size=16",
-    "optimizer.warmup=0",
-    "train.steps=2",
-    "train.evaluate_every=0",
-    "train.checkpoint_every=1",
-    "train.log_every=1",
-]
+SMALL = [*SMALLER, "train.checkpoint_every=1", "train.log_every=1"]
 
 MISTAKES = [
     ("trian.steps=3", "did you mean 'train'"),

@@ -2,6 +2,19 @@
 
 from ml_collections import ConfigDict
 
+# Overrides: two steps of a network so small that it compiles in a second.
+SMALLER = [
+    "model.kind=single",
+    "model.learners=1",
+    "model.norm=none",
+    "model.width=4",
+    "data.resize=16",
+    "data.size=16",
+    "optimizer.warmup=0",
+    "train.steps=2",
+    "train.evaluate_every=0",
+]
+
 
 def get_config() -> ConfigDict:
     """ABE-2 with batch normalisation, an optimiser with moments, and every rhythm of its own."""
