@@ -67,9 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _as_trained(state: step.TrainState, val: datasets.Split, config: Config) -> dict[str, float]:
     embedded = embed(state, step.embed_step(config), val, config)
-    labels, evaluate = val.labels[embedded.instances], config.evaluate
-    found = retrieval.scores(embedded.vectors, labels, evaluate.ks, block=evaluate.block)
-    return found.means()
+    return retrieval.of_split(embedded.vectors, embedded.instances, val, config.evaluate)
 
 
 def exponents(text: str) -> list[float]:

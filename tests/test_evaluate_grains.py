@@ -98,8 +98,9 @@ def outputs(chosen: Config, state: step.TrainState, split: Split) -> Any:
 
 def measured(chosen: Config, state: step.TrainState, split: Split) -> tuple[dict, np.ndarray]:
     replicated = step.replicate(state)
-    own = embed(replicated, step.embed_step(chosen), split, chosen)
-    return three_grains.measure(chosen, state, replicated, split, own), own.vectors
+    compiled = step.embed_step(chosen)
+    own = embed(replicated, compiled, split, chosen)
+    return three_grains.measure(chosen, state, replicated, compiled, split, own), own.vectors
 
 
 def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:

@@ -59,7 +59,6 @@ def test_the_example_has_both_right_and_wrong():
 
 def test_a_split_of_fewer_images_than_neighbours_are_shown_shows_all_the_others():
     made = config.load(Path(__file__).with_name("tiny_config.py"))
-    pixels = np.zeros((5, 4, 4, 1), np.uint8)
     split = Split(
         name="val",
         records=[b""] * 5,
@@ -69,5 +68,5 @@ def test_a_split_of_fewer_images_than_neighbours_are_shown_shows_all_the_others(
     )
     vectors = np.random.default_rng(0).normal(size=(5, 1, 3)).astype(np.float32)
     embedded = Embedded(vectors, np.arange(5), np.zeros(0, np.int64))
-    shown = conclusion._gallery(made, split, embedded, pixels)
+    shown = conclusion._gallery(made, split, embedded)
     assert all(len(set(row)) == 4 for row in shown.neighbours.tolist())

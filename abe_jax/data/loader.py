@@ -74,10 +74,7 @@ def in_order(
     shard: Shard = Shard(),  # noqa: B008 (immutable)
 ) -> Iterator[Batch]:
     """Every image once, centre-cropped, in batches of one size; the last is padded."""
-    count = len(split.labels)
-
-    def picture(place: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
-        return images.centre(images.decode(encoded, data), data)
+    count, picture = len(split.labels), _centred(data)
 
     def batch_of(place: int) -> Batch:
         indices = np.arange(place * batch, (place + 1) * batch)[shard.rows(batch)]
@@ -85,6 +82,15 @@ def in_order(
         return loaded._replace(mask=loaded.mask & (indices < count))
 
     return prefetched(batch_of, 0, -(-count // batch), data.threads)
+
+
+def seen(split: Split, data: Data, indices: Int[np.ndarray, " k"]) -> UInt8[np.ndarray, "k h w c"]:
+    """The images at `indices` as `in_order` gives them; one that cannot be read is black."""
+    return load(split, indices, _shape(data), _centred(data)).images
+
+
+def _centred(data: Data) -> Callable[[int, bytes], UInt8[np.ndarray, "h w c"]]:
+    return lambda _, encoded: images.centre(images.decode(encoded, data), data)
 
 
 class _Steps:

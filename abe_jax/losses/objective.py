@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.config import Term
+from abe_jax.config import CrossEntropy, NormSoftmax, Term
 from abe_jax.losses.rows import Embedded, Rows
 from abe_jax.losses.terms import LOSSES, Place
 
@@ -23,6 +23,17 @@ def keys(terms: tuple[Term, ...]) -> tuple[str, ...]:
 def rates(terms: tuple[Term, ...]) -> dict[str, float]:
     """What multiplies the optimiser's rate for each term's parameters, by the names of `keys`."""
     return {key: getattr(term, "rate", 1.0) for key, term in zip(keys(terms), terms, strict=True)}
+
+
+def classifier(terms: tuple[Term, ...]) -> tuple[CrossEntropy | NormSoftmax, str] | None:
+    """The first term that is a linear classifier, and its name of `keys`; None where none is.
+
+    A term of weight 0 has learned nothing and is passed over.
+    """
+    for term, key in zip(terms, keys(terms), strict=True):
+        if isinstance(term, CrossEntropy | NormSoftmax) and term.weight:
+            return term, key
+    return None
 
 
 class Objective(nn.Module):

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -17,15 +16,15 @@ from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json, to_mapping
 from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
-from abe_jax.retrieval import three_grains, whitened
+from abe_jax.retrieval import floor, three_grains, whitened
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.retrieval.evaluation import centred_pixels
+from abe_jax.retrieval.masks import masks
 from abe_jax.retrieval.resolution import At
 from abe_jax.retrieval.whitening import unit_whitened
 from abe_jax.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
 
-FLOOR_SIDE = 32  # the floor compares pixels of images no larger than this
 SHOWN = 8  # neighbours of each query on the sheet, and images under attention
 
 
@@ -48,18 +47,18 @@ def conclude(
     best = Checkpoints(folder.best, 1)
     state, about = best.restore(step.abstract(own))
     best.close()
-    replicated = step.replicate(at.of_state(state))
+    replicated, embed_step = step.replicate(at.of_state(state)), step.embed_step(config)
     kept = folder.whitening(at.words)
-    embedded, white = _embedded(kept, config, about["digest"], replicated, split, say)
+    embedded, white = _embedded(kept, config, about["digest"], replicated, embed_step, split, say)
     Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
-    grains = three_grains.measure(config, state, replicated, split, embedded)
+    grains = three_grains.measure(config, state, replicated, embed_step, split, embedded)
     if not hosts.is_first():
         return
-    shown = centred(split, config, embedded.instances)
-    found = {"step": about["step"], **_measured(config, split, embedded, white, shown)}
+    small = floor.small_pixels(split, config, embedded.instances)
+    found = {"step": about["step"], **_measured(config, split, embedded, white, small)}
     if grains:
-        floor = _grains_floor(config, split, embedded, shown)
-        found["grains"] = grains | ({"floor": floor} if floor else {})
+        without = _grains_floor(config, split, embedded, small)
+        found["grains"] = grains | ({"floor": without} if without else {})
     evaluation = _remember(folder.evaluation, named, found)
     say(report.tables.evaluation_table(found, split=named))
     report.write(
@@ -67,16 +66,10 @@ def conclude(
         config=to_mapping(own),
         metrics=folder.metrics,
         evaluation=evaluation,
-        gallery=_gallery(config, split, embedded, shown),
-        attention=_attention(config, replicated, split, embedded, shown),
+        gallery=_gallery(config, split, embedded),
+        attention=_attention(config, replicated, split, embedded),
         environment=_environment(folder),
     )
-
-
-def centred(split: Split, config: Config, instances: np.ndarray) -> UInt8[np.ndarray, "n h w c"]:
-    """The images of a split as the network sees them in evaluation."""
-    batches = loader.in_order(split, config.data, config.evaluate.batch)
-    return np.concatenate([batch.images for batch in batches])[: len(split.labels)][instances]
 
 
 def _embedded(
@@ -84,13 +77,14 @@ def _embedded(
     config: Config,
     digest: str,
     state: step.TrainState,
+    embed_step: Callable,
     split: Split,
     say: Callable[[str], None],
 ) -> tuple[Embedded, Float[np.ndarray, "n k"] | None]:
     """A split's vectors and, where the config asks for them, the whitened ones beside."""
     if not config.evaluate.whiten:
-        return embed(state, step.embed_step(config), split, config), None
-    embed_raw = whitened.embedder(config)
+        return embed(state, embed_step, split, config), None
+    embed_raw = whitened.embedder(config, embed_step)
     fitted = whitened.of_checkpoint(
         kept, digest, lambda train: embed_raw(state, train)[1], config, say
     )
@@ -103,7 +97,7 @@ def _measured(
     split: Split,
     embedded: Embedded,
     white: Float[np.ndarray, "n k"] | None,
-    shown: UInt8[np.ndarray, "n h w c"],
+    small: UInt8[np.ndarray, "n i j c"],
 ) -> dict[str, Any]:
     return retrieval.evaluate(
         embedded.vectors,
@@ -111,7 +105,7 @@ def _measured(
         ks=config.evaluate.ks,
         groups=None if split.groups is None else split.groups[embedded.instances],
         domains=split.group_names if config.evaluate.domains else (),
-        pixels=np.stack([_small(image) for image in shown]),
+        pixels=small,
         whitened=white,
         block=config.evaluate.block,
         binary=config.evaluate.binary,
@@ -119,23 +113,13 @@ def _measured(
 
 
 def _grains_floor(
-    config: Config, split: Split, embedded: Embedded, shown: UInt8[np.ndarray, "n h w c"]
+    config: Config, split: Split, embedded: Embedded, small: UInt8[np.ndarray, "n i j c"]
 ) -> dict[str, Any]:
-    def pixels(images: UInt8[np.ndarray, "k h w c"]) -> Float[np.ndarray, "k p"]:
-        return centred_pixels(np.stack([_small(image) for image in images]))
-
     def of(made: Split) -> three_grains.Found:
         rows = np.arange(len(made.labels))
-        return pixels(centred(made, config, rows)), rows
+        return centred_pixels(floor.small_pixels(made, config, rows)), rows
 
-    return three_grains.floor(config, split, embedded, pixels(shown), of)
-
-
-def _small(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "i j c"]:
-    side = min(FLOOR_SIDE, *image.shape[:2])
-    if image.shape[:2] == (side, side):
-        return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
+    return three_grains.floor(config, split, embedded, centred_pixels(small), of)
 
 
 def _remember(path: Path, split: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -150,9 +134,7 @@ def _remember(path: Path, split: str, found: dict[str, Any]) -> dict[str, Any]:
     return evaluation
 
 
-def _gallery(
-    config: Config, split: Split, embedded: Embedded, shown: UInt8[np.ndarray, "n h w c"]
-) -> report.Gallery:
+def _gallery(config: Config, split: Split, embedded: Embedded) -> report.Gallery:
     labels = split.labels[embedded.instances]
     flat = embedded.vectors.reshape(len(labels), -1)
     _, neighbours = retrieval.nearest(
@@ -165,7 +147,7 @@ def _gallery(
         neighbours[queries],
         labels=labels,
         class_names=split.class_names,
-        image=lambda i: shown[i],
+        image=lambda i: loader.seen(split, config.data, embedded.instances[[i]])[0],
         details=_group_name(split, embedded),
     )
 
@@ -182,22 +164,17 @@ def _attention(
     state: step.TrainState,
     split: Split,
     embedded: Embedded,
-    shown: UInt8[np.ndarray, "n h w c"],
 ) -> report.Attention | None:
     if config.model.kind != "attention" or jax.process_count() > 1:
         return None  # on several hosts a device of another would have to be asked
-    devices = jax.local_device_count()
-    places = (np.arange(SHOWN) + 0.5) * len(shown) / SHOWN
-    chosen = places.astype(np.int64)
-    rows = np.resize(chosen, -(-SHOWN // devices) * devices)
-    blank = np.zeros(len(rows), np.int32)
-    batch = loader.Batch(shown[rows], blank, blank, np.ones(len(rows), bool))
-    masks = step.mask_step(config)(state, batch)[:SHOWN]
-    labels = split.labels[embedded.instances[chosen]]
+    places = (np.arange(SHOWN) + 0.5) * len(embedded.instances) / SHOWN
+    chosen = embedded.instances[places.astype(np.int64)]
+    images = loader.seen(split, config.data, chosen)
+    found = masks(state, step.mask_step(config), images)
     return report.Attention(
-        images=shown[chosen],
-        masks=masks.mean(axis=-1, dtype=np.float32),
-        captions=[split.class_names[label] for label in labels],
+        images=images,
+        masks=found.mean(axis=-1, dtype=np.float32),
+        captions=[split.class_names[label] for label in split.labels[chosen]],
     )
 
 

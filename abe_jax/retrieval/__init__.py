@@ -2,7 +2,7 @@
 
 from abe_jax.retrieval.by_domain import by_domain
 from abe_jax.retrieval.codes import hamming_nearest, pack
-from abe_jax.retrieval.evaluation import evaluate
+from abe_jax.retrieval.evaluation import evaluate, of_split
 from abe_jax.retrieval.metrics import map_at_r, names, r_precision, recall_at_k, scores
 from abe_jax.retrieval.neighbours import nearest
 
@@ -13,6 +13,7 @@ __all__ = [
     "map_at_r",
     "names",
     "nearest",
+    "of_split",
     "pack",
     "r_precision",
     "recall_at_k",

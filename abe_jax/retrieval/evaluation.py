@@ -5,12 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from abe_jax.config import Evaluate
+from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
 from abe_jax.retrieval import codes, cosine, metrics
 from abe_jax.retrieval.by_domain import by_domain
 from abe_jax.retrieval.search import BLOCK
 
 Labels = Int[np.ndarray | Array, "..."]
+
+
+def of_split(
+    vectors: Float[np.ndarray | Array, "n m d"],
+    instances: Int[np.ndarray, " n"],
+    split: Split,
+    evaluate: Evaluate,
+) -> dict[str, float]:
+    """The ensemble's metrics alone, of vectors of the split's images `instances`."""
+    labels = split.labels[instances]
+    return metrics.scores(vectors, labels, evaluate.ks, block=evaluate.block).means()
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from abe_jax.config import Config
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
 from abe_jax.models.backbones import backbone
-from abe_jax.retrieval import metrics
 from abe_jax.retrieval.embed import embed_exponents, exponents_step
+from abe_jax.retrieval.evaluation import of_split
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,11 +145,7 @@ def cross_validated(
         with_p(config, p)
     embed = exponents_step(config, ps)
     each, read = embed_exponents(state, embed, split, config)
-    evaluate, labels = config.evaluate, split.labels[read]
-    return [
-        metrics.scores(vectors, labels, evaluate.ks, block=evaluate.block).means()
-        for vectors in each
-    ]
+    return [of_split(vectors, read, split, config.evaluate) for vectors in each]
 
 
 def best(found: Sequence[dict[str, float]], select: str) -> int:

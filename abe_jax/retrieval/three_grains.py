@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from abe_jax import step
-from abe_jax.config import Config, CrossEntropy, NormSoftmax
+from abe_jax.config import Config, CrossEntropy
 from abe_jax.data import copies, datasets
 from abe_jax.data.datasets import HELD, Split
 from abe_jax.losses import objective
@@ -27,7 +27,12 @@ class Classifier(NamedTuple):
 
 
 def measure(
-    config: Config, state: step.TrainState, replicated: step.TrainState, split: Split, own: Embedded
+    config: Config,
+    state: step.TrainState,
+    replicated: step.TrainState,
+    embed_step: Callable,
+    split: Split,
+    own: Embedded,
 ) -> dict[str, Any]:
     """{"class", "instance", "copy"} of one split, each where config, data and objective allow it.
 
@@ -37,18 +42,19 @@ def measure(
     copy      `grains.copies`: `evaluate.copies` of the split's images, evenly spaced, are altered
               in every way that `copies.ATTACKS` names and look for themselves in the whole split
 
-    All hosts call it with the same arguments, `own` the split's embedding; `state` is the one that
-    `replicated` is a copy of. Empty where `evaluate.grains` is False.
+    All hosts call it with the same arguments, `own` the split's embedding by `embed_step`, which is
+    `step.embed_step(config)`; `state` is the one that `replicated` is a copy of. Empty where
+    `evaluate.grains` is False.
     """
     if not config.evaluate.grains:
         return {}
 
     def vectors(made: Split) -> Found:
-        embedded = embed(replicated, step.embed_step(config), made, config)
+        embedded = embed(replicated, embed_step, made, config)
         return embedded.vectors, embedded.instances
 
     found = {
-        "class": _class(config, state, replicated),
+        "class": _class(config, state, replicated, embed_step),
         "instance": _instance(config, split, own, own.vectors),
         "copy": _copy(config, split, own, own.vectors, vectors),
     }
@@ -74,33 +80,29 @@ def floor(
 
 
 def classifier(config: Config, params: Any) -> Classifier | None:
-    """The classifier of the objective's first term that has one, from the objective's parameters.
+    """The classifier of the term that `objective.classifier` names, from its parameters.
 
-    A term of weight 0 has learned nothing and is passed over. Of normalised softmax it is the unit
-    proxies, without their temperature, which changes no rank.
+    Of normalised softmax it is the unit proxies, without their temperature, which changes no rank.
     """
-    keys = objective.keys(config.objective)
-    for term, key in zip(config.objective, keys, strict=True):
-        if not term.weight:
-            continue
-        if isinstance(term, CrossEntropy):
-            return Classifier(
-                np.asarray(params[key]["kernel"]), np.asarray(params[key]["bias"]), False
-            )
-        if isinstance(term, NormSoftmax):
-            proxies = np.asarray(params[key]["proxies"])
-            unit = proxies / np.maximum(np.linalg.norm(proxies, axis=-1, keepdims=True), 1e-12)
-            bias = np.zeros(proxies.shape[:2], np.float32)
-            return Classifier(np.swapaxes(unit, 1, 2), bias, True)
-    return None
+    named = objective.classifier(config.objective)
+    if named is None:
+        return None
+    term, key = named
+    if isinstance(term, CrossEntropy):
+        return Classifier(np.asarray(params[key]["kernel"]), np.asarray(params[key]["bias"]), False)
+    proxies = np.asarray(params[key]["proxies"])
+    unit = proxies / np.maximum(np.linalg.norm(proxies, axis=-1, keepdims=True), 1e-12)
+    return Classifier(np.swapaxes(unit, 1, 2), np.zeros(proxies.shape[:2], np.float32), True)
 
 
-def _class(config: Config, state: step.TrainState, replicated: step.TrainState) -> dict[str, Any]:
+def _class(
+    config: Config, state: step.TrainState, replicated: step.TrainState, embed_step: Callable
+) -> dict[str, Any]:
     found = classifier(config, state.params["objective"])
     if found is None or not config.data.held_out:
         return {}
     held = datasets.load(config.data, HELD)
-    compiled = step.embed_step(config) if found.of_vectors else _embedding_step(config)
+    compiled = embed_step if found.of_vectors else _embedding_step(config)
     embedded = embed(replicated, compiled, held, config)
     labels = held.labels[embedded.instances]
     if not len(labels):  # none of them can be read

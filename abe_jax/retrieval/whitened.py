@@ -24,17 +24,17 @@ Raw = Float[np.ndarray, "n D"]
 Embed = Callable[[step.TrainState, Split], tuple[Embedded, Raw]]
 
 
-def embedder(config: Config) -> Embed:
+def embedder(config: Config, embed_step: Callable) -> Embed:
     """A function from (state, split) to the split's vectors and what is whitened of them.
 
     Of one learner that is the embedding before L2, whose length the bias channel keeps; of several
-    the concatenation of their unit vectors, by which the ensemble is compared. Compiled once.
+    the concatenation of their unit vectors, by which the ensemble is compared. `embed_step`
+    is `step.embed_step(config)`; nothing is compiled twice.
     """
     if config.model.learners > 1:
-        single = step.embed_step(config)
 
         def of_many(state: step.TrainState, split: Split) -> tuple[Embedded, Raw]:
-            embedded = embed(state, single, split, config)
+            embedded = embed(state, embed_step, split, config)
             return embedded, embedded.vectors.reshape(len(embedded.vectors), -1)
 
         return of_many

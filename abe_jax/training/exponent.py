@@ -11,12 +11,12 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from abe_jax import models
-from abe_jax.config import Config, CrossEntropy, NormSoftmax
+from abe_jax.config import Config, NormSoftmax
 from abe_jax.data import images, loader, whole
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
 from abe_jax.errors import Diverged, UserError
-from abe_jax.losses.objective import Objective, keys
+from abe_jax.losses.objective import Objective, classifier
 from abe_jax.retrieval.embed import require_any_shape
 from abe_jax.retrieval.resolution import exponent
 from abe_jax.step import TrainState
@@ -83,14 +83,13 @@ def classification(config: Config) -> Loss:
     Raises:
         UserError: the objective has no classifier.
     """
-    named = zip(config.objective, keys(config.objective), strict=True)
-    terms = [t for t in named if isinstance(t[0], CrossEntropy | NormSoftmax) and t[0].weight]
-    if not terms:
+    found = classifier(config.objective)
+    if found is None:
         raise UserError(
             "--learn: p is learned by a classifier, and the run's objective has neither "
             "'cross_entropy' nor 'norm_softmax' with a weight; use --p"
         )
-    term, key = terms[0]
+    term, key = found
     if isinstance(term, NormSoftmax):
         term = dataclasses.replace(term, subsample=0)
     model = models.build(dataclasses.replace(config.model, gem_p=3.0, gem_learned=True))

@@ -197,9 +197,10 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         embedded = embed(self.state, self.embed_step, self.val, self.config)
         self.unreadable_val.add(embedded.unreadable)
-        labels, evaluate = self.val.labels[embedded.instances], self.config.evaluate
-        found = retrieval.scores(embedded.vectors, labels, evaluate.ks, block=evaluate.block)
-        return {f"val_{name}": value for name, value in found.means().items()}
+        found = retrieval.of_split(
+            embedded.vectors, embedded.instances, self.val, self.config.evaluate
+        )
+        return {f"val_{name}": value for name, value in found.items()}
 
     def _is_better(self, values: dict[str, float]) -> bool:
         value = values[f"val_{self.config.evaluate.select}"]
