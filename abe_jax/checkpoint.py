@@ -39,7 +39,7 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return  # a resumed run comes by again: the state is the same to the bit
-        about = about | {"step": step, "digest": _digest(state)}
+        about = about | {"step": step, "digest": digest(state)}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
         )
@@ -65,7 +65,7 @@ class Checkpoints:
         )
         with self._whole(step):
             restored: Any = self._manager.restore(step, args=items)
-            if _digest(restored.state) != dict(restored.about)["digest"]:
+            if digest(restored.state) != dict(restored.about)["digest"]:
                 raise ValueError("its content is not what was written")
             return restored.state, dict(restored.about)
 
@@ -118,10 +118,11 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
-def _digest(state: TrainState) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+def digest(tree: Any) -> str:
+    """The SHA-256, in hexadecimal, of the names, types, shapes and values of a tree of arrays."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()

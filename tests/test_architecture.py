@@ -26,6 +26,7 @@ ORDER = (
     "checkpoint",
     "retrieval",
     "training",
+    "indexing",
     "report",
     "command",  # what the entry points share
     "comparison",

@@ -78,10 +78,16 @@ def in_order(
 
     def batch_of(place: int) -> Batch:
         indices = np.arange(place * batch, (place + 1) * batch)[shard.rows(batch)]
-        loaded = load(split, np.minimum(indices, count - 1), _shape(data), picture)
-        return loaded._replace(mask=loaded.mask & (indices < count))
+        loaded = load(split, indices[indices < count], _shape(data), picture)
+        return _filled(loaded, len(indices))
 
     return prefetched(batch_of, 0, -(-count // batch), data.threads)
+
+
+def _filled(batch: Batch, rows: int) -> Batch:
+    """The batch with so many rows: those behind its own are zeros and no images."""
+    missing = rows - len(batch.mask)
+    return Batch(*(np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in batch))
 
 
 def seen(split: Split, data: Data, indices: Int[np.ndarray, " k"]) -> UInt8[np.ndarray, "k h w c"]:

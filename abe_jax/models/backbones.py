@@ -26,6 +26,7 @@ class Backbone:
     stages: Callable[[Options], tuple[Stage, ...]]
     norms: tuple[str, ...]
     tokens: bool = False  # its maps are [b, 1, 1 + n, c]: a class token, then n patches
+    size: int = 224  # px of the side of the images that it was designed for
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -35,8 +36,8 @@ BACKBONES: dict[str, Backbone] = {
     "bn_inception": Backbone(stages=bn_inception.stages, norms=conv_norm.NORMS),
     "vit_s16": Backbone(stages=vit.stages, norms=vit.NORMS, tokens=True),
     "efficientnet_lite0": Backbone(stages=mobile.lite0, norms=conv_norm.NORMS),
-    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=conv_norm.NORMS),
-    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=conv_norm.NORMS),
+    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=conv_norm.NORMS, size=240),
+    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=conv_norm.NORMS, size=260),
     "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=conv_norm.NORMS),
     "resnet18": Backbone(stages=resnet.resnet18, norms=conv_norm.NORMS),
     "resnet50": Backbone(stages=resnet.resnet50, norms=conv_norm.NORMS),
