@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import stat
 from collections.abc import Sequence
 from typing import overload
 
@@ -10,14 +11,19 @@ import numpy as np
 
 from abe_jax.config import Data
 from abe_jax.data import objects, records
+from abe_jax.data.csv_rows import shown
 from abe_jax.data.listing import Image, Listing, listing
 from abe_jax.errors import UserError
+
+_SIDES = {"query": "test", "gallery": "test"}
+MOST_BYTES = 2**29  # of one file: memory is not taken for more
 
 
 class Files(Sequence[bytes]):
     """The bytes of files below a base, each read when asked for; thread-safe.
 
-    A file that cannot be read is empty: it counts as an unreadable image and does not end a run.
+    What cannot be read, is no plain file (a pipe would never end) or has more than MOST_BYTES is
+    empty: it counts as an unreadable image and does not end a run.
     """
 
     def __init__(self, base: pathlib.Path, paths: Sequence[str]):
@@ -35,15 +41,32 @@ class Files(Sequence[bytes]):
     def __getitem__(self, index: int | slice) -> "bytes | Files":
         if isinstance(index, slice):
             return Files(self._base, self._paths[index])
-        try:
-            return (self._base / self._paths[index]).read_bytes()
-        except OSError:
-            return b""
+        return read(self._base / self._paths[index])
+
+
+def read(path: pathlib.Path) -> bytes:
+    """The bytes of one file as `Files` gives them."""
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+                return b""
+            return file.read(MOST_BYTES)
+    except OSError:
+        return b""
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for who writes to it
+
+
+def _listing(data: Data) -> Listing:
+    return listing(data.path, data.label_column, data.domain_column, data.instance_column)
 
 
 def prepare(data: Data) -> pathlib.Path:
     """Checks that the images can be divided as configured; nothing is written anywhere."""
-    found = listing(data.path, data.label_column, data.domain_column)
+    found = _listing(data)
     _classes(found, data)
     return found.base
 
@@ -58,7 +81,7 @@ def load(data: Data, split: str) -> records.Split:
     Raises:
         UserError: a class in two splits, a split without a class, or the errors of `listing`.
     """
-    found = listing(data.path, data.label_column, data.domain_column)
+    found = _listing(data)
     classes = _classes(found, data)[split]
     if not classes:
         raise UserError(_empty(split, data))
@@ -72,10 +95,10 @@ def load(data: Data, split: str) -> records.Split:
         records=Files(found.base.absolute(), [image.path for image in images]),
         labels=np.array([places[image.label] for image in images], np.int32),
         groups=groups,
-        class_names=tuple(map(_shown, places)),
-        group_names=tuple(map(_shown, domains)),
-        paths=tuple(_shown(image.path) for image in images),
-        objects=objects.of_column(data, images),
+        class_names=tuple(map(shown, places)),
+        group_names=tuple(map(shown, domains)),
+        paths=tuple(shown(image.path) for image in images),
+        objects=objects.of_names(images) if data.instance_column else None,
     )
 
 
@@ -103,7 +126,7 @@ def _classes(found: Listing, data: Data) -> dict[str, list[str]]:
 def _named(images: Sequence[Image], data: Data) -> dict[str, list[str]]:
     parts = {name: set[str]() for name in ("train", "val", "test")}
     for image in images:
-        parts[image.split].add(image.label)
+        parts[_SIDES.get(image.split, image.split)].add(image.label)
     for one, other in (("train", "test"), ("train", "val"), ("val", "test")):
         shared = parts[one] & parts[other]
         if shared:
@@ -136,10 +159,6 @@ def _fixed_order(name: str) -> bytes:
     # Neighbours in the alphabet are often alike; this mixes them, the same way everywhere, and a
     # class that comes or goes leaves the order of the others.
     return hashlib.sha256(os.fsencode(name)).digest()
-
-
-def _shown(name: str) -> str:
-    return os.fsencode(name).decode(errors="replace")  # file names may hold bytes that are no text
 
 
 def _reading_order(name: str) -> tuple[int, int, str]:

@@ -1,0 +1,130 @@
+"""The rows of a CSV file that names images, checked, and names as text."""
+
+import csv
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from abe_jax.config import nearest
+from abe_jax.errors import UserError
+
+_BREAKING = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories that end a line or cannot be encoded
+
+
+class Named(NamedTuple):
+    """One row of a CSV file: a path below the file's folder, a label or '', the other columns."""
+
+    path: str
+    label: str
+    others: dict[str, str]
+
+
+def table(path: pathlib.Path, label_column: str = "label") -> list[Named]:
+    """The rows of a CSV file with the column `path`; labels and other columns are optional.
+
+    Raises:
+        UserError: it is no CSV file, has no rows, or a path is empty, named twice or not below
+            the file's own folder. A file that is not there is for its reader to find out.
+    """
+    try:
+        found = rows(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    check_paths(path, [row["path"] for row in found])
+    taken = ("path", label_column)
+    return [
+        Named(
+            row["path"],
+            row.get(label_column, ""),
+            {name: value for name, value in row.items() if name not in taken},
+        )
+        for row in found
+    ]
+
+
+def shown(name: str) -> str:
+    """A name as one line of text: bytes that are no text and what ends a line, as escapes."""
+    return "".join(_escaped(c) if unicodedata.category(c) in _BREAKING else c for c in name)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that is no text
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def rows(path: pathlib.Path, asked: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    """The rows of a CSV file by column: cells stripped, `path` relative to the file's own folder.
+
+    `asked` names columns that must be there beside `path`, each by the option that asks for it.
+
+    Raises:
+        UserError: it cannot be read as CSV in UTF-8, or a column is missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns, found = [name for name in reader.fieldnames or () if name], list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV file in UTF-8 ({error})") from error
+    for option, wanted in {"path": "path", **(asked or {})}.items():
+        if wanted not in columns:
+            raise UserError(
+                f"{path} has no column '{wanted}' ({option}); {nearest(wanted, columns)}"
+            )
+    base = path.absolute().parent
+    return [
+        {
+            **{name: (row[name] or "").strip() for name in columns},
+            "path": os.path.relpath(base / (row["path"] or ""), base),
+        }
+        for row in found
+    ]
+
+
+def check_paths(path: pathlib.Path, paths: list[str]) -> None:
+    """Raises `UserError` for no rows, a path outside of the file's folder or one named twice."""
+    if not paths:
+        raise UserError(f"{path} has no rows")
+    outside = (p for p in paths if p in (".", "..") or p.startswith("../"))
+    refuse(path, f"an image outside of {path.absolute().parent}", outside)
+    seen: set[str] = set()
+    refuse(path, "an image named before", (p for p in paths if p in seen or seen.add(p)))
+
+
+def missing(base: pathlib.Path, paths: list[str]) -> list[str]:
+    """The paths below `base` where nothing is; what may not be looked at counts as there."""
+    # One listing for each folder: asking for every file takes minutes on a distant disk.
+    there: dict[str, frozenset[str]] = {}
+    found = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in there:
+            there[folder] = _inside(base / folder)
+        if name not in there[folder] and not _exists(base / path):
+            found.append(path)
+    return found
+
+
+def _inside(folder: pathlib.Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
+def _exists(path: pathlib.Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no permission, or a name too long: reading it will tell
+        return True
+
+
+def refuse(path: pathlib.Path, what: str, found: Iterable[str]) -> None:
+    """Raises `UserError` where something is found: how many rows, and the first."""
+    listed = list(found)
+    if listed:
+        count = "a row" if len(listed) == 1 else f"{len(listed)} rows"
+        raise UserError(f"{path}: {count} with {what}, the first: {shown(listed[0])}")
