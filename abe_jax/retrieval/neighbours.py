@@ -69,11 +69,12 @@ def prepare(
     g = q if gallery is queries else _by_learner(gallery, "gallery", rooted)
     if q.shape[::2] != g.shape[::2]:
         raise UserError(f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in d")
-    return ready(q, g, _mean_unsquared if rooted else _squared_of_one, **rules)
+    return ready(q, g, _mean_unsquared if rooted else squared, **rules)
 
 
-def _squared_of_one(queries: Array, gallery: Array) -> Array:
-    return _squared(queries[0], gallery[0])
+def squared(queries: Float[Array, "1 q d"], gallery: Float[Array, "1 n d"]) -> Float[Array, "q n"]:
+    """|q|^2 + |g|^2 - 2 q.g of concatenated vectors, in float32 even if they are float16."""
+    return _squared(queries[0].astype(jnp.float32), gallery[0].astype(jnp.float32))
 
 
 def _mean_unsquared(queries: Array, gallery: Array) -> Array:

@@ -1,9 +1,10 @@
 """The search of nearest rows by any distance, in bounded memory, with one rule for ties."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +63,8 @@ def ready(
     distance: Distance,
     *,
     exclude_self: bool,
-    query_groups: Shaped[np.ndarray | Array, "..."] | None,
-    gallery_groups: Shaped[np.ndarray | Array, "..."] | None,
+    query_groups: Shaped[np.ndarray | Array, "..."] | None = None,
+    gallery_groups: Shaped[np.ndarray | Array, "..."] | None = None,
     block: int,
 ) -> Search:
     """Puts the gallery on the device, chunk by chunk, for a search by any distance.
@@ -89,11 +90,42 @@ def ready(
 def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Found]]:
     """The k nearest of the queries `rows`, block by block, each with its place in `rows`."""
     for at, queries in asked(search, rows):
-        shape = (search.block, k)
-        best = Found(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
-        for chunk in search.gallery:
-            best = _merge(best, queries, chunk, distance=search.distance)
-        yield at, Found(*(np.asarray(part)[: at.stop - at.start] for part in best))
+        best = best_of(queries, search.gallery, k, search.distance, (None,))
+        yield at, Found(*(part[: at.stop - at.start] for part in best))
+
+
+def best_of(
+    queries: Rows,
+    chunks: Iterable[Rows],
+    k: int,
+    distance: Distance,
+    devices: Sequence[Any],
+) -> Found:
+    """The k nearest of one block of queries among all chunks, on the host.
+
+    Each chunk is compared on the device whose turn it is and merged into the best that this device
+    has seen. A device has one chunk at a time, and the next is made ready meanwhile: chunks may
+    come from a file larger than memory. Their ids rise from chunk to chunk. None stands for the
+    device that JAX takes by itself.
+    """
+    shape = (len(queries.ids), k)
+    empty = Found(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
+    asking = [jax.device_put(queries, device) for device in devices]
+    best = [jax.device_put(empty, device) for device in devices]
+    for chunk, at in zip(chunks, itertools.cycle(range(len(devices))), strict=False):
+        there = jax.device_put(chunk, devices[at])
+        jax.block_until_ready(best[at])
+        best[at] = _merge(best[at], asking[at], there, distance=distance)
+    return _united([Found(*map(np.asarray, found)) for found in best])
+
+
+def _united(found: Sequence[Found]) -> Found:
+    """The best of several devices' lists, by the rule of `_merge`; what is no row comes last."""
+    if len(found) == 1:
+        return found[0]
+    distances, indices = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    order = np.lexsort((indices, distances))[:, : found[0].indices.shape[1]]
+    return Found(*(np.take_along_axis(part, order, axis=1) for part in (distances, indices)))
 
 
 def asked(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[slice, Rows]]:
@@ -102,7 +134,7 @@ def asked(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[slice, 
     for start in range(0, len(rows), search.block):
         chosen = rows[start : start + search.block]
         queries = Rows(own.vectors[:, chosen], own.ids[chosen], own.groups[chosen])
-        yield slice(start, start + len(chosen)), _padded(queries, search.block)
+        yield slice(start, start + len(chosen)), padded(queries, search.block)
 
 
 def all_nearest(search: Search, k: int) -> Found:
@@ -164,13 +196,15 @@ def _chunks(vectors: np.ndarray, groups: np.ndarray, block: int) -> tuple[Rows, 
     ids = np.arange(n, dtype=np.int32)
     parts = (slice(start, start + length) for start in range(0, n, length))
     return tuple(
-        jax.device_put(_padded(Rows(vectors[:, p], ids[p], groups[p]), length)) for p in parts
+        jax.device_put(padded(Rows(vectors[:, p], ids[p], groups[p]), length)) for p in parts
     )
 
 
-def _padded(rows: Rows, length: int) -> Rows:
+def padded(rows: Rows, length: int) -> Rows:
     """Rows filled up to `length` with what is nobody's neighbour."""
     missing = length - len(rows.ids)
+    if not missing:
+        return rows
     return Rows(
         np.pad(rows.vectors, ((0, 0), (0, missing), (0, 0))),
         np.pad(rows.ids, (0, missing), constant_values=NOBODY),
