@@ -79,14 +79,20 @@ def ranking(query, gallery, own=None, group=None, gallery_groups=None, rooted=Fa
     return [j for _, j in sorted(distances)]
 
 
-def retrieval(vectors, labels, ks, groups=None, rooted=False):
-    """Leave-one-out metrics by their definitions, queries without a positive left out."""
+def retrieval(vectors, labels, ks, groups=None, rooted=False, gallery=None):
+    """Metrics by their definitions, leave-one-out or of queries against a gallery.
+
+    Queries without a positive are left out.
+    """
     x = np.asarray(vectors, np.float64)
     x = x[:, None] if x.ndim == 2 else x
     rows = []
     for i in range(len(x)):
+        if gallery is not None and gallery[i]:
+            continue
         group = None if groups is None else groups[i]
         order = ranking(x[i], x, own=i, group=group, gallery_groups=groups, rooted=rooted)
+        order = [j for j in order if gallery is None or gallery[j]]
         hits = [labels[j] == labels[i] for j in order]
         if any(hits):
             rows.append(_of_query(hits, ks))

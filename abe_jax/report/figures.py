@@ -81,6 +81,11 @@ def evaluation(results: Mapping[str, Mapping[str, Any]]) -> str:
         "how many of the query's class there are. Raw pixels are compared by the cosine of "
         "images, each less its own mean."
     )
+    if any("gallery" in result for result in results.values()):
+        words += (
+            " Where images in the gallery are counted, the others are the queries and ask it "
+            "alone."
+        )
     if any("binary" in result.get("metrics", {}) for result in results.values()):
         words += (
             " Binary codes keep of each number whether it is above 0 and are compared by how many "

@@ -104,10 +104,14 @@ def _of_domains(domains: Mapping[str, Any], named: str) -> list[Row]:
 
 
 def heading(result: Mapping[str, Any], split: str) -> str:
-    """What was evaluated: split, images, classes and the checkpoint's step, as far as known."""
-    sizes = [
-        f"{result[name]:,} {name}" for name in ("images", "classes") if result.get(name) is not None
-    ]
+    """What was evaluated: split, images, classes and the checkpoint's step, as far as known.
+
+    Where queries asked a gallery, also how many had a positive in it, and how many images it has.
+    """
+    known = ("images", "classes", *(("queries",) if "gallery" in result else ()))
+    sizes = [f"{result[name]:,} {name}" for name in known if result.get(name) is not None]
+    if "gallery" in result:
+        sizes.append(f"{result['gallery']:,} in the gallery")
     parts = [split, ", ".join(sizes)]
     if result.get("step") is not None:
         parts.append(f"step {result['step']:,}")
@@ -126,7 +130,8 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
     """
     names = columns(result)
     if not names:
-        return f"{heading(result, split)}\n(nothing was measured)"
+        measured = grains.lines(result) or ["(nothing was measured)"]
+        return "\n".join([heading(result, split), *measured])
     table: list[list[str]] = [["", *(title(name) for name in names)]]
     under = ""
     for row in rows(result):

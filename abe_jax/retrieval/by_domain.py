@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from abe_jax.errors import UserError
-from abe_jax.retrieval import metrics
+from abe_jax.retrieval import metrics, protocol
 from abe_jax.retrieval.neighbours import Vectors
 from abe_jax.retrieval.search import BLOCK
 
@@ -19,23 +19,25 @@ def by_domain(
     groups: Int[np.ndarray, " n"],
     names: Sequence[str],
     *,
+    gallery: Bool[np.ndarray, " n"] | None = None,
     ks: Sequence[int],
     block: int = BLOCK,
 ) -> dict:
-    """Leave-one-out retrieval within each domain, and its mean with the same weight for each.
+    """Retrieval within each domain, and its mean with the same weight for each.
 
-    Queries and gallery are the images of one domain, so that a domain's images are not told from
-    another's, only its classes from each other; a mean over domains is what Choi et al. (CVPR
-    2021, section 4.1) give of their four unseen sets. `ranked` names vectors ([n, d] or [n, m, d])
-    of the same n images, `names[g]` is the domain of the images with `groups` g. The result:
+    Queries and gallery, which are all images or as the mask `gallery` has them, are those of one
+    domain, so that a domain's images are not told from another's, only its classes from each
+    other; a mean over domains is what Choi et al. (CVPR 2021, section 4.1) give of their four
+    unseen sets. `ranked` names vectors ([n, d] or [n, m, d]) of the same n images, `names[g]` is
+    the domain of the images with `groups` g. The result:
 
     each      {domain: {images, classes, queries, and for each of `ranked` its
               {"recall@K": .., "r_precision": .., "map@r": ..}}}
     mean      for each of `ranked` the mean over these domains; left out if there is none
     left_out  the domains without a query that has a positive
 
-    Recall@K of a domain with no more than K images is that of all its images. Errors: a group
-    without a name, and those of `recall_at_k`.
+    Recall@K of a domain with no more than K images to be found is that of all of them. Errors: a
+    group without a name, and those of `recall_at_k`.
     """
     there = np.unique(groups)
     if there[0] < 0 or there[-1] >= len(names):
@@ -43,8 +45,10 @@ def by_domain(
     each, left_out = {}, []
     for group in there.tolist():
         rows = np.flatnonzero(groups == group)
-        if metrics.positives(labels[rows], labels[rows], alone=True).any():
-            each[names[group]] = _of_rows(ranked, labels, rows, ks, block)
+        mask = None if gallery is None else gallery[rows]
+        one_sided = mask is not None and mask.all() == mask.any()
+        if not one_sided and protocol.positives(labels[rows], mask).any():
+            each[names[group]] = _of_rows(ranked, labels, rows, mask, ks, block)
         else:
             left_out.append(names[group])
     found: dict = {"each": each, "left_out": left_out}
@@ -57,14 +61,15 @@ def _of_rows(
     ranked: Mapping[str, Vectors],
     labels: Int[np.ndarray, " n"],
     rows: Int[np.ndarray, " k"],
+    gallery: Bool[np.ndarray, " k"] | None,
     ks: Sequence[int],
     block: int,
 ) -> dict:
-    y, most = labels[rows], len(rows) - 1
+    y, most = labels[rows], protocol.rows(len(rows), gallery).reach
     found: dict = {"images": len(y), "classes": len(np.unique(y))}
     for name, vectors in ranked.items():
         reached = sorted({min(k, most) for k in ks})
-        scores = metrics.scores(vectors[rows], y, reached, block=block)
+        scores = protocol.scores(vectors[rows], y, reached, gallery=gallery, block=block)
         found["queries"] = scores.queries
         found[name] = _asked(scores.means(), ks, most)
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 PAIRS = 20_000  # image pairs drawn for the cosines across two images
 BINS = 40  # of the histograms over [-1, 1]
@@ -11,7 +11,9 @@ BLOCK = 4096  # images, or pairs of images, at once
 
 
 def between_learners(
-    vectors: Float[np.ndarray | Array, "n m d"], labels: Int[np.ndarray | Array, " n"]
+    vectors: Float[np.ndarray | Array, "n m d"],
+    labels: Int[np.ndarray | Array, " n"],
+    gallery: Bool[np.ndarray, " n"] | None = None,
 ) -> dict:
     """Mean, standard deviation and histogram of the cosine between different learners.
 
@@ -19,6 +21,7 @@ def between_learners(
     positive    two images of one class: 20,000 image pairs drawn with replacement, uniformly over
                 all such pairs, with a fixed seed; for each all learners p != q
     negative    the same for two images of different classes
+    With a `gallery` one of two images is a query and the other a row of the gallery.
     A histogram counts values in 40 equal bins over [-1, 1], whose `edges` are given. `positive` or
     `negative` is left out where there is no such pair. `vectors` [n, m, d] with m >= 2; a zero
     vector has cosine 0 to everything. Plain numbers, the same on every call.
@@ -31,7 +34,10 @@ def between_learners(
     apart = ~np.eye(m, dtype=bool)
     result = {"same_image": _summary(_cosines(x, everyone, everyone, below))}
     for name, same in (("positive", True), ("negative", False)):
-        left, right = image_pairs(np.asarray(labels), same=same)
+        if gallery is None:
+            left, right = image_pairs(np.asarray(labels), same=same)
+        else:
+            left, right = pairs_across(np.asarray(labels), gallery, same=same)
         if len(left):
             result[name] = _summary(_cosines(x, left, right, apart))
     return result | {"edges": np.linspace(-1.0, 1.0, BINS + 1).tolist()}
@@ -60,6 +66,30 @@ def image_pairs(
     else:
         right = (start[left] + length[left] + step) % n
     return order[left], order[right]
+
+
+def pairs_across(
+    labels: Int[np.ndarray, " n"],
+    gallery: Bool[np.ndarray, " n"],
+    *,
+    same: bool,
+    pairs: int = PAIRS,
+    seed: int = 0,
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
+    """As `image_pairs`, each pair a query, outside of the gallery, and a row of it."""
+    queries, asked = np.flatnonzero(~gallery), np.flatnonzero(gallery)
+    order = asked[np.argsort(labels[asked], kind="stable")]
+    start = np.searchsorted(labels[order], labels[queries], side="left")
+    end = np.searchsorted(labels[order], labels[queries], side="right")
+    partners = end - start if same else len(order) - (end - start)
+    if not partners.sum():
+        return np.zeros(0, int), np.zeros(0, int)
+    rng = np.random.default_rng(seed)
+    left = rng.choice(len(queries), size=pairs, p=partners / partners.sum())
+    step = rng.integers(partners[left])
+    # Behind the run of the query's class the others follow, and go on from the first.
+    right = start[left] + step if same else (end[left] + step) % len(order)
+    return queries[left], order[right]
 
 
 def _cosines(

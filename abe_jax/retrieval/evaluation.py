@@ -1,15 +1,17 @@
 """Everything that is measured of one embedded split, as plain numbers."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from abe_jax.config import Evaluate
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
-from abe_jax.retrieval import codes, cosine, metrics
+from abe_jax.retrieval import codes, cosine, protocol
 from abe_jax.retrieval.by_domain import by_domain
+from abe_jax.retrieval.metrics import Scores
 from abe_jax.retrieval.search import BLOCK
 
 Labels = Int[np.ndarray | Array, "..."]
@@ -31,6 +33,7 @@ def evaluate(
     labels: Labels,
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
+    gallery: Bool[np.ndarray | Array, " n"] | None = None,
     groups: Labels | None = None,
     domains: Sequence[str] = (),
     pixels: Shaped[np.ndarray | Array, "..."] | None = None,
@@ -38,15 +41,18 @@ def evaluate(
     block: int = BLOCK,
     binary: bool = False,
 ) -> dict:
-    """Leave-one-out retrieval over one split: the ensemble, its learners, and the pixel floor.
+    """Retrieval over one split: the ensemble, its learners, and the pixel floor.
 
-    `vectors` [n, m, d] of m learners, integer `labels` [n]; `groups` [n] (say, type families) add
+    Each image asks all others or, with `gallery` [n], the images outside of it ask it alone, in
+    every part of the result, see `protocol.scores`. `vectors` [n, m, d] of m learners, integer
+    `labels` [n]; `groups` [n] (say, type families) add
     "other_family", where neighbours of the query's own group do not count, and with the groups'
     names `domains` also "domains", where only those of its own do; `pixels` [n, ...] add
     what the images give without any training, see `centred_pixels`. The result holds only dicts,
     lists, floats and ints and is bitwise the same on every call:
 
-    images, classes, queries (images with a positive; the others are in no mean)
+    images, classes, queries (those with a positive; the others are in no mean)
+    gallery       how many images it has; left out where all images are
     metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
                   learners_mean, learners_std (over learners, of the m values themselves), pixels;
                   each {"recall@K": .., "r_precision": .., "map@r": ..}; with `binary` also
@@ -61,42 +67,78 @@ def evaluate(
     x, y = np.asarray(vectors), np.asarray(labels)
     if x.ndim != 3:
         raise UserError(f"vectors must be [n, m, d], not of shape {x.shape}")
+    asked = None if gallery is None else np.asarray(gallery)
+    of_split = _Split(y, asked, ks, None if groups is None else np.asarray(groups), block)
     floor = None if pixels is None else centred_pixels(np.asarray(pixels))
-    ensemble = metrics.scores(x, y, ks, block=block)
+    ensemble = of_split.scores(x)
     result: dict = {
         "images": len(x),
         "classes": len(np.unique(y)),
         "queries": ensemble.queries,
-        "metrics": {"ensemble": ensemble.means()} | _of_learners(x, y, ks, ensemble, block),
+        **({} if asked is None else {"gallery": int(asked.sum())}),
+        "metrics": {
+            "ensemble": ensemble.means(),
+            **_of_learners(x, of_split, ensemble),
+            **_beside(x, floor, whitened, binary, of_split),
+        },
     }
-    if binary:
-        bits = codes.pack(x)
-        found = metrics.scores(bits, y, ks, ensemble=codes.HAMMING, block=block)
-        result["metrics"]["binary"] = found.means()
-    if floor is not None:
-        result["metrics"]["pixels"] = metrics.scores(floor, y, ks, block=block).means()
-    if whitened is not None:
-        result["metrics"]["whitened"] = metrics.scores(whitened, y, ks, block=block).means()
     if groups is not None:
-        result |= _other_family(x, floor, y, ks, np.asarray(groups), block)
+        result |= _other_family(x, floor, of_split)
     if domains:
-        result["domains"] = _of_domains(x, floor, y, ks, groups, domains, block)
+        result["domains"] = _of_domains(x, floor, of_split, domains)
     if x.shape[1] > 1:
-        result["cosine"] = cosine.between_learners(x, y)
+        result["cosine"] = cosine.between_learners(x, y, asked)
     return result
 
 
-def _of_learners(
-    x: np.ndarray, y: np.ndarray, ks: Sequence[int], ensemble: metrics.Scores, block: int
+class _Split(NamedTuple):
+    """What the evaluation knows of a split beside the vectors that are ranked."""
+
+    labels: np.ndarray
+    gallery: np.ndarray | None
+    ks: Sequence[int]
+    groups: np.ndarray | None
+    block: int
+
+    def scores(
+        self, vectors: np.ndarray, *, apart: bool = False, ensemble: str = "concatenation"
+    ) -> Scores:
+        """Of its queries; `apart`: neighbours of the query's own group do not count."""
+        return protocol.scores(
+            vectors,
+            self.labels,
+            self.ks,
+            gallery=self.gallery,
+            groups=self.groups if apart else None,
+            ensemble=ensemble,
+            block=self.block,
+        )
+
+
+def _beside(
+    x: np.ndarray,
+    floor: np.ndarray | None,
+    whitened: np.ndarray | None,
+    binary: bool,
+    split: _Split,
 ) -> dict:
+    found = {}
+    if binary:
+        found["binary"] = split.scores(codes.pack(x), ensemble=codes.HAMMING).means()
+    if floor is not None:
+        found["pixels"] = split.scores(floor).means()
+    if whitened is not None:
+        found["whitened"] = split.scores(whitened).means()
+    return found
+
+
+def _of_learners(x: np.ndarray, split: _Split, ensemble: Scores) -> dict:
     """The ensemble by mean distance, each learner, and the learners' mean and spread."""
     if x.shape[1] == 1:  # one learner ranks alike by every one of these
         mean_distance, each = ensemble.means(), [ensemble.means()]
     else:
-        rooted = metrics.scores(x, y, ks, ensemble="mean_distance", block=block)
-        mean_distance = rooted.means()
-        learners = range(x.shape[1])
-        each = [metrics.scores(x[:, p], y, ks, block=block).means() for p in learners]
+        mean_distance = split.scores(x, ensemble="mean_distance").means()
+        each = [split.scores(x[:, p]).means() for p in range(x.shape[1])]
     values = {name: np.array([learner[name] for learner in each]) for name in each[0]}
     return {
         "ensemble_mean_distance": mean_distance,
@@ -106,36 +148,31 @@ def _of_learners(
     }
 
 
-def _other_family(
-    x: np.ndarray,
-    floor: np.ndarray | None,
-    y: np.ndarray,
-    ks: Sequence[int],
-    groups: np.ndarray,
-    block: int,
-) -> dict:
-    if not metrics.positives(y, y, alone=True, groups=groups, gallery_groups=groups).any():
+def _other_family(x: np.ndarray, floor: np.ndarray | None, split: _Split) -> dict:
+    if not protocol.positives(split.labels, split.gallery, split.groups).any():
         return {}
-    ensemble = metrics.scores(x, y, ks, groups=groups, block=block)
+    ensemble = split.scores(x, apart=True)
     found = {"ensemble": ensemble.means()}
     if floor is not None:
-        found["pixels"] = metrics.scores(floor, y, ks, groups=groups, block=block).means()
+        found["pixels"] = split.scores(floor, apart=True).means()
     return {"other_family": found, "queries_other_family": ensemble.queries}
 
 
 def _of_domains(
-    x: np.ndarray,
-    floor: np.ndarray | None,
-    y: np.ndarray,
-    ks: Sequence[int],
-    groups: Labels | None,
-    domains: Sequence[str],
-    block: int,
+    x: np.ndarray, floor: np.ndarray | None, split: _Split, domains: Sequence[str]
 ) -> dict:
-    if groups is None:
+    if split.groups is None:
         raise UserError("the names of domains need the groups that they are the names of")
     ranked = {"ensemble": x} | ({} if floor is None else {"pixels": floor})
-    return by_domain(ranked, y, np.asarray(groups), domains, ks=ks, block=block)
+    return by_domain(
+        ranked,
+        split.labels,
+        split.groups,
+        domains,
+        gallery=split.gallery,
+        ks=split.ks,
+        block=split.block,
+    )
 
 
 def centred_pixels(pixels: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n p"]:

@@ -40,13 +40,14 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
                 "False, or set config.data.domain_column to the column of the CSV file that names "
                 "them"
             )
-        if len(np.unique(split.labels)) == len(split.labels):
+        if not protocol.positives(split.labels, split.gallery).any():
             raise UserError(_alone(config, split))
-        most = len(split.labels) - 1  # the query itself is left out
-        if max(evaluate.ks, default=1) > most:
+        asked = protocol.rows(len(split.labels), split.gallery)
+        most, of = asked.reach, "images" if asked.alone else "images in the gallery"
+        if max(evaluate.ks, default=1) > most:  # where all images ask, none finds itself
             raise UserError(
                 f"config.evaluate.ks: {max(evaluate.ks)} neighbours of {split.name}'s "
-                f"{most + 1} images; at most {most}"
+                f"{len(asked.gallery)} {of}; at most {most}"
             )
 
 
@@ -57,6 +58,11 @@ def _alone(config: Config, split: Split) -> str:
         remedy = "name other config.data.unseen_domains"
     elif data.unseen_domains or data.validation_domains:
         remedy = "name other config.data.unseen_domains or validation_domains"
+    if split.gallery is not None:
+        return (
+            f"no query of {split.name} has an image of its class in the gallery, so nothing is "
+            f"there to be found for any of them; {remedy}"
+        )
     return (
         f"no class of {split.name} has two images, so nothing is there to be found for any of "
         f"them; {remedy}"
