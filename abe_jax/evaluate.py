@@ -1,9 +1,13 @@
 """Evaluates a run's best checkpoint: python -m abe_jax.evaluate --workdir RUN [--split test].
 
 With --size, at another resolution than it was trained at, and with --p, by another exponent of
-GeM, such as abe_jax.resolution finds for it; evaluation.json keeps these beside the run's own.
+GeM, such as abe_jax.resolution finds for it. With --dataset, on the images of another data set,
+prepared (abe_jax.prepare) or, with --path, in a folder or a CSV file; what a config says of such
+images is set by --config.data.label_column=NAME and the like. evaluation.json keeps all of these
+beside the run's own.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from abe_jax.config import read_json
 from abe_jax.data import datasets
 from abe_jax.errors import UserError
 from abe_jax.report.conclusion import conclude
+from abe_jax.retrieval.elsewhere import Elsewhere
 from abe_jax.retrieval.resolution import At
 from abe_jax.run_folder import RunFolder
 
@@ -23,15 +28,27 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--split", choices=("val", "test", "held"), default="test")
     parser.add_argument("--size", type=int, metavar="PX", help="side of the images")
     parser.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
+    parser.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
+    parser.add_argument("--path", metavar="PATH", help="its folder or CSV file")
     command.add_hosts(parser)
     arguments, overrides = parser.parse(argv)
-    if overrides:
-        raise UserError(f"--config.{overrides[0]}: a run is evaluated as its config.json says")
+    elsewhere = _elsewhere(arguments, overrides)
     command.join_hosts(arguments)
     folder = RunFolder(arguments.workdir)
     with hosts.together():
-        datasets.prepare(read_json(folder.config).data)
-    conclude(folder, arguments.split, command.say, At(size=arguments.size, p=arguments.p))
+        own = read_json(folder.config)
+        datasets.prepare((elsewhere.of(own) if elsewhere else own).data)
+    at = At(size=arguments.size, p=arguments.p)
+    conclude(folder, arguments.split, command.say, at, elsewhere)
+
+
+def _elsewhere(arguments: argparse.Namespace, overrides: Sequence[str]) -> Elsewhere | None:
+    name, path = arguments.dataset or "folder", arguments.path or ""
+    if arguments.dataset or path:
+        return Elsewhere(name=name, path=path, options=overrides)
+    if overrides:
+        raise UserError(f"--config.{overrides[0]}: a run is evaluated as its config.json says")
+    return None
 
 
 if __name__ == "__main__":

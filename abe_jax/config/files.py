@@ -26,7 +26,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: no such file, no get_config in it, an unknown name or a wrong type.
     """
-    mapping = to_mapping(from_mapping(_file_mapping(Path(path))))
+    return overridden(from_mapping(_file_mapping(Path(path))), overrides)
+
+
+def overridden(config: Config, overrides: Sequence[str]) -> Config:
+    """A configuration changed by overrides as in `load`, errors as there."""
+    mapping = to_mapping(config)
     for override in overrides:
         _override(mapping, override)
         mapping = to_mapping(from_mapping(mapping))  # a list given whole has defaults to fill in

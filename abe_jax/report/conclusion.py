@@ -1,8 +1,10 @@
 """The end of a run: its best checkpoint measured on one split, written down and shown."""
 
+import dataclasses
 import json
 import platform
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json, to_mapping
 from abe_jax.data import datasets, loader
 from abe_jax.data.datasets import Split
-from abe_jax.retrieval import floor, three_grains, whitened
+from abe_jax.data.records import chosen
+from abe_jax.retrieval import floor, protocol, published, three_grains, whitened
+from abe_jax.retrieval.elsewhere import Elsewhere, within
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.retrieval.evaluation import centred_pixels
 from abe_jax.retrieval.masks import masks
@@ -33,32 +37,36 @@ def conclude(
     split_name: str,
     say: Callable[[str], None],
     at: At = At(),  # noqa: B008 (immutable)
+    elsewhere: Elsewhere | None = None,
 ) -> None:
     """Measures the best checkpoint on a split; writes evaluation.json and report.html.
 
-    A test `at` another resolution stands in both beside that of the run's own.
+    A test `at` another resolution, or `elsewhere` on another data set, stands in both beside that
+    of the run's own.
 
     Raises:
-        UserError: no run in the folder, no checkpoint, or a damaged one; errors of `At.of`.
+        UserError: no run in the folder, no checkpoint, or a damaged one; errors of `At.of` and
+            `Elsewhere.of`.
     """
     own = read_json(folder.config)
-    config, named = at.of(own), f"{split_name} {at.words}".strip()
-    split = datasets.load(config.data, split_name)
+    trained = at.of(own)
+    words = (split_name, elsewhere.words if elsewhere else "", at.words)
+    named = " ".join(word for word in words if word)
+    config, split = _tested(trained, split_name, named, elsewhere)
     best = Checkpoints(folder.best, 1)
     state, about = best.restore(step.abstract(own))
     best.close()
     replicated, embed_step = step.replicate(at.of_state(state)), step.embed_step(config)
-    kept = folder.whitening(at.words)
-    embedded, white = _embedded(kept, config, about["digest"], replicated, embed_step, split, say)
+    kept = partial(whitened.of_checkpoint, folder.whitening(at.words), about["digest"])
+    embedded, white = _embedded(kept, trained, config, replicated, embed_step, split, say)
     Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
     grains = three_grains.measure(config, state, replicated, embed_step, split, embedded)
+    if _nothing_to_find(split, embedded) and "class" not in grains:
+        grains |= three_grains.class_alone(config, state, replicated, embed_step)
     if not hosts.is_first():
         return
-    small = floor.small_pixels(split, config, embedded.instances)
-    found = {"step": about["step"], **_measured(config, split, embedded, white, small)}
-    if grains:
-        without = _grains_floor(config, split, embedded, small)
-        found["grains"] = grains | ({"floor": without} if without else {})
+    found = {"step": about["step"], **_measured(config, split, embedded, white, grains)}
+    _warn_of_codes(config, embedded, say)
     evaluation = _remember(folder.evaluation, named, found)
     say(report.tables.evaluation_table(found, split=named))
     report.write(
@@ -72,24 +80,43 @@ def conclude(
     )
 
 
+def _tested(
+    trained: Config, split_name: str, named: str, elsewhere: Elsewhere | None
+) -> tuple[Config, Split]:
+    """The configuration of the test and its images; of another data set called by their section."""
+    if elsewhere is None:
+        return trained, datasets.load(trained.data, split_name)
+    config = elsewhere.of(trained)
+    split = datasets.load(config.data, split_name)
+    return within(config, split), dataclasses.replace(split, name=named)
+
+
 def _embedded(
-    kept: Path,
+    kept: Callable,
+    trained: Config,
     config: Config,
-    digest: str,
     state: step.TrainState,
     embed_step: Callable,
     split: Split,
     say: Callable[[str], None],
 ) -> tuple[Embedded, Float[np.ndarray, "n k"] | None]:
-    """A split's vectors and, where the config asks for them, the whitened ones beside."""
+    """A split's vectors and, where the config asks for them, the whitened ones beside.
+
+    The whitening is the checkpoint's, fitted on the images that it was `trained` on.
+    """
     if not config.evaluate.whiten:
         return embed(state, embed_step, split, config), None
     embed_raw = whitened.embedder(config, embed_step)
-    fitted = whitened.of_checkpoint(
-        kept, digest, lambda train: embed_raw(state, train)[1], config, say
-    )
+    fitted = kept(lambda train: embed_raw(state, train)[1], trained, say)
     embedded, raw = embed_raw(state, split)
     return embedded, None if fitted is None else unit_whitened(fitted, raw)
+
+
+def _nothing_to_find(split: Split, embedded: Embedded) -> bool:
+    """Whether the images held out of training are one of each class: none finds another."""
+    if split.name != datasets.HELD:
+        return False
+    return not protocol.positives(split.labels[embedded.instances], None).any()
 
 
 def _measured(
@@ -97,19 +124,41 @@ def _measured(
     split: Split,
     embedded: Embedded,
     white: Float[np.ndarray, "n k"] | None,
-    small: UInt8[np.ndarray, "n i j c"],
+    grains: dict[str, Any],
 ) -> dict[str, Any]:
-    return retrieval.evaluate(
+    read = chosen(split, embedded.instances)
+    if _nothing_to_find(split, embedded):
+        counts = {"images": len(read.labels), "classes": len(np.unique(read.labels)), "queries": 0}
+        return counts | {"metrics": {}, "grains": grains}
+    small = floor.small_pixels(split, config, embedded.instances)
+    found = retrieval.evaluate(
         embedded.vectors,
-        split.labels[embedded.instances],
+        read.labels,
         ks=config.evaluate.ks,
-        groups=None if split.groups is None else split.groups[embedded.instances],
+        gallery=read.gallery,
+        groups=read.groups,
         domains=split.group_names if config.evaluate.domains else (),
         pixels=small,
         whitened=white,
         block=config.evaluate.block,
         binary=config.evaluate.binary,
     )
+    figures = partial(published.measure, config.data.name, split, embedded.instances)
+    grains = grains | figures(embedded.vectors)
+    if grains:
+        without = _grains_floor(config, split, embedded, small) | figures(centred_pixels(small))
+        grains = grains | ({"floor": without} if without else {})
+    return found | ({"grains": grains} if grains else {})
+
+
+def _warn_of_codes(config: Config, embedded: Embedded, say: Callable[[str], None]) -> None:
+    """Codes keep signs: of features behind a ReLU or GeM, all alike, they keep nothing."""
+    if config.evaluate.binary and embedded.vectors.min() >= 0:
+        say(
+            "warning: config.evaluate.binary: no number of any embedding is below 0, so their "
+            "binary codes (1 where a number is above 0) say little or nothing; a linear head "
+            "(config.model.head) or config.model.layer_norm gives both signs"
+        )
 
 
 def _grains_floor(
@@ -128,24 +177,24 @@ def _remember(path: Path, split: str, found: dict[str, Any]) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError):
         evaluation = {}
     evaluation[split] = found
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(evaluation, indent=1) + "\n")
-    partial.replace(path)
+    unfinished = path.with_suffix(".partial")
+    unfinished.write_text(json.dumps(evaluation, indent=1) + "\n")
+    unfinished.replace(path)
     return evaluation
 
 
-def _gallery(config: Config, split: Split, embedded: Embedded) -> report.Gallery:
-    labels = split.labels[embedded.instances]
-    flat = embedded.vectors.reshape(len(labels), -1)
-    _, neighbours = retrieval.nearest(
-        flat, flat, min(SHOWN, len(flat) - 1), exclude_self=True, block=config.evaluate.block
-    )
-    choice = report.choose(labels[neighbours[:, 0]] == labels)
-    queries = np.concatenate([choice.spaced, choice.failed])
+def _gallery(config: Config, split: Split, embedded: Embedded) -> report.Gallery | None:
+    if _nothing_to_find(split, embedded):
+        return None
+    read = chosen(split, embedded.instances)
+    flat = embedded.vectors.reshape(len(read.labels), -1)
+    queries, near = protocol.nearest(flat, read.gallery, SHOWN, block=config.evaluate.block)
+    choice = report.choose(read.labels[near[:, 0]] == read.labels[queries])
+    places = np.concatenate([choice.spaced, choice.failed])
     return report.gallery(
-        choice,
-        neighbours[queries],
-        labels=labels,
+        report.Choice(spaced=queries[choice.spaced], failed=queries[choice.failed]),
+        near[places],
+        labels=read.labels,
         class_names=split.class_names,
         image=lambda i: loader.seen(split, config.data, embedded.instances[[i]])[0],
         details=_group_name(split, embedded),
@@ -168,13 +217,13 @@ def _attention(
     if config.model.kind != "attention" or jax.process_count() > 1:
         return None  # on several hosts a device of another would have to be asked
     places = (np.arange(SHOWN) + 0.5) * len(embedded.instances) / SHOWN
-    chosen = embedded.instances[places.astype(np.int64)]
-    images = loader.seen(split, config.data, chosen)
+    rows = embedded.instances[places.astype(np.int64)]
+    images = loader.seen(split, config.data, rows)
     found = masks(state, step.mask_step(config), images)
     return report.Attention(
         images=images,
         masks=found.mean(axis=-1, dtype=np.float32),
-        captions=[split.class_names[label] for label in split.labels[chosen]],
+        captions=[split.class_names[label] for label in split.labels[rows]],
     )
 
 

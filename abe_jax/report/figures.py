@@ -83,8 +83,7 @@ def evaluation(results: Mapping[str, Mapping[str, Any]]) -> str:
     )
     if any("gallery" in result for result in results.values()):
         words += (
-            " Where images in the gallery are counted, the others are the queries and ask it "
-            "alone."
+            " Where images in the gallery are counted, the others are the queries and ask it alone."
         )
     if any("binary" in result.get("metrics", {}) for result in results.values()):
         words += (

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from abe_jax.config import Evaluate
-from abe_jax.data.datasets import Split
+from abe_jax.data.records import Split, chosen
 from abe_jax.errors import UserError
 from abe_jax.retrieval import codes, cosine, protocol
 from abe_jax.retrieval.by_domain import by_domain
@@ -24,8 +24,11 @@ def of_split(
     evaluate: Evaluate,
 ) -> dict[str, float]:
     """The ensemble's metrics alone, of vectors of the split's images `instances`."""
-    labels = split.labels[instances]
-    return metrics.scores(vectors, labels, evaluate.ks, block=evaluate.block).means()
+    read = chosen(split, instances)
+    found = protocol.scores(
+        vectors, read.labels, evaluate.ks, gallery=read.gallery, block=evaluate.block
+    )
+    return found.means()
 
 
 def evaluate(
@@ -101,7 +104,7 @@ class _Split(NamedTuple):
     block: int
 
     def scores(
-        self, vectors: np.ndarray, *, apart: bool = False, ensemble: str = "concatenation"
+        self, vectors: np.ndarray | Array, *, apart: bool = False, ensemble: str = "concatenation"
     ) -> Scores:
         """Of its queries; `apart`: neighbours of the query's own group do not count."""
         return protocol.scores(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from abe_jax.errors import UserError
-from abe_jax.retrieval import metrics
+from abe_jax.retrieval import metrics, neighbours
 from abe_jax.retrieval.codes import Packed
 from abe_jax.retrieval.neighbours import Vectors
 from abe_jax.retrieval.search import BLOCK
@@ -93,3 +93,19 @@ def scores(
         ensemble=ensemble,
         block=block,
     )
+
+
+def nearest(
+    vectors: Vectors, gallery: Bool[np.ndarray, " n"] | None, k: int, *, block: int = BLOCK
+) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, "q k"]]:
+    """The rows of a split's queries, and for each the rows of its k nearest, or of all there are.
+
+    Ties and errors as in `neighbours.nearest` and `rows`.
+    """
+    asking, asked, alone = found = rows(len(vectors), gallery)
+    k = min(k, found.reach)
+    if alone:
+        _, near = neighbours.nearest(vectors, vectors, k, exclude_self=True, block=block)
+    else:
+        _, near = neighbours.nearest(vectors[asking], vectors[asked], k, block=block)
+    return asking, asked[near]

@@ -10,6 +10,7 @@ from abe_jax import step
 from abe_jax.config import Config, CrossEntropy
 from abe_jax.data import copies, datasets
 from abe_jax.data.datasets import HELD, Split
+from abe_jax.errors import UserError
 from abe_jax.losses import objective
 from abe_jax.retrieval import grains
 from abe_jax.retrieval.embed import Embedded, embed
@@ -59,6 +60,24 @@ def measure(
         "copy": _copy(config, split, own, own.vectors, vectors),
     }
     return {name: values for name, values in found.items() if values}
+
+
+def class_alone(
+    config: Config, state: step.TrainState, replicated: step.TrainState, embed_step: Callable
+) -> dict[str, Any]:
+    """The class as in `measure`, for held-out images among which nothing can be retrieved.
+
+    Raises:
+        UserError: the objective has no classifier, so nothing at all can be measured of them.
+    """
+    found = _class(config, state, replicated, embed_step)
+    if not found:
+        raise UserError(
+            f"config.data.held_out is {config.data.held_out}: no class has two images held out, so "
+            "none finds another, and no term of config.objective has a classifier to test on "
+            "single ones; hold out a greater share"
+        )
+    return {"class": found}
 
 
 def floor(

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from abe_jax import retrieval
 from abe_jax.config import Config, Contrastive, nearest
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
+from abe_jax.retrieval import protocol
 from abe_jax.retrieval.embed import require_any_shape
 from abe_jax.retrieval.resolution import require_maps
 

@@ -1,0 +1,232 @@
+"""A run measured on other images than its own: galleries, published figures, single images."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+import oracles
+import oracles_grains
+import pytest
+from test_retrieval_whitened import SINGLE, TINY, saved
+
+from abe_jax import config, evaluate, step
+from abe_jax.data import datasets
+from abe_jax.data.datasets import Split
+from abe_jax.data.records import chosen, subset
+from abe_jax.errors import UserError
+from abe_jax.report.conclusion import conclude
+from abe_jax.retrieval import published
+from abe_jax.retrieval.elsewhere import Elsewhere, within
+from abe_jax.retrieval.embed import embed
+from abe_jax.run_folder import RunFolder
+
+PLAIN = ("model.kind=heads", "model.width=4", "evaluate.whiten=0", "data.threads=1")
+
+
+@pytest.fixture(autouse=True)
+def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Twelve classes of three pictures, as a folder."""
+    rng = np.random.default_rng(0)
+    for label in range(12):
+        folder = tmp_path / "photographs" / f"thing {label}"
+        folder.mkdir(parents=True)
+        own = rng.integers(0, 256, (6, 6, 3))
+        for at in range(3):
+            noisy = np.clip(own + rng.normal(0, 60, own.shape), 0, 255).astype(np.uint8)
+            picture = cv2.resize(noisy, (40, 30), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(folder / f"{at}.png"), picture)
+    return tmp_path / "photographs"
+
+
+def section(run: RunFolder, name: str) -> dict[str, Any]:
+    return json.loads(run.evaluation.read_text())[name]
+
+
+def asked_of(run: RunFolder, *arguments: str) -> None:
+    evaluate.main(["--workdir", str(run.path), *arguments])
+
+
+def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
+    run = saved(tmp_path / "run", *PLAIN, "evaluate.ks=(1,2,40)")
+    asked_of(run, "--path", str(photographs))
+    name = f"test of {photographs}"
+    found = section(run, name)
+    assert list(json.loads(run.evaluation.read_text())) == [name]
+    assert (found["images"], found["classes"], found["step"]) == (18, 6, 0)
+    assert f"{name} · 18 images, 6 classes" in capsys.readouterr().out
+    assert name in run.report.read_text()
+
+    made = Elsewhere(name="folder", path=str(photographs)).of(config.read_json(run.config))
+    split = datasets.load(made.data, "test")
+    state = step.replicate(step.create(config.read_json(run.config)))
+    vectors = embed(state, step.embed_step(made), split, made).vectors
+    wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2))
+    assert found["metrics"]["ensemble"] == pytest.approx(wanted)  # K = 40 is beyond these 18
+
+    asked_of(run, "--path", str(photographs), "--config.data.test_share=0.25")
+    assert section(run, name)["classes"] == 3
+    conclude(run, "test", lambda line: None)
+    assert list(json.loads(run.evaluation.read_text())) == [name, "test"]
+    assert section(run, "test")["classes"] == 18
+
+
+def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
+    own = config.load(
+        TINY,
+        [
+            "data.unseen_domains=('x',)",
+            "data.held_out=0.2",
+            "data.validation_classes=3",
+            "data.classes=34",
+            "data.resize=48",
+            "evaluate.whiten=9",
+        ],
+    )
+    made = Elsewhere(name="folder", path=str(photographs), options=["data.root=r"]).of(own)
+    assert (made.data.unseen_domains, made.data.held_out, made.data.validation_classes) == (
+        (),
+        0.0,
+        0,
+    )
+    assert (made.data.resize, made.data.root, made.data.classes) == (48, "r", 34)
+    assert (made.model, made.objective, made.evaluate) == (own.model, own.objective, own.evaluate)
+    assert Elsewhere(name="inshop").of(own).evaluate.ks == (1, 10, 20, 30, 40, 50)
+    assert Elsewhere(name="tfds:stanford_online_products").of(own).evaluate.ks[-1] == 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--dataset", "holiday"), "unknown data set 'holiday'"),
+        (("--dataset", "glyphs_tiny", "--config.data.size=3"), "config.json says; of another"),
+        (("--config.data.test_share=0.2",), "a run is evaluated as its config.json says"),
+        (("--path", "nowhere"), "nothing is at nowhere"),
+        (("--dataset", "glyphs_tiny", "--split", "held"), "held_out is 0"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, arguments: Sequence[str], line):
+    run = saved(tmp_path / "run", *PLAIN)
+    with pytest.raises(UserError, match=line) as raised:
+        asked_of(run, *arguments)
+    assert "\n" not in str(raised.value)
+    assert not run.evaluation.exists()
+
+
+def images_of(objects: Sequence[int], **known: Any) -> Split:
+    labels = np.array(objects, np.int32)
+    names = tuple(f"thing {i}" for i in range(max(objects) + 1))
+    records = [b""] * len(labels)
+    return Split(name="test", records=records, labels=labels, class_names=names, **known)
+
+
+def whole_numbers(n: int) -> np.ndarray:
+    """Vectors whose distances are exact, many of them equal."""
+    return np.random.default_rng(2).integers(-2, 3, (n, 2, 3)).astype(np.float32)
+
+
+def test_holidays_and_ukbench_are_measured_as_published():
+    rng = np.random.default_rng(3)
+    objects = rng.permutation(np.repeat(np.arange(9), 4))
+    split, x = images_of(objects.tolist(), groups=None), whole_numbers(36)
+    read = np.flatnonzero(rng.random(36) < 0.8)
+    found = published.measure("ukbench", split, read, x[read])["instance"]
+    mean, queries = oracles_grains.holidays(x[read], objects[read])
+    assert found["queries"] == queries and found["images"] == len(read)
+    assert found["map"] == pytest.approx(mean)
+    assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x[read], objects[read]))
+    assert published.measure("holidays", split, read, x[read])["instance"] == found
+    assert published.measure("cars196", split, read, x[read]) == {}
+    assert published.measure("ukbench", images_of(range(3), groups=None), np.arange(3), x[:3]) == {}
+
+
+def test_copies_ask_for_their_original_by_attack():
+    """Seven originals, two attacks of each, four distractors; original 2 cannot be read."""
+    labels = np.array([*range(7), *range(7), *range(7), 7, 8, 9, 10], np.int32)
+    groups = np.repeat([0, 1, 2, 0], [7, 7, 7, 4]).astype(np.int32)
+    gallery = groups == 0
+    order = np.random.default_rng(4).permutation(25)
+    split = images_of(
+        labels[order].tolist(),
+        groups=groups[order],
+        group_names=("original", "jpeg 3", "strong"),
+        gallery=gallery[order],
+    )
+    labels, groups, gallery, x = labels[order], groups[order], gallery[order], whole_numbers(25)
+    read = np.flatnonzero(~(gallery & (labels == 2)))
+    found = published.measure("copydays", split, read, x[read])["copy"]
+    asked = [i for i in read if gallery[i]]
+    hits: dict[str, list[list[bool]]] = {"jpeg 3": [], "strong": []}
+    for i in read:
+        if not gallery[i] and labels[i] != 2:
+            ranked = oracles.ranking(x[i], x[asked])
+            hits[split.group_names[groups[i]]].append(
+                [bool(labels[asked[j]] == labels[i]) for j in ranked]
+            )
+    assert (found["queries"], found["gallery"]) == (12, 10)
+    assert list(found["attacks"]) == ["jpeg 3", "strong"]
+    for name, of_attack in hits.items():
+        wanted = np.mean([oracles_grains.trapezoid(hit) for hit in of_attack])
+        assert found["attacks"][name]["map"] == pytest.approx(wanted)
+        assert found["attacks"][name]["recall@1"] == pytest.approx(
+            np.mean([hit[0] for hit in of_attack])
+        )
+    every = [hit for of_attack in hits.values() for hit in of_attack]
+    assert found["map"] == pytest.approx(np.mean([oracles_grains.trapezoid(h) for h in every]))
+
+
+def test_k_beyond_the_gallery_are_left_out():
+    own = config.load(TINY, ["evaluate.ks=(1,2,3,50)"])
+    split = images_of([0, 0, 1, 1], groups=None)
+    assert within(own, split).evaluate.ks == (1, 2, 3)
+    gallery = np.array([True, False, True, False])
+    asked = images_of([0, 0, 1, 1], groups=None, gallery=gallery)
+    assert within(own, asked).evaluate.ks == (1, 2)
+    assert within(config.load(TINY, ["evaluate.ks=(9,)"]), asked).evaluate.ks == (1,)
+
+
+def test_a_split_keeps_its_gallery_when_it_shrinks():
+    gallery = np.array([True, False, True, False])
+    split = images_of([0, 0, 1, 1], groups=None, gallery=gallery)
+    for shrunk in (chosen(split, np.array([3, 0])), subset(split, np.array([3, 0]))):
+        assert shrunk.gallery is not None and shrunk.gallery.tolist() == [False, True]
+    assert chosen(images_of([0], groups=None), np.array([0])).gallery is None
+
+
+HELD_ONE = ("data.held_out=0.05", "evaluate.binary=True", *PLAIN)
+
+
+def test_single_images_held_out_are_classified(tmp_path, capsys):
+    run = saved(tmp_path / "run", *SINGLE, *HELD_ONE, "model.kind=single")
+    asked_of(run, "--split", "held")
+    found = section(run, "held")
+    assert found["queries"] == 0 and found["images"] == found["classes"]
+    assert found["metrics"] == {} and found["grains"]["class"]["images"] == found["images"]
+    assert "top-1" in capsys.readouterr().out and "held" in run.report.read_text()
+
+
+def test_single_images_without_a_classifier_are_refused_in_one_line(tmp_path):
+    run = saved(tmp_path / "run", *HELD_ONE)
+    with pytest.raises(UserError, match=r"held_out is 0\.05: no class has two.*greater share"):
+        asked_of(run, "--split", "held")
+
+
+@pytest.mark.parametrize("signs", ["one", "both"])
+def test_codes_of_features_without_signs_are_warned_of(tmp_path, capsys, signs):
+    head = ("model.head=none", "model.dim=16") if signs == "one" else ()
+    run = saved(
+        tmp_path / "run", *SINGLE, *PLAIN, "model.kind=single", "evaluate.binary=True", *head
+    )
+    asked_of(run)
+    warned = "warning: config.evaluate.binary: no number" in capsys.readouterr().out
+    assert warned == (signs == "one")
