@@ -28,6 +28,7 @@ ORDER = (
     "training",
     "indexing",
     "report",
+    "serving",
     "command",  # what the entry points share
     "comparison",
 )

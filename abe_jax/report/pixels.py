@@ -41,13 +41,18 @@ def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     return _encoded(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
 
+def jpeg(image: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """The image as JPEG."""
+    return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
 def data_uri(image: UInt8[np.ndarray, "h w c"]) -> str:
     """The image inside a `src`: small ones to the pixel as PNG, others as JPEG of TILE pixels."""
     if max(image.shape[:2]) <= SMALL:
         kind, data = "png", png(image)
     else:
         small = fitted(image, min(TILE, max(image.shape[:2])))
-        kind, data = "jpeg", _encoded(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        kind, data = "jpeg", jpeg(small)
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
@@ -66,13 +71,15 @@ def heat(
     low: float,
     high: float,
     colours: Colormap = MASK,
+    side: int = TILE,
 ) -> UInt8[np.ndarray, "a b 3"]:
     """The mask in colour, scaled up to the picture, with the image's own outlines drawn over it.
 
-    `low` and `high` are the values at the two ends of the colours. Only outlines are drawn over
-    the colours, so that these can still be read against their scale.
+    `low` and `high` are the values at the two ends of the colours, `side` the pixels of the
+    picture's longer side. Only outlines are drawn over the colours, so that these can still be
+    read against their scale.
     """
-    under = fitted(image, TILE)
+    under = fitted(image, side)
     size = (under.shape[1], under.shape[0])
     values = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     spread = high - low if high > low else 1.0

@@ -1,0 +1,81 @@
+"""The server behind the page: an address, threads, and how many there are at once.
+
+Python's own socketserver and http.server: a page for one user on one machine needs a dozen short
+answers, no framework. What these leave open is closed here: whose requests count (guard.py), how
+long one may take (connection.py), how many there are at once.
+"""
+
+import contextlib
+import socket
+import socketserver
+import sys
+import threading
+from typing import Any
+
+from abe_jax.errors import UserError
+from abe_jax.serving.connection import PATIENCE
+from abe_jax.serving.handler import Handler, pages
+from abe_jax.serving.service import Service
+
+CONNECTIONS = 16  # at once; with guard.UPLOAD they bound the memory that uploads take
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Listens on one address and answers for a service."""
+
+    allow_reuse_address = True
+    allow_reuse_port = False
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, host: str, port: int, service: Service, patience: float = PATIENCE):
+        """Listens; `patience` is the seconds that a request may take to arrive.
+
+        Raises:
+            UserError: the address cannot be listened on.
+        """
+        self.host, self.service, self.patience, self.pages = host, service, patience, pages()
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self.address_family = found[0][0]
+            super().__init__((str(found[0][4][0]), port), Handler)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"cannot listen on {host} port {port} ({reason}); "
+                "--port takes another, 0 any that is free"
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the page."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{name}:{self.server_address[1]}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for the connection, or, where there are too many, a word and its end."""
+        if self._free.acquire(blocking=False):
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # no thread to be had
+                self._free.release()
+                raise
+            return
+        request.settimeout(0.1)
+        with contextlib.suppress(OSError):
+            request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n")
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """One connection, in its own thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that broke is none of ours; whatever else goes wrong is told in a line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""Pictures for the page, made anew from pixels, so that no byte of a file reaches a browser."""
+
+import base64
+import os
+import stat
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from abe_jax.config import Data
+from abe_jax.data import images
+from abe_jax.report import pixels
+from abe_jax.serving.refused import Refused
+
+SIDE = 320  # pixels of a thumbnail's longer side, twice what is shown, for sharp screens
+
+_COLOUR = Data(name="folder", channels=3)
+
+
+class Picture(NamedTuple):
+    """A picture as a browser takes it."""
+
+    media: str
+    data: bytes
+
+
+def picture(image: UInt8[np.ndarray, "h w c"], side: int = SIDE) -> Picture:
+    """The image as JPEG of at most `side` px, or to the pixel as PNG where it is small."""
+    longest = max(image.shape[:2])
+    if longest <= pixels.SMALL:
+        return Picture("image/png", pixels.png(image))
+    return Picture("image/jpeg", pixels.jpeg(pixels.fitted(image, min(side, longest))))
+
+
+def data_uri(image: UInt8[np.ndarray, "h w c"], side: int = SIDE) -> str:
+    """`picture` inside a `src`."""
+    media, data = picture(image, side)
+    return f"data:{media};base64,{base64.b64encode(data).decode()}"
+
+
+def thumbnail(encoded: bytes) -> Picture:
+    """An image file as a small picture, in colour and upright.
+
+    Raises:
+        Refused: the bytes are no image that can be read.
+    """
+    try:
+        return picture(images.pixels(encoded, _COLOUR))
+    except images.UnreadableImage as error:
+        raise Refused(404, f"the image cannot be shown: {error}") from error
+
+
+def is_file(path: str) -> bool:
+    """Whether a path is a file now."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False

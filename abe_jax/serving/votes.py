@@ -1,0 +1,39 @@
+"""What each learner alone says of the ensemble's neighbours."""
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from abe_jax.indexing.snapshot import Snapshot
+
+BLOCK = 2**14  # rows compared at once
+
+
+def distances(snapshot: Snapshot, query: Float[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+    """Each learner's squared Euclidean distance from the query to every row, in the ids' order.
+
+    Of a binary index, the number of its bits that differ. In float64, as the search's distances:
+    the learners' sum to them.
+    """
+    ids = snapshot.ids()
+    blocks = [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
+    found = [_apart(snapshot.vectors(block), query, snapshot.spec.storage) for block in blocks]
+    return np.concatenate([np.zeros((0, len(query))), *found])
+
+
+def _apart(
+    vectors: Float[np.ndarray, "k m d"], query: Float[np.ndarray, "m d"], storage: str
+) -> Float64[np.ndarray, "k m"]:
+    if storage == "binary":
+        return ((vectors > 0) != (query > 0)).sum(axis=-1).astype(np.float64)
+    difference = vectors.astype(np.float64) - query[None].astype(np.float64)
+    return np.einsum("kmd,kmd->km", difference, difference)
+
+
+def ranks(own: Float[np.ndarray, "n m"], places: Int[np.ndarray, " k"]) -> Int[np.ndarray, "k m"]:
+    """Each learner's rank, from 1, of the rows at `places`; of equals the earlier is the nearer."""
+    rows = np.arange(len(own))[:, None]
+    found = [
+        (own < own[place]).sum(axis=0) + ((own == own[place]) & (rows < place)).sum(axis=0)
+        for place in places
+    ]
+    return np.stack(found) + 1 if found else np.zeros((0, own.shape[1]), np.int64)

@@ -1,0 +1,112 @@
+"""A small index of drawn characters with a model of random weights, and requests to its server."""
+
+import dataclasses
+import http.client
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+import processes
+from report_examples import CHARACTERS, FACES, drawing
+
+from abe_jax import step
+from abe_jax.config import load
+from abe_jax.indexing import embedder, store
+from abe_jax.indexing.embedder import Embedder
+from abe_jax.indexing.manifest import Spec
+from abe_jax.indexing.segments import Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """An index, its model, the files in it, and one more that is not."""
+
+    folder: Path
+    embedder: Embedder
+    files: Sequence[Path]
+    other: bytes
+
+
+def model(*overrides: str, seed: int = 0) -> Embedder:
+    """A network of random weights."""
+    config = load(
+        str(processes.TINY),
+        ["data.classes=10", "evaluate.batch=8", f"seed={seed}", *overrides],
+    )
+    state = jax.tree.map(np.asarray, step.create(config))
+    return embedder.of(config, state.params["model"], state.batch_stats)
+
+
+def png(character: str, face: str) -> bytes:
+    """A character as a PNG file."""
+    return cv2.imencode(".png", drawing(character, face))[1].tobytes()
+
+
+def index(root: Path, network: Embedder, *, storage: str = "float32") -> Made:
+    """An index of each of CHARACTERS in all of FACES but the last, in `root`."""
+    files, rows = [], []
+    for character in CHARACTERS:
+        for face in FACES[:-1]:
+            files.append(root / "images" / f"{ord(character):04x} {face}.png")
+            rows.append(Row(str(files[-1]), character, {"face": face}))
+            files[-1].parent.mkdir(exist_ok=True)
+            files[-1].write_bytes(png(character, face))
+    folder = root / "index"
+    folder.mkdir()
+    embedder.save(network, folder / "model")
+    store.create(folder, Spec(network.fingerprint, network.learners, network.dim, storage))
+    add(folder, network, files, rows)
+    return Made(folder, network, files, png(CHARACTERS[0], FACES[-1]))
+
+
+def add(folder: Path, network: Embedder, files: Sequence[Path], rows: Sequence[Row]) -> None:
+    """Adds images to an index."""
+    found = network.embed([file.read_bytes() for file in files])
+    store.add(folder, found.vectors, [rows[i] for i in found.instances], network.fingerprint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The answer as data; it has to be one line."""
+        assert self.body.count(b"\n") == 1 and self.body.endswith(b"\n")
+        return json.loads(self.body)
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> Said:
+    """One request as the page's own script would send it, with `headers` changed (`_` for `-`)."""
+    own = {"Host": f"127.0.0.1:{port}"}
+    if method == "POST":
+        own["Origin"] = f"http://127.0.0.1:{port}"
+    own |= {name.replace("_", "-"): value for name, value in headers.items()}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, own)
+        answer = connection.getresponse()
+        return Said(answer.status, dict(answer.getheaders()), answer.read())
+    finally:
+        connection.close()
+
+
+def raw(port: int, sent: bytes, *, end: bool = False, seconds: float = 60) -> bytes:
+    """What comes back for some bytes, until the server closes; `end`: no more bytes will follow."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        connection.sendall(sent)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := connection.recv(2**16):
+            parts.append(part)
+    return b"".join(parts)

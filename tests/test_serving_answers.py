@@ -1,0 +1,193 @@
+"""The page's answers are the search's, the model's and the masks' own."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import serving_examples
+from serving_examples import Made
+
+from abe_jax import step
+from abe_jax.data import folder
+from abe_jax.data.loader import Batch
+from abe_jax.indexing import snapshot, store
+from abe_jax.indexing.manifest import Spec, Threshold
+from abe_jax.indexing.nearest import nearest
+from abe_jax.indexing.segments import Row
+from abe_jax.serving import answers, attention, thumbnails
+from abe_jax.serving.answers import Eye
+from abe_jax.serving.refused import Refused
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return serving_examples.index(tmp_path_factory.mktemp("made"), serving_examples.model())
+
+
+@pytest.fixture(scope="module")
+def eye(made: Made) -> Eye:
+    return answers.opened(made.embedder)
+
+
+def test_a_vector_is_the_index_and_the_evaluation_to_the_bit(made: Made, eye: Eye) -> None:
+    now = snapshot.read(made.folder)
+    together = made.embedder.embed([file.read_bytes() for file in made.files]).vectors
+    for place in (0, 7, 8, len(made.files) - 1):  # of the first, second and last batch
+        answer = answers.of_image(eye, now, made.files[place].read_bytes(), 3)
+        vector = np.array(answer["vector"], np.float32)
+        np.testing.assert_array_equal(vector, together[place], strict=True)
+        np.testing.assert_array_equal(vector, now.vectors(np.array([place]))[0], strict=True)
+        first = answer["neighbours"][0]
+        assert (first["id"], first["distance"]) == (place, 0)
+        assert first["learners"] == [{"distance": 0, "rank": 1}] * 2
+
+
+def test_neighbours_are_the_searchs_with_what_is_known_of_them(made: Made, eye: Eye) -> None:
+    now = snapshot.read(made.folder)
+    answer = answers.of_image(eye, now, made.other, 6)
+    vector = made.embedder.embed([made.other]).vectors
+    found = nearest(now, vector, 6)
+    rows = answer["neighbours"]
+    assert [row["id"] for row in rows] == found.ids[0].tolist()
+    assert [row["distance"] for row in rows] == found.distances[0].tolist()
+    for row in rows:
+        known = now.row(row["id"])
+        assert (row["path"], row["label"]) == (known.path, known.label)
+        assert row["metadata"] == dict(known.metadata)
+        assert row["image"] == f"/thumbnail/{row['id']}"
+    assert answer["query"]["image"].startswith("data:image/png;base64,")
+    assert (answer["match"], rows[0]["near"], answer["threshold"]) == (None, None, None)
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "binary"])
+def test_learners_vote_by_their_own_distances(tmp_path: Path, eye: Eye, storage: str) -> None:
+    made = serving_examples.index(tmp_path, eye.embedder, storage=storage)
+    store.remove(made.folder, np.array([3, 4, 17]))
+    now = snapshot.read(made.folder)
+    query = eye.embedder.embed([made.other]).vectors[0]
+    ids = now.ids()
+    vectors = now.vectors(ids).astype(np.float64)
+    if storage == "binary":
+        own = ((vectors > 0) != (query > 0)[None]).sum(-1).astype(np.float64)
+    else:
+        own = ((vectors - query[None].astype(np.float64)) ** 2).sum(-1)
+    orders = [np.argsort(own[:, m], kind="stable").tolist() for m in range(2)]
+    rows = answers.neighbours(now, query, 9)["neighbours"]
+    assert len(rows) == 9
+    for row in rows:
+        place = ids.tolist().index(row["id"])
+        for m, said in enumerate(row["learners"]):
+            assert said["rank"] == orders[m].index(place) + 1
+            assert said["distance"] == pytest.approx(own[place, m], rel=1e-9, abs=1e-12)
+        total = sum(said["distance"] for said in row["learners"])
+        assert total == pytest.approx(row["distance"], rel=1e-9, abs=1e-12)
+
+
+def test_a_calibrated_index_says_no_match(made: Made, eye: Eye) -> None:
+    now = snapshot.read(made.folder)
+    apart = [row["distance"] for row in answers.of_image(eye, now, made.other, 5)["neighbours"]]
+
+    def at(distance: float) -> answers.Answer:
+        threshold = Threshold(distance, "for a test")
+        state = dataclasses.replace(now.manifest, threshold=threshold)
+        told = dataclasses.replace(now, manifest=state)
+        return answers.of_image(eye, told, made.other, 5)
+
+    within = at(apart[2])  # the threshold itself is near enough
+    assert within["match"] is True and within["threshold"] == apart[2]
+    assert [row["near"] for row in within["neighbours"]] == [True, True, True, False, False]
+    none = at(np.nextafter(apart[0], 0))
+    assert none["match"] is False
+    assert [row["near"] for row in none["neighbours"]] == [False] * 5
+
+
+def test_an_image_of_the_index_finds_others_by_its_stored_vector(made: Made, eye: Eye) -> None:
+    now = snapshot.read(made.folder)
+    answer = answers.of_row(eye, now, 9, 5)
+    vector = now.vectors(np.array([9]))
+    found = nearest(now, vector, 6)
+    assert found.ids[0, 0] == 9
+    assert [row["id"] for row in answer["neighbours"]] == found.ids[0, 1:].tolist()
+    assert answer["query"]["id"] == 9 and answer["query"]["path"] == str(made.files[9])
+    # Its learners rank the others only.
+    assert 1 in {said["rank"] for row in answer["neighbours"] for said in row["learners"]}
+    assert answers.of_row(eye, now, 9, 1000)["neighbours"][-1]["distance"] == pytest.approx(
+        nearest(now, vector, now.count).distances[0, -1]
+    )
+    for row in (-1, now.count, 10**18):
+        with pytest.raises(Refused, match="no image with the id") as refused:
+            answers.of_row(eye, now, row, 5)
+        assert refused.value.status == 404
+
+
+def test_attention_is_the_masks_mean_over_channels(made: Made, eye: Eye) -> None:
+    assert eye.look is not None
+    image = attention.seen(made.other, made.embedder.config)
+    batch = Batch(image[None], np.zeros(1, np.int32), np.zeros(1, np.int32), np.ones(1, bool))
+    masks = step.mask_step(made.embedder.config)(made.embedder.replicated, batch)[0]
+    looked = eye.look(image)
+    np.testing.assert_allclose(looked, masks.mean(axis=-1, dtype=np.float32), rtol=1e-6)
+    drawn = answers.of_image(eye, snapshot.read(made.folder), made.other, 1)["attention"]
+    assert [one["high"] for one in drawn["masks"]["learners"]] == [float(m.max()) for m in looked]
+    assert drawn["masks"]["low"] == float(looked.min())
+    assert drawn["masks"]["high"] == float(looked.max())
+    apart = looked - looked.mean(axis=0, keepdims=True)
+    assert drawn["differences"]["high"] == -drawn["differences"]["low"] == float(abs(apart).max())
+    pictures = [one["image"] for part in drawn.values() for one in part["learners"]]
+    assert len(pictures) == len(set(pictures)) == 4
+
+
+def test_a_network_without_masks_shows_none() -> None:
+    network = serving_examples.model("model.kind=single", "model.learners=1")
+    assert answers.opened(network).look is None
+
+
+def test_what_is_no_image_is_refused(made: Made, eye: Eye) -> None:
+    now = snapshot.read(made.folder)
+    for encoded in (b"", b"\x00" * 99, made.other[:60], b"\xff\xd8\xff\xe0" + b"\x00" * 50):
+        with pytest.raises(Refused, match="no image that can be read") as refused:
+            answers.of_image(eye, now, encoded, 3)
+        assert refused.value.status == 422
+
+
+def test_files_that_are_gone_or_no_files_are_not_waited_for(tmp_path: Path, eye: Eye) -> None:
+    made = serving_examples.index(tmp_path, eye.embedder)
+    made.files[0].unlink()
+    made.files[1].unlink()
+    os.mkfifo(made.files[1])
+    made.files[2].write_bytes(b"damaged")
+    now = snapshot.read(made.folder)
+    for row in (0, 1, 2):
+        answer = answers.of_row(eye, now, row, 2)
+        assert answer["attention"] is None and len(answer["neighbours"]) == 2
+        assert (answer["query"]["image"] is None) == (row < 2)
+        with pytest.raises(Refused):
+            thumbnails.thumbnail(folder.read(made.files[row]))
+
+
+def test_an_empty_index_and_odd_names_are_shown(tmp_path: Path, eye: Eye) -> None:
+    network, empty = eye.embedder, tmp_path / "empty"
+    store.create(empty, Spec(network.fingerprint, network.learners, network.dim, "float32"))
+    other = serving_examples.png("A", "DejaVuSans")
+    answer = answers.of_image(eye, snapshot.read(empty), other, 3)
+    assert (answer["neighbours"], answer["match"], answer["count"]) == ([], None, 0)
+    vector = network.embed([other]).vectors
+    store.add(empty, vector, [Row("/none/b\udcff<b>.png", "ℵ\x00")], network.fingerprint)
+    (row,) = answers.of_image(eye, snapshot.read(empty), other, 3)["neighbours"]
+    assert (row["path"], row["image"]) == ("/none/b\\xff<b>.png", None)
+    json.dumps(row).encode()
+
+
+def test_thumbnails_are_made_anew_from_pixels(made: Made) -> None:
+    small = thumbnails.thumbnail(made.files[0].read_bytes() + b"<script>")
+    assert small.media == "image/png" and b"<script>" not in small.data
+    wide = cv2.imencode(".png", np.zeros((50, 2000, 3), np.uint8))[1].tobytes()
+    shown = thumbnails.thumbnail(wide)
+    assert shown.media == "image/jpeg"
+    decoded = cv2.imdecode(np.frombuffer(shown.data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None and decoded.shape == (8, thumbnails.SIDE, 3)
