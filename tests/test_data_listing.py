@@ -37,10 +37,12 @@ def test_below_has_no_greatest_depth(tmp_path, monkeypatch):
     for path in folders:
         Path(path).mkdir()
     image = touch(Path(folders[-1]) / "x.png")
-    assert list(below(Path())) == [str(image)]
-    image.unlink()
-    for path in reversed(folders):  # what tidies up after tests does call itself
-        Path(path).rmdir()
+    try:
+        assert list(below(Path())) == [str(image)]
+    finally:  # what tidies up after tests calls itself
+        image.unlink()
+        for path in reversed(folders):
+            Path(path).rmdir()
 
 
 def test_links_are_followed_but_never_in_a_circle(tmp_path):
