@@ -230,3 +230,51 @@ def test_codes_of_features_without_signs_are_warned_of(tmp_path, capsys, signs):
     asked_of(run)
     warned = "warning: config.evaluate.binary: no number" in capsys.readouterr().out
     assert warned == (signs == "one")
+
+
+def sides(photographs: Path) -> Path:
+    """A CSV file of two training classes and nine whose pictures ask or are asked."""
+    lines = ["path,label,split,kind"]
+    for path in sorted(photographs.rglob("*.png")):
+        label, at = int(path.parent.name.removeprefix("thing ")), int(path.stem)
+        part = ("gallery", "query", "gallery")[at] if label > 2 else "train"
+        if label == 11:
+            part = "gallery"  # distractors
+        if label < 11 or at:
+            lines.append(f"{path.relative_to(photographs)},{label},{part},{at}")
+    (photographs / "sides.csv").write_text("\n".join(lines) + "\n")
+    return photographs / "sides.csv"
+
+
+def test_a_csv_file_with_queries_and_a_gallery(photographs, tmp_path, capsys):
+    run = saved(tmp_path / "run", *PLAIN, "evaluate.grains=True", "evaluate.copies=2")
+    path = sides(photographs)
+    asked_of(run, "--path", str(path), "--config.data.instance_column=kind")
+    found = section(run, f"test of {path}")
+    assert (found["images"], found["queries"], found["gallery"]) == (26, 8, 18)
+    assert "26 images, 9 classes, 8 queries, 18 in the gallery" in capsys.readouterr().out
+    assert "the others are the queries" in run.report.read_text()
+    made = Elsewhere(name="folder", path=str(path)).of(config.read_json(run.config))
+    split = datasets.load(made.data, "test")
+    assert split.gallery is not None and split.gallery.sum() == 18
+    state = step.replicate(step.create(config.read_json(run.config)))
+    vectors = embed(state, step.embed_step(made), split, made).vectors
+    wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2), gallery=split.gallery)
+    assert found["metrics"]["ensemble"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "line"),
+    [
+        ("query", "gallery", "no image of 'query'"),
+        ("gallery", "query", "no image of 'gallery'"),
+        ("8,query", "8,test", "images of 'test' as well"),
+    ],
+)
+def test_a_side_without_the_other_is_refused(photographs, was, becomes, line):
+    path = sides(photographs)
+    path.write_text(path.read_text().replace(was, becomes))
+    made = Elsewhere(name="folder", path=str(path)).of(config.load(TINY, []))
+    with pytest.raises(UserError, match=f"a query and a gallery side of its test, and {line}"):
+        datasets.load(made.data, "test")
+    datasets.load(made.data, "train")

@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import oracles
+import oracles_grains
 import pytest
 
 from abe_jax import retrieval
 from abe_jax.errors import UserError
-from abe_jax.retrieval import by_domain, cosine, protocol
+from abe_jax.retrieval import by_domain, cosine, grains, protocol
 from abe_jax.retrieval.evaluation import centred_pixels
 
 KS = (1, 3, 5)
@@ -147,3 +148,30 @@ def test_what_cannot_be_measured_is_refused():
     vain = y >= 7
     with pytest.raises(UserError, match="no query has a positive"):
         retrieval.evaluate(x[vain], y[vain], ks=(1,), gallery=gallery[vain])
+
+
+def test_objects_are_sought_in_the_gallery_alone():
+    x, _, gallery, _ = split()
+    objects = np.random.default_rng(8).integers(0, 12, len(x)).astype(np.int32)
+    objects[gallery & (objects < 3)] = 20  # three objects that are asked for in vain
+    found = grains.instance(x, objects, gallery, block=8)
+    asked = np.flatnonzero(gallery)
+    wanted = []
+    for i in np.flatnonzero(~gallery):
+        hits = [bool(objects[asked[j]] == objects[i]) for j in oracles.ranking(x[i], x[asked])]
+        if any(hits):
+            wanted.append(oracles_grains.trapezoid(hits))
+    assert found == {
+        "images": 70,
+        "queries": len(wanted),
+        "gallery": len(asked),
+        "map": pytest.approx(np.mean(wanted), abs=1e-12),
+    }
+    assert len(wanted) < len(x) - len(asked)
+    assert grains.instance(x, np.arange(70), gallery) == {}
+
+
+def test_groups_that_the_gallery_has_not_add_nothing():
+    x, y, gallery, groups = split()
+    found = retrieval.evaluate(x, y, ks=KS, gallery=gallery, groups=np.where(gallery, 9, groups))
+    assert "other_family" not in found

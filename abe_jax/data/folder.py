@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import overload
 
 import numpy as np
+from jaxtyping import Bool
 
 from abe_jax.config import Data
 from abe_jax.data import objects, records
@@ -77,9 +78,11 @@ def load(data: Data, split: str) -> records.Split:
     Where the data names no splits, the classes, ordered by the SHA-256 of their names, are
     divided: the last `data.test_share` of them are the test classes. Where it names no validation
     images, the last `data.validation_classes` of the training classes in that order are `val`.
+    Where it names a query and a gallery side, both are the test, and the gallery is `gallery`.
 
     Raises:
-        UserError: a class in two splits, a split without a class, or the errors of `listing`.
+        UserError: a class in two splits, a split without a class, one side of a test without the
+            other, or the errors of `listing`.
     """
     found = _listing(data)
     classes = _classes(found, data)[split]
@@ -99,7 +102,23 @@ def load(data: Data, split: str) -> records.Split:
         group_names=tuple(map(shown, domains)),
         paths=tuple(shown(image.path) for image in images),
         objects=objects.of_names(images) if data.instance_column else None,
+        gallery=_gallery(images, data),
     )
+
+
+def _gallery(images: Sequence[Image], data: Data) -> Bool[np.ndarray, " n"] | None:
+    """Which images of a split are its gallery; None where they are not of the two sides."""
+    there = {image.split for image in images}
+    if not there & set(_SIDES):
+        return None
+    missing = set(_SIDES) - there
+    if missing or there - set(_SIDES):
+        reason = f"no image of '{min(missing)}'" if missing else "images of 'test' as well"
+        raise UserError(
+            f"{data.path} names a query and a gallery side of its test, and {reason}: a test has "
+            "images of both, or is called 'test' alone"
+        )
+    return np.array([image.split == "gallery" for image in images])
 
 
 def _classes(found: Listing, data: Data) -> dict[str, list[str]]:

@@ -19,6 +19,8 @@ def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         found.append(("class", f"top-1 {100 * own['top-1']:.1f} %", fifth, words))
     if own := grains.get("instance"):
         words = f"{own['queries']:,} objects among {own['images']:,} images"
+        if "gallery" in own:
+            words = f"{own['queries']:,} queries, {own['gallery']:,} images in the gallery"
         found.append(("instance", *_instances(own), words))
         found += [(PIXELS, *_instances(of), "") for of in [floor.get("instance")] if of]
     if own := grains.get("copy"):
@@ -30,8 +32,10 @@ def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _instances(values: Mapping[str, float]) -> tuple[str, str]:
-    score = f"UKBench {values['ukbench']:.2f} of {values['ukbench_most']:.2f}"
-    return f"mAP {values['map']:.3f}", score
+    score = "ukbench" in values and (
+        f"UKBench {values['ukbench']:.2f} of {values['ukbench_most']:.2f}"
+    )
+    return f"mAP {values['map']:.3f}", score or ""
 
 
 def _copies(values: Mapping[str, float]) -> tuple[str, str]:

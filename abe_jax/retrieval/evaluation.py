@@ -62,7 +62,7 @@ def evaluate(
                   binary, the ensemble's codes by Hamming distance, see `codes.pack`, and with
                   `whitened` whitened, by these unit vectors, see `whitening.unit_whitened`
     other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
-                  a positive in another group
+                  a positive in another group, or no gallery row is of the group of a query
     domains       ensemble, pixels, see `by_domain`
     cosine        see `between_learners`; left out for one learner
     Errors: those of `recall_at_k`.
@@ -152,8 +152,13 @@ def _of_learners(x: np.ndarray, split: _Split, ensemble: Scores) -> dict:
 
 
 def _other_family(x: np.ndarray, floor: np.ndarray | None, split: _Split) -> dict:
+    assert split.groups is not None
     if not protocol.positives(split.labels, split.gallery, split.groups).any():
         return {}
+    if split.gallery is not None:
+        asking, asked, _ = protocol.rows(len(x), split.gallery)
+        if not np.intersect1d(split.groups[asking], split.groups[asked]).size:
+            return {}
     ensemble = split.scores(x, apart=True)
     found = {"ensemble": ensemble.means()}
     if floor is not None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.retrieval import neighbours
+from abe_jax.retrieval import neighbours, protocol
 from abe_jax.retrieval.neighbours import Vectors
 from abe_jax.retrieval.ranks import ranks
 from abe_jax.retrieval.search import BLOCK
@@ -44,7 +44,11 @@ def top_k(
 
 
 def instance(
-    vectors: Vectors, objects: Int[np.ndarray, " n"], *, block: int = BLOCK
+    vectors: Vectors,
+    objects: Int[np.ndarray, " n"],
+    gallery: Bool[np.ndarray, " n"] | None = None,
+    *,
+    block: int = BLOCK,
 ) -> dict[str, float | int]:
     """Retrieval of other images of the same object; empty where no object has two images.
 
@@ -56,8 +60,12 @@ def instance(
                      counts as one of the 4 and as right
     ukbench_most     what a perfect ranking would score: 4 where objects have 4 images or more
 
-    `objects` [n]: rows of one number show one object. Ties as in `nearest`.
+    `objects` [n]: rows of one number show one object. Ties as in `nearest`. With a `gallery` each
+    image outside of it asks it alone: `queries` are those whose object it shows, `gallery` its
+    images, and UKBench's score, in which every image asks all, is left out.
     """
+    if gallery is not None:
+        return _asked(vectors, objects, gallery, block)
     _, codes, sizes = np.unique(objects, return_inverse=True, return_counts=True)
     if sizes.max(initial=0) < 2:
         return {}
@@ -73,6 +81,30 @@ def instance(
         "map": float(average_precision(places, targets >= 0).mean()),
         "ukbench": float(right[sought].mean()),
         "ukbench_most": float(np.minimum(sizes[codes[sought]], UKBENCH).mean()),
+    }
+
+
+def _asked(
+    vectors: Vectors, objects: Int[np.ndarray, " n"], gallery: Bool[np.ndarray, " n"], block: int
+) -> dict[str, float | int]:
+    """`instance` where queries ask a gallery."""
+    asking, asked, _ = protocol.rows(len(objects), gallery)
+    shown, sizes = np.unique(objects[asked], return_counts=True)
+    asking = asking[np.isin(objects[asking], shown)]
+    if not len(asking):
+        return {}
+    order = np.argsort(objects[asked], kind="stable")
+    start = np.searchsorted(objects[asked][order], objects[asking])
+    number = sizes[np.searchsorted(shown, objects[asking])]
+    place = np.arange(number.max())[None]
+    reach = np.minimum(start[:, None] + place, len(order) - 1)
+    targets = np.where(place < number[:, None], order[reach], -1)
+    places = ranks(vectors[asking], vectors[asked], targets, block=block)
+    return {
+        "images": len(objects),
+        "queries": len(asking),
+        "gallery": len(asked),
+        "map": float(average_precision(places, targets >= 0).mean()),
     }
 
 

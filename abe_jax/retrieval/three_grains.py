@@ -10,6 +10,7 @@ from abe_jax import step
 from abe_jax.config import Config, CrossEntropy
 from abe_jax.data import copies, datasets
 from abe_jax.data.datasets import HELD, Split
+from abe_jax.data.records import chosen
 from abe_jax.errors import UserError
 from abe_jax.losses import objective
 from abe_jax.retrieval import grains
@@ -145,7 +146,9 @@ def _embedding_step(config: Config) -> Callable:
 def _instance(config: Config, split: Split, own: Embedded, vectors: Vectors) -> dict[str, Any]:
     if split.objects is None:
         return {}
-    return grains.instance(vectors, split.objects[own.instances], block=config.evaluate.block)
+    read = chosen(split, own.instances)
+    assert read.objects is not None
+    return grains.instance(vectors, read.objects, read.gallery, block=config.evaluate.block)
 
 
 def _copy(
@@ -161,7 +164,7 @@ def _copy(
     places = ((np.arange(number) + 0.5) * len(own.instances) / number).astype(np.int64)
     made = copies.of_split(split, own.instances[places], config.data)
     vectors, rows = of(made)
-    chosen, kinds = np.divmod(rows, len(copies.ATTACKS))
+    originals, kinds = np.divmod(rows, len(copies.ATTACKS))
     names = [attack.name for attack in copies.ATTACKS]
     block = config.evaluate.block
-    return grains.copies(vectors, places[chosen], kinds, names, gallery, block=block)
+    return grains.copies(vectors, places[originals], kinds, names, gallery, block=block)
