@@ -12,10 +12,11 @@ import jax
 import numpy as np
 import processes
 import pytest
+from index_runs import as_run, tiny
 
 from abe_jax import config, step, weights
 from abe_jax.checkpoint import Checkpoints
-from abe_jax.config import Config, write_json
+from abe_jax.config import write_json
 from abe_jax.data import datasets
 from abe_jax.errors import UserError
 from abe_jax.indexing import embedder
@@ -23,20 +24,6 @@ from abe_jax.indexing.embedder import Embedder
 from abe_jax.indexing.packaged import packaged
 from abe_jax.retrieval.embed import embed
 from abe_jax.run_folder import RunFolder
-
-
-def tiny(data: Path, *overrides: str) -> Config:
-    return config.load(processes.TINY, (f"data.root={data}", "data.classes=30", *overrides))
-
-
-def as_run(path: Path, chosen: Config, seed: int = 0) -> Path:
-    """The folder of a run whose best checkpoint is the state of a seed."""
-    folder = RunFolder.create(path, chosen)
-    state = jax.tree.map(np.asarray, step.create(dataclasses.replace(chosen, seed=seed)))
-    best = Checkpoints(folder.best, 1)
-    best.save(state, {"value": 0.5})
-    best.close()
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +239,7 @@ def test_unknown_weights_are_refused(name: str, says: str) -> None:
     assert says in str(caught.value) and "config.model" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_backbone_of_weights_has_its_network() -> None:
     dims = {"resnet18": 512, "resnet50": 2048, "vit_s16": 384, "mobilenet_v2": 1280}
     for source in weights.SOURCES.values():

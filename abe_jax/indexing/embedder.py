@@ -61,6 +61,11 @@ class Embedder:
         """d, the dimensions of each learner."""
         return self.config.model.dim // self.learners
 
+    def in_batches_of(self, images: int) -> "Embedder":
+        """The same network with another batch: the same fingerprint, vectors rounding apart."""
+        evaluate = dataclasses.replace(self.config.evaluate, batch=images)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, evaluate=evaluate))
+
     @cached_property
     def replicated(self) -> step.TrainState:
         """The state on every device."""

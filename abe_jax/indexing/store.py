@@ -72,12 +72,18 @@ def adding(folder: Path, fingerprint: str) -> Iterator["Adding"]:
 
 
 class Adding:
-    """New rows on their way into an index."""
+    """New rows on their way into an index, and old ones that they replace."""
 
     def __init__(self, now: Snapshot) -> None:
         self._now = now
         self._next = now.manifest.next_id
         self._writer: Writer | None = None
+        self._gone = np.zeros(0, np.int64)
+
+    @property
+    def now(self) -> Snapshot:
+        """The state that this adds to; no other writer changes it meanwhile."""
+        return self._now
 
     def append(
         self, vectors: Float[np.ndarray, "..."], rows: Sequence[Row]
@@ -96,13 +102,21 @@ class Adding:
             self._next += len(lines)
         return ids
 
+    def discard(self, ids: Int[np.ndarray, " k"]) -> None:
+        """Takes rows of `now` out by the same change that adds the pieces."""
+        held = np.intersect1d(np.asarray(ids, np.int64), self._now.ids())
+        self._gone = np.union1d(self._gone, held)
+
     def commit(self) -> None:
         """Makes all pieces part of the index."""
-        if self._writer is not None:
-            with _telling(self._now.folder):
-                own = self._now.manifest
-                grown = (*own.segments, self._writer.done())
-                _commit(self._now, segments=grown, next_id=self._next)
+        if self._writer is None and not len(self._gone):
+            return
+        with _telling(self._now.folder):
+            grown = self._now.manifest.segments
+            if self._writer is not None:
+                grown = (*grown, self._writer.done())
+            removed = np.union1d(self._now.removed, self._gone)
+            _commit(self._now, segments=grown, removed=removed, next_id=self._next)
 
     def close(self) -> None:
         """Lets go of the files."""

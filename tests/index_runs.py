@@ -1,0 +1,48 @@
+"""Runs that nobody trained, and folders of pictures, for tests of the index."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+from processes import TINY
+
+from abe_jax import config, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.config import Config
+from abe_jax.data.datasets import Split
+from abe_jax.run_folder import RunFolder
+
+
+def tiny(data: Path, *overrides: str) -> Config:
+    return config.load(TINY, (f"data.root={data}", "data.classes=30", *overrides))
+
+
+def as_run(path: Path, chosen: Config, seed: int = 0) -> Path:
+    """The folder of a run whose best checkpoint is the state of a seed."""
+    folder = RunFolder.create(path, chosen)
+    state = jax.tree.map(np.asarray, step.create(dataclasses.replace(chosen, seed=seed)))
+    best = Checkpoints(folder.best, 1)
+    best.save(state, {"value": 0.5})
+    best.close()
+    return path
+
+
+def written(folder: Path, split: Split, rows: Sequence[int]) -> list[Path]:
+    """Images of a split as files, in a folder for each class."""
+    paths = []
+    for row in rows:
+        path = folder / split.class_names[split.labels[row]].replace("/", "slash") / f"{row:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(split.records[row])
+        paths.append(path)
+    return paths
+
+
+def noise(seed: int, height: int = 32, width: int = 32) -> bytes:
+    """A picture that looks like none of another seed."""
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.integers(0, 256, (5, 5, 3), np.uint8), (width, height))
+    return cv2.imencode(".png", coarse)[1].tobytes()

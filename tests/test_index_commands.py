@@ -1,0 +1,337 @@
+"""python -m abe_jax.index: what each command does, all of it or nothing, and what it refuses."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from index_runs import as_run, noise, tiny, written
+
+from abe_jax import index
+from abe_jax.data import datasets
+from abe_jax.errors import UserError
+from abe_jax.indexing import embedder, filling, snapshot, store
+from abe_jax.indexing.manifest import Threshold
+from abe_jax.indexing.snapshot import Snapshot
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    return as_run(tmp_path_factory.mktemp("runs") / "run", tiny(tiny_data, "evaluate.batch=16"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, run: Path) -> Path:
+    """Pictures of three classes and an index of them, side by side."""
+    base = tmp_path_factory.mktemp("kept")
+    split = datasets.load(tiny(tiny_data).data, "val")
+    rows = [row for row in range(len(split.labels)) if split.labels[row] < 4]
+    written(base / "pictures", split, rows[:40])
+    (base / "pictures" / "top.png").write_bytes(noise(0))
+    build(run, base / "pictures", base / "index")
+    return base
+
+
+def build(run: Path, images: Path, out: Path, *more: object) -> None:
+    index.main(
+        ["build", "--workdir", str(run), "--images", str(images), "--out", str(out)]
+        + [str(word) for word in more]
+    )
+
+
+def command(name: str, folder: Path, *more: object) -> None:
+    index.main([name, "--index", str(folder), *map(str, more)])
+
+
+def labels(found: Snapshot) -> Mapping[str, str]:
+    return {row.path: row.label for _, row in found.rows()}
+
+
+def content(folder: Path) -> Mapping[Path, bytes]:
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_a_folder_is_indexed_by_absolute_paths_with_their_folders_as_labels(kept: Path) -> None:
+    found = snapshot.read(kept / "index")
+    files = {p for p in (kept / "pictures").rglob("*.png")}
+    assert set(labels(found)) == {str(path) for path in files} and found.count == 41
+    for path, label in labels(found).items():
+        assert label == ("" if path.endswith("top.png") else Path(path).parent.name)
+    of = embedder.load(kept / "index" / "model")
+    assert of.fingerprint == found.spec.fingerprint
+    path = sorted(files)[7]
+    (id_,) = (i for i, row in found.rows() if row.path == str(path))
+    np.testing.assert_array_equal(
+        found.vectors(np.array([id_])), of.embed([path.read_bytes()]).vectors
+    )
+    assert not (kept / "index" / "unreadable.txt").exists()
+    assert sorted(p.name for p in kept.iterdir()) == ["index", "pictures"]
+
+
+def test_a_csv_file_brings_labels_and_everything_else_as_metadata(
+    run: Path, kept: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(kept / "pictures", tmp_path / "pictures")
+    files = sorted((tmp_path / "pictures").rglob("*.png"))[:3]
+    lines = [f"{p.relative_to(tmp_path)},{i},shelf {i}" for i, p in enumerate(files)]
+    (tmp_path / "list.csv").write_text("path,kind,place\n" + "\n".join(lines) + "\n")
+    build(run, tmp_path / "list.csv", tmp_path / "index", "--label-column", "kind")
+    rows = [row for _, row in snapshot.read(tmp_path / "index").rows()]
+    assert [row.path for row in rows] == [str(path) for path in files]
+    assert [row.label for row in rows] == ["0", "1", "2"]
+    assert [row.metadata["place"] for row in rows] == ["shelf 0", "shelf 1", "shelf 2"]
+    (tmp_path / "list.csv").write_text("path,file_bytes\n" + str(files[0].relative_to(tmp_path)))
+    with pytest.raises(UserError, match="a column may not be called 'file_bytes'"):
+        build(run, tmp_path / "list.csv", tmp_path / "other")
+
+
+def test_unchanged_images_are_skipped_changed_ones_replaced_new_ones_added(
+    run: Path, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, folder = tmp_path / "pictures", tmp_path / "index"
+    shutil.copytree(kept / "pictures", pictures)
+    build(run, pictures, folder)
+    before = snapshot.read(folder)
+    command("add", folder, "--images", pictures)
+    assert "0 added, 41 unchanged; 41 images" in capsys.readouterr().out
+    assert snapshot.read(folder).generation == before.generation  # nothing was written
+    changed = sorted(pictures.rglob("*.png"))[3]
+    changed.write_bytes(noise(3))
+    (pictures / "new").mkdir()
+    (pictures / "new" / "a.png").write_bytes(noise(4))
+    command("add", folder, "--images", pictures)
+    assert "1 added, 1 replaced, 40 unchanged; 42 images" in capsys.readouterr().out
+    found = snapshot.read(folder)
+    assert found.generation == before.generation + 1  # one change: both or neither
+    ids = {row.path: id_ for id_, row in found.rows()}
+    assert len(ids) == found.count == 42
+    of = embedder.load(folder / "model")
+    for path in (changed, pictures / "new" / "a.png"):
+        np.testing.assert_array_equal(
+            found.vectors(np.array([ids[str(path)]])), of.embed([path.read_bytes()]).vectors
+        )
+    assert ids[str(changed)] not in before.ids()
+
+
+def test_an_add_that_fails_changes_nothing(
+    run: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(kept / "index", folder)
+    before = content(folder)
+    for i in range(40):
+        (tmp_path / f"{i}.png").write_bytes(noise(i))
+    monkeypatch.setattr(filling, "PIECE", 16)
+    seen = []
+
+    def stops(self: store.Adding, vectors: object, rows: object) -> None:
+        seen.append(rows)
+        if len(seen) == 3:
+            raise InterruptedError
+        append(self, vectors, rows)
+
+    append: Callable = store.Adding.append
+    monkeypatch.setattr(store.Adding, "append", stops)
+    with pytest.raises(InterruptedError):
+        command("add", folder, "--images", tmp_path)
+    assert len(seen) == 3 and content(folder) == before
+
+
+def test_what_cannot_be_read_is_named_and_nothing_else_is_lost(
+    run: Path, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, folder = tmp_path / "pictures", tmp_path / "index"
+    shutil.copytree(kept / "pictures", pictures)
+    (pictures / "bad\n.png").write_bytes(noise(1)[:60])
+    (pictures / "empty.jpg").write_bytes(b"")
+    (pictures / "link.png").symlink_to("nowhere")
+    os.mkfifo(pictures / "pipe.png")
+    raw = os.fsencode(pictures) + b"/\xff.png"
+    with open(raw, "wb") as file:
+        file.write(noise(2))
+    build(run, pictures, folder)
+    assert "4 files cannot be read, named in" in capsys.readouterr().out
+    found = snapshot.read(folder)
+    assert found.count == 42 and os.fsdecode(raw) in labels(found)
+    names = [line.split("\t")[0] for line in (folder / "unreadable.txt").read_text().splitlines()]
+    wanted = ["bad\\n.png", "empty.jpg", "link.png", "pipe.png"]
+    assert names == [str(pictures / name) for name in wanted]
+    (pictures / "empty.jpg").write_bytes(noise(5))  # mended, and another one damaged
+    damaged = sorted(pictures.rglob("0*.png"))[0]
+    damaged.write_bytes(b"?")
+    command("add", folder, "--images", pictures)
+    assert "1 added, 41 unchanged" in capsys.readouterr().out
+    lines = (folder / "unreadable.txt").read_text()
+    assert str(damaged) in lines and "empty.jpg" not in lines and "bad" in lines
+    assert str(damaged) in labels(snapshot.read(folder))  # its older vector stays
+
+
+def test_nothing_readable_makes_no_index(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(UserError, match="no image is named or lies there"):
+        build(run, tmp_path / "pictures", tmp_path / "index")
+    (tmp_path / "pictures" / "a.png").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"none of 1 images can be read, the first: .*a\.png"):
+        build(run, tmp_path / "pictures", tmp_path / "index")
+    assert [p.name for p in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_build_takes_no_folder_of_others_and_deletes_what_was_killed(
+    run: Path, kept: Path, tmp_path: Path
+) -> None:
+    pictures = kept / "pictures"
+    with pytest.raises(UserError, match="is an index already; `python -m abe_jax"):
+        build(run, pictures, kept / "index")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").write_text("mine")
+    with pytest.raises(UserError, match="exists and is no index"):
+        build(run, pictures, tmp_path)
+    assert (tmp_path / "model" / "mine").read_text() == "mine"
+    out = tmp_path / "new" / "[x]"
+    dead, alive = (out.parent / f".[x].building-{name}" for name in ("dead", "alive"))
+    dead.mkdir(parents=True)
+    (dead / "index.json").write_text("half")
+    alive.mkdir()
+    with filling._held(alive):
+        build(run, pictures, out)
+    assert sorted(p.name for p in out.parent.iterdir()) == [alive.name, "[x]"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    build(run, pictures, empty)
+    assert snapshot.read(empty).count == 41
+
+
+@pytest.mark.parametrize("storage", ["float16", "binary"])
+def test_other_storages(storage: str, run: Path, kept: Path, tmp_path: Path) -> None:
+    build(run, kept / "pictures", tmp_path / "index", "--storage", storage)
+    found = snapshot.read(tmp_path / "index")
+    assert found.spec.storage == storage and found.count == 41
+
+
+def test_the_batch_is_kept_with_the_index(run: Path, kept: Path, tmp_path: Path) -> None:
+    build(run, kept / "pictures", tmp_path / "index", "--batch", 8)
+    of = embedder.load(tmp_path / "index" / "model")
+    assert of.config.evaluate.batch == 8
+    assert of.fingerprint == snapshot.read(kept / "index").spec.fingerprint
+
+
+def test_images_are_removed_by_path_folder_and_id(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(kept / "index", folder)
+    pictures = kept / "pictures"
+    of_class = sorted(p for p in pictures.iterdir() if p.is_dir())[1]
+    inside = len(list(of_class.iterdir()))
+    command("remove", folder, of_class, pictures / "top.png", os.path.relpath(of_class))
+    assert f"{inside + 1} removed; {40 - inside} images" in capsys.readouterr().out
+    found = snapshot.read(folder)
+    assert not any(Path(path).parent == of_class for path in labels(found))
+    first = [int(id_) for id_ in found.ids()[:2]]
+    command("remove", folder, "--ids", *first)
+    assert set(snapshot.read(folder).ids()) == set(found.ids()) - set(first)
+    before = content(folder)
+    left = next(iter(labels(snapshot.read(folder))))
+    for words, says in (
+        ([left, of_class], "neither an image of"),
+        (["--ids", found.ids()[5], first[0]], "no image of .* has this id"),
+        ([left, "--ids", found.ids()[5]], "paths, or --ids and no paths"),
+        ([], "paths, or --ids"),
+        (["--ids", "x"], "invalid int value: 'x'"),
+    ):
+        with pytest.raises(UserError, match=says):
+            command("remove", folder, *words)
+    assert content(folder) == before
+
+
+def test_info_says_what_is_there_and_proves_it(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(kept / "index", folder)
+    store.set_threshold(folder, Threshold(0.25, "precision 0.9", {"precision": 0.5, "queries": 4}))
+    command("info", folder, "--json", "--verify")
+    said = json.loads(capsys.readouterr().out)
+    assert (said["images"], said["labels"], said["verified"]) == (41, 3, True)
+    assert said["threshold"]["distance"] == 0.25 and said["storage"] == "float32"
+    command("info", folder, "--verify")
+    out = capsys.readouterr().out
+    assert "41 of 3 labels" in out and "0.25 (squared distance), for precision 0.9" in out
+    assert "every file is what was written" in out
+    weights = folder / "model" / "weights.npz"
+    with np.load(weights) as stored:
+        arrays = dict(stored)
+    name = next(name for name in arrays if name.endswith("kernel"))
+    arrays[name] = arrays[name] + np.float32(1e-3)
+    np.savez(weights, **arrays)
+    command("info", folder)
+    with pytest.raises(UserError, match="is not the network that the index's vectors are of"):
+        command("info", folder, "--verify")
+    with pytest.raises(UserError, match="is not the network"):
+        command("add", folder, "--images", kept / "pictures")
+    shutil.copytree(kept / "index" / "model", folder / "model", dirs_exist_ok=True)
+    (file,) = (folder / "segments").glob("*.vectors.npy")
+    raw = bytearray(file.read_bytes())
+    raw[-3] ^= 1
+    file.write_bytes(bytes(raw))
+    with pytest.raises(UserError, match=r"vectors.npy is damaged: its checksum differs"):
+        command("info", folder, "--verify")
+
+
+def test_an_index_moves_with_its_network(kept: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept / "index", tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").rename(tmp_path / "moved")
+    (tmp_path / "new.png").write_bytes(noise(9))
+    command("add", tmp_path / "moved", "--images", tmp_path / "new.png")
+    assert snapshot.read(tmp_path / "moved").count == 42
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["biuld"], "biuld: no such command; did you mean 'build'?"),
+        (["info", "--index", "nowhere"], "nowhere is no index"),
+        (["info"], "the following arguments are required: --index"),
+        (["info", "--index", "x", "--verfiy"], "did you mean '--verify'"),
+        (["info", "--index", "x", "--config.seed=3"], "an index is made as its network's config"),
+        (["add", "--index", "nowhere", "--images", "."], "nowhere is no index"),
+        (["build", "--images", ".", "--out", "x"], "one of the arguments --workdir --weights"),
+        (
+            ["build", "--weights", "a", "--workdir", "b", "--images", ".", "--out", "x"],
+            "not allowed with",
+        ),
+        (
+            ["build", "--weights", "efficientnet-lite7", "--images", __file__, "--out", "x"],
+            "no .csv",
+        ),
+        (["build", "--weights", "x", "--images", "nowhere", "--out", "x"], "no such folder"),
+        (
+            ["build", "--weights", "x", "--images", ".", "--out", "x", "--storage", "float23"],
+            "did you mean 'float32'",
+        ),
+        (
+            ["build", "--weights", "x", "--images", ".", "--out", "x", "--batch", "0"],
+            "1 image or more",
+        ),
+        (["export", "--index", "nowhere", "--faiss", "x"], "nowhere is no index"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        index.main(words)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        index.main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    for name in index.COMMANDS:
+        assert f"python -m abe_jax.index {name} " in out
+        with pytest.raises(SystemExit):
+            index.main([name, "--help"])
+        assert f"python -m abe_jax.index {name}" in capsys.readouterr().out
