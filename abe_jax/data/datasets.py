@@ -6,7 +6,6 @@
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import io
 import pathlib
 import shutil
@@ -19,6 +18,7 @@ from abe_jax.config import Data
 from abe_jax.data import cars196, domains, folder, held, objects
 from abe_jax.data.held import HELD
 from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
+from abe_jax.data.writing import locked
 from abe_jax.errors import UserError
 
 __all__ = ["DATASETS", "HELD", "SPLITS", "Dataset", "Split", "load", "prepare"]
@@ -77,7 +77,7 @@ def _dataset(name: str) -> Dataset:
 def _prepare_glyphs(data: Data, config: str) -> pathlib.Path:
     folder = _glyphs_folder(data, config)
     if not folder.exists():
-        with _locked(folder.parent):
+        with locked(folder.parent):
             if not folder.exists():
                 for leftover in folder.parent.glob("incomplete.*"):  # of a killed process
                     shutil.rmtree(leftover)
@@ -101,22 +101,6 @@ def _build_glyphs(data: Data, config: str) -> None:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    # A lock of the kernel's goes with its process, however that ends: none is ever left behind.
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
-    except OSError as error:
-        raise UserError(
-            f"cannot write prepared data to {folder} ({error.strerror}): "
-            "set config.data.root or $ABE_JAX_DATA to a folder that can be written"
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

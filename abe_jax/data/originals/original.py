@@ -1,0 +1,100 @@
+"""What is known of a data set as its authors hand it out: its lists, its images, its counts."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from abe_jax.errors import UserError
+
+
+class Image(NamedTuple):
+    """One image of a listing."""
+
+    key: str  # what `Original.key` makes of where it lies
+    label: int  # into `Listing.classes`
+    part: str  # one of `Original.parts`
+    domain: str = ""
+
+
+class Listing(NamedTuple):
+    """All images of a data set and its classes, both in its own order."""
+
+    images: list[Image]
+    classes: list[str]
+
+
+class Part(NamedTuple):
+    """A part of a data set, of so many images and classes as published; 0: not published."""
+
+    images: int
+    classes: int
+    split: str  # train | test
+    gallery: bool | None = None  # whether its images are a gallery's, where queries are others
+    optional: bool = False  # may be left out, but then whole
+
+
+Texts = Mapping[str, bytes]  # the lists by their names, those that were found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Original:
+    """A data set in the form in which its authors hand it out.
+
+    key      names an image wherever it was unpacked to (`path` is below the source); empty where
+             the file is none of the set's
+    listing  the images by the set's own lists, or by the keys that were found
+    """
+
+    name: str
+    version: str  # of the prepared form
+    archives: str  # what to fetch, in words
+    parts: Mapping[str, Part]
+    lists: frozenset[str]  # names of the files that `listing` reads
+    key: Callable[[str], str]
+    listing: Callable[[Texts, Sequence[str]], Listing]
+    objects: bool = False  # a class is one object or scene
+    held: bool = False  # the test images are of the training classes
+
+
+def text(texts: Texts, name: str) -> list[str]:
+    """The lines of a list that has to be there.
+
+    Raises:
+        UserError: it is not.
+    """
+    return required(texts, name).decode(errors="surrogateescape").splitlines()
+
+
+def required(texts: Texts, name: str) -> bytes:
+    """The content of a list that has to be there.
+
+    Raises:
+        UserError: it is not.
+    """
+    if name not in texts:
+        raise UserError(f"{name} is missing")
+    return texts[name]
+
+
+def rows(texts: Texts, name: str, pattern: str, header: int = 0) -> list[re.Match[str]]:
+    """The lines of a list behind its header, empty ones left out, each matched as a whole.
+
+    Raises:
+        UserError: a line that does not match.
+    """
+    found = []
+    for number, line in enumerate(text(texts, name), start=1):
+        if number <= header or not line.strip():
+            continue
+        match = re.fullmatch(pattern, line.strip())
+        if not match:
+            raise UserError(f"line {number} of {name} is not understood: {line.strip()[:60]!r}")
+        found.append(match)
+    return found
+
+
+def tail(path: str, parts: int) -> str:
+    """The last so many parts of a path; empty where it has fewer."""
+    names = path.split("/")
+    return "/".join(names[-parts:]) if len(names) >= parts else ""

@@ -1,0 +1,71 @@
+"""Prepares a data set once: python -m abe_jax.prepare --dataset NAME --source DIR [--root DIR].
+
+DIR holds what the authors of cars196, cub, sop, inshop, imagenet, holidays, ukbench or copydays
+hand out, unpacked or not, anywhere below it; nothing is unpacked to disk. A preparation that was
+stopped goes on where it was; of a set that is there already nothing is done. Other data sets, such
+as glyphs, need no source.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from abe_jax import command
+from abe_jax.config import Data
+from abe_jax.data import datasets
+from abe_jax.data.originals import builder, reading
+from abe_jax.data.originals.original import Original
+from abe_jax.data.originals.table import ORIGINALS
+from abe_jax.errors import UserError
+
+
+def prepare(original: Original, source: Path | None, root: str, any_counts: bool) -> None:
+    """Prepares a data set that its authors hand out, and says what is there."""
+    folder = reading.folder(original, root)
+    there = (folder / builder.INFO).exists()
+    if source is None:
+        if not there:
+            raise UserError(
+                f"--source is missing: the folder with {original.archives}, unpacked or not"
+            )
+    elif warning := builder.build(original, source, folder, any_counts=any_counts):
+        command.say(f"warning: {original.name} is not as published: {warning}")
+    info = json.loads((folder / builder.INFO).read_text())
+    if info["unreadable"]:
+        command.say(
+            f"warning: {info['unreadable']} files could not be read; they are named in "
+            f"{folder / builder.UNREADABLE}"
+        )
+    parts = ", ".join(
+        f"{name} {part['images']} images of {part['classes']} classes"
+        for name, part in info["parts"].items()
+        if part["images"]
+    )
+    command.say(f"{original.name} is {'already ' if there else ''}in {folder}: {parts}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    parser = command.Parser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="of config.data.name")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="what the authors hand out")
+    parser.add_argument(
+        "--root", default="", metavar="DIR", help="prepared data; else $ABE_JAX_DATA"
+    )
+    parser.add_argument(
+        "--allow-counts", action="store_true", help="prepare other counts than those published"
+    )
+    arguments, overrides = parser.parse(argv)
+    if overrides:
+        raise UserError(f"--config.{overrides[0]}: only --root is taken from a config here")
+    name = arguments.dataset
+    if name in ORIGINALS:
+        prepare(ORIGINALS[name], arguments.source, arguments.root, arguments.allow_counts)
+        return
+    if arguments.source and name in datasets.DATASETS:
+        raise UserError(f"--source: {name} needs none")
+    command.say(f"{name} is in {datasets.prepare(Data(name=name, root=arguments.root))}")
+
+
+if __name__ == "__main__":
+    command.run(main)
