@@ -6,7 +6,6 @@ stopped goes on where it was; of a set that is there already nothing is done. Ot
 as glyphs, need no source.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def prepare(original: Original, source: Path | None, root: str, any_counts: bool
             )
     elif warning := builder.build(original, source, folder, any_counts=any_counts):
         command.say(f"warning: {original.name} is not as published: {warning}")
-    info = json.loads((folder / builder.INFO).read_text())
+    info = builder.info(folder)
     if info["unreadable"]:
         command.say(
             f"warning: {info['unreadable']} files could not be read; they are named in "

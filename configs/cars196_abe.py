@@ -2,10 +2,12 @@
 
 Paper: Kim et al., Attention-based Ensemble for Deep Metric Learning, ECCV 2018, arXiv 1804.00382.
 
+    python -m abe_jax.prepare --dataset cars196 --source DIR
     python -m abe_jax.train --config configs/cars196_abe.py --workdir runs/cars196_abe
 
-Other sizes, for example ABE-4 with 256 dimensions in all (for ABE-1 the paper has no divergence
-term, which is then zero anyway):
+DIR is the folder with car_ims.tgz and cars_annos.mat (or with the parts that classification uses,
+and their lists), unpacked or not. Other sizes, for example ABE-4 with 256 dimensions in all (for
+ABE-1 the paper has no divergence term, which is then zero anyway):
 
     ... --config.model.learners=4 --config.model.dim=256
 

@@ -4,10 +4,12 @@ Paper: Zhai and Wu, Classification is a Strong Baseline for Deep Metric Learning
 arXiv 1811.12649.
 
     python -m abe_jax.convert torchvision_resnet50 resnet50-0676ba61.pth resnet50.npz
+    python -m abe_jax.prepare --dataset cars196 --source DIR
     python -m abe_jax.train --config configs/normsoftmax_cars196.py \\
         --workdir runs/normsoftmax_cars196 --config.model.weights=resnet50.npz
 
-With 512 dimensions, by a linear layer without bias:
+DIR is the folder with car_ims.tgz and cars_annos.mat (or with the parts that classification uses,
+and their lists), unpacked or not. With 512 dimensions, by a linear layer without bias:
 
     ... --config.model.dim=512 --config.model.head=projection
 

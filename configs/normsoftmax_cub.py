@@ -6,12 +6,13 @@ with 0.01 a user of the public code came to R@1 55.9.
 
 Paper: Zhai and Wu, 2019, arXiv 1811.12649.
 
+    python -m abe_jax.prepare --dataset cub --source DIR
     python -m abe_jax.train --config configs/normsoftmax_cub.py --workdir runs/normsoftmax_cub \\
-        --config.model.weights=resnet50.npz --config.data.path=cub.csv
+        --config.model.weights=resnet50.npz
 
-cub.csv stands beside the images and has the columns path, label and split: `train` for the classes
-1 to 100 (5,864 images), `test` for 101 to 200 (5,924). Ten of the training classes are held out for
-validation. With 512 dimensions: --config.model.dim=512 --config.model.head=projection
+DIR is the folder with CUB_200_2011.tgz, unpacked or not. Classes 1 to 100 train (5,864 images), 101
+to 200 test (5,924). Ten of the training classes are held out for validation. With 512
+dimensions: --config.model.dim=512 --config.model.head=projection
 
 Expected (the paper's figures, not measured here), 2048 dimensions, Recall@1 / 2 / 4 / 8:
     float 65.36 76.76 85.42 91.51    binary codes 63.67 75.37 84.54 90.99
@@ -29,6 +30,6 @@ def get_config() -> ConfigDict:
     # Config files are loaded by path from anywhere, so the neighbour is found by path as well.
     recipe = runpy.run_path(str(Path(__file__).with_name("normsoftmax_cars196.py")))["recipe"]
     config = recipe(training_images=5_864)
-    config.data.name = "folder"
+    config.data.name = "cub"
     config.optimizer.rate = 0.001
     return config

@@ -6,20 +6,18 @@ paper's and how the weights become a file of ours. As in the paper a batch has 5
 
 Paper: Zhai and Wu, 2019, arXiv 1811.12649.
 
+    python -m abe_jax.prepare --dataset inshop --source DIR
     python -m abe_jax.train --config configs/normsoftmax_inshop.py \\
-        --workdir runs/normsoftmax_inshop --config.model.weights=resnet50.npz \\
-        --config.data.path=inshop.csv
+        --workdir runs/normsoftmax_inshop --config.model.weights=resnet50.npz
 
-inshop.csv stands beside the images and has the columns path, label (item_id) and split: `train` for
-the 3,997 training items (25,882 images), `test` for the images of the others, query (14,218) and
-gallery (12,612) alike. 200 of the training items are held out for validation. With 512 dimensions:
---config.model.dim=512 --config.model.head=projection
+DIR is the folder with img.zip, unpacked or not, and list_eval_partition.txt. 3,997 items train
+(25,882 images); of the others 14,218 images look in the 12,612 of the gallery. 200 of the training
+items are held out for validation. With 512 dimensions: --config.model.dim=512
+--config.model.head=projection
 
 Expected (the paper's figures, not measured here), 2048 dimensions, Recall@1/10/20/30/40/50:
     float 89.35 97.81 98.61 98.87 99.05 99.13    binary codes 88.76 97.65 98.47 98.73 98.94 99.05
-With 512 dimensions R@1 88.6 (as others quote it). The paper's queries search the gallery alone;
-here each test image searches all others, so the figures that a run ends with are not the paper's
-measure. Time: not measured.
+With 512 dimensions R@1 88.6 (as others quote it). Time: not measured.
 """
 
 import runpy
@@ -33,7 +31,7 @@ def get_config() -> ConfigDict:
     # Config files are loaded by path from anywhere, so the neighbour is found by path as well.
     recipe = runpy.run_path(str(Path(__file__).with_name("normsoftmax_cars196.py")))["recipe"]
     config = recipe(training_images=25_882)
-    config.data.name = "folder"
+    config.data.name = "inshop"
     config.data.images_per_class = 5
     config.data.validation_classes = 200
     config.evaluate.ks = (1, 10, 20, 30, 40, 50)

@@ -144,9 +144,9 @@ def started(root) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("name", ["glyph", "Glyphs", "imagenet"])
+@pytest.mark.parametrize("name", ["glyph", "Glyphs", "cars"])
 def test_an_unknown_name_gets_the_nearest(name, tmp_path):
-    nearest = "cars196" if name == "imagenet" else "glyphs"
+    nearest = "cars196" if name == "cars" else "glyphs"
     with pytest.raises(UserError, match=f"unknown data set '{name}'.*(mean '{nearest}|There are)"):
         datasets.prepare(data(tmp_path, name))
 
@@ -272,7 +272,7 @@ def greys(split: datasets.Split) -> np.ndarray:
 
 
 def test_cars_are_split_by_class_over_both_parts_of_tfds(cars):
-    chosen = data(cars, "cars196", validation_classes=10)
+    chosen = data(cars, "tfds:cars196", validation_classes=10)
     expected = {"train": range(0, 88), "val": range(88, 98), "test": range(98, 196)}
     images = 0
     for name, classes in expected.items():
@@ -291,7 +291,7 @@ def test_cars_labels_are_read_from_the_records_once(cars, tmp_path, capsys):
     shutil.copytree(cars, tmp_path / "c")
     for sidecar in (tmp_path / "c").rglob("abe_jax_labels.npy"):
         sidecar.unlink()
-    chosen = data(tmp_path / "c", "cars196")
+    chosen = data(tmp_path / "c", "tfds:cars196")
     first = datasets.load(chosen, "test")
     assert "reading labels" in capsys.readouterr().err
     np.testing.assert_array_equal(datasets.load(chosen, "test").labels, first.labels)
@@ -300,15 +300,15 @@ def test_cars_labels_are_read_from_the_records_once(cars, tmp_path, capsys):
 
 def test_cars_validation_classes_are_checked(cars):
     with pytest.raises(UserError, match=r"set config\.data\.validation_classes"):
-        datasets.load(data(cars, "cars196"), "val")
+        datasets.load(data(cars, "tfds:cars196"), "val")
     for wrong in (-1, 98):
         with pytest.raises(UserError, match=f"validation_classes is {wrong}"):
-            datasets.load(data(cars, "cars196", validation_classes=wrong), "train")
+            datasets.load(data(cars, "tfds:cars196", validation_classes=wrong), "train")
 
 
 def test_missing_cars_say_how_to_prepare_them(tmp_path):
     with pytest.raises(UserError, match=r"tfds build cars196 --file_format=array_record"):
-        datasets.load(data(tmp_path, "cars196"), "train")
+        datasets.load(data(tmp_path, "tfds:cars196"), "train")
 
 
 def test_cars_in_tensorflows_format_say_what_to_do(cars, tmp_path):
@@ -318,10 +318,10 @@ def test_cars_in_tensorflows_format_say_what_to_do(cars, tmp_path):
     for sidecar in (tmp_path / "c").rglob("abe_jax_labels.npy"):
         sidecar.unlink()
     with pytest.raises(UserError, match=r"tfrecord.*--file_format=array_record"):
-        datasets.load(data(tmp_path / "c", "cars196"), "train")
+        datasets.load(data(tmp_path / "c", "tfds:cars196"), "train")
 
 
 def test_the_newest_version_is_taken_by_number(cars, tmp_path):
     for version in ("2.0.9", "2.0.10"):
         shutil.copytree(cars / "cars196" / "2.1.0", tmp_path / "cars196" / version)
-    assert datasets.prepare(data(tmp_path, "cars196")).name == "2.0.10"
+    assert datasets.prepare(data(tmp_path, "tfds:cars196")).name == "2.0.10"

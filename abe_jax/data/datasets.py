@@ -17,6 +17,9 @@ import tensorflow_datasets as tfds
 from abe_jax.config import Data
 from abe_jax.data import cars196, domains, folder, held, objects
 from abe_jax.data.held import HELD
+from abe_jax.data.originals import reading
+from abe_jax.data.originals.original import Original
+from abe_jax.data.originals.table import ORIGINALS
 from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
 from abe_jax.data.writing import locked
 from abe_jax.errors import UserError
@@ -34,6 +37,7 @@ class Dataset:
 
     prepare: Callable[[Data], pathlib.Path]
     load: Callable[[Data, str], Split]
+    held: bool = False  # has held-out images of its own, which `load` reads as the split `held`
 
 
 def prepare(data: Data) -> pathlib.Path:
@@ -49,19 +53,31 @@ def prepare(data: Data) -> pathlib.Path:
 def load(data: Data, split: str) -> Split:
     """One split, `train`, `val` or `test`, of the data set `data.name`, prepared if need be.
 
-    The classes of the three are disjoint, and so are their domains where the config names some
-    that training shall not see (`domains.restricted`). A fourth, `held`, are the images of the
-    training classes that `data.held_out` keeps out of `train`. Raises `UserError` when the name or
-    the split is unknown, or the prepared data is damaged.
+    The classes of the three are disjoint (but ImageNet's test images are of all its classes), and
+    so are their domains where the config names some that training shall not see
+    (`domains.restricted`). A fourth, `held`, are images of the training classes that training does
+    not see (`has_held`): those that `data.held_out` keeps out of `train`, or the data set's own.
+    Raises `UserError` when the name or the split is unknown, or the prepared data is damaged.
     """
     if split not in (*SPLITS, HELD):
         raise UserError(f"unknown split {split!r}: one of {', '.join((*SPLITS, HELD))}")
     prepare(data)
-    if split == HELD and not data.held_out:
+    if split == HELD and not has_held(data):
         raise UserError("config.data.held_out is 0: no image of a training class is held out")
-    of = "train" if split == HELD else split
+    own = _dataset(data.name).held
+    if own and data.held_out:
+        raise UserError(
+            f"config.data.held_out is {data.held_out}: {data.name} has held-out images of its own; "
+            "leave it at 0"
+        )
+    of = "train" if split == HELD and not own else split
     found = domains.restricted(_dataset(data.name).load(data, of), data)
     return held.part(found, data.held_out, split) if data.held_out and of == "train" else found
+
+
+def has_held(data: Data) -> bool:
+    """Whether there is a split `held`."""
+    return bool(data.held_out) or _dataset(data.name).held
 
 
 def _dataset(name: str) -> Dataset:
@@ -145,9 +161,18 @@ def _glyphs(config: str) -> Dataset:
     )
 
 
+def _original(original: Original) -> Dataset:
+    return Dataset(
+        prepare=lambda data: reading.prepare(original, data),
+        load=lambda data, split: reading.load(original, data, split),
+        held=original.held,
+    )
+
+
 DATASETS: dict[str, Dataset] = {
     "glyphs": _glyphs("full"),
     "glyphs_tiny": _glyphs("tiny"),  # for tests: 62 characters, only matplotlib's faces
-    "cars196": Dataset(prepare=cars196.prepare, load=cars196.load),
+    **{name: _original(original) for name, original in ORIGINALS.items()},
+    "tfds:cars196": Dataset(prepare=cars196.prepare, load=cars196.load),
     "folder": Dataset(prepare=folder.prepare, load=folder.load),
 }

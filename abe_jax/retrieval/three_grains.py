@@ -119,7 +119,7 @@ def _class(
     config: Config, state: step.TrainState, replicated: step.TrainState, embed_step: Callable
 ) -> dict[str, Any]:
     found = classifier(config, state.params["objective"])
-    if found is None or not config.data.held_out:
+    if found is None or not datasets.has_held(config.data):
         return {}
     held = datasets.load(config.data, HELD)
     compiled = embed_step if found.of_vectors else _embedding_step(config)

@@ -1,8 +1,8 @@
 """Writes a data set once as array_record: every image's bytes as they are, and its listing.
 
-A folder holds shards of up to `SHARD` records in the order in which the source is read, labels.npz
-and, written last, info.json: without that the set is not there. A build that was killed goes on at
-the first shard that is missing.
+A folder holds shards of up to `Original.shard` records in the order in which the source is read,
+labels.npz and, written last, info.json: without that the set is not there. A build that was killed
+goes on at the first shard that is missing.
 """
 
 import hashlib
@@ -24,7 +24,6 @@ from abe_jax.data.originals.survey import Survey, digest, survey
 from abe_jax.data.writing import locked, replace
 from abe_jax.errors import UserError
 
-SHARD = 4096  # records; ImageNet has 326 files then, fewer than a process may have open
 INFO, LABELS, PLAN, UNREADABLE = "info.json", "labels.npz", "plan.json", "unreadable.txt"
 _OPTIONS = "group_size:1,uncompressed"  # random access; images are compressed already
 
@@ -56,9 +55,14 @@ def build(original: Original, source: Path, folder: Path, *, any_counts: bool = 
     return found.wrong
 
 
+def info(folder: Path) -> dict[str, Any]:
+    """What info.json says of a prepared set."""
+    return json.loads((folder / INFO).read_text())
+
+
 def shard_names(original: Original, records: int) -> list[str]:
     """The file names of all shards."""
-    count = -(-records // SHARD)
+    count = -(-records // original.shard)
     return [f"{original.name}-{shard:05}-of-{count:05}.array_record" for shard in range(count)]
 
 
@@ -70,7 +74,7 @@ def _order(found: Survey) -> list[str]:
 
 def _begin(folder: Path, original: Original, order: Sequence[str]) -> None:
     """Keeps the shards of a build of the same images in the same order; removes any other."""
-    content = "\n".join((original.version, str(SHARD), *order))
+    content = "\n".join((original.version, str(original.shard), *order))
     plan = hashlib.sha256(os.fsencode(content)).hexdigest()
     for partial in folder.glob("*.partial"):
         partial.unlink()
@@ -86,17 +90,17 @@ def _write(original: Original, source: Path, folder: Path, order: Sequence[str])
     """Writes the shards that are missing."""
     names = shard_names(original, len(order))
     done = next((i for i, name in enumerate(names) if not (folder / name).exists()), len(names))
-    contents = _contents(source, order[done * SHARD :])
+    contents = _contents(source, order[done * original.shard :])
     with tqdm(
         total=len(order),
-        initial=min(done * SHARD, len(order)),
+        initial=min(done * original.shard, len(order)),
         desc=f"{original.name}: writing",
         unit="image",
         mininterval=1,
     ) as bar:
         for shard in range(done, len(names)):
             partial = folder / f"{names[shard]}.partial"
-            size = min(SHARD, len(order) - shard * SHARD)
+            size = min(original.shard, len(order) - shard * original.shard)
             unreadable = _write_shard(partial, size, contents, bar)
             with (folder / UNREADABLE).open("ab") as file:
                 file.writelines(os.fsencode(f"{name}\n") for name in unreadable)
@@ -166,8 +170,11 @@ def _finish(original: Original, folder: Path, found: Survey, order: Sequence[str
         domain_names=_joined(domains),
     )
     replace(folder / LABELS, stored.getvalue())
-    replace(folder / INFO, json.dumps(_info(original, folder, found), indent=2).encode())
+    about = _info(original, folder, found)
+    replace(folder / INFO, json.dumps(about, indent=2).encode())
     (folder / PLAN).unlink()
+    if not about["unreadable"]:
+        (folder / UNREADABLE).unlink()
 
 
 def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:
@@ -176,9 +183,8 @@ def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:
 
 def _info(original: Original, folder: Path, found: Survey) -> dict[str, Any]:
     images = found.listing.images
+    # A name is twice there where a shard was written, but not put in its place, before a kill.
     unreadable = set((folder / UNREADABLE).read_bytes().splitlines())
-    if not unreadable:
-        (folder / UNREADABLE).unlink()
     return {
         "name": original.name,
         "version": original.version,

@@ -25,16 +25,19 @@ TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
 SOLUTION = "LOC_val_solution.csv"  # of the copy on Kaggle
 
-_TRAIN = re.compile(r"(?:.*/)?(n\d{8})_(\d+)\.JPEG")
-_VAL = re.compile(r"(?:.*/)?(?:(n\d{8})/)?(ILSVRC2012_val_\d{8})\.JPEG")
+_TRAIN = re.compile(r"(n\d{8})_\d+\.JPEG")
+_VAL = re.compile(r"ILSVRC2012_val_\d{8}\.JPEG")
+_CLASS = re.compile(r"n\d{8}")
 
 
 def key(path: str) -> str:
     """n01440764/n01440764_18.JPEG; [n01440764/]ILSVRC2012_val_00000293.JPEG."""
-    if match := _TRAIN.fullmatch(path):
-        return f"{match[1]}/{match[1]}_{match[2]}.JPEG"
-    if match := _VAL.fullmatch(path):
-        return f"{match[1]}/{match[2]}.JPEG" if match[1] else f"{match[2]}.JPEG"
+    folders, _, name = path.rpartition("/")
+    if match := _TRAIN.fullmatch(name):
+        return f"{match[1]}/{name}"
+    if _VAL.fullmatch(name):
+        folder = folders.rpartition("/")[2]
+        return f"{folder}/{name}" if _CLASS.fullmatch(folder) else name
     return ""
 
 
@@ -43,8 +46,9 @@ def listing(texts: Texts, keys: Sequence[str]) -> Listing:
 
     Validation images by the folder of a class that they lie in, else by what labels are there.
     """
-    train = sorted(key for key in keys if _TRAIN.fullmatch(key))
-    val = sorted((key for key in keys if _VAL.fullmatch(key)), key=lambda key: key.split("/")[-1])
+    images = {key.rpartition("/")[2]: key for key in sorted(keys)}  # a class's folder comes last
+    train = sorted(key for name, key in images.items() if _TRAIN.fullmatch(name))
+    val = [key for name, key in sorted(images.items()) if _VAL.fullmatch(name)]
     known = _labels(texts) if any("/" not in key for key in val) else {}
     labelled = [(key, key.split("/")[0], "train") for key in train]
     for name in val:

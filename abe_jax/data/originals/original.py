@@ -55,6 +55,7 @@ class Original:
     listing: Callable[[Texts, Sequence[str]], Listing]
     objects: bool = False  # a class is one object or scene
     held: bool = False  # the test images are of the training classes
+    shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 
 def text(texts: Texts, name: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Prepared data sets as splits, by their published protocols."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -11,7 +10,7 @@ from jaxtyping import Bool, Int
 
 from abe_jax.config import Data
 from abe_jax.data import records
-from abe_jax.data.originals.builder import INFO, LABELS, shard_names
+from abe_jax.data.originals.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.originals.original import Original
 from abe_jax.errors import UserError
 
@@ -74,14 +73,14 @@ def load(original: Original, data: Data, split: str) -> records.Split:
     with records.damage_named(found), (found / LABELS).open("rb") as file:
         with np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        info = json.loads((found / INFO).read_text())
-    if info["version"] != original.version:
+        about = info(found)
+    if about["version"] != original.version:
         raise UserError(f"{found} is of another version of abe_jax: delete it and prepare it anew")
     rows = np.flatnonzero(_chosen(original, data, split, arrays))
     if not len(rows):
         raise UserError(f"{original.name} in {found} has no image of its part {split!r}")
     trained = arrays["labels"][_chosen(original, data, "train", arrays)] if split == "held" else ()
-    return _split(original, found, split, arrays, rows, trained, info["images"])
+    return _split(original, found, split, arrays, rows, trained, about["images"])
 
 
 def _chosen(
@@ -93,7 +92,8 @@ def _chosen(
         return tested
     if tested.all():
         raise UserError(
-            f"{original.name} has images for the test alone, none to train on: evaluate a run on it"
+            f"{original.name} has images for the test alone, none to train on or to "
+            "choose a checkpoint by"
         )
     classes = np.unique(arrays["labels"][~tested])
     kept = len(classes) - data.validation_classes
