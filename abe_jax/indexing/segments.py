@@ -1,5 +1,6 @@
 """Segments: files of vectors, ids and rows, written once, then only read, through memory maps."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -74,13 +75,15 @@ class Writer:
         for file, shape, kind in zip(self._files, shapes, kinds, strict=False):
             file.seek(0)
             file.write(header(shape, kind))
-        self.close()
+        for file in self._files:
+            file.close()  # which writes what was held back: the disk can be full here too
         return Segment(self.count, *map(summed, self._paths))
 
     def close(self) -> None:
-        """Closes what is open; a file that is not done is nobody's."""
+        """Closes what is open. Files that are not done are nobody's, whatever their end lacks."""
         for file in self._files:
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def header(shape: tuple[int, ...], kind: str) -> bytes:

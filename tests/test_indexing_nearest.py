@@ -1,0 +1,162 @@
+"""Neighbours in an index are those of the definition in float64, whatever lies in their way."""
+
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from index_examples import MODEL, built, definition, drawn, named
+from processes import ROOT, environment
+
+from abe_jax import indexing
+from abe_jax.errors import UserError
+from abe_jax.indexing import Spec
+
+STORAGES = tuple(indexing.STORAGES)
+MODULE = importlib.import_module("abe_jax.indexing.nearest")  # the package has a function so called
+
+
+def agrees(snapshot, queries, k) -> None:
+    distances, ids = definition(snapshot, queries, k)
+    found = indexing.nearest(snapshot, queries, k)
+    np.testing.assert_array_equal(found.ids, ids)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-12, atol=0)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Many chunks, of one compiled program, and several blocks of queries."""
+    monkeypatch.setattr(MODULE, "CHUNK", 2**12)
+    monkeypatch.setattr(MODULE, "TOGETHER", 13)
+    monkeypatch.setattr(MODULE, "HOST", 31)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_neighbours_are_the_definitions(tmp_path, storage, small):
+    x = drawn(700)
+    x[500:520] = x[20:40]  # copies in other chunks: the lower id is first
+    folder = built(tmp_path / "index", x, storage, pieces=9)
+    queries = np.concatenate([x[:30], drawn(10, seed=1)])
+    agrees(indexing.read(folder), queries, 12)
+    gone = np.concatenate([np.arange(0, 700, 5), np.arange(300, 380)])
+    indexing.remove(folder, gone)
+    now = indexing.read(folder)
+    assert len(now.segments) > 1 and any(part.alive is not None for part in now.segments)
+    agrees(now, queries, 12)
+    assert not np.isin(indexing.nearest(now, queries, 12).ids, gone).any()
+
+
+def test_a_copy_is_at_no_distance_and_copies_rank_by_id(tmp_path, small):
+    x = drawn(400, 3, 7)
+    x[10:290:2] = x[11]  # more than there are candidates
+    now = indexing.read(built(tmp_path / "index", x, pieces=3))
+    found = indexing.nearest(now, x, 5)
+    np.testing.assert_array_equal(found.distances[:, 0], 0)
+    copies = [*range(10, 12), *range(12, 290, 2)]
+    for i in range(400):
+        assert found.ids[i].tolist()[:1] == [10 if i in copies else i]
+    assert found.ids[11].tolist() == copies[:5] and not found.distances[11].any()
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_what_float32_cannot_tell_apart_float64_does(tmp_path, storage, small):
+    # A hundred units from the origin |q|^2 + |g|^2 - 2 q.g errs by more than these differ.
+    far = 100 + np.float32(0.01) * drawn(600, 1, 16)
+    now = indexing.read(built(tmp_path / "index", far, storage, pieces=2))
+    agrees(now, far[:20] + np.float32(0.003), 5)
+
+
+def test_vectors_of_any_length_are_found(tmp_path, small):
+    x = drawn(300, 1, 16) * np.logspace(-20, 14, 300, dtype=np.float32)[:, None, None]
+    now = indexing.read(built(tmp_path / "index", x))
+    agrees(now, x[::20], 4)
+
+
+def test_places_without_a_neighbour_are_empty(tmp_path):
+    folder = tmp_path / "index"
+    indexing.create(folder, Spec(MODEL, 2, 9))
+    found = indexing.nearest(indexing.read(folder), drawn(3), 2)
+    assert (found.ids == -1).all() and np.isinf(found.distances).all()
+    indexing.add(folder, drawn(4), named("abcd"), MODEL)
+    indexing.remove(folder, np.array([2]))
+    found = indexing.nearest(indexing.read(folder), drawn(4), 5)
+    assert (found.ids[:, 3:] == -1).all() and np.isinf(found.distances[:, 3:]).all()
+    assert np.sort(found.ids[:, :3]).tolist() == [[0, 1, 3]] * 4
+    assert found.ids.dtype == np.int64 and found.distances.dtype == np.float64
+    assert indexing.nearest(indexing.read(folder), drawn(4)[:0], 5).ids.shape == (0, 5)
+
+
+def test_questions_that_do_not_fit_are_refused(tmp_path):
+    now = indexing.read(built(tmp_path / "index", drawn(4)))
+    for queries, k, says in (
+        (drawn(2), 0, "k = 0"),
+        (drawn(2, 1, 18), 1, "do not fit an index of 2 learners of 9"),
+        (drawn(2) * np.float32(np.inf), 1, "queries hold a value that is not finite"),
+    ):
+        with np.errstate(invalid="ignore"), pytest.raises(UserError, match=says):
+            indexing.nearest(now, queries, k)
+
+
+def test_eight_devices_find_what_one_finds(tmp_path):
+    x = drawn(900)
+    x[500:520] = x[20:40]
+    folders = [built(tmp_path / storage, x, storage, pieces=7) for storage in STORAGES]
+    np.save(tmp_path / "queries.npy", x[10:60])
+    found = {}
+    for devices in (1, 8):
+        target = tmp_path / f"{devices}.npz"
+        script = ROOT / "tests" / "index_search.py"
+        command = [sys.executable, script, tmp_path / "queries.npy", target, *folders]
+        env = {**environment(tmp_path, devices=devices), "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, env=env, check=True, timeout=300)
+        found[devices] = dict(np.load(target))
+        assert int(found[devices].pop("devices")) == devices
+    for name, one in found[1].items():
+        np.testing.assert_array_equal(one, found[8][name])
+    for folder in folders:
+        distances, ids = definition(indexing.read(folder), x[10:60], 12)
+        np.testing.assert_array_equal(found[8][f"{folder.name} ids"], ids)
+        np.testing.assert_allclose(found[8][f"{folder.name} distances"], distances, rtol=1e-12)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_faiss_finds_the_same_in_its_file(tmp_path, storage):
+    faiss = pytest.importorskip("faiss")
+    x = drawn(300)
+    folder = built(tmp_path / "index", x, storage, pieces=3)
+    indexing.remove(folder, np.arange(0, 300, 7))
+    now = indexing.read(folder)
+    path = tmp_path / "index.faiss"
+    indexing.export_faiss(now, path)
+    ours = indexing.nearest(now, x[:40], 8)
+    if storage == "binary":
+        theirs = faiss.read_index_binary(str(path))
+        distances, ids = theirs.search(np.packbits(x[:40].reshape(40, -1) > 0, axis=1), 8)
+        np.testing.assert_array_equal(distances, ours.distances)
+        apart = definition(now, x[:40], 300 - 43)
+        for row, found in enumerate(ids):  # faiss orders equal distances otherwise
+            own = dict(zip(apart[1][row].tolist(), apart[0][row].tolist(), strict=True))
+            np.testing.assert_array_equal([own[i] for i in found.tolist()], distances[row])
+    else:
+        theirs = faiss.read_index(str(path))
+        distances, ids = theirs.search(x[:40].reshape(40, -1), 8)
+        np.testing.assert_array_equal(ids, ours.ids)
+        np.testing.assert_allclose(distances, ours.distances, atol=1e-5)
+    assert theirs.ntotal == now.count
+
+
+def test_without_faiss_a_line_says_how_to_get_it(tmp_path, monkeypatch):
+    now = indexing.read(built(tmp_path / "index", drawn(4)))
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UserError, match="pip install faiss-cpu"):
+        indexing.export_faiss(now, tmp_path / "index.faiss")
+    assert not (tmp_path / "index.faiss").exists()
+
+
+def test_a_faiss_file_that_cannot_be_written_is_a_line(tmp_path):
+    pytest.importorskip("faiss")
+    now = indexing.read(built(tmp_path / "index", drawn(4)))
+    with pytest.raises(UserError, match="cannot be written") as error:
+        indexing.export_faiss(now, tmp_path / "nowhere" / "index.faiss")
+    assert "\n" not in str(error.value)
