@@ -4,7 +4,9 @@ import dataclasses
 import http.client
 import json
 import socket
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +44,14 @@ def model(*overrides: str, seed: int = 0) -> Embedder:
     return embedder.of(config, state.params["model"], state.batch_stats)
 
 
+def encoded(image: np.ndarray) -> bytes:
+    """Pixels as a PNG file."""
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
 def png(character: str, face: str) -> bytes:
     """A character as a PNG file."""
-    return cv2.imencode(".png", drawing(character, face))[1].tobytes()
+    return encoded(drawing(character, face))
 
 
 def index(root: Path, network: Embedder, *, storage: str = "float32") -> Made:
@@ -110,3 +117,28 @@ def raw(port: int, sent: bytes, *, end: bool = False, seconds: float = 60) -> by
         while part := connection.recv(2**16):
             parts.append(part)
     return b"".join(parts)
+
+
+@contextmanager
+def started(
+    made: Made, *arguments: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server as a process of its own, once it answers, and its port; killed in the end."""
+    words = processes.command("serve", "--index", made.folder, "--port", 0, *arguments)
+    with subprocess.Popen(
+        words,
+        cwd=processes.ROOT,
+        env={**processes.environment(made.folder.parent), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("http://"):
+                    yield process, int(line.split(":")[2].split("/")[0])
+                    return
+            raise AssertionError(process.communicate()[1])
+        finally:
+            process.kill()

@@ -19,6 +19,7 @@ from abe_jax.serving.refused import Refused
 
 WAITING = 4  # searches that wait for the one that runs; more are told to come back
 KEPT = 512  # thumbnails kept in memory
+DECODED = 2  # files decoded at once for thumbnails: each may be large
 
 
 class Turns:
@@ -56,6 +57,7 @@ class Service:
             raise UserError(f"{index}: its vectors are of another model than the one in model/")
         self._turns = Turns(WAITING)
         self._reading = threading.Lock()
+        self._decoding = threading.Semaphore(DECODED)
         self._thumbnail = lru_cache(KEPT)(self._made)
 
     def warm(self) -> None:
@@ -87,7 +89,8 @@ class Service:
         self._turns.close(seconds)
 
     def _made(self, path: str) -> thumbnails.Picture:
-        return thumbnails.thumbnail(folder.read(Path(path)))
+        with self._decoding:
+            return thumbnails.thumbnail(folder.read(Path(path)))
 
     def _answer(self, ask: Callable[[Eye, Snapshot], Answer]) -> Answer:
         with self._turns.one():
