@@ -24,6 +24,8 @@ COLOURS: dict[str, Colour] = {
     "orange": Colour(light="#c24a06", dark="#ff9b57"),
     "green": Colour(light="#0a7d62", dark="#4fcfae"),
     "purple": Colour(light="#8446a5", dark="#cf9bea"),
+    "gold": Colour(light="#b98a00", dark="#f2cf57"),
+    "sky": Colour(light="#4fb0dc", dark="#a5defa"),
 }
 
 

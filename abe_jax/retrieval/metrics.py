@@ -20,6 +20,7 @@ class Scores:
     """Values of every query that has a positive in the gallery; their means are the metrics."""
 
     queries: int  # how many have one
+    rows: Int[np.ndarray, " queries"]  # which these are; the values below are in this order
     recall: dict[int, Float[np.ndarray, " queries"]]
     r_precision: Float[np.ndarray, " at_r"]  # one for each query, none if not asked for
     average_precision: Float[np.ndarray, " at_r"]
@@ -177,7 +178,11 @@ def _scores(
         if at_r:
             precision[at], average[at] = at_own_depth(match, number[rows])
     return Scores(
-        queries=len(order), recall=recall, r_precision=precision, average_precision=average
+        queries=len(order),
+        rows=order,
+        recall=recall,
+        r_precision=precision,
+        average_precision=average,
     )
 
 
