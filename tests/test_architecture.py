@@ -28,6 +28,7 @@ ORDER = (
     "training",
     "indexing",
     "report",
+    "paper",
     "serving",
     "command",  # what the entry points share
     "comparison",

@@ -14,7 +14,7 @@ from abe_jax.paper import style
 from abe_jax.paper.canvas import Canvas, canvas
 from abe_jax.paper.run import Drawn, Picture, Run, Skipped
 from abe_jax.report import palette, tables
-from abe_jax.retrieval import metrics
+from abe_jax.retrieval import metrics, protocol
 
 EACH = 4  # classes at either end
 SHOWN = 7  # neighbours
@@ -39,7 +39,7 @@ class OfClass:
 def pictures(run: Run) -> Drawn:
     """The best and the worst classes by MAP@R, as rows of images."""
     try:
-        scores = retrieval.scores(run.embedded.vectors, run.labels, (1,), block=_block(run))
+        scores = asked(run)
     except UserError as error:
         return Skipped(str(error))
     best, worst, recall, average = ranked(run.labels, scores)
@@ -68,6 +68,15 @@ def pictures(run: Run) -> Drawn:
         f"dashed orange one, with its name. {run.words}.\n\n{tables.markdown(rows, header)}"
     )
     return [Picture("classes", _figure(run, told), caption)]
+
+
+def asked(run: Run) -> metrics.Scores:
+    """R@1 and MAP@R of every query of the split that has a positive, `rows` those of the run."""
+    found = protocol.scores(
+        run.embedded.vectors, run.labels, (1,), gallery=run.gallery, block=_block(run)
+    )
+    queries = protocol.rows(len(run.labels), run.gallery).queries
+    return dataclasses.replace(found, rows=queries[found.rows])
 
 
 def ranked(
@@ -124,10 +133,12 @@ def _of_class(
 
 
 def neighbours(run: Run, rows: Int[np.ndarray, " q"]) -> Int[np.ndarray, "q k"]:
-    """The nearest other rows of each of `rows`: itself left out by index, as evaluation does."""
-    k = min(SHOWN + 1, len(run.labels))
-    _, found = retrieval.nearest(run.flat[rows], run.flat, k, block=_block(run))
-    return np.stack([row[row != own][: k - 1] for row, own in zip(found, rows, strict=True)])
+    """What each of `rows` finds: itself left out by index, or of the gallery alone."""
+    _, searched, alone = protocol.rows(len(run.labels), run.gallery)
+    k = min(SHOWN + alone, len(searched))
+    _, near = retrieval.nearest(run.flat[rows], run.flat[searched], k, block=_block(run))
+    found = zip(searched[near], rows, strict=True)
+    return np.stack([row[row != own][: k - alone] for row, own in found])
 
 
 def _figure(run: Run, told: list[list[OfClass]]) -> Figure:

@@ -37,7 +37,9 @@ class Line(NamedTuple):
 def measured(run: Run) -> Measured:
     """The cosines between a run's learners, as evaluation.json has them."""
     several = run.embedded.vectors.shape[1] > 1
-    found = cosine.between_learners(run.embedded.vectors, run.labels) if several else {}
+    if not several:
+        return Measured(run.name, run.words, {})
+    found = cosine.between_learners(run.embedded.vectors, run.labels, run.gallery)
     return Measured(run.name, run.words, found)
 
 

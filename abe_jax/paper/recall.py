@@ -13,7 +13,7 @@ from abe_jax import retrieval
 from abe_jax.paper import style
 from abe_jax.paper.run import Drawn, Picture, Run, Skipped
 from abe_jax.report import palette, tables
-from abe_jax.retrieval import floor
+from abe_jax.retrieval import floor, protocol
 
 DEEPEST = 64
 
@@ -32,13 +32,15 @@ def measured(run: Run) -> Curves:
 
     Each is what evaluation.json has for that K: the same vectors, by the same search.
     """
-    evaluate, others = run.config.evaluate, len(run.labels) - 1
+    evaluate = run.config.evaluate
+    others = protocol.rows(len(run.labels), run.gallery).reach
     ks = sorted({*evaluate.ks, *(2**i for i in range(DEEPEST.bit_length()))})
     ks = [k for k in ks if k <= others]
     found = retrieval.evaluate(
         run.embedded.vectors,
         run.labels,
         ks=ks,
+        gallery=run.gallery,
         pixels=floor.small_pixels(run.split, run.config, run.embedded.instances),
         block=evaluate.block,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 
 from abe_jax import step
@@ -14,6 +14,7 @@ from abe_jax.checkpoint import Checkpoints
 from abe_jax.config import Config, read_json
 from abe_jax.data import datasets
 from abe_jax.data.datasets import Split
+from abe_jax.data.records import chosen
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.run_folder import RunFolder
 
@@ -33,6 +34,11 @@ class Run:
     def labels(self) -> Int[np.ndarray, " n"]:
         """The class of each row."""
         return self.split.labels[self.embedded.instances]
+
+    @property
+    def gallery(self) -> Bool[np.ndarray, " n"] | None:
+        """Which rows are searched, the others ask; None where each asks all others."""
+        return chosen(self.split, self.embedded.instances).gallery
 
     @property
     def flat(self) -> Float[np.ndarray, "n D"]:

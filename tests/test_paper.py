@@ -1,0 +1,385 @@
+"""Pictures for papers: they show what was measured, come out alike, and say what they leave out."""
+
+import dataclasses
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from processes import TINY
+from processes import run as started
+
+from abe_jax import config, figures, paper, step
+from abe_jax.checkpoint import Checkpoints
+from abe_jax.data.datasets import Split
+from abe_jax.errors import UserError
+from abe_jax.paper import attention, classes, cosines, drawing, embedding_map, recall
+from abe_jax.paper import run as runs
+from abe_jax.paper.canvas import canvas
+from abe_jax.paper.run import Picture, Run, Skipped
+from abe_jax.report.conclusion import conclude
+from abe_jax.retrieval.embed import Embedded
+from abe_jax.run_folder import RunFolder
+
+SINGLE = ("model.kind=single", "model.learners=1", "objective=[{'name': 'contrastive'}]")
+
+
+@pytest.fixture(autouse=True)
+def _promotion() -> Iterator[None]:
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+def saved(folder: Path, data: Path, *overrides: str) -> Path:
+    """A run's folder with a checkpoint, untrained: pictures are drawn of any."""
+    made = config.load(TINY, (f"data.root={data}", "evaluate.ks=(1, 3, 10)", *overrides))
+    run = RunFolder.create(folder, made)
+    best = Checkpoints(run.best, 1)
+    best.save(jax.tree.map(np.asarray, step.create(made)), {"value": 0.5})
+    best.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[Path, Path]:
+    """A run with attention, evaluated, and one of a single learner."""
+    root = tmp_path_factory.mktemp("runs")
+    with jax.numpy_dtype_promotion("standard"):
+        several = saved(root / "attention", tiny_data)
+        conclude(RunFolder(several), "val", lambda _: None)
+        return several, saved(root / "single", tiny_data, *SINGLE)
+
+
+@pytest.fixture(scope="module")
+def opened(folders: tuple[Path, Path]) -> Run:
+    with jax.numpy_dtype_promotion("standard"):
+        return runs.opened(folders[0], "ours", "val")
+
+
+def evaluation(folder: Path) -> dict:
+    return json.loads((folder / "evaluation.json").read_text())["val"]
+
+
+def found(drawn: runs.Drawn) -> list[Picture]:
+    assert not isinstance(drawn, Skipped)
+    return drawn
+
+
+def only(drawn: runs.Drawn) -> Picture:
+    (picture,) = found(drawn)
+    return picture
+
+
+def test_recall_curves_are_of_the_evaluation(folders: tuple[Path, Path], opened: Run) -> None:
+    curves = recall.measured(opened)
+    assert curves.ks == [1, 2, 3, 4, 8, 10, 16, 32, 64]
+    (plot,) = only(recall.pictures([curves])).figure.axes
+    wanted = evaluation(folders[0])["metrics"]
+    lines = [line for line in plot.lines if len(np.asarray(line.get_xdata())) == len(curves.ks)]
+    parts = ("ensemble", "learners_mean", "pixels")
+    assert len(lines) == len(parts)
+    for line, part in zip(lines, parts, strict=True):
+        drawn = dict(zip(curves.ks, np.asarray(line.get_ydata()), strict=True))
+        for k in (1, 3, 10):
+            assert drawn[k] == 100 * wanted[part][f"recall@{k}"], (part, k)
+    assert len({tuple(np.asarray(line.get_ydata())) for line in lines}) == 3
+
+
+def test_histograms_count_what_the_evaluation_counted(
+    folders: tuple[Path, Path], opened: Run
+) -> None:
+    wanted = evaluation(folders[0])["cosine"]
+    (plot,) = only(cosines.pictures([cosines.measured(opened)])).figure.axes
+    steps = [patch.get_data() for patch in plot.patches if patch.get_label()]  # pyright: ignore
+    assert len(steps) == 2
+    for found, kind in zip(steps, ("same_image", "positive"), strict=True):
+        counts = np.array(wanted[kind]["histogram"])
+        assert np.allclose(found.values, 100 * counts / counts.sum(), rtol=1e-12)
+        assert found.edges.tolist() == wanted["edges"]
+
+
+def test_several_runs_stand_in_one_plot_for_each_kind_of_pairs(opened: Run) -> None:
+    own = cosines.measured(opened)
+    moved = {**own.found, "same_image": {**own.found["same_image"], "mean": -0.25}}
+    other = cosines.Measured("漢字 without", "other words", moved)
+    alone = cosines.Measured("single", "", {})
+    picture = only(cosines.pictures([own, other, alone]))
+    assert [plot.get_title(loc="left").split(":")[0] for plot in picture.figure.axes] == [
+        "same image",
+        "two images of one class",
+    ]
+    assert "-0.25" in picture.figure.axes[0].get_title(loc="left")
+    assert "without such a cosine: single" in picture.caption
+    picture.figure.canvas.draw()  # no warning of characters that the font lacks
+    assert isinstance(cosines.pictures([alone]), Skipped)
+
+
+def pixels_of(figure: runs.Figure) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # pyright: ignore
+
+
+def test_a_mask_is_seen_in_its_own_cell_and_there_alone() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (3, 32, 32, 3), np.uint8)
+    masks = rng.uniform(0.2, 0.8, (3, 4, 5, 5)).astype(np.float32)
+    masks[0, 0, 0, :2] = 0.0, 1.0  # the scale stays
+    changed = masks.copy()
+    changed[2, 1] = 1 - changed[2, 1]
+    names = ["a", "long name", "漢"]
+    before, after = (pixels_of(attention.grid(images, m, names, [])) for m in (masks, changed))
+    rows, columns = np.nonzero((before != after).any(axis=2))
+    height, width = before.shape[:2]
+    assert len(rows) > 0.01 * height * width
+    # of three rows the last, of five columns (an image, four learners) the third
+    assert height * 0.55 < rows.min() and rows.max() < height * 0.95
+    assert width * 0.40 < columns.min() and columns.max() < width * 0.64
+    assert rows.max() - rows.min() > 0.2 * height
+
+
+def test_the_channel_shown_is_the_one_that_varies_most() -> None:
+    masks = np.full((2, 3, 4, 4, 6), 0.5, np.float32)
+    masks[:, 0, :, :, 4] = np.linspace(0, 1, 32).reshape(2, 4, 4)
+    masks[0, 1, :, :, 2], masks[1, 1, :, :, 2] = 0.0, 1.0  # constant on each image
+    masks[:, 1, :, :, 3] = np.linspace(0.4, 0.6, 32).reshape(2, 4, 4)
+    assert attention.channels(masks).tolist() == [4, 2, 0]
+
+
+def test_attention_of_eight_learners_takes_the_page_and_of_many_shows_some() -> None:
+    images = np.zeros((1, 8, 8, 1), np.uint8)
+    for learners, width in ((4, 3.3), (8, 6.9)):
+        masks = np.random.default_rng(0).random((1, learners, 2, 2)).astype(np.float32)
+        assert attention.grid(images, masks, ["a"], []).get_figwidth() == width
+
+
+def average_precision_at_r(match: np.ndarray) -> float:
+    """The mean over the R first places of the precision there, where they are right."""
+    number, hits, total = int(match.sum()), 0, 0.0
+    for place, right in enumerate(match[:number], start=1):
+        hits += int(right)
+        total += hits / place if right else 0.0
+    return total / number
+
+
+def brute(run: Run) -> dict[int, tuple[float, float]]:
+    """R@1 and MAP@R of each class, query by query."""
+    x = run.flat.astype(np.float64)
+    values: dict[int, list] = {}
+    for i, label in enumerate(run.labels):
+        others = np.delete(np.arange(len(x)), i)
+        order = others[np.argsort(((x[others] - x[i]) ** 2).sum(axis=1), kind="stable")]
+        match = run.labels[order] == label
+        if match.any():
+            average = average_precision_at_r(match)
+            values.setdefault(int(label), []).append((float(match[0]), average))
+    return {label: tuple(np.mean(found, axis=0)) for label, found in values.items()}
+
+
+def test_classes_are_ranked_by_their_own_queries(opened: Run) -> None:
+    # Some classes closer together than others, and no two distances alike but for rounding.
+    spread = np.random.default_rng(0).uniform(0.5, 3, opened.labels.max() + 1)[opened.labels]
+    noise = np.random.default_rng(1).normal(size=opened.embedded.vectors.shape)
+    centres = np.random.default_rng(2).normal(size=noise.shape)[opened.labels]
+    vectors = (centres + spread[:, None, None] * noise).astype(np.float32)
+    run = dataclasses.replace(opened, embedded=opened.embedded._replace(vectors=vectors))
+    best, worst, first, average = classes.ranked(run.labels, classes.asked(run))
+    wanted = brute(run)
+    for label, (r, m) in wanted.items():
+        assert first[label] == pytest.approx(r) and average[label] == pytest.approx(m)
+    order = sorted(wanted, key=lambda label: wanted[label][1])
+    assert worst.tolist() == order[:4] and best.tolist() == order[:-5:-1]
+    told = only(classes.pictures(run)).caption
+    assert f"{run.split.class_names[order[0]]} " in told and f"{wanted[order[0]][1]:.3f}" in told
+
+
+def test_queries_of_a_gallery_find_its_images_alone() -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(20, 2, 4)).astype(np.float32)
+    split = Split(
+        name="test",
+        records=[
+            cv2.imencode(".png", np.full((8, 8), 9 * i, np.uint8))[1].tobytes() for i in range(20)
+        ],
+        labels=np.repeat(np.arange(5), 4).astype(np.int32),
+        groups=None,
+        class_names=tuple("abcde"),
+        gallery=np.arange(20) % 2 == 1,
+    )
+    made = config.load(TINY, ("data.size=8", "data.resize=8"))
+    embedded = Embedded(vectors, np.arange(20), np.zeros(0, np.int64))
+    state: step.TrainState = step.abstract(made)
+    run = Run(name="r", config=made, state=state, at=1, split=split, embedded=embedded)
+    rows = np.array([0, 6])
+    found = classes.neighbours(run, rows)
+    assert found.shape == (2, 7) and (found % 2 == 1).all()
+    for row, near in zip(rows, found, strict=True):
+        distances = ((run.flat[1::2] - run.flat[row]) ** 2).sum(axis=1)
+        assert near.tolist() == (1 + 2 * np.argsort(distances)[:7]).tolist()
+    assert set(classes.asked(run).rows.tolist()) == set(range(0, 20, 2))
+    assert "2 queries" not in only(classes.pictures(run)).caption
+    assert recall.measured(run).ks == [1, 2, 4, 8]
+
+
+def test_thumbnails_have_room_and_no_room_is_left() -> None:
+    at = np.random.default_rng(0).uniform(0, 3, (300, 2))
+    first = np.arange(300) >= 250
+    shown = embedding_map.apart(at, first, 0.3)
+    taken = at[shown]
+    distance = np.abs(taken[:, None] - taken[None]).max(axis=2) + 9 * np.eye(len(taken))
+    assert distance.min() >= 0.3
+    left = np.abs(at[~shown][:, None] - taken[None]).max(axis=2)
+    assert (left.min(axis=1) < 0.31).all()
+    assert shown[first].sum() > shown[~first].sum() / 4
+
+
+def test_neighbours_are_neighbours_on_the_map() -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, 60)).astype(np.float32)
+    of = np.repeat(np.arange(4), 25)
+    vectors = centres[of] + 0.05 * rng.normal(size=(100, 60)).astype(np.float32)
+    places = embedding_map.placed(vectors)
+    assert (places == embedding_map.placed(vectors)).all()
+    distance = ((places[:, None] - places[None]) ** 2).sum(axis=2) + 1e9 * np.eye(100)
+    assert (of[distance.argmin(axis=1)] == of).all()
+    inside = embedding_map.scaled(places, 6.9, 5.6)
+    assert inside.min() >= embedding_map.MARGIN - 1e-9
+    assert (inside.max(axis=0) <= np.array([6.9, 5.6]) - embedding_map.MARGIN + 1e-9).all()
+
+
+def test_vectors_that_are_all_alike_make_a_map_too() -> None:
+    pytest.importorskip("sklearn")
+    places = embedding_map.placed(np.ones((12, 8), np.float32))
+    assert np.isfinite(embedding_map.scaled(places, 6.9, 5.6)).all()
+
+
+def test_points_keep_the_coloured_classes_whole() -> None:
+    labels = np.repeat(np.arange(100), 100)
+    chosen = embedding_map.classes(labels)
+    rows = embedding_map.points(labels, chosen)
+    assert len(chosen) == 6 and len(rows) == embedding_map.POINTS == len(set(rows.tolist()))
+    assert np.isin(np.flatnonzero(np.isin(labels, chosen)), rows).all()
+    assert len(embedding_map.classes(np.arange(9))) == 0
+
+
+def test_the_same_pictures_are_the_same_bytes(opened: Run, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    kept = []
+    for at in range(2):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        drawn = [one for kind in drawing.OF_EACH.values() for one in found(kind(opened))]
+        drawn += found(cosines.pictures([cosines.measured(opened)]))
+        for picture in drawn:
+            paper.write(picture.figure, folder, picture.name)
+        kept.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert len(kept[0]) == 10 and kept[0] == kept[1]
+
+
+def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("sklearn")
+    command = ["--workdir", *map(str, folders), "--split", "val", "--out", str(tmp_path)]
+    figures.main(command)
+    parts = ("attention_channel-attention", "attention_mean-attention", "map-attention")
+    parts += ("classes-attention", "map-single", "classes-single", "cosine", "recall")
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {f"{p}.{k}" for p in parts for k in ("png", "pdf")} | {"figures.md"}
+    said = capsys.readouterr().out
+    assert "no picture of attention of single: a model of kind 'single' has no attention" in said
+    words = (tmp_path / "figures.md").read_text()
+    assert "attention of single: a model" in words and f"--split val --out {tmp_path}" in words
+    assert all(f"]({part}.png)" in words for part in parts)
+    wanted = evaluation(folders[0])["metrics"]["ensemble"]["recall@10"]
+    assert f"{100 * wanted:.2f}" in words
+
+
+def test_a_pdf_has_its_fonts_and_no_date(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    figures.main(
+        ["--workdir", str(folders[0]), "--split", "val", "--only", "cosine", "--out", str(tmp_path)]
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"cosine.png", "cosine.pdf", "figures.md"}
+    pdf = (tmp_path / "cosine.pdf").read_bytes()
+    assert b"/Type3" not in pdf and b"/FontFile2" in pdf and b"CreationDate" not in pdf
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    drawn = b"".join(zlib.decompress(s) for s in streams if s.startswith(b"x"))
+    assert b"TJ" in drawn or b"Tj" in drawn  # text, not outlines
+    image = cv2.imread(str(tmp_path / "cosine.png"))
+    assert image is not None and image.shape[1] == 990  # 3.3 inches at 300 dpi
+
+
+def test_pictures_go_into_the_run_unless_told_otherwise(folders: tuple[Path, Path]) -> None:
+    figures.main(["--workdir", str(folders[0]), "--split", "val", "--only", "cosine"])
+    assert (folders[0] / "figures" / "cosine.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--only", "cosines"], "--only cosines: no such picture; did you mean 'cosine'?"),
+        (["--split", "train"], "invalid choice: 'train'"),
+        (["--config.seed=1"], "a run is drawn as its config.json says"),
+        (["--only", "attention,cosine"], "nothing could be drawn (attention: a model of kind"),
+    ],
+)
+def test_mistakes_are_one_line(
+    folders: tuple[Path, Path], tmp_path: Path, arguments: list[str], line: str
+) -> None:
+    with pytest.raises(UserError) as found:
+        figures.main(["--workdir", str(folders[1]), "--out", str(tmp_path), *arguments])
+    assert line in str(found.value) and "\n" not in str(found.value)
+
+
+def test_a_folder_that_is_no_run_is_said_before_anything_is_drawn(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = started(
+        "figures",
+        "--workdir",
+        folders[0],
+        tmp_path / "none",
+        "--out",
+        tmp_path / "out",
+        data=tmp_path,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert str(tmp_path / "none") in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_scikit_learn_the_map_alone_is_missing(
+    folders: tuple[Path, Path], opened: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    found = embedding_map.pictures(opened)
+    assert isinstance(found, Skipped) and "pip install 'abe_jax[figures]'" in found.reason
+    with pytest.raises(UserError, match=r"the picture 'map' needs sklearn"):
+        figures.main(["--workdir", str(folders[0]), "--only", "map", "--out", str(tmp_path)])
+
+
+def test_runs_are_told_apart() -> None:
+    paths = [Path("/a/one/run"), Path("/a/two/run"), Path("/b/other 0.5")]
+    assert runs.names(paths) == ["one/run", "two/run", "other 0.5"]
+    assert runs.names([Path("/a/x"), Path("/a/x")]) == ["/" + "/a/x"] * 2
+    assert drawing.slugs(["one/run", "ONE run", "other 0.5", "漢字", "..."]) == [
+        "one-run",
+        "ONE-run-2",
+        "other-0-5",
+        "漢字",
+        "5",
+    ]
+
+
+def test_characters_that_the_font_lacks_are_written_by_number(tmp_path: Path) -> None:
+    drawn = canvas(2.0, 1.0)
+    drawn.text(0.1, 0.1, "漢 $x_1$ é")
+    assert drawn.axes.texts[0].get_text() == "U+6F22 $x_1$ é"
+    paper.write(drawn.figure, tmp_path, "words")
