@@ -12,7 +12,7 @@ class Data:
 
     name: str
     path: str = ""  # of `folder`: a folder of images or a CSV file
-    label_column: str = "label"  # of `folder`, in a CSV file
+    label_column: str = "label"  # of `folder`, in a CSV file; of `tfds:`, a set's feature
     domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
     unseen_domains: tuple[str, ...] = ()  # the test's alone: test keeps these, train and val others
     validation_domains: tuple[str, ...] = ()  # validation's alone, so that it knows none of test's

@@ -15,12 +15,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from abe_jax.config import Data
-from abe_jax.data import cars196, domains, folder, held, objects
+from abe_jax.data import domains, folder, held, objects, tfds_sets
 from abe_jax.data.held import HELD
 from abe_jax.data.originals import reading
 from abe_jax.data.originals.original import Original
 from abe_jax.data.originals.table import ORIGINALS
 from abe_jax.data.records import EncodedImages, Split, damage_named, root, sources
+from abe_jax.data.tfds_stored import PREFIX
 from abe_jax.data.writing import locked
 from abe_jax.errors import UserError
 
@@ -81,11 +82,13 @@ def has_held(data: Data) -> bool:
 
 
 def _dataset(name: str) -> Dataset:
+    if name.startswith(PREFIX):
+        return _TFDS
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.0)[0]
         raise UserError(
             f"unknown data set {name!r} in config.data.name; did you mean {near!r}? "
-            f"There are: {', '.join(DATASETS)}"
+            f"There are: {', '.join(DATASETS)}, and what TFDS prepared as {PREFIX}<name>"
         )
     return DATASETS[name]
 
@@ -173,6 +176,6 @@ DATASETS: dict[str, Dataset] = {
     "glyphs": _glyphs("full"),
     "glyphs_tiny": _glyphs("tiny"),  # for tests: 62 characters, only matplotlib's faces
     **{name: _original(original) for name, original in ORIGINALS.items()},
-    "tfds:cars196": Dataset(prepare=cars196.prepare, load=cars196.load),
     "folder": Dataset(prepare=folder.prepare, load=folder.load),
 }
+_TFDS = Dataset(prepare=tfds_sets.prepare, load=tfds_sets.load)

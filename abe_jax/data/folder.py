@@ -4,7 +4,7 @@ import hashlib
 import os
 import pathlib
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import overload
 
 import numpy as np
@@ -124,7 +124,8 @@ def _gallery(images: Sequence[Image], data: Data) -> Bool[np.ndarray, " n"] | No
 def _classes(found: Listing, data: Data) -> dict[str, list[str]]:
     """The classes of each split."""
     named = any(image.split for image in found.images)
-    parts = _named(found.images, data) if named else _divided(found.images, data)
+    labels = {image.label for image in found.images}
+    parts = _named(found.images, data) if named else divided(labels, data.test_share, data.path)
     if parts["val"] and data.validation_classes:
         raise UserError(
             f"{data.path} has validation images of its own: "
@@ -158,16 +159,21 @@ def _named(images: Sequence[Image], data: Data) -> dict[str, list[str]]:
     return {name: sorted(labels, key=_fixed_order) for name, labels in parts.items()}
 
 
-def _divided(images: Sequence[Image], data: Data) -> dict[str, list[str]]:
-    classes = sorted({image.label for image in images}, key=_fixed_order)
+def divided(labels: Iterable[str], share: float, where: str) -> dict[str, list[str]]:
+    """The classes of each split: the last `share` of them, in a fixed order, are the test's.
+
+    Raises:
+        UserError: that names `where`: one class, or a split that would have none.
+    """
+    classes = sorted(labels, key=_fixed_order)
     if len(classes) < 2:
         raise UserError(
-            f"{data.path} has one class, '{classes[0]}': training and testing need two at least"
+            f"{where} has one class, '{classes[0]}': training and testing need two at least"
         )
-    test = round(data.test_share * len(classes))
+    test = round(share * len(classes))
     if not 1 <= test < len(classes):
         raise UserError(
-            f"config.data.test_share is {data.test_share}: {test} of {len(classes)} classes would "
+            f"config.data.test_share is {share}: {test} of {len(classes)} classes would "
             f"be for the test; from {1 / len(classes):.3f} to {1 - 1 / len(classes):.3f} leaves "
             "classes on both sides"
         )

@@ -21,8 +21,10 @@ class EncodedImages:
     is thread-safe. A record that cannot be read raises `UserError` naming the data's folder.
     """
 
-    def __init__(self, folder: pathlib.Path, sources: Sequence[Any], rows: np.ndarray):
-        self._folder = folder
+    def __init__(
+        self, folder: pathlib.Path, sources: Sequence[Any], rows: np.ndarray, key: str = "image"
+    ):
+        self._folder, self._key = folder, key
         self._sources = tuple(sources)
         self._ends = np.cumsum([len(source) for source in sources])
         self._rows = rows
@@ -35,7 +37,7 @@ class EncodedImages:
         source = int(np.searchsorted(self._ends, row, side="right"))
         start = int(self._ends[source - 1]) if source else 0
         with damage_named(self._folder):
-            return self._sources[source][row - start]["image"]
+            return self._sources[source][row - start][self._key]
 
 
 class Chosen:
@@ -116,7 +118,9 @@ def sources(folder: pathlib.Path, splits: Sequence[str]) -> tuple[Any, list[Any]
                 f"{folder} was prepared as {stored and stored.value}, which needs TensorFlow: "
                 "prepare it with --file_format=array_record"
             )
-        skip = {"image": tfds.decode.SkipDecoding()}
+        features = builder.info.features.items()
+        images = [name for name, of in features if isinstance(of, tfds.features.Image)]
+        skip = {name: tfds.decode.SkipDecoding() for name in images}
         opened: list[Any] = [builder.as_data_source(split=s, decoders=skip) for s in splits]
         for source in opened:
             source[len(source) - 1]  # files are opened at the first read

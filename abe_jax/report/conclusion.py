@@ -60,7 +60,9 @@ def conclude(
     kept = partial(whitened.of_checkpoint, folder.whitening(at.words), about["digest"])
     embedded, white = _embedded(kept, trained, config, replicated, embed_step, split, say)
     Unreadable(folder, split, config.data.unreadable_share, say).add(embedded.unreadable)
-    grains = three_grains.measure(config, state, replicated, embed_step, split, embedded)
+    grains = three_grains.measure(
+        config, state, replicated, embed_step, split, embedded, learned=elsewhere is None
+    )
     if _nothing_to_find(split, embedded) and "class" not in grains:
         grains |= three_grains.class_alone(config, state, replicated, embed_step)
     if not hosts.is_first():

@@ -35,6 +35,8 @@ def measure(
     embed_step: Callable,
     split: Split,
     own: Embedded,
+    *,
+    learned: bool = True,
 ) -> dict[str, Any]:
     """{"class", "instance", "copy"} of one split, each where config, data and objective allow it.
 
@@ -44,7 +46,8 @@ def measure(
     copy      `grains.copies`: `evaluate.copies` of the split's images, evenly spaced, are altered
               in every way that `copies.ATTACKS` names and look for themselves in the whole split
 
-    All hosts call it with the same arguments, `own` the split's embedding by `embed_step`, which is
+    `learned` is False of another data set, whose classes the classifier knows nothing of. All hosts
+    call it with the same arguments, `own` the split's embedding by `embed_step`, which is
     `step.embed_step(config)`; `state` is the one that `replicated` is a copy of. Empty where
     `evaluate.grains` is False.
     """
@@ -56,7 +59,7 @@ def measure(
         return embedded.vectors, embedded.instances
 
     found = {
-        "class": _class(config, state, replicated, embed_step),
+        "class": _class(config, state, replicated, embed_step) if learned else {},
         "instance": _instance(config, split, own, own.vectors),
         "copy": _copy(config, split, own, own.vectors, vectors),
     }
