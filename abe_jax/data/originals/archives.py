@@ -3,6 +3,7 @@
 An archive is a folder of the tree: `a/b.zip/c/d.jpg` is what b.zip in the folder `a` calls c/d.jpg.
 """
 
+import functools
 import gzip
 import os
 import tarfile
@@ -10,8 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from abe_jax.data.folder import MOST_BYTES, read
 from abe_jax.errors import UserError
 
 _TARS = (".tar", ".tgz", ".tar.gz")
@@ -25,7 +27,9 @@ class Member(NamedTuple):
     """A file somewhere below a source."""
 
     path: str  # below the source, with "/"
-    read: Callable[[], bytes]  # its content; valid until the next member is taken
+    # Its content; to be taken before the next member. Empty where it cannot be read or is larger
+    # than any image.
+    read: Callable[[], bytes]
 
 
 def members(source: Path, enter: Callable[[str], bool] = lambda path: True) -> Iterator[Member]:
@@ -45,7 +49,7 @@ def members(source: Path, enter: Callable[[str], bool] = lambda path: True) -> I
         if _is_archive(path):
             archives.append(path)
         else:
-            yield Member(path, (source / path).read_bytes)
+            yield Member(path, functools.partial(read, source / path))
     for path in archives:
         if enter(path):
             with (source / path).open("rb") as file:
@@ -56,12 +60,15 @@ def _files(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:  # a link to a folder that it lies in
         return
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:  # what may not be looked at is not there: the counts will say so
+        return
     for entry in entries:
-        if entry.is_dir():
+        if os.path.isdir(entry.path):  # of a link to itself, an entry would raise
             yield from _files(entry.path, f"{prefix}{entry.name}/", (*above, real))
-        elif entry.is_file():
+        elif os.path.isfile(entry.path):
             yield prefix + entry.name
 
 
@@ -85,16 +92,9 @@ def _inside(file: Any, path: str, depth: int, streamed: bool) -> Iterator[Member
             raise UserError(f"{path} is in a compressed archive: unpack that one first")
         yield from _taken(_zipped(file, path), depth, streamed)
     elif start[:2] == b"\x1f\x8b":
-        yield from _taken(_tarred(_Unzipped(file), path, streamed=True), depth, True)
+        yield from _taken(_tarred(gzip.GzipFile(fileobj=file), path, streamed=True), depth, True)
     elif _begins_as_tar(start):
         yield from _taken(_tarred(file, path, streamed=streamed), depth, streamed)
-
-
-class _Unzipped(gzip.GzipFile):
-    """What a gzip file holds."""
-
-    def __init__(self, file: IO[bytes]):
-        super().__init__(fileobj=file, mode="rb")
 
 
 def _begins_as_tar(start: bytes) -> bool:
@@ -124,7 +124,8 @@ def _taken(found: Iterator[Opened], depth: int, streamed: bool) -> Iterator[Memb
 def _content(opened: Callable[[], Any], path: str) -> bytes:
     try:
         with opened() as file:
-            return file.read()
+            content = file.read(MOST_BYTES + 1)
+            return content if len(content) <= MOST_BYTES else b""
     except _DAMAGE as error:
         raise _damaged(path, error) from error
 
@@ -146,7 +147,7 @@ def _tarred(file: Any, path: str, streamed: bool) -> Iterator[Opened]:
             for info in archive:
                 if info.isfile() and (inside := _below(info.name)):
                     yield f"{path}/{inside}", lambda info=info: archive.extractfile(info)
-        if isinstance(file, _Unzipped):
+        if isinstance(file, gzip.GzipFile):
             for _ in iter(lambda: file.read(1 << 20), b""):  # its checksum is behind its end
                 pass
     except _DAMAGE as error:
@@ -179,6 +180,4 @@ def _below(name: str) -> str:
 
 def _damaged(path: str, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(
-        f"the archive {path} is damaged or was not fetched whole ({reason}): fetch it again"
-    )
+    return UserError(f"{path}: damaged, or not fetched whole ({reason}): fetch the archive again")

@@ -108,17 +108,17 @@ def _write(original: Original, source: Path, folder: Path, order: Sequence[str])
 
 
 def _write_shard(
-    path: Path, size: int, contents: Iterator[tuple[str, bytes | None]], bar: Any
+    path: Path, size: int, contents: Iterator[tuple[str, bytes]], bar: Any
 ) -> list[str]:
-    """Writes the next contents; an unreadable one is empty, and returned by its path."""
+    """Writes the next contents; an unreadable one, which is empty, is returned by its path."""
     unreadable = []
     try:
         writer = ArrayRecordWriter(str(path), _OPTIONS)
         for _ in range(size):
             name, content = next(contents)
-            if content is None:
+            if not content:
                 unreadable.append(name)
-            writer.write(content or b"")
+            writer.write(content)
             bar.update()
         writer.close()
         with path.open("rb") as file:
@@ -129,8 +129,8 @@ def _write_shard(
     return unreadable
 
 
-def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
-    """The content of each path, which come in the order of the source; None: it cannot be read."""
+def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Each path, which come in the order of the source, and its content."""
     wanted = set(order)
     expected = iter(order)
 
@@ -142,10 +142,7 @@ def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes |
             wanted.remove(member.path)
             if member.path != next(expected):
                 break
-            try:
-                yield member.path, member.read()
-            except OSError:
-                yield member.path, None
+            yield member.path, member.read()
     raise UserError(f"the files in {source} changed meanwhile: run the same command again")
 
 
