@@ -1,5 +1,7 @@
 """An index's states: what is added, removed and merged, what is refused, and files as they are."""
 
+import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -248,8 +250,44 @@ def test_the_next_writer_sweeps_what_no_state_names_and_nothing_else(tmp_path):
     assert not (folder / manifest.NEW).exists()
 
 
-def test_the_files_are_what_the_page_says(tmp_path):
+def test_codes_are_those_of_pack(tmp_path):
     x = drawn(7)
     folder = built(tmp_path / "index", x, "binary")
     (path,) = folder.rglob("*.vectors.npy")
     np.testing.assert_array_equal(np.load(path), pack(x))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_page_reads_an_index_with_numpy_alone(tmp_path, storage):
+    folder = built(tmp_path / "index", drawn(40), storage, pieces=6)
+    indexing.remove(folder, np.array([0, 17, 39]))
+    now = indexing.read(folder)
+    assert now.manifest.removed is not None and len(now.segments) > 1
+    page = (Path(__file__).parent.parent / "docs" / "INDEX.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    page_reads: dict = {}
+    exec(code, page_reads)
+    ids, vectors, rows = page_reads["read"](folder)
+    np.testing.assert_array_equal(ids, now.ids())
+    if storage == "binary":
+        vectors = 2.0 * np.unpackbits(vectors, axis=1, count=18) - 1
+    expected = now.vectors(now.ids()).reshape(37, 18)
+    np.testing.assert_array_equal(vectors.astype(np.float32), expected)
+    told = [(row.pop("id"), Row(**row)) for row in rows]
+    assert told == list(now.rows())
+
+
+def test_the_page_names_what_index_json_holds_and_how_it_is_summed(tmp_path):
+    folder = built(tmp_path / "index", drawn(4))
+    content = json.loads((folder / manifest.NAME).read_text())
+    page = (Path(__file__).parent.parent / "docs" / "INDEX.md").read_text()
+    table = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(table)) == list(content)
+    told = content.pop("sha256")
+    del content["format"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == told
+    for part in ("vectors", "ids", "rows"):
+        file = content["segments"][0][part]
+        whole = (folder / "segments" / file["name"]).read_bytes()
+        assert (len(whole), hashlib.sha256(whole).hexdigest()) == (file["bytes"], file["sha256"])
