@@ -12,7 +12,8 @@ from abe_jax import indexing
 if __name__ == "__main__":
     queries, target, *folders = map(Path, sys.argv[1:])
     module = importlib.import_module("abe_jax.indexing.nearest")
-    module.CHUNK = 2**12  # pyright: ignore[reportAttributeAccessIssue] (several chunks on each device)
+    # Several chunks on each device.
+    module.CHUNK = module.LEAST = 2**12  # pyright: ignore[reportAttributeAccessIssue]
     written = {"devices": np.array(jax.device_count())}
     for folder in folders:
         found = indexing.nearest(indexing.read(folder), np.load(queries), 12)

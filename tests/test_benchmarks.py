@@ -26,6 +26,7 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Contrastive loss",
         "Divergence",
         "Exact neighbours",
+        "Index on disk",
         "Effective",
     ):
         assert f"### {title}" in text

@@ -17,6 +17,7 @@ from abe_jax.retrieval.search import GALLERY_TILE, NOBODY, PLANE, QUERY_TILE, Ro
 TOGETHER = 1024  # queries for which the files are read once
 CHUNK = 2**26  # bytes (64 MiB) of rows in float32 that a device compares at once
 SPARE = 32  # candidates beyond k that float32 finds, for float64 to choose from
+LEAST = 1024  # rows of a chunk, if there are as many and they fit
 HOST = 2048  # rows in float64 at once
 # A sum of d products in float32 errs by (d + 3) 2^-24 of the sum of their sizes at most, in any
 # order; four times as much leaves room for a device that rounds a product a little more.
@@ -89,7 +90,8 @@ def _searched(
 ) -> tuple[Float32[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
     """The k nearest places of each query by any distance, over all devices of this process."""
     number = queries.shape[1]
-    block = max(QUERY_TILE, _power(number))  # few lengths: one compiled program serves many
+    tile = max(QUERY_TILE, _power(number) // 16)  # few lengths: one compiled program serves many
+    block = -(-number // tile) * tile
     ids = np.full(number, -2, np.int32)  # no row's: nobody is excluded
     asked = search.padded(Rows(queries, ids, ids), block)
     found = search.best_of(asked, chunks, k, distance, jax.local_devices())
@@ -101,10 +103,13 @@ def _rows(vectors: np.ndarray, at: Int[np.ndarray, " n"], length: int) -> Rows:
 
 
 def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
-    """Rows of a chunk: of all chunks alike, and a power of two, so that few programs compile."""
+    """Rows of a chunk, a power of two: an index that grows seldom needs another program compiled.
+
+    From LEAST rows on at least four chunks, so that little of the last one is empty.
+    """
     most = min(CHUNK // (4 * queries.shape[1]), PLANE // _power(len(queries)))
-    fits = _power(most + 1) // 2
-    return max(GALLERY_TILE, min(fits, _power(places.size(snapshot))))
+    fits, all_ = _power(most + 1) // 2, _power(places.size(snapshot))
+    return max(GALLERY_TILE, min(fits, all_, max(LEAST, all_ // 8)))
 
 
 def _power(number: int) -> int:
