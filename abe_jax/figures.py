@@ -26,6 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: errors of `wanted` and `paper.drawn`, or nothing could be drawn.
     """
     asked, paths = wanted(arguments.only), arguments.workdir
+    for path in paths:
+        if sum(path.resolve() == other.resolve() for other in paths) > 1:
+            raise UserError(f"--workdir {path}: named twice")
     for path in paths:  # a mistake in the last is said before the first is embedded
         datasets.prepare(read_json(RunFolder(path).config).data)
     out = arguments.out or paths[0] / "figures"

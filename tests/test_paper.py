@@ -19,7 +19,16 @@ from abe_jax import config, figures, paper, step
 from abe_jax.checkpoint import Checkpoints
 from abe_jax.data.datasets import Split
 from abe_jax.errors import UserError
-from abe_jax.paper import attention, classes, cosines, drawing, embedding_map, recall
+from abe_jax.paper import (
+    attention,
+    captions,
+    classes,
+    cosines,
+    drawing,
+    embedding_map,
+    recall,
+    style,
+)
 from abe_jax.paper import run as runs
 from abe_jax.paper.canvas import canvas
 from abe_jax.paper.run import Picture, Run, Skipped
@@ -151,11 +160,12 @@ def test_the_channel_shown_is_the_one_that_varies_most() -> None:
     assert attention.channels(masks).tolist() == [4, 2, 0]
 
 
-def test_attention_of_eight_learners_takes_the_page_and_of_many_shows_some() -> None:
+def test_attention_of_four_learners_takes_a_column_and_of_more_the_page() -> None:
     images = np.zeros((1, 8, 8, 1), np.uint8)
-    for learners, width in ((4, 3.3), (8, 6.9)):
+    for learners, width in ((2, 2.44), (4, 3.3), (5, 4.78), (8, 6.9)):
         masks = np.random.default_rng(0).random((1, learners, 2, 2)).astype(np.float32)
-        assert attention.grid(images, masks, ["a"], []).get_figwidth() == width
+        found = attention.grid(images, masks, ["a"], []).get_figwidth()
+        assert found == pytest.approx(width)
 
 
 def average_precision_at_r(match: np.ndarray) -> float:
@@ -282,6 +292,7 @@ def test_the_same_pictures_are_the_same_bytes(opened: Run, tmp_path: Path) -> No
     assert len(kept[0]) == 10 and kept[0] == kept[1]
 
 
+@pytest.mark.slow
 def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -365,10 +376,40 @@ def test_without_scikit_learn_the_map_alone_is_missing(
         figures.main(["--workdir", str(folders[0]), "--only", "map", "--out", str(tmp_path)])
 
 
+def test_a_run_that_is_named_twice_is_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match=r"single: named twice"):
+        figures.main(["--workdir", str(folders[1]), str(folders[0]), str(folders[1])])
+
+
+def test_nothing_to_find_is_no_curve_and_no_class(opened: Run) -> None:
+    rows = np.unique(opened.labels, return_index=True)[1]  # one image of each class
+    few = Embedded(
+        opened.embedded.vectors[rows], opened.embedded.instances[rows], np.zeros(0, np.int64)
+    )
+    run = dataclasses.replace(opened, embedded=few)
+    for drawn in (classes.pictures(run), recall.pictures([recall.measured(run)])):
+        assert drawn == Skipped("no query has an image of its class to find")
+    only(cosines.pictures([cosines.measured(run)]))  # without positive pairs
+
+
+def test_eight_runs_in_one_plot_look_different(opened: Run) -> None:
+    looks = [tuple(map(str, style.marks(at).values())) for at in range(36)]
+    assert len(set(looks)) == 36
+    own = cosines.measured(opened)
+    many = [own._replace(name=f"run {at}") for at in range(8)]
+    figure = only(cosines.pictures(many)).figure
+    figure.canvas.draw()
+    assert min(plot.get_window_extent().height for plot in figure.axes) > 0.6 * figure.dpi
+
+
+def test_names_from_outside_are_no_markdown() -> None:
+    assert captions.plain("a_b <i>*c*\n[d](e)") == r"a\_b \<i\>\*c\* \[d\](e)"
+
+
 def test_runs_are_told_apart() -> None:
     paths = [Path("/a/one/run"), Path("/a/two/run"), Path("/b/other 0.5")]
     assert runs.names(paths) == ["one/run", "two/run", "other 0.5"]
-    assert runs.names([Path("/a/x"), Path("/a/x")]) == ["/" + "/a/x"] * 2
+    assert runs.names([Path("/x"), Path("/a/x")]) == ["x", "a/x"]
     assert drawing.slugs(["one/run", "ONE run", "other 0.5", "漢字", "..."]) == [
         "one-run",
         "ONE-run-2",

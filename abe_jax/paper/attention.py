@@ -16,6 +16,7 @@ from abe_jax.retrieval.masks import masks
 ROWS = 6  # images
 MOST = 12  # learners
 GAP, LEFT, LINE, FOOT = 0.03, 0.13, 0.12, 0.22  # inches
+LARGEST = 0.75  # inches of an image's side
 PIXELS = 256  # of a mask's side
 
 Masks = Float[np.ndarray, "s m i j"]
@@ -75,7 +76,7 @@ def _picture(
 def grid(
     images: UInt8[np.ndarray, "s h w c"], shown: Masks, names: list[str], said: list[str]
 ) -> Figure:
-    """Rows of images, a column for each learner; of up to four learners one paper column wide.
+    """Rows of images, a column for each learner; of up to four learners a paper column at most.
 
     Args:
         images: what the network sees.
@@ -86,7 +87,8 @@ def grid(
     learners = shown.shape[1]
     width = style.COLUMN if learners <= 4 else style.PAGE
     head = LINE * (2 if said else 1) + 0.03
-    side = (width - LEFT - learners * GAP) / (learners + 1)
+    side = min(LARGEST, (width - LEFT - learners * GAP) / (learners + 1))
+    width = LEFT + (learners + 1) * (side + GAP) - GAP
     drawn = canvas(width, head + len(images) * (side + GAP) + FOOT)
     low, high = float(shown.min()), float(shown.max())
     for m in range(learners):

@@ -1,5 +1,6 @@
 """figures.md: the pictures with their captions, and the command that draws them again."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,11 @@ class Caption(NamedTuple):
 
     name: str
     words: str
+
+
+def plain(name: str) -> str:
+    """A name from outside as text that Markdown takes for nothing else; `|` is for its tables."""
+    return re.sub(r"([\\`*_\[\]<>#&])", r"\\\1", " ".join(name.split()))
 
 
 def write(folder: Path, command: str, found: Sequence[Caption], skipped: Sequence[str]) -> None:

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from abe_jax import retrieval
 from abe_jax.data import loader
-from abe_jax.errors import UserError
 from abe_jax.paper import style
 from abe_jax.paper.canvas import Canvas, canvas
-from abe_jax.paper.run import Drawn, Picture, Run, Skipped
+from abe_jax.paper.captions import plain
+from abe_jax.paper.run import NOTHING_TO_FIND, Drawn, Picture, Run, Skipped
 from abe_jax.report import palette, tables
 from abe_jax.retrieval import metrics, protocol
 
@@ -38,21 +38,20 @@ class OfClass:
 @matplotlib.rc_context(style.RC)
 def pictures(run: Run) -> Drawn:
     """The best and the worst classes by MAP@R, as rows of images."""
-    try:
-        scores = asked(run)
-    except UserError as error:
-        return Skipped(str(error))
+    if not protocol.positives(run.labels, run.gallery).any():
+        return Skipped(NOTHING_TO_FIND)
+    scores = asked(run)
     best, worst, recall, average = ranked(run.labels, scores)
     told = [
         [_of_class(run, scores, int(c), recall, average) for c in part] for part in (best, worst)
     ]
     rows = [
         [
-            run.split.class_names[one.label],
+            plain(run.split.class_names[one.label]),
             one.queries,
             f"{100 * one.recall:.1f}",
             f"{one.map_at_r:.3f}",
-            f"{run.split.class_names[one.confused[0]]} ({one.confused[1]})"
+            f"{plain(run.split.class_names[one.confused[0]])} ({one.confused[1]})"
             if one.confused
             else None,
         ]

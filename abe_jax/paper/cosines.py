@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from abe_jax.paper import style
+from abe_jax.paper.captions import plain
 from abe_jax.paper.run import Drawn, Picture, Run, Skipped
 from abe_jax.report import palette, tables
 from abe_jax.report.curves import COSINES
@@ -51,12 +52,17 @@ def pictures(runs: Sequence[Measured]) -> Drawn:
         return Skipped("one learner has no other to compare with")
     figure = _one(there[0]) if len(there) == 1 else _several(there)
     rows = [
-        [run.name, COSINES[kind], f"{run.found[kind]['mean']:.3f}", f"{run.found[kind]['std']:.3f}"]
+        [
+            plain(run.name),
+            COSINES[kind],
+            f"{run.found[kind]['mean']:.3f}",
+            f"{run.found[kind]['std']:.3f}",
+        ]
         for run in there
         for kind in COSINES
         if kind in run.found
     ]
-    left_out = ", ".join(run.name for run in runs if not run.found)
+    left_out = ", ".join(plain(run.name) for run in runs if not run.found)
     caption = (
         "Cosine between the vectors of two different learners, on the same image and on two images "
         "of one class, in percent of the pairs; a line marks each mean. "
@@ -85,7 +91,9 @@ def _one(run: Measured) -> Figure:
 
 def _several(runs: Sequence[Measured]) -> Figure:
     kinds = [kind for kind in KINDS if any(kind in run.found for run in runs)]
-    figure, found = style.plots(style.COLUMN, 0.6 + 1.25 * len(kinds), len(kinds))
+    figure, found = style.plots(
+        style.COLUMN, 0.3 + style.LINE * len(runs) + 1.25 * len(kinds), len(kinds)
+    )
     for plot, kind in zip(found, kinds, strict=True):
         lines = [
             Line(
@@ -107,7 +115,7 @@ def _draw(plot: Axes, lines: Sequence[Line], edges: Sequence[float]) -> None:
     for at, line in enumerate(lines):
         counts = np.asarray(line.histogram, np.float64)
         share, colour = 100 * counts / counts.sum(), style.colour(at)
-        dash = style.DASHES[at % len(style.DASHES)]
+        dash = style.dash(at)
         plot.stairs(share, edges, fill=True, color=colour, alpha=0.18, linewidth=0)
         plot.stairs(share, edges, color=colour, linestyle=dash, linewidth=1, label=line.label)
         plot.axvline(line.mean, color=colour, linestyle=dash, linewidth=0.7)

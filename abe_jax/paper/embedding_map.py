@@ -105,14 +105,14 @@ def placed(vectors: Float[np.ndarray, "n D"]) -> Places:
     Source: van der Maaten and Hinton, JMLR 9, 2008; by scikit-learn.
     """
     tsne = require()
+    from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    if (vectors == vectors[0]).all():  # both divide by the spread
+        return np.zeros((len(vectors), 2))
+    kept = min(DIMENSIONS, *vectors.shape)
     with threadpool_limits(1):
-        _, _, directions = np.linalg.svd(centred, full_matrices=False)
-        reduced = centred @ directions[:DIMENSIONS].T
-        if not reduced.any():  # all images have one vector: t-SNE divides by their spread
-            return np.zeros((len(vectors), 2))
+        reduced = PCA(kept, random_state=0).fit_transform(vectors.astype(np.float64))
         found = tsne(perplexity=perplexity(len(reduced)), init="pca", random_state=0)
         return found.fit_transform(reduced).astype(np.float64)
 

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from abe_jax import retrieval
 from abe_jax.paper import style
-from abe_jax.paper.run import Drawn, Picture, Run, Skipped
+from abe_jax.paper.captions import plain
+from abe_jax.paper.run import NOTHING_TO_FIND, Drawn, Picture, Run, Skipped
 from abe_jax.report import palette, tables
 from abe_jax.retrieval import floor, protocol
 
@@ -30,8 +31,11 @@ class Curves(NamedTuple):
 def measured(run: Run) -> Curves:
     """Recall@K for the Ks of the run's evaluation and every power of two up to 64.
 
-    Each is what evaluation.json has for that K: the same vectors, by the same search.
+    Each is what evaluation.json has for that K: the same vectors, by the same search. No K where
+    no image has another of its class to find.
     """
+    if not protocol.positives(run.labels, run.gallery).any():
+        return Curves(run.name, run.words, [], {})
     evaluate = run.config.evaluate
     others = protocol.rows(len(run.labels), run.gallery).reach
     ks = sorted({*evaluate.ks, *(2**i for i in range(DEEPEST.bit_length()))})
@@ -52,9 +56,9 @@ def pictures(runs: Sequence[Curves]) -> Drawn:
     """One plot of all runs, K on a logarithmic axis."""
     there = [run for run in runs if run.ks]
     if not there:
-        return Skipped("a single image has no neighbour")
+        return Skipped(NOTHING_TO_FIND)
     named = len(there) > 1
-    figure, (plot,) = style.plots(style.COLUMN, 2.3 + 0.13 * len(there) * named)
+    figure, (plot,) = style.plots(style.COLUMN, 2.3 + style.LINE * len(there) * named)
     for at, run in enumerate(there):
         _draw(plot, run, at)
     _floors(plot, there)
@@ -142,4 +146,4 @@ def _table(run: Curves) -> str:
         parts |= {"learners, mean": "learners_mean", "learners, std": "learners_std"}
     parts |= {"raw pixels": "pixels"}
     rows = [[name, *(f"{v:.2f}" for v in values(run, part))] for name, part in parts.items()]
-    return tables.markdown(rows, [run.name, *(f"R@{k} %" for k in run.ks)])
+    return tables.markdown(rows, [plain(run.name), *(f"R@{k} %" for k in run.ks)])

@@ -15,8 +15,11 @@ from abe_jax.config import Config, read_json
 from abe_jax.data import datasets
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
+from abe_jax.paper.captions import plain
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.run_folder import RunFolder
+
+NOTHING_TO_FIND = "no query has an image of its class to find"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Run:
     def words(self) -> str:
         """What the pictures of this run are of, for their captions."""
         return (
-            f"{self.name}, {self.split.name} split: {len(self.labels):,} images of "
+            f"{plain(self.name)}, {self.split.name} split: {len(self.labels):,} images of "
             f"{len(np.unique(self.labels)):,} classes, checkpoint of step {self.at:,}"
         )
 
@@ -102,7 +105,7 @@ def opened(path: Path, name: str, split: str) -> Run:
 
 def names(paths: Sequence[Path]) -> list[str]:
     """What to call each run: its folder's name, with as much of the path as sets it apart."""
-    parts = [path.resolve().parts for path in paths]
+    parts = [path.resolve().parts[1:] for path in paths]
     found = []
     for own in parts:
         length = 1

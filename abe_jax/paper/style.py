@@ -15,9 +15,10 @@ from abe_jax.report import palette, sheet
 COLUMN, PAGE = 3.3, 6.9  # inches: one column of a paper of two, and both
 DPI = 300
 SMALL, TYPE = 6.0, 7.0  # points of type
+LINE = 0.13  # inches of a line of a legend
 
-# Colours stay apart for the common kinds of colour blindness; each has a dash and a marker of its
-# own beside it, so that nothing is lost in grey print.
+# Colours stay apart for the common kinds of colour blindness; each has a dash and a marker beside
+# it, so that nothing is lost in grey print. A colour that comes again has another dash and marker.
 SERIES = ("blue", "orange", "green", "purple", "gold", "sky")
 DASHES: Sequence[Any] = (
     "-",
@@ -54,12 +55,17 @@ def colour(at: int) -> str:
     return palette.light(SERIES[at % len(SERIES)])
 
 
+def dash(at: int) -> Any:
+    """The dash of the series `at`."""
+    return DASHES[(at + at // len(SERIES)) % len(DASHES)]
+
+
 def marks(at: int) -> dict[str, Any]:
     """Colour, dash and marker of the series `at` as arguments of a plot."""
     return {
         "color": colour(at),
-        "linestyle": DASHES[at % len(DASHES)],
-        "marker": MARKERS[at % len(MARKERS)],
+        "linestyle": dash(at),
+        "marker": MARKERS[(at + at // len(SERIES)) % len(MARKERS)],
         "markersize": 2.8,
         "markeredgewidth": 0,
     }
