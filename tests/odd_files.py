@@ -192,7 +192,8 @@ def _bad() -> dict[str, tuple[str, Callable[[Image.Image], bytes]]]:
     }
 
 
-def _huge() -> dict[str, tuple[str, bytes]]:
+def huge() -> dict[str, tuple[str, bytes]]:
+    """Kind -> ending and a small file that says it is large."""
     return {
         "PNG of 60,000 px": (".png", huge_png(60_000, 60_000)),
         "PNG of 2 ** 31 - 1 px": (".png", huge_png(2**31 - 1, 2**31 - 1)),
@@ -245,7 +246,7 @@ def _images() -> Iterator[tuple[str, bytes, Callable[[bytes], tuple[int, int] | 
         for kind, (ending, make) in _bad().items():
             if seed < 3:
                 yield kind, f"{kind} {seed}{ending}".encode(), _put(make(shown), None)
-    for kind, (ending, file) in _huge().items():
+    for kind, (ending, file) in huge().items():
         yield "huge header", f"{kind}{ending}".encode(), _put(file, None)
     for height, width in LONG:
         for file in ("JPEG", "PNG", "BMP", "TIFF"):

@@ -1,33 +1,37 @@
-"""From encoded bytes to the pixels that the network sees."""
+"""From encoded bytes to the pixels that the network sees.
 
-import math
+decoding.py gives a picture's own pixels; here they become a square of `data.resize` px, and of that
+the crop of `data.size` px. A JPEG file of at least twice the size that is needed is decoded at a
+half, a quarter or an eighth of its own size, never below what is needed, and only then resampled:
+evaluation too sees the pixels so made. They differ by a few of 255 levels from those of a picture
+decoded in full, and a photograph of 4,000 px costs a fraction.
+"""
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from abe_jax.config import Data, nearest
-from abe_jax.data import autoaugment, colour
+from abe_jax.data import autoaugment, colour, crops
+from abe_jax.data.decoding import PADDING_COLOUR, UnreadableImage, pixels
 from abe_jax.errors import UserError
 
-PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
-
-# OpenCV tells of damaged files on stderr; here they are counted and named instead.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+__all__ = [
+    "PADDING_COLOUR",
+    "UnreadableImage",
+    "augment",
+    "centre",
+    "check",
+    "decode",
+    "normalise",
+    "pixels",
+    "training",
+    "whole",
+]
 
 _FITS = ("pad", "cover", "stretch")
 _CROPS = ("plain", "resized")
-_LOG_ASPECT = math.log(4 / 3)  # at most, either way: width to height of crops to be resized
-_TRIES = 10
-
-_JPEG = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
-
-
-class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader counts, not a failure)
-    """The bytes are no whole image that OpenCV can decode."""
 
 
 def check(data: Data) -> None:
@@ -72,97 +76,71 @@ def decode(encoded: bytes, data: Data) -> UInt8[np.ndarray, "resize resize c"]:
 
     By `data.fit` its aspect ratio is kept and it is padded (`pad`) or only its middle square is
     taken (`cover`), or it is stretched. Shrinking averages over areas, enlarging interpolates
-    linearly, and a picture of the right size is not resampled. 16 bits become 8; transparency
-    shows PADDING_COLOUR; a JPEG's own orientation is obeyed. Raises `UnreadableImage` for what
-    cannot be decoded whole.
+    linearly, and a picture of the right size is not resampled. `pixels` says what it may be.
+    Raises `UnreadableImage` for what cannot be decoded whole.
     """
-    image = pixels(encoded, data)
+    image = pixels(encoded, data, lambda height, width: _scale(height, width, data))
+    return _squared(image, data)
+
+
+def _scale(height: int, width: int, data: Data) -> float:
+    """How many times larger than in the square of `data.resize` px the picture is."""
+    longest = data.fit == "pad"
+    return (max(height, width) if longest else min(height, width)) / data.resize
+
+
+def _squared(image: UInt8[np.ndarray, "h w c"], data: Data) -> UInt8[np.ndarray, "s s c"]:
+    seen, (height, width) = _fitted(image, data)
+    return crops.placed(crops.resized(seen, width, height), data.resize)
+
+
+def _fitted(
+    image: UInt8[np.ndarray, "h w c"], data: Data
+) -> tuple[UInt8[np.ndarray, "i j c"], tuple[int, int]]:
+    """What of the picture comes into the square, and its height and width there."""
     if data.fit == "cover":
-        image = _middle(image, min(image.shape[:2]))
+        image = crops.middle(image, min(image.shape[:2]))
+    if data.fit == "stretch":
+        return image, (data.resize, data.resize)
     height, width = image.shape[:2]
     scale = data.resize / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if data.fit == "stretch":
-        size = (data.resize, data.resize)
-    image = _resized(image, *size)
-    return _placed(image.reshape(*image.shape[:2], data.channels), data.resize)
-
-
-def pixels(encoded: bytes, data: Data) -> UInt8[np.ndarray, "h w c"]:
-    """The picture as it is stored, RGB or grey, upright; `decode` says what it may be."""
-    image = _jpeg(encoded, data) if encoded.startswith(_JPEG) else _other(encoded, data)
-    return image.reshape(*image.shape[:2], data.channels)
+    return image, (max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def whole(encoded: bytes, data: Data, height: int, width: int) -> UInt8[np.ndarray, "h w c"]:
     """All of the picture, resampled as in `decode` to the height and width that whole.py chose."""
-    image = _resized(pixels(encoded, data), width, height)
-    return image.reshape(height, width, data.channels)
+
+    def spare(*own: int) -> float:
+        return min(max(own) / max(height, width), min(own) / min(height, width))
+
+    return crops.resized(pixels(encoded, data, spare), width, height)
 
 
-def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    if image.shape[:2] == (height, width):
-        return image
-    shrinks = image.shape[0] >= height and image.shape[1] >= width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=how)
+def training(
+    encoded: bytes, data: Data, rng: np.random.Generator
+) -> UInt8[np.ndarray, "size size c"]:
+    """`augment` of `decode`, but a crop to be resized is cut from the picture's own pixels.
 
-
-def _middle(image: np.ndarray, side: int) -> np.ndarray:
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-def _placed(image: np.ndarray, side: int) -> np.ndarray:
-    height, width, channels = image.shape
-    if height == width == side:
-        return image
-    square = np.full((side, side, channels), PADDING_COLOUR, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square
-
-
-def _jpeg(encoded: bytes, data: Data) -> np.ndarray:
-    # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
-    # cannot occur inside the picture's data, but can in a thumbnail, which comes early.
-    if encoded.rfind(_JPEG_END) < len(encoded) // 2:
-        raise UnreadableImage("a JPEG file that ends too early")
-    if data.channels == 1:
-        return _imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-    return cv2.cvtColor(_imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-
-def _other(encoded: bytes, data: Data) -> np.ndarray:
-    image = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    if image.dtype == np.uint16:
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise UnreadableImage(f"pixels of type {image.dtype}")
-    image = image.reshape(*image.shape[:2], -1)
-    if image.shape[2] in (2, 4):
-        image = _without_alpha(image)
-    if image.shape[2] == data.channels:
-        return image if data.channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if data.channels == 3 else cv2.COLOR_BGR2GRAY)
-
-
-def _without_alpha(image: np.ndarray) -> np.ndarray:
-    alpha = image[..., -1:].astype(np.float32) / 255
-    mixed = image[..., :-1] * alpha + PADDING_COLOUR * (1 - alpha)
-    return np.rint(mixed).astype(np.uint8)
-
-
-def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
-    if not encoded:
-        raise UnreadableImage("an empty file")
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error as error:
-        raise UnreadableImage(error.err) from error
-    if image is None:
-        raise UnreadableImage("no format that OpenCV knows, or not whole")
-    return image
+    It is then resampled once; its box is the same share of the picture, to a pixel of it. Where
+    the picture is smaller than its square of `data.resize` px, and the box than the crop, the
+    picture is enlarged before it is cut, so that small pictures too have boxes of all sizes.
+    """
+    if data.crop == "plain":
+        return augment(decode(encoded, data), data, rng)
+    box, mirrored = _drawn(data.resize, data, rng)
+    least = min(box.height, box.width) / data.size
+    image = pixels(encoded, data, lambda h, w: _scale(h, w, data) * min(1, least))
+    seen, (height, width) = _fitted(image, data)
+    if data.fit == "pad":
+        scales = (max(seen.shape[:2]) / data.resize,) * 2
+    else:
+        scales = (seen.shape[0] / height, seen.shape[1] / width)
+    if min(scales) < 1 and min(box.height * scales[0], box.width * scales[1]) < data.size - 0.5:
+        seen, height, width = _squared(image, data), data.resize, data.resize
+        scales = (1.0, 1.0)
+    above, before = ((data.resize - side) // 2 + data.padding for side in (height, width))
+    inside = box._replace(top=box.top - above, left=box.left - before)
+    return _finished(crops.cut(seen, inside, scales, data.size), mirrored, data, rng)
 
 
 def augment(
@@ -170,22 +148,32 @@ def augment(
 ) -> UInt8[np.ndarray, "size size c"]:
     """A random crop of `data.size` px for training, from the picture padded by `data.padding` px.
 
-    The crop has `data.size` px, or, as `resized`, a random share of the picture and aspect (see
-    `_random_box`) and is resized. With `data.flip` every other one, on average, is mirrored left
-    to right. Then come colours: `data.policy`, or `data.jitter` and `data.lighting` (or all three,
-    in this order). The result is a function of the generator's state. Numbers are taken from it
-    for the crop and the mirror, then for those of the three that are on; how many depends neither
-    on the picture nor on what is done to it.
+    The crop has `data.size` px, or, as `resized`, a random share of the picture and aspect
+    (`crops.random_box`) and is resized. With `data.flip` every other one, on average, is mirrored
+    left to right. Then come colours: `data.policy`, or `data.jitter` and `data.lighting` (or all
+    three, in this order). The result is a function of the generator's state. Numbers are taken
+    from it for the crop and the mirror, then for those of the three that are on; how many depends
+    neither on the picture nor on what is done to it.
     """
-    padded = _placed(image, len(image) + 2 * data.padding)
+    box, mirrored = _drawn(len(image), data, rng)
+    inside = box._replace(top=box.top - data.padding, left=box.left - data.padding)
+    return _finished(crops.cut(image, inside, (1.0, 1.0), data.size), mirrored, data, rng)
+
+
+def _drawn(side: int, data: Data, rng: np.random.Generator) -> tuple[crops.Box, bool]:
+    """Where in the padded square of a picture of `side` px the crop is, and whether mirrored."""
+    padded = side + 2 * data.padding
     if data.crop == "resized":
-        top, left, height, width = _random_box(len(padded), data.crop_scale, rng)
+        box = crops.random_box(padded, data.crop_scale, rng)
     else:
-        height = width = data.size
-        top, left = rng.integers(0, len(padded) - data.size, size=2, endpoint=True)
-    mirrored = rng.random() < 0.5 and data.flip
-    crop = _resized(padded[top : top + height, left : left + width], data.size, data.size)
-    crop = crop.reshape(data.size, data.size, -1)
+        top, left = rng.integers(0, padded - data.size, size=2, endpoint=True)
+        box = crops.Box(int(top), int(left), data.size, data.size)
+    return box, bool(rng.random() < 0.5 and data.flip)
+
+
+def _finished(
+    crop: UInt8[np.ndarray, "size size c"], mirrored: bool, data: Data, rng: np.random.Generator
+) -> UInt8[np.ndarray, "size size c"]:
     return _recoloured(np.ascontiguousarray(crop[:, ::-1] if mirrored else crop), data, rng)
 
 
@@ -199,30 +187,9 @@ def _recoloured(image: np.ndarray, data: Data, rng: np.random.Generator) -> np.n
     return image
 
 
-def _random_box(
-    side: int, scale: tuple[float, ...], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a crop whose area is a uniform share of a square picture.
-
-    The aspect is log-uniform between 3/4 and 4/3 (Szegedy et al., CVPR 2015, section 6). The
-    first of ten draws that fits into the picture is taken, or else the whole picture.
-    """
-    shares = rng.uniform(scale[0], scale[1], _TRIES)
-    aspects = np.exp(rng.uniform(-_LOG_ASPECT, _LOG_ASPECT, _TRIES))
-    place = rng.random(2)
-    widths = np.rint(side * np.sqrt(shares * aspects)).astype(int)
-    heights = np.rint(side * np.sqrt(shares / aspects)).astype(int)
-    fitting = np.flatnonzero((widths <= side) & (heights <= side))
-    if not len(fitting):
-        return 0, 0, side, side
-    height, width = max(1, int(heights[fitting[0]])), max(1, int(widths[fitting[0]]))
-    top, left = (place * (side + 1 - np.array([height, width]))).astype(int).tolist()
-    return top, left, height, width
-
-
 def centre(image: UInt8[np.ndarray, "side side c"], data: Data) -> UInt8[np.ndarray, "size size c"]:
     """The middle `data.size` px, as evaluation sees every picture."""
-    return _middle(image, data.size)
+    return crops.middle(image, data.size)
 
 
 def normalise(

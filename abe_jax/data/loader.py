@@ -59,8 +59,7 @@ def training(
         keys = [(seed, step, place) for place in range(len(indices))[rows]]
 
         def picture(place: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
-            rng = np.random.default_rng(keys[place])
-            return images.augment(images.decode(encoded, data), data, rng)
+            return images.training(encoded, data, np.random.default_rng(keys[place]))
 
         return load(split, indices[rows], _shape(data), picture)
 

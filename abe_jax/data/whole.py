@@ -9,22 +9,17 @@ is off by half a step at most (by more only where it would have less than half a
 Berman et al. (MultiGrain, arXiv 1902.05509) keep the aspect to the pixel and pad instead.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
-from PIL import Image
 
 from abe_jax.config import Data
-from abe_jax.data import images, loader
+from abe_jax.data import MOST_PIXELS, headers, images, loader
 from abe_jax.data.datasets import Split
 
-_ORIENTATION = 0x0112  # the EXIF tag
-_TURNED = range(5, 9)  # of its values: the stored rows are the picture's columns
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 UNREADABLE = (0, 0)
 
 
@@ -41,14 +36,13 @@ def size(encoded: bytes, data: Data) -> tuple[int, int]:
 
     Of JPEG and PNG only the header is looked at; other formats are decoded.
     """
-    if encoded.startswith((_JPEG, _PNG)):
-        try:
-            with Image.open(io.BytesIO(encoded)) as header:
-                width, height = header.size
-                turned = encoded.startswith(_JPEG) and header.getexif().get(_ORIENTATION) in _TURNED
-                return (width, height) if turned else (height, width)
-        except Exception:  # whatever a damaged header raises: decoding decides
-            pass
+    stored = headers.stored(encoded) if encoded.startswith((headers.JPEG, headers.PNG)) else None
+    if stored is not None:
+        if not 1 <= stored[0] * stored[1] <= MOST_PIXELS:
+            return UNREADABLE
+        height, width = stored
+        turned = headers.orientation(encoded) in headers.TURNED
+        return (width, height) if turned else stored
     try:
         height, width, _ = images.pixels(encoded, data).shape
     except images.UnreadableImage:
