@@ -12,6 +12,7 @@ index is a folder that can be moved and holds its network; paths of images are s
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -211,7 +212,8 @@ def calibrate(argv: Sequence[str]) -> None:
     else:
         wished = 0.95 if arguments.precision is None else arguments.precision
         threshold = calibration.by_precision(measured, wished)
-    store.set_threshold(arguments.index, threshold)
+    told = {**threshold.measured, "indexed": found.count}
+    store.set_threshold(arguments.index, dataclasses.replace(threshold, measured=told))
     command.say(description.text(description.described(snapshot.read(arguments.index))))
 
 

@@ -71,7 +71,8 @@ def _lines(found: Snapshot, answer: Answer, whole: bool) -> list[str]:
     if not answer.readable:
         return [f"{name}: cannot be read"]
     listed = [one for one in answer.neighbours if whole or one.match is not False]
-    cells = [_cells(one, whole) for one in listed]
+    marked = any(one.match is False for one in listed)
+    cells = [_cells(one, marked) for one in listed]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [name, *("  " + _line(row, widths) for row in cells)]
     if answer.match is False:
@@ -79,8 +80,8 @@ def _lines(found: Snapshot, answer: Answer, whole: bool) -> list[str]:
     return lines
 
 
-def _cells(one: Neighbour, whole: bool) -> list[str]:
-    beyond = ["beyond" if one.match is False else ""] if whole else []
+def _cells(one: Neighbour, marked: bool) -> list[str]:
+    beyond = ["beyond" if one.match is False else ""] if marked else []
     rank = str(one.rank) if one.rank else "itself"
     return [rank, f"{one.distance:.4f}", *beyond, shown(one.row.label), shown(one.row.path)]
 

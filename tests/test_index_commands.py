@@ -211,6 +211,16 @@ def test_other_storages(storage: str, run: Path, kept: Path, tmp_path: Path) -> 
     assert found.spec.storage == storage and found.count == 41
 
 
+@pytest.mark.parametrize("storage", ["float16", "binary"])
+def test_faiss_ranks_alike(storage: str, run: Path, kept: Path, tmp_path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    build(run, kept / "pictures", tmp_path / "index", "--storage", storage)
+    command("export", tmp_path / "index", "--faiss", tmp_path / "x.faiss")
+    found = snapshot.read(tmp_path / "index")
+    read = faiss.read_index_binary if storage == "binary" else faiss.read_index
+    assert read(str(tmp_path / "x.faiss")).ntotal == found.count == 41
+
+
 def test_the_batch_is_kept_with_the_index(run: Path, kept: Path, tmp_path: Path) -> None:
     build(run, kept / "pictures", tmp_path / "index", "--batch", 8)
     of = embedder.load(tmp_path / "index" / "model")
@@ -259,7 +269,9 @@ def test_info_says_what_is_there_and_proves_it(
     assert said["threshold"]["distance"] == 0.25 and said["storage"] == "float32"
     command("info", folder, "--verify")
     out = capsys.readouterr().out
-    assert "41 of 3 labels" in out and "0.25 (squared distance), for precision 0.9" in out
+    assert (
+        "41, with 3 different labels" in out and "0.25 (squared distance), for precision 0.9" in out
+    )
     assert "every file is what was written" in out
     weights = folder / "model" / "weights.npz"
     with np.load(weights) as stored:
@@ -279,6 +291,34 @@ def test_info_says_what_is_there_and_proves_it(
     file.write_bytes(bytes(raw))
     with pytest.raises(UserError, match=r"vectors.npy is damaged: its checksum differs"):
         command("info", folder, "--verify")
+
+
+def test_calibrate_keeps_what_was_measured(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(kept / "index", folder)
+    labelled = tmp_path / "labelled"
+    shutil.copytree(kept / "pictures", labelled)  # other paths: each finds its copy
+    (labelled / "top.png").unlink()
+    command("calibrate", folder, "--images", labelled, "--precision", 0.9)
+    assert "for precision 0.9: precision 1.0000, recall 1.0000" in capsys.readouterr().out
+    limit = snapshot.read(folder).threshold
+    assert limit is not None and (limit.distance, limit.measured["indexed"]) == (0.0, 41)
+    next(labelled.rglob("*.png")).write_bytes(b"no image")
+    command("calibrate", folder, "--images", labelled, "--false-match-rate", 0.1)
+    assert "1 of the labelled images cannot be read" in capsys.readouterr().out
+    after = snapshot.read(folder).threshold
+    assert after is not None and after.measured["queries"] == 39
+    before = content(folder)
+    for words, says in (
+        (["--precision", 0.999], "needs 1000 labelled images"),
+        (["--false-match-rate", 0.001], "needs 1000 labelled images"),
+        (["--precision", 0.9, "--false-match-rate", 0.1], "not allowed with"),
+    ):
+        with pytest.raises(UserError, match=says):
+            command("calibrate", folder, "--images", labelled, *words)
+    assert content(folder) == before
 
 
 def test_an_index_moves_with_its_network(kept: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def text(said: dict[str, Any]) -> str:
     limit = said["threshold"]
     unit = "bits" if said["storage"] == "binary" else "squared distance"
     lines = {
-        "images": f"{said['images']:,} of {said['labels']:,} labels",
+        "images": f"{said['images']:,}, with {said['labels']:,} different labels",
         "network": said["network"],
         "fingerprint": said["fingerprint"],
         "vectors": f"{said['learners']} x {said['dim']}, {said['storage']}",

@@ -59,8 +59,8 @@ def add(folder: Path, of: Embedder, wanted: Wanted) -> Outcome:
         UserError: another model's index, or no image at all can be read.
     """
     with store.adding(folder, of.fingerprint) as new:
-        held = {row.path: (id_, row) for id_, row in new.now.rows()}
-        todo = [row for row in wanted.rows if row.path not in held or held[row.path][1] != row]
+        held = {row.path: (id_, _state(row)) for id_, row in new.now.rows()}
+        todo = [row for row in wanted.rows if held.get(row.path, (0, 0))[1] != _state(row)]
         added, undecodable = list[str](), list[str]()
         for piece, found in pieces(of, todo):
             new.append(found.vectors, [piece[i] for i in found.instances])
@@ -77,6 +77,11 @@ def add(folder: Path, of: Embedder, wanted: Wanted) -> Outcome:
             )
     _note(folder / UNREADABLE, [row.path for row in wanted.rows], unreadable)
     return Outcome(len(added) - len(replaced), len(replaced), unchanged, unreadable)
+
+
+def _state(row: Row) -> int:
+    """Equal where nothing has changed; a number, since an index may hold millions of rows."""
+    return hash((row.label, *sorted(row.metadata.items())))
 
 
 def pieces(of: Embedder, rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], Embedded]]:

@@ -34,10 +34,8 @@ def of_answers(path: Path, found: Snapshot, given: Sequence[Answer], *, whole: b
         words += f" A match is at most {limit.distance:.6g} away ({limit.wish})."
     body = [_answer(found, answer, whole) for answer in given]
     width = max((len(answer.neighbours) for answer in given), default=0)
-    heads = ["query", *[""] * width]
-    table = html.table(body, heads=heads, kind="sheet")
-    key = _KEY if limit is not None else ""
-    _write(path, "Neighbours", [html.section("found", "", html.note(words), key, table)])
+    table = html.table(body, heads=["query", *[""] * width], kind="sheet")
+    _write(path, "Neighbours", words, [_KEY if limit is not None else "", table])
 
 
 def of_groups(
@@ -54,8 +52,7 @@ def of_groups(
         more = f" ({len(group) - SHOWN} not shown)" if len(group) > SHOWN else ""
         said = html.text(f"{number}: {len(group)} images{more}")
         body.append(html.row(cells, head=f'<th scope="row">{said}</th>'))
-    table = html.table(body, heads=["group"], kind="sheet")
-    _write(path, "Near-duplicates", [html.section("found", "", html.note(words), table)])
+    _write(path, "Near-duplicates", words, [html.table(body, heads=["group"], kind="sheet")])
 
 
 def no_match(found: Snapshot, answer: Answer) -> str:
@@ -73,12 +70,13 @@ def _unit(found: Snapshot) -> str:
 
 
 def _answer(found: Snapshot, answer: Answer, whole: bool) -> str:
-    head = f'<th scope="row">{_shot(answer.query, "", "", "query")}</th>'
+    said = "no match" if answer.match is False else ""
+    head = f'<th scope="row">{_shot(answer.query, "", said, "query")}</th>'
     if not answer.readable:
         return html.row(["<td>cannot be read</td>"], head=head)
     listed = [one for one in answer.neighbours if whole or one.match is not False]
     cells = [f"<td>{_neighbour(one)}</td>" for one in listed]
-    if answer.match is False:
+    if answer.match is False and not any(one.rank for one in listed):
         cells.append(f"<td>{html.text(no_match(found, answer))}</td>")
     return html.row(cells, head=head)
 
@@ -105,10 +103,11 @@ def _shot(path: str, label: str, detail: str, kind: str) -> str:
     )
 
 
-def _write(path: Path, title: str, sections: Iterable[str]) -> None:
-    head = f'<header class="top">\n<h1>{html.text(title)}</h1>\n</header>'
+def _write(path: Path, title: str, words: str, parts: Iterable[str]) -> None:
+    lead = f'<p class="lead">{html.text(words)}</p>'
+    head = f'<header class="top">\n<h1>{html.text(title)}</h1>\n{lead}\n</header>'
     foot = "Written by abe_jax. This page is one file and loads nothing."
-    content = html.document(title, style.css(), head, sections, foot)
+    content = html.document(title, style.css(), head, parts, foot)
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(content.encode())
