@@ -61,8 +61,10 @@ def main(argv: Sequence[str]) -> None:
     if name in ORIGINALS:
         prepare(ORIGINALS[name], arguments.source, arguments.root, arguments.allow_counts)
         return
-    if arguments.source and name in datasets.DATASETS:
-        raise UserError(f"--source: {name} needs none")
+    if name == "folder":
+        raise UserError("folder needs no preparation: config.data.path says where the images are")
+    if arguments.source and (name in datasets.DATASETS or name.startswith("tfds:")):
+        raise UserError(f"--source: {name} needs none; leave it out")
     command.say(f"{name} is in {datasets.prepare(Data(name=name, root=arguments.root))}")
 
 

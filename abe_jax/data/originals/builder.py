@@ -41,6 +41,7 @@ def build(original: Original, source: Path, folder: Path, *, any_counts: bool = 
     """
     with locked(folder):
         if (folder / INFO).exists():
+            _tidy(folder)
             return ""
         found = survey(original, source)
         if found.wrong and not any_counts:
@@ -169,9 +170,14 @@ def _finish(original: Original, folder: Path, found: Survey, order: Sequence[str
     replace(folder / LABELS, stored.getvalue())
     about = _info(original, folder, found)
     replace(folder / INFO, json.dumps(about, indent=2).encode())
-    (folder / PLAN).unlink()
-    if not about["unreadable"]:
-        (folder / UNREADABLE).unlink()
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what only a build needs, which one that was killed may have left."""
+    (folder / PLAN).unlink(missing_ok=True)
+    if not info(folder)["unreadable"]:
+        (folder / UNREADABLE).unlink(missing_ok=True)
 
 
 def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:

@@ -92,8 +92,8 @@ def _chosen(
         return tested
     if tested.all():
         raise UserError(
-            f"{original.name} has images for the test alone, none to train on or to "
-            "choose a checkpoint by"
+            f"{original.name} has images for the test alone: measure a run on them by "
+            f"`python -m abe_jax.evaluate --workdir RUN --dataset {original.name}`"
         )
     classes = np.unique(arrays["labels"][~tested])
     kept = len(classes) - data.validation_classes
