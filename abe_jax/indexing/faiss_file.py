@@ -45,8 +45,6 @@ def _filled(faiss: Any, snapshot: Snapshot) -> Any:
     else:
         flat, kind = faiss.IndexFlatL2(width), np.float32
         made = faiss.IndexIDMap2(flat)
-    flat.this.disown()  # the map owns it: both would free it
-    made.own_fields = True
     for _, at in places.chunks(snapshot, BLOCK):
         stored, ids = places.gathered(snapshot, at[at != places.NOBODY])
         made.add_with_ids(np.ascontiguousarray(stored, kind), ids)
