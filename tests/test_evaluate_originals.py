@@ -1,0 +1,136 @@
+"""A run measured on prepared data sets by their published protocols, beside loops in float64."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import oracles
+import oracles_grains
+import originals_trees as trees
+import pytest
+from test_evaluate_elsewhere import PLAIN, asked_of, section
+from test_retrieval_whitened import saved
+
+from abe_jax import config, step
+from abe_jax.data import datasets
+from abe_jax.data.datasets import Split
+from abe_jax.data.originals import builder, reading
+from abe_jax.data.originals.table import ORIGINALS
+from abe_jax.retrieval.elsewhere import Elsewhere
+from abe_jax.retrieval.embed import embed
+from abe_jax.run_folder import RunFolder
+
+NAMES = ("holidays", "ukbench", "copydays", "inshop")
+
+
+def noise(name: str) -> bytes:
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    picture = cv2.resize(rng.integers(0, 256, (4, 4, 3), np.uint8), (40, 30))
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sets prepared from archives as their authors lay them out, of a few images of noise."""
+    found = tmp_path_factory.mktemp("root")
+    for name in NAMES:
+        tree = trees.TREES[name]()
+        archives = [
+            archive._replace(
+                files={
+                    path: noise(path) if path.endswith(".jpg") else content
+                    for path, content in archive.files.items()
+                }
+            )
+            for archive in tree.archives
+        ]
+        source = trees.packed(tree._replace(archives=archives), tmp_path_factory.mktemp(name))
+        original = ORIGINALS[name]
+        folder = reading.folder(original, str(found))
+        assert builder.build(original, source, folder, any_counts=True)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _promotion() -> Iterator[None]:
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    with jax.numpy_dtype_promotion("standard"):
+        return saved(tmp_path_factory.mktemp("run"), *PLAIN, "data.channels=3", *UNNORMALISED)
+
+
+UNNORMALISED = ("data.mean=()", "data.std=()")
+
+
+def embedded(run: RunFolder, root: Path, name: str) -> tuple[Split, np.ndarray]:
+    own = config.read_json(run.config)
+    made = Elsewhere(name=name, options=[f"data.root={root}"]).of(own)
+    split = datasets.load(made.data, "test")
+    return split, embed(
+        step.replicate(step.create(own)), step.embed_step(made), split, made
+    ).vectors
+
+
+def measured(run: RunFolder, root: Path, name: str) -> dict:
+    asked_of(run, "--dataset", name, f"--config.data.root={root}")
+    return section(run, f"test of {name}")
+
+
+def test_holidays(run, root):
+    """The first image of each group asks all others, those of other groups' queries too."""
+    split, x = embedded(run, root, "holidays")
+    assert [path[-6:-4] == "00" for path in split.paths] == [
+        i in np.unique(split.labels, return_index=True)[1] for i in range(9)
+    ]
+    found = measured(run, root, "holidays")
+    wanted, queries = oracles_grains.holidays(x, split.labels)
+    instance = found["grains"]["instance"]
+    assert (instance["images"], instance["queries"], queries) == (9, 3, 3)
+    assert instance["map"] == pytest.approx(wanted) and 0 < wanted < 1
+    assert 0 < found["grains"]["floor"]["instance"]["map"] < 1 and "gallery" not in found
+
+
+def test_ukbench(run, root):
+    split, x = embedded(run, root, "ukbench")
+    instance = measured(run, root, "ukbench")["grains"]["instance"]
+    assert instance["ukbench"] == pytest.approx(oracles_grains.ukbench(x, split.labels))
+    assert instance["ukbench_most"] == 4 and 1 < instance["ukbench"] < 4
+
+
+def test_copydays(run, root, capsys):
+    split, x = embedded(run, root, "copydays")
+    found = measured(run, root, "copydays")
+    assert split.gallery is not None and split.groups is not None
+    asked = np.flatnonzero(split.gallery)
+    hits = {}
+    for i in np.flatnonzero(~split.gallery):
+        order = oracles.ranking(x[i], x[asked])
+        right = [bool(split.labels[asked[j]] == split.labels[i]) for j in order]
+        hits.setdefault(split.group_names[split.groups[i]], []).append(right)
+    copy = found["grains"]["copy"]
+    assert (copy["queries"], copy["gallery"], found["gallery"]) == (9, 2, 2)
+    assert set(copy["attacks"]) == set(hits) == {"strong", "crops/10", "crops/80", "jpegqual/3"}
+    for name, of_attack in hits.items():
+        wanted = np.mean([oracles_grains.trapezoid(right) for right in of_attack])
+        assert copy["attacks"][name]["map"] == pytest.approx(wanted)
+    assert "other_family" not in found  # an original is of no attack
+    assert "crops/10" in capsys.readouterr().out and "crops/10" in run.report.read_text()
+
+
+def test_inshop(run, root):
+    """Queries ask the gallery; K as published, those that two images can give."""
+    split, x = embedded(run, root, "inshop")
+    found = measured(run, root, "inshop")
+    wanted, queries = oracles.retrieval(x, split.labels, (1,), gallery=split.gallery)
+    assert (found["images"], found["queries"], found["gallery"]) == (6, queries, 2) == (6, 4, 2)
+    assert found["metrics"]["ensemble"] == pytest.approx(wanted)
+    assert "grains" not in found
+    alone = oracles.retrieval(x, split.labels, (1,))[0]
+    assert alone != wanted
