@@ -211,7 +211,8 @@ def test_a_split_without_classes_says_what_to_set(plain, parted):
     assert "set config.data.validation_classes" in refused(nothing, "val")
     assert "at most 3 can be kept" in refused(data(plain, validation_classes=4))
     assert "config.data.test_share is 0.0" in refused(data(plain, test_share=0.0))
-    assert "config.data.test_share is 1.0" in refused(data(plain, test_share=1.0))
+    everything = data(plain, test_share=1.0, validation_classes=0)
+    assert "config.data.test_share is 1: no class" in refused(everything)
     (parted / "test").rename(parted / "val")
     assert "no image of 'test'" in refused(data(parted, validation_classes=0), "test")
 

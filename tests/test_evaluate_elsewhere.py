@@ -63,8 +63,8 @@ def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
     name = f"test of {photographs}"
     found = section(run, name)
     assert list(json.loads(run.evaluation.read_text())) == [name]
-    assert (found["images"], found["classes"], found["step"]) == (18, 6, 0)
-    assert f"{name} · 18 images, 6 classes" in capsys.readouterr().out
+    assert (found["images"], found["classes"], found["step"]) == (36, 12, 0)
+    assert f"{name} · 36 images, 12 classes" in capsys.readouterr().out
     assert name in run.report.read_text()
 
     made = Elsewhere(name="folder", path=str(photographs)).of(config.read_json(run.config))
@@ -72,7 +72,7 @@ def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
     state = step.replicate(step.create(config.read_json(run.config)))
     vectors = embed(state, step.embed_step(made), split, made).vectors
     wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2))
-    assert found["metrics"]["ensemble"] == pytest.approx(wanted)  # K = 40 is beyond these 18
+    assert found["metrics"]["ensemble"] == pytest.approx(wanted)  # K = 40 is beyond these 36
 
     asked_of(run, "--path", str(photographs), "--config.data.test_share=0.25")
     assert section(run, name)["classes"] == 3
@@ -111,8 +111,12 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
         (("--dataset", "holiday"), "unknown data set 'holiday'"),
         (("--dataset", "glyphs_tiny", "--config.data.size=3"), "config.json says; of another"),
         (("--config.data.test_share=0.2",), "a run is evaluated as its config.json says"),
+        (("--dataset", "glyphs_tiny"), "is the run's own: leave out --dataset and --path"),
         (("--path", "nowhere"), "nothing is at nowhere"),
-        (("--dataset", "glyphs_tiny", "--split", "held"), "held_out is 0"),
+        (
+            ("--dataset", "glyphs_tiny", "--split", "held", "--config.data.test_share=0.3"),
+            "held_out is 0",
+        ),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments: Sequence[str], line):
@@ -278,3 +282,10 @@ def test_a_side_without_the_other_is_refused(photographs, was, becomes, line):
     with pytest.raises(UserError, match=f"a query and a gallery side of its test, and {line}"):
         datasets.load(made.data, "test")
     datasets.load(made.data, "train")
+
+
+def test_all_classes_for_the_test_leave_none_to_train_on(photographs):
+    made = Elsewhere(name="folder", path=str(photographs)).of(config.load(TINY, []))
+    assert len(datasets.load(made.data, "test").class_names) == 12
+    with pytest.raises(UserError, match=r"test_share is 1: no class of .* is left for 'train'"):
+        datasets.load(made.data, "train")

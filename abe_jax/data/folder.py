@@ -162,10 +162,14 @@ def _named(images: Sequence[Image], data: Data) -> dict[str, list[str]]:
 def divided(labels: Iterable[str], share: float, where: str) -> dict[str, list[str]]:
     """The classes of each split: the last `share` of them, in a fixed order, are the test's.
 
+    A share of 1 leaves none to train on: a run from elsewhere is tested on them all.
+
     Raises:
         UserError: that names `where`: one class, or a split that would have none.
     """
     classes = sorted(labels, key=_fixed_order)
+    if share == 1:
+        return {"train": [], "val": [], "test": classes}
     if len(classes) < 2:
         raise UserError(
             f"{where} has one class, '{classes[0]}': training and testing need two at least"
@@ -196,6 +200,8 @@ def _empty(split: str, data: Data) -> str:
             f"{data.path} names no validation images: set config.data.validation_classes to the "
             "number of training classes to keep for it"
         )
+    if data.test_share == 1:
+        return f"config.data.test_share is 1: no class of {data.path} is left for '{split}'"
     return (
         f"{data.path} names splits, but no image of '{split}': name some, or no splits at all, "
         "for config.data.test_share to divide the classes"

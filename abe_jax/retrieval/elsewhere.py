@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from abe_jax.config import Config, Data, nearest, overridden
 from abe_jax.data.records import Split
@@ -45,8 +46,17 @@ class Elsewhere:
         """The configuration of the test: the run's model and preprocessing, the other's images.
 
         Raises:
-            UserError: an option that says nothing of where images come from, or a wrong value.
+            UserError: the run's own data set, of which training classes would be tested too; an
+                option that says nothing of where images come from, or a wrong value.
         """
+        own = config.data
+        if (self.name, _resolved(self.path)) == (
+            own.name,
+            _resolved(own.path),
+        ) and not self.options:
+            raise UserError(
+                f"{self.path or self.name} is the run's own: leave out --dataset and --path"
+            )
         allowed = [f"data.{name}" for name in (*OF_THE_DATA, "root")]
         for option in self.options:
             name = option.partition("=")[0]
@@ -56,10 +66,16 @@ class Elsewhere:
                     f"set {nearest(name, allowed)}"
                 )
         fresh = {f.name: f.default for f in dataclasses.fields(Data) if f.name in OF_THE_DATA}
-        data = dataclasses.replace(config.data, **fresh | {"name": self.name, "path": self.path})
+        # Classes that nobody has divided are all new to the run, so all are for the test.
+        fresh |= {"name": self.name, "path": self.path, "test_share": 1.0}
+        data = dataclasses.replace(config.data, **fresh)
         ks = KS.get(self.name.removeprefix("tfds:"), config.evaluate.ks)
         evaluate = dataclasses.replace(config.evaluate, ks=ks)
         return overridden(dataclasses.replace(config, data=data, evaluate=evaluate), self.options)
+
+
+def _resolved(path: str) -> Path | None:
+    return Path(path).expanduser().resolve() if path else None
 
 
 def within(config: Config, split: Split) -> Config:
