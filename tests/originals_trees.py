@@ -205,7 +205,7 @@ def sop() -> Tree:
     header = "image_id class_id super_class_id path"
     rows = [
         (i, (i - 1) // 2 + 1, f"{kind}_final/1110851{(i - 1) // 2}_{(i - 1) % 2}.JPG")
-        for i, kind in enumerate(["bicycle"] * 4 + ["chair"] * 2 + ["sofa"] * 4, start=1)
+        for i, kind in enumerate(["bicycle"] * 4 + ["coffee_maker"] * 2 + ["sofa"] * 4, start=1)
     ]
     base = "Stanford_Online_Products"
     files = {f"{base}/{path}": image(path, label) for _, label, path in rows}

@@ -83,7 +83,12 @@ print(json.dumps(found))
 
 
 def test_a_build_killed_at_any_write_goes_on_to_the_same_files(tmp_path):
-    source = trees.packed(trees.sop(), tmp_path / "source")
+    tree = trees.sop()
+    files = dict(tree.archives[0].files)
+    files[next(path for path in files if path.endswith("_0.JPG"))] = b""  # cannot be read
+    source = trees.packed(
+        tree._replace(archives=[tree.archives[0]._replace(files=files)]), tmp_path / "source"
+    )
     done = subprocess.run(
         [sys.executable, "-c", KILLS, source, tmp_path],
         cwd=ROOT,
@@ -104,7 +109,10 @@ def test_a_build_killed_at_any_write_goes_on_to_the_same_files(tmp_path):
         "labels.npz",
         "sop-00000-of-00002.array_record",
         "sop-00001-of-00002.array_record",
+        "unreadable.txt",
     }
+    about = builder.info(tmp_path / str(len(killed)))
+    assert (about["images"], about["unreadable"], about["as_published"]) == (10, 1, True)
     # There were kills with no shard, one shard and both, and with all but the commit.
     shards = {sum(name.endswith(".array_record") for name in one[1]) for one in killed}
     assert shards == {0, 1, 2}

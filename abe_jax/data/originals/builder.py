@@ -168,7 +168,10 @@ def _finish(original: Original, folder: Path, found: Survey, order: Sequence[str
         domain_names=_joined(domains),
     )
     replace(folder / LABELS, stored.getvalue())
-    about = _info(original, folder, found)
+    # A name is twice there where a shard was written, but not put in its place, before a kill.
+    unreadable = dict.fromkeys((folder / UNREADABLE).read_bytes().splitlines(keepends=True))
+    replace(folder / UNREADABLE, b"".join(unreadable))
+    about = _info(original, found, len(unreadable))
     replace(folder / INFO, json.dumps(about, indent=2).encode())
     _tidy(folder)
 
@@ -184,10 +187,8 @@ def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:
     return np.frombuffer(os.fsencode("\n".join(names)), np.uint8)
 
 
-def _info(original: Original, folder: Path, found: Survey) -> dict[str, Any]:
+def _info(original: Original, found: Survey, unreadable: int) -> dict[str, Any]:
     images = found.listing.images
-    # A name is twice there where a shard was written, but not put in its place, before a kill.
-    unreadable = set((folder / UNREADABLE).read_bytes().splitlines())
     return {
         "name": original.name,
         "version": original.version,
@@ -200,6 +201,6 @@ def _info(original: Original, folder: Path, found: Survey) -> dict[str, Any]:
             for part in original.parts
         },
         "as_published": not found.wrong,
-        "unreadable": len(unreadable),
+        "unreadable": unreadable,
         "listing_sha256": digest(found.listing),
     }

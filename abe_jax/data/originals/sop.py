@@ -10,7 +10,7 @@ from abe_jax.data.originals.original import Image, Listing, Original, Part, Text
 
 LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 
-_IMAGE = re.compile(r"[a-z]+_final/[^/]+\.jpg", re.IGNORECASE)
+_IMAGE = re.compile(r"[a-z_]+_final/[^/]+\.jpg", re.IGNORECASE)
 
 
 def key(path: str) -> str:
