@@ -33,6 +33,7 @@ from abe_jax.paper import run as runs
 from abe_jax.paper.canvas import canvas
 from abe_jax.paper.run import Picture, Run, Skipped
 from abe_jax.report.conclusion import conclude
+from abe_jax.retrieval import cosine
 from abe_jax.retrieval.embed import Embedded
 from abe_jax.run_folder import RunFolder
 
@@ -100,13 +101,25 @@ def test_recall_curves_are_of_the_evaluation(folders: tuple[Path, Path], opened:
     assert len({tuple(np.asarray(line.get_ydata())) for line in lines}) == 3
 
 
+def spread(run: Run) -> Run:
+    """The run with vectors of its own for each class, some classes closer together than others."""
+    shape = run.embedded.vectors.shape
+    width = np.random.default_rng(0).uniform(0.5, 3, run.labels.max() + 1)[run.labels]
+    noise = np.random.default_rng(1).normal(size=shape)
+    centres = np.random.default_rng(2).normal(size=(len(width), 1, shape[2]))[run.labels]
+    vectors = (centres + width[:, None, None] * noise).astype(np.float32)
+    return dataclasses.replace(run, embedded=run.embedded._replace(vectors=vectors))
+
+
 def test_histograms_count_what_the_evaluation_counted(
     folders: tuple[Path, Path], opened: Run
 ) -> None:
-    wanted = evaluation(folders[0])["cosine"]
-    (plot,) = only(cosines.pictures([cosines.measured(opened)])).figure.axes
+    assert cosines.measured(opened).found == evaluation(folders[0])["cosine"]
+    run = spread(opened)
+    wanted = cosine.between_learners(run.embedded.vectors, run.labels)
+    (plot,) = only(cosines.pictures([cosines.measured(run)])).figure.axes
     steps = [patch.get_data() for patch in plot.patches if patch.get_label()]  # pyright: ignore
-    assert len(steps) == 2
+    assert len(steps) == 2 and np.abs(steps[0].values - steps[1].values).max() > 1
     for found, kind in zip(steps, ("same_image", "positive"), strict=True):
         counts = np.array(wanted[kind]["histogram"])
         assert np.allclose(found.values, 100 * counts / counts.sum(), rtol=1e-12)
@@ -192,12 +205,7 @@ def brute(run: Run) -> dict[int, tuple[float, float]]:
 
 
 def test_classes_are_ranked_by_their_own_queries(opened: Run) -> None:
-    # Some classes closer together than others, and no two distances alike but for rounding.
-    spread = np.random.default_rng(0).uniform(0.5, 3, opened.labels.max() + 1)[opened.labels]
-    noise = np.random.default_rng(1).normal(size=opened.embedded.vectors.shape)
-    centres = np.random.default_rng(2).normal(size=noise.shape)[opened.labels]
-    vectors = (centres + spread[:, None, None] * noise).astype(np.float32)
-    run = dataclasses.replace(opened, embedded=opened.embedded._replace(vectors=vectors))
+    run = spread(opened)
     best, worst, first, average = classes.ranked(run.labels, classes.asked(run))
     wanted = brute(run)
     for label, (r, m) in wanted.items():

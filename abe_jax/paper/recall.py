@@ -121,13 +121,15 @@ def _axes(plot: Axes, runs: Sequence[Curves]) -> None:
 
 
 def _legends(figure: Figure, plot: Axes, runs: Sequence[Curves]) -> None:
-    ink = palette.light("ink")
-    kinds = [Line2D([], [], color=ink, label="ensemble" if _many(runs) else "embedding")]
+    own = style.marks(0) | {"linestyle": "-"}
+    ink = palette.light("ink") if len(runs) > 1 else style.colour(0)
+    look: dict[str, Any] = own if len(runs) == 1 else {"color": ink}
+    kinds = [Line2D([], [], label="ensemble" if _many(runs) else "embedding", **look)]
     if _many(runs):
         dashed = Line2D([], [], color=ink, linestyle=(0, (4, 1.5)), linewidth=0.8)
         dashed.set_label("learners, mean ± std")
         kinds.append(dashed)
-    floor_colour = palette.light("soft") if _alike(runs) else ink
+    floor_colour = palette.light("soft") if _alike(runs) else palette.light("ink")
     kinds.append(Line2D([], [], color=floor_colour, linestyle=(0, (1, 1.4)), label="raw pixels"))
     if len(runs) > 1:
         handles, _ = plot.get_legend_handles_labels()

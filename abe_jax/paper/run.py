@@ -55,9 +55,10 @@ class Run:
     @property
     def words(self) -> str:
         """What the pictures of this run are of, for their captions."""
+        whole = ", embedded whole and shown as centre crops" if self.config.evaluate.longest else ""
         return (
             f"{plain(self.name)}, {self.split.name} split: {len(self.labels):,} images of "
-            f"{len(np.unique(self.labels)):,} classes, checkpoint of step {self.at:,}"
+            f"{len(np.unique(self.labels)):,} classes, checkpoint of step {self.at:,}{whole}"
         )
 
 
