@@ -51,13 +51,15 @@ def test_neighbours_are_the_definitions(tmp_path, storage, small):
 def test_a_copy_is_at_no_distance_and_copies_rank_by_id(tmp_path, small):
     x = drawn(400, 3, 7)
     x[10:290:2] = x[11]  # more than there are candidates
-    now = indexing.read(built(tmp_path / "index", x, pieces=3))
-    found = indexing.nearest(now, x, 5)
+    folder = built(tmp_path / "index", x, pieces=3)
+    found = indexing.nearest(indexing.read(folder), x, 5)
     np.testing.assert_array_equal(found.distances[:, 0], 0)
     copies = [*range(10, 12), *range(12, 290, 2)]
     for i in range(400):
         assert found.ids[i].tolist()[:1] == [10 if i in copies else i]
     assert found.ids[11].tolist() == copies[:5] and not found.distances[11].any()
+    indexing.remove(folder, np.array([10, 12, 30]))
+    agrees(indexing.read(folder), np.float32(0.1) * x[11:12], 5)
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
@@ -105,11 +107,13 @@ def test_questions_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_eight_devices_find_what_one_finds(tmp_path):
-    x = drawn(900)
-    x[500:520] = x[20:40]
+    x = drawn(2500)  # 20 chunks: some devices get a third one
+    x[1100:1120] = x[
+        420:440
+    ]  # of equals the first is on the fourth device, the second on the first
     storages = ("float16", "binary")  # 8 devices compile 8 programs for each
     folders = [built(tmp_path / storage, x, storage, pieces=7) for storage in storages]
-    np.save(tmp_path / "queries.npy", x[10:60])
+    np.save(tmp_path / "queries.npy", x[400:450])
     found = {}
     for devices in (1, 8):
         target = tmp_path / f"{devices}.npz"
@@ -122,7 +126,7 @@ def test_eight_devices_find_what_one_finds(tmp_path):
     for name, one in found[1].items():
         np.testing.assert_array_equal(one, found[8][name])
     for folder in folders:
-        distances, ids = definition(indexing.read(folder), x[10:60], 12)
+        distances, ids = definition(indexing.read(folder), x[400:450], 12)
         np.testing.assert_array_equal(found[8][f"{folder.name} ids"], ids)
         np.testing.assert_allclose(found[8][f"{folder.name} distances"], distances, rtol=1e-12)
 
