@@ -12,8 +12,9 @@ import serving_examples
 from serving_examples import Made
 
 from abe_jax import step
-from abe_jax.data import folder
-from abe_jax.data.loader import Batch
+from abe_jax.data import folder, loader, whole
+from abe_jax.data.loader import Batch, Shard
+from abe_jax.data.records import Split
 from abe_jax.indexing import snapshot, store
 from abe_jax.indexing.manifest import Spec, Threshold
 from abe_jax.indexing.nearest import nearest
@@ -140,6 +141,28 @@ def test_attention_is_the_masks_mean_over_channels(made: Made, eye: Eye) -> None
     assert drawn["differences"]["high"] == -drawn["differences"]["low"] == float(abs(apart).max())
     pictures = [one["image"] for part in drawn.values() for one in part["learners"]]
     assert len(pictures) == len(set(pictures)) == 4
+
+
+@pytest.mark.parametrize("longest", [0, 48])
+def test_what_is_shown_is_what_evaluation_sees(made: Made, longest: int) -> None:
+    evaluate = dataclasses.replace(made.embedder.config.evaluate, longest=longest, side_step=16)
+    config = dataclasses.replace(made.embedder.config, evaluate=evaluate)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), np.uint8)
+    for encoded in (serving_examples.encoded(pixels), made.other):
+        records = Split(
+            name="images",
+            records=[encoded],
+            labels=np.zeros(1, int),
+            groups=None,
+            class_names=("",),
+        )
+        if longest:
+            sizes = whole.sizes(records, np.zeros(1, int), config.data)
+            planned = whole.plan(whole.shapes(sizes, longest, 16), 1, 1)
+            (batch,) = whole.batches(records, config.data, planned, Shard())
+        else:
+            (batch,) = loader.in_order(records, config.data, 1)
+        np.testing.assert_array_equal(attention.seen(encoded, config), batch.images[0], strict=True)
 
 
 def test_a_network_without_masks_shows_none() -> None:

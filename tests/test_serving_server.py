@@ -1,5 +1,6 @@
 """The server answers its own page and nobody else's, in bounded time and memory: real sockets."""
 
+import io
 import json
 import socket
 import threading
@@ -11,6 +12,7 @@ from email.message import Message
 import numpy as np
 import pytest
 import serving_examples
+from PIL import Image
 from serving_examples import Made, ask, raw
 
 from abe_jax.errors import UserError
@@ -184,6 +186,16 @@ def test_too_large_an_upload_is_refused_unread_and_the_answer_arrives(port: int)
     began = time.monotonic()
     said = ask(port, "POST", "/search", b"\x00" * (guard.UPLOAD + 1))
     assert said.status == 413 and "32 MiB" in said.json["error"]
+    assert time.monotonic() - began < 10
+
+
+def test_few_bytes_of_many_pixels_are_refused_by_their_header(port: int) -> None:
+    began = time.monotonic()
+    buffer = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
+    assert len(buffer.getvalue()) < 100_000
+    said = ask(port, "POST", "/search", buffer.getvalue())
+    assert said.status == 422 and "20000 x 20000 px" in said.json["error"]
     assert time.monotonic() - began < 10
 
 

@@ -22,7 +22,8 @@ const plural = (count, one) => `${count.toLocaleString("en")} ${one}${count === 
 
 function number(value) {
   if (index.storage === "binary") return String(value);
-  return value.toFixed(Math.abs(value) < 10 ? 3 : 1);
+  if (value > 0 && value < 0.001) return value.toExponential(1);
+  return value.toFixed(value < 10 ? 3 : 1);
 }
 
 async function fetched(path, options) {
@@ -111,8 +112,9 @@ function verdict(answer) {
   } else if (answer.match === null) {
     at("verdict").textContent = `Nearest: ${named(rows[0])}`;
     at("why").textContent =
-      `Of ${plural(answer.count, "image")} the nearest, at a ${answer.distance} of ` +
-      `${number(rows[0].distance)}. The index is not calibrated, so nothing says what is near enough.`;
+      `The nearest of ${plural(answer.count, "image")} has a ${answer.distance} of ` +
+      `${number(rows[0].distance)}. Whether that is near enough nothing says: this index is not ` +
+      "calibrated (python -m abe_jax.index calibrate).";
   } else if (answer.match) {
     at("verdict").textContent = named(rows[0]);
     const those = near === 1 ? "One image is" : `${near} of those shown are`;
