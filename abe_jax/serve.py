@@ -7,6 +7,7 @@ search the index and see its images.
 
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -53,10 +54,26 @@ def serve(index: Path, host: str, port: int, k: int) -> None:
         if not guard.is_loopback(host):
             command.say("open to other machines: whoever reaches this address sees the images")
         command.say(f"{server.address}  (Ctrl-C ends)")
-        try:
-            server.serve_forever()
-        finally:
-            service.rest(REST)
+        ended = _until_signal(server)
+        service.rest(REST)
+    if ended == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def _until_signal(server: Server) -> int:
+    """Answers until SIGTERM or SIGINT, and says which; the signal breaks into no request."""
+    ended = []
+
+    def end(number: int, _: object) -> None:
+        ended.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+        signal.signal(signal.SIGTERM, _end)
+        threading.Thread(target=server.shutdown, daemon=True).start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    server.serve_forever()
+    return ended[0]
 
 
 def _end(*_: object) -> NoReturn:

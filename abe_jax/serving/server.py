@@ -58,7 +58,7 @@ class Server(socketserver.ThreadingTCPServer):
         if self._free.acquire(blocking=False):
             try:
                 super().process_request(request, client_address)
-            except BaseException:  # no thread to be had
+            except RuntimeError:  # no thread to be had
                 self._free.release()
                 raise
             return
