@@ -113,6 +113,24 @@ def test_a_copy_under_another_path_is_a_neighbour(
     assert other["path"] == str(copy.with_name(copy.name.removeprefix("copy of ")))
 
 
+def test_a_query_is_not_lost_among_its_copies(
+    base: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = noise(1)
+    (tmp_path / "copies").mkdir()
+    for i in range(25):
+        (tmp_path / "copies" / f"{i:02}.png").write_bytes(content)
+    index.main(["add", "--index", str(folder), "--images", str(tmp_path / "copies")])
+    last = tmp_path / "copies" / "24.png"
+    (answer,) = results(capsys, folder, last, "--k", 2)
+    assert [one["rank"] for one in answer["neighbours"]] == [1, 2, 0]
+    assert answer["neighbours"][2]["path"] == str(last)
+    elsewhere = tmp_path / "elsewhere.png"
+    elsewhere.write_bytes(content)
+    (answer,) = results(capsys, folder, elsewhere, "--k", 2)
+    assert [one["rank"] for one in answer["neighbours"]] == [1, 2]
+
+
 def test_beyond_the_threshold_nothing_matches(
     base: Path, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

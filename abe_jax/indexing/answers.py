@@ -14,9 +14,11 @@ from abe_jax.errors import UserError
 from abe_jax.indexing import embedder, snapshot
 from abe_jax.indexing.embedder import Embedder
 from abe_jax.indexing.filling import MODEL
-from abe_jax.indexing.nearest import nearest
+from abe_jax.indexing.nearest import Found, nearest
 from abe_jax.indexing.segments import Row
 from abe_jax.indexing.snapshot import Snapshot
+
+COPY = 1e-4  # squared distance up to which an image may be the query itself, stored in float16
 
 
 class Neighbour(NamedTuple):
@@ -85,10 +87,22 @@ def of_vectors(
     if not len(vectors):
         return []
     near = nearest(found, vectors, k + 1)  # one more, for the query itself
-    return [
-        _answer(found, path, distances, ids, k)
-        for path, distances, ids in zip(paths, near.distances, near.ids, strict=True)
-    ]
+    given = []
+    for i, path in enumerate(paths):
+        first = Found(near.distances[i : i + 1], near.ids[i : i + 1])
+        reached = _reaching(found, vectors[i : i + 1], path, first)
+        given.append(_answer(found, path, reached.distances[0], reached.ids[0], k))
+    return given
+
+
+def _reaching(found: Snapshot, vector: Float[np.ndarray, "1 m d"], path: str, near: Found) -> Found:
+    """As deep as there are copies of the query, which would else hide it under its own path."""
+    own = os.path.abspath(path)
+    while near.ids[0, -1] >= 0 and near.distances[0, -1] <= COPY:
+        if any(found.row(int(id_)).path == own for id_ in near.ids[0]):
+            break
+        near = nearest(found, vector, 4 * near.ids.shape[1])
+    return near
 
 
 def _answer(
