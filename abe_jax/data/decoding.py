@@ -6,6 +6,7 @@ counts.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,40 +41,60 @@ class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader coun
     """The bytes are no whole image that OpenCV can decode, or one of more than MOST_PIXELS."""
 
 
-def pixels(
-    encoded: bytes, data: Data, spare: Callable[[int, int], float] | None = None
-) -> UInt8[np.ndarray, "h w c"]:
+class Reduced(NamedTuple):
+    """A picture's pixels, or fewer of them, and its own height and width, all upright."""
+
+    image: UInt8[np.ndarray, "h w c"]
+    height: int
+    width: int
+
+
+def pixels(encoded: bytes, data: Data) -> UInt8[np.ndarray, "h w c"]:
     """The picture as it is stored, RGB or grey, upright; 16 bits become 8.
 
-    Transparency shows PADDING_COLOUR. `spare` tells of a height and width, either of which may be
-    the other, how many times larger than needed such a picture is: a JPEG file of twice, four or
-    eight times is decoded at a half, a quarter or an eighth of its size, sides rounded up.
+    Transparency shows PADDING_COLOUR.
 
     Raises:
         UnreadableImage: the bytes cannot be decoded whole, or say that they are too many pixels.
+    """
+    return reduced(encoded, data, lambda height, width: 1.0).image
+
+
+def reduced(encoded: bytes, data: Data, spare: Callable[[int, int], float]) -> Reduced:
+    """`pixels`, but of a JPEG file fewer where a smaller picture will do.
+
+    `spare` tells of a height and width, either of which may be the other, how many times larger
+    than needed such a picture is: one of twice, four or eight times is decoded at a half, a
+    quarter or an eighth of its size, sides rounded up. Raises what `pixels` raises.
     """
     if not encoded:
         raise UnreadableImage("an empty file")
     size = headers.stored(encoded)
     if size is not None and not 1 <= size[0] * size[1] <= MOST_PIXELS:
         raise UnreadableImage(f"a picture of {size[1]} x {size[0]} px")
+    factor = 1
     if encoded.startswith(headers.JPEG):
-        image = _jpeg(encoded, data, spare(*size) if spare and size else 1)
+        if size:
+            factor = max(known for known in _COLOUR if known <= max(1, spare(*size)))
+        image = _jpeg(encoded, data, factor)
     else:
         image = _other(encoded, data)
-    return image.reshape(*image.shape[:2], data.channels)
+    height, width = image.shape[:2]
+    if size is not None and factor > 1:
+        turned = (height, width) != tuple(-(-side // factor) for side in size)
+        height, width = size[::-1] if turned else size
+    return Reduced(image.reshape(*image.shape[:2], data.channels), height, width)
 
 
-def _jpeg(encoded: bytes, data: Data, spare: float) -> np.ndarray:
+def _jpeg(encoded: bytes, data: Data, factor: int) -> np.ndarray:
     # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
     # cannot occur inside the picture's data, but can in a thumbnail, which comes early.
     if encoded.rfind(_JPEG_END) < len(encoded) // 2:
         raise UnreadableImage("a JPEG file that ends too early")
-    reduced = max(factor for factor in _COLOUR if factor <= max(1, spare))
     # Four colours count as Adobe's programs store them, inverted, marked so or not, as in Pillow.
     if data.channels == 1:
-        return _imdecode(encoded, _GREY[reduced])
-    return cv2.cvtColor(_imdecode(encoded, _COLOUR[reduced]), cv2.COLOR_BGR2RGB)
+        return _imdecode(encoded, _GREY[factor])
+    return cv2.cvtColor(_imdecode(encoded, _COLOUR[factor]), cv2.COLOR_BGR2RGB)
 
 
 def _other(encoded: bytes, data: Data) -> np.ndarray:
