@@ -4,8 +4,8 @@ decoding.py gives a picture's own pixels; here they become a square of `data.res
 the crop of `data.size` px. A JPEG file of at least twice the size that is needed is decoded at a
 half, a quarter or an eighth of its own size, never below what is needed, and only then resampled,
 in training and in evaluation alike. In photographs that shifts the pixels of a square by 1 to 3 of
-255 levels on average against a picture decoded in full, which takes two to four times as long. Other
-formats, and JPEG files of less than twice the size, are seen as if decoded in full.
+255 levels on average against a picture decoded in full, which at 1,024 px takes twice as long.
+Other formats, and JPEG files of less than twice the size, are seen as if decoded in full.
 """
 
 import jax
