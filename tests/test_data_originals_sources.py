@@ -291,6 +291,24 @@ def test_copydays_may_lack_whole_parts_but_not_half_of_one(tmp_path):
         build(tree, source, tmp_path / "other")
 
 
+def test_a_copy_is_of_the_kind_that_the_nearest_folder_is_named_for():
+    key = trees.copydays().original.key
+    assert key("original and strong/copydays_crop.tar.gz/crops/10/200000.jpg") == (
+        "crops/10/200000.jpg"
+    )
+    assert key("strong/copydays_original.tar.gz/200100.jpg") == "original/200100.jpg"
+    assert key("elsewhere/200100.jpg") == key("strong/100000.jpg") == ""
+
+
+def test_an_image_that_is_listed_twice_is_told(tmp_path):
+    tree = trees.cub()
+    source = trees.unpacked(tree, tmp_path / "s")
+    path = source / "CUB_200_2011" / "images.txt"
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-1])
+    with pytest.raises(UserError, match="1 images are listed twice"):
+        build(tree, source, tmp_path / "root")
+
+
 # Odd files.
 
 
