@@ -97,6 +97,7 @@ def test_thumbnails_are_asked_for_by_id_alone(made: Made, port: int) -> None:
         "/../serving/server.py",
         "//etc/passwd",
         "/index.json",
+        "3",
         "/etc/passwd",
         str(made.files[0]).replace(" ", "%20"),
         "http://127.0.0.1/thumbnail/3",
