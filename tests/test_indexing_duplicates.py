@@ -70,10 +70,11 @@ def test_the_limit_is_exact_and_counts(tmp_path: Path) -> None:
     found = indexed(tmp_path / "index", x)
     flat = x.reshape(40, -1).astype(np.float64)
     distances = ((flat[:, None] - flat[None]) ** 2).sum(axis=-1)
-    for i, j in ((3, 17), (20, 21), (0, 39)):
-        pair = float(distances[i, j])
+    pairs = np.sort(distances[np.triu_indices(40, 1)])[:6]  # few are near: each changes a group
+    for pair in pairs.tolist():
         for limit in (pair, np.nextafter(pair, 0), np.nextafter(pair, 9)):
             assert as_lists(duplicates.groups(found, limit)) == brute(found, limit)
+    assert duplicates.groups(found, np.nextafter(pairs[0], 0)) == []
 
 
 def test_copies_are_at_distance_nought_and_chains_join(tmp_path: Path) -> None:
