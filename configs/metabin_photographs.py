@@ -36,6 +36,7 @@ Unknown, and chosen here: the crop and the weights of the two base losses (here:
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -68,6 +69,6 @@ def get_config() -> ConfigDict:
     return config
 
 
-def _neighbour(name: str) -> ConfigDict:
+def _neighbour(name: str) -> Any:
     # Config files are loaded by path from anywhere, so the neighbour is found by path as well.
     return runpy.run_path(str(Path(__file__).with_name(name)))["get_config"]()

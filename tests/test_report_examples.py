@@ -69,4 +69,5 @@ def test_a_split_of_fewer_images_than_neighbours_are_shown_shows_all_the_others(
     vectors = np.random.default_rng(0).normal(size=(5, 1, 3)).astype(np.float32)
     embedded = Embedded(vectors, np.arange(5), np.zeros(0, np.int64))
     shown = conclusion._gallery(made, split, embedded)
+    assert shown is not None
     assert all(len(set(row)) == 4 for row in shown.neighbours.tolist())

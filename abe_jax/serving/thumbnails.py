@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from abe_jax.config import Data
-from abe_jax.data import images
+from abe_jax.data import decoding
 from abe_jax.report import pixels
 from abe_jax.serving.refused import Refused
 
@@ -46,8 +46,8 @@ def thumbnail(encoded: bytes) -> Picture:
         Refused: the bytes are no image that can be read.
     """
     try:
-        return picture(images.pixels(encoded, _COLOUR, _spare))
-    except images.UnreadableImage as error:
+        return picture(decoding.reduced(encoded, _COLOUR, _spare).image)
+    except decoding.UnreadableImage as error:
         raise Refused(404, f"the image cannot be shown: {error}") from error
 
 
