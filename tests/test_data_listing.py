@@ -111,6 +111,11 @@ def test_a_csv_file_without_labels_keeps_its_other_columns(tmp_path):
         (("path", "../a.png"), "outside of"),
         (("path,x", ",1"), "outside of"),
         (("path", "a.png", "b/../a.png"), "named before"),
+        (("",), "is empty"),
+        (("path;x", "a.png;1"), "parted by commas"),
+        (("path,x,x", "a.png,1,2"), "two columns 'x'"),
+        (("path,x", "a.png,Smith, John", "b.png,1,"), "a row with more than 2 cells.*Smith,John"),
+        (("path,x", 'a.png,"1', "b.png,2"), "no CSV file.*unexpected end"),
     ],
 )
 def test_a_csv_file_that_names_no_images_is_refused(tmp_path, lines, says):
@@ -118,6 +123,35 @@ def test_a_csv_file_that_names_no_images_is_refused(tmp_path, lines, says):
         csv_rows.table(table(tmp_path / "list.csv", *lines))
     with pytest.raises(UserError, match=r"cannot read .*none"):
         csv_rows.table(tmp_path / "none.csv")
+
+
+def test_a_csv_file_as_spreadsheets_leave_it_is_read(tmp_path):
+    path = table(tmp_path / "list.csv", " path , x ", "a.png,1,", ",,", "", 'b.png,"2, 3"', "c.png")
+    assert csv_rows.table(path, "x") == [
+        ("a.png", "1", {}),
+        ("b.png", "2, 3", {}),
+        ("c.png", "", {}),
+    ]
+
+
+def test_paths_of_windows_are_told_from_missing_files(tmp_path):
+    touch(tmp_path / "a" / "1.png")
+    path = table(tmp_path / "list.csv", "path,label", r"a\1.png,x")
+    with pytest.raises(UserError, match=r"not there \(folders are parted by '/'\)"):
+        listing(str(path), "label")
+
+
+def test_folders_of_splits_are_known_in_any_case(tmp_path):
+    for path in ("Train/cat/1.png", "TEST/dog/2.png", "Valid/ant/3.png"):
+        touch(tmp_path / path)
+    assert [image[1:3] for image in listing(str(tmp_path), "label").images] == [
+        ("dog", "test"),
+        ("cat", "train"),
+        ("ant", "val"),
+    ]
+    touch(tmp_path / "Other/cow/4.png")
+    with pytest.raises(UserError, match="named as splits and also 'Other'"):
+        listing(str(tmp_path), "label")
 
 
 def test_instances_domains_and_sides_of_a_test_are_columns(tmp_path):

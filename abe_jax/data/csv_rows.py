@@ -61,27 +61,41 @@ def rows(path: pathlib.Path, asked: Mapping[str, str] | None = None) -> list[dic
     `asked` names columns that must be there beside `path`, each by the option that asks for it.
 
     Raises:
-        UserError: it cannot be read as CSV in UTF-8, or a column is missing.
+        UserError: it cannot be read as CSV in UTF-8, a column is missing or there twice, or a row
+            has more cells than there are columns.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns, found = [name for name in reader.fieldnames or () if name], list(reader)
+            # Strict: a quotation mark that nothing closes would take in all the rows behind it.
+            lines = list(filter(any, csv.reader(file, skipinitialspace=True, strict=True)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file in UTF-8 ({error})") from error
-    for option, wanted in {"path": "path", **(asked or {})}.items():
-        if wanted not in columns:
-            raise UserError(
-                f"{path} has no column '{wanted}' ({option}); {nearest(wanted, columns)}"
-            )
-    base = path.absolute().parent
+    if not lines:
+        raise UserError(f"{path} is empty")
+    columns = [name.strip() for name in lines[0]]
+    _check_columns(path, columns, {"path": "path", **(asked or {})})
+    longer = (",".join(line) for line in lines[1:] if any(line[len(columns) :]))
+    refuse(path, f"more than {len(columns)} cells (one with a comma needs quotes)", longer)
+    base, place = path.absolute().parent, columns.index("path")
+    filled = [line + [""] * (len(columns) - len(line)) for line in lines[1:]]
     return [
         {
-            **{name: (row[name] or "").strip() for name in columns},
-            "path": os.path.relpath(base / (row["path"] or ""), base),
+            **{name: cell.strip() for name, cell in zip(columns, line, strict=False) if name},
+            "path": os.path.relpath(base / line[place], base),
         }
-        for row in found
+        for line in filled
     ]
+
+
+def _check_columns(path: pathlib.Path, columns: list[str], asked: Mapping[str, str]) -> None:
+    for option, wanted in asked.items():
+        if wanted not in columns:
+            parted = len(columns) == 1 and any(sign in columns[0] for sign in ";\t|")
+            reason = "its cells are to be parted by commas" if parted else nearest(wanted, columns)
+            raise UserError(f"{path} has no column '{wanted}' ({option}); {reason}")
+    for name in columns:
+        if name and columns.count(name) > 1:
+            raise UserError(f"{path} has two columns '{shown(name)}'")
 
 
 def check_paths(path: pathlib.Path, paths: list[str]) -> None:

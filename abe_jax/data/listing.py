@@ -45,10 +45,10 @@ def listing(
     """All images that a folder or a CSV file names, with their classes; no image is opened.
 
     A folder holds a sub-folder for each class (`CLASS/**/image.jpg`), or such class folders in
-    sub-folders called train, val and test (or query and gallery). What lies in a class folder is
-    told by `below`; images outside of class folders are left out. A CSV file has the columns
-    `path` (below the file's own folder), `label_column`, if it names splits `split`, and
-    `domain_column` and `instance_column` where they are asked for.
+    sub-folders called train, val and test (or query and gallery), in any case. What lies in a
+    class folder is told by `below`; images outside of class folders are left out. A CSV file has
+    the columns `path` (below the file's own folder), `label_column`, if it names splits `split`,
+    and `domain_column` and `instance_column` where they are asked for.
 
     Raises:
         UserError: nothing at `path`, or what is there cannot be understood.
@@ -112,16 +112,17 @@ def _sibling(path: pathlib.Path) -> str:
 
 def _of_folder(base: pathlib.Path) -> Listing:
     folders = _folders(base)
-    others = set(folders) - set(_SPLITS)
-    if others and len(set(folders) & set(_SPLITS)) > 1:
+    parts = {name: _SPLITS[name.lower()] for name in folders if name.lower() in _SPLITS}
+    others = set(folders) - set(parts)
+    if others and len(parts) > 1:
         raise UserError(
             f"{base} has sub-folders named as splits and also '{min(others)}': keep only train, "
             "val and test (or query and gallery) there, or only a sub-folder for each class"
         )
     if folders and not others:
         images = [
-            Image(path, label, _SPLITS[part])
-            for part in folders
+            Image(path, label, split)
+            for part, split in parts.items()
             for label in _folders(base / part)
             for path in _walk(str(base), f"{part}/{label}")
         ]
@@ -199,7 +200,9 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
     base, paths = path.absolute().parent, [image.path for image in images]
     refuse(path, "no label", (i.path for i in images if not i.label))
     check_paths(path, paths)
-    refuse(path, "a file that is not there", missing(base, paths))
+    absent = missing(base, paths)
+    windows = " (folders are parted by '/')" if any("\\" in name for name in absent) else ""
+    refuse(path, f"a file that is not there{windows}", absent)
     if any(image.split for image in images):
         wrong = (f"'{i.split}' for {i.path}" for i in images if i.split not in _SPLITS)
         refuse(path, "a split other than train, val or test (or query or gallery)", wrong)
