@@ -72,18 +72,18 @@ def _lines(found: Snapshot, answer: Answer, whole: bool) -> list[str]:
         return [f"{name}: cannot be read"]
     listed = [one for one in answer.neighbours if whole or one.match is not False]
     marked = any(one.match is False for one in listed)
-    cells = [_cells(one, marked) for one in listed]
+    cells = [_cells(found, one, marked) for one in listed]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [name, *("  " + _line(row, widths) for row in cells)]
-    if answer.match is False:
-        lines.append(f"  {found_page.no_match(found, answer)}")
-    return lines
+    without = found_page.no_match(found, answer)
+    return [*lines, f"  {without}"] if without else lines
 
 
-def _cells(one: Neighbour, marked: bool) -> list[str]:
+def _cells(found: Snapshot, one: Neighbour, marked: bool) -> list[str]:
     beyond = ["beyond" if one.match is False else ""] if marked else []
     rank = str(one.rank) if one.rank else "itself"
-    return [rank, f"{one.distance:.4f}", *beyond, shown(one.row.label), shown(one.row.path)]
+    distance = found_page.apart(found, one.distance)
+    return [rank, distance, *beyond, shown(one.row.label), shown(one.row.path)]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

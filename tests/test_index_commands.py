@@ -217,6 +217,8 @@ def test_faiss_ranks_alike(storage: str, run: Path, kept: Path, tmp_path: Path) 
     build(run, kept / "pictures", tmp_path / "index", "--storage", storage)
     command("export", tmp_path / "index", "--faiss", tmp_path / "x.faiss")
     found = snapshot.read(tmp_path / "index")
+    with pytest.raises(UserError, match=r"\. is a folder; name a file"):
+        command("export", tmp_path / "index", "--faiss", ".")
     read = faiss.read_index_binary if storage == "binary" else faiss.read_index
     assert read(str(tmp_path / "x.faiss")).ntotal == found.count == 41
 
@@ -251,6 +253,7 @@ def test_images_are_removed_by_path_folder_and_id(
         ([left, "--ids", found.ids()[5]], "paths, or --ids and no paths"),
         ([], "paths, or --ids"),
         (["--ids", "x"], "invalid int value: 'x'"),
+        (["--ids", found.ids()[5], 10**20], f"--ids {10**20}: no image of .* has this id"),
     ):
         with pytest.raises(UserError, match=says):
             command("remove", folder, *words)

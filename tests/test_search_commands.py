@@ -231,6 +231,27 @@ def test_duplicates_are_listed(
     assert [len(group) for group in whole["groups"]] == [30]
 
 
+def test_any_number_of_neighbours_gives_what_there_is(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = pictures(base / "pictures")[0]
+    (answer,) = results(capsys, base / "index", own, "--k", 10**30)
+    assert [one["rank"] for one in answer["neighbours"] if one["rank"]] == list(range(1, 30))
+
+
+def test_bits_are_whole_numbers(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--workdir", base / "run", "--images", base / "pictures", "--out", tmp_path / "index"]
+    index.main(["build", *map(str, words), "--storage", "binary"])
+    own = pictures(base / "pictures")[0]
+    page = tmp_path / "page.html"
+    lines = found(capsys, tmp_path / "index", own, "--html", page).splitlines()
+    assert all(line.split()[1].isdigit() for line in lines[1:])
+    details = re.findall(r'class="detail">([^<]*)<', page.read_text())
+    assert len(details) == 11 and all(one.split(" · ")[1].isdigit() for one in details)
+
+
 def test_an_empty_index_has_nothing_to_be_found(
     base: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,7 +259,8 @@ def test_an_empty_index_has_nothing_to_be_found(
     index.main(["remove", "--index", str(folder), "--ids", *map(str, ids)])
     own = pictures(base / "pictures")[0]
     assert results(capsys, folder, own)[0]["neighbours"] == []
-    assert found(capsys, folder, own).splitlines() == [str(own)]
+    nothing = [str(own), "  the index holds no other image"]
+    assert found(capsys, folder, own).splitlines() == nothing
     assert "0 of 0 images in 0 groups" in found(capsys, folder, "--duplicates")
     store.set_threshold(folder, Threshold(1.0, "x"))
     assert "no match: the index holds no other image" in found(capsys, folder, own)
@@ -258,6 +280,8 @@ def test_an_empty_index_has_nothing_to_be_found(
         (["--duplicates", "--cosine", "2"], "a cosine lies in -1 to 1"),
         (["--duplicates", "--distance", "-1"], "--distance -1: 0 or more"),
         (["--duplicates", "--distance", "nan"], "--distance nan: 0 or more"),
+        (["--duplicates", "--distance", "inf", "--json"], "--distance inf: 0 or more, and finite"),
+        (["{}", "--html", "."], ".: is a folder; name a file"),
         (["--duplicates", "--distance", "1", "--cosine", "1"], "not allowed with"),
         (["--duplciates"], "did you mean '--duplicates'"),
         (["{}", "--config.seed=1"], "an index is searched by its own network"),

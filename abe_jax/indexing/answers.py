@@ -86,6 +86,7 @@ def of_vectors(
     """`answers` of images that are embedded already."""
     if not len(vectors):
         return []
+    k = min(k, max(found.count, 1))
     near = nearest(found, vectors, k + 1)  # one more, for the query itself
     given = []
     for i, path in enumerate(paths):
@@ -113,11 +114,13 @@ def _answer(
     k: int,
 ) -> Answer:
     own, limit, listed = os.path.abspath(path), found.threshold, list[Neighbour]()
+    counted = 0
     for distance, id_ in zip(distances.tolist(), ids.tolist(), strict=True):
         if id_ < 0:
             break
         row = found.row(id_)
-        rank = 0 if row.path == own else 1 + sum(other.rank > 0 for other in listed)
+        counted += row.path != own
+        rank = 0 if row.path == own else counted
         match = None if limit is None else distance <= limit.distance
         if rank <= k:
             listed.append(Neighbour(id_, row, distance, rank, match))

@@ -41,10 +41,10 @@ def groups(found: Snapshot, distance: float) -> list[Int64[np.ndarray, " g"]]:
     memory with their number. Distances are those of the index: squared Euclidean, or bits.
 
     Raises:
-        UserError: the distance is negative or no number.
+        UserError: the distance is negative, infinite or no number.
     """
-    if not distance >= 0:
-        raise UserError(f"--distance {distance:g}: 0 or more")
+    if not 0 <= distance < np.inf:
+        raise UserError(f"--distance {distance:g}: 0 or more, and finite")
     ids = found.ids()
     parent = np.arange(len(ids))
     starts = range(0, len(ids), BLOCK)

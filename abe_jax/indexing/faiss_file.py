@@ -24,6 +24,8 @@ def export_faiss(snapshot: Snapshot, path: Path) -> None:
         import faiss
     except ImportError as error:
         raise UserError("faiss is not installed: pip install faiss-cpu") from error
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
     made = _filled(faiss, snapshot)
     part = path.with_name(f".{path.name}.part")
     binary = snapshot.spec.storage == "binary"

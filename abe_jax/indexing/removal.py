@@ -13,11 +13,10 @@ from abe_jax.indexing.snapshot import Snapshot
 
 def held(found: Snapshot, ids: Sequence[int]) -> Int64[np.ndarray, " k"]:
     """The ids, rising. Raises UserError where the index does not hold one of them."""
-    asked = np.unique(np.array(ids, np.int64))
-    unknown = np.setdiff1d(asked, found.ids())
-    if len(unknown):
-        raise UserError(f"--ids {unknown[0]}: no image of {found.folder} has this id")
-    return asked
+    unknown = set(ids) - set(found.ids().tolist())  # as they were given: int64 holds not all
+    if unknown:
+        raise UserError(f"--ids {min(unknown)}: no image of {found.folder} has this id")
+    return np.unique(np.array(ids, np.int64))
 
 
 def at(found: Snapshot, paths: Sequence[str]) -> Int64[np.ndarray, " k"]:

@@ -55,14 +55,22 @@ def of_groups(
     _write(path, "Near-duplicates", words, [html.table(body, heads=["group"], kind="sheet")])
 
 
+def apart(found: Snapshot, distance: float) -> str:
+    """A distance as text: squared in four digits, or a number of bits."""
+    return f"{distance:.{0 if found.spec.storage == 'binary' else 4}f}"
+
+
 def no_match(found: Snapshot, answer: Answer) -> str:
-    """The words for a query without a match."""
+    """The words for a query without a match, or with no neighbour at all; '' where it has one."""
     others = [one for one in answer.neighbours if one.rank]
-    limit = found.threshold
-    beyond = f", beyond {limit.distance:.4f}" if limit else ""
     if not others:
-        return "no match: the index holds no other image"
-    return f"no match: the nearest is at {others[0].distance:.4f}{beyond}"
+        said = "no match: " if answer.match is False else ""
+        return f"{said}the index holds no other image"
+    if answer.match is not False:
+        return ""
+    limit = found.threshold
+    beyond = f", beyond {apart(found, limit.distance)}" if limit else ""
+    return f"no match: the nearest is at {apart(found, others[0].distance)}{beyond}"
 
 
 def _unit(found: Snapshot) -> str:
@@ -75,17 +83,18 @@ def _answer(found: Snapshot, answer: Answer, whole: bool) -> str:
     if not answer.readable:
         return html.row(["<td>cannot be read</td>"], head=head)
     listed = [one for one in answer.neighbours if whole or one.match is not False]
-    cells = [f"<td>{_neighbour(one)}</td>" for one in listed]
-    if answer.match is False and not any(one.rank for one in listed):
+    cells = [f"<td>{_neighbour(found, one)}</td>" for one in listed]
+    if not any(one.rank for one in listed):
         cells.append(f"<td>{html.text(no_match(found, answer))}</td>")
     return html.row(cells, head=head)
 
 
-def _neighbour(one: Neighbour) -> str:
+def _neighbour(found: Snapshot, one: Neighbour) -> str:
+    distance = apart(found, one.distance)
     if not one.rank:
-        return _shot(one.row.path, one.row.label, f"itself · {one.distance:.4f}", "query")
+        return _shot(one.row.path, one.row.label, f"itself · {distance}", "query")
     kind = {None: "", True: "right", False: "wrong"}[one.match]
-    return _shot(one.row.path, one.row.label, f"{one.rank} · {one.distance:.4f}", kind)
+    return _shot(one.row.path, one.row.label, f"{one.rank} · {distance}", kind)
 
 
 def _shot(path: str, label: str, detail: str, kind: str) -> str:
@@ -108,6 +117,8 @@ def _write(path: Path, title: str, words: str, parts: Iterable[str]) -> None:
     head = f'<header class="top">\n<h1>{html.text(title)}</h1>\n{lead}\n</header>'
     foot = "Written by abe_jax. This page is one file and loads nothing."
     content = html.document(title, style.css(), head, parts, foot)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(content.encode())
