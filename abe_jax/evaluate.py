@@ -44,6 +44,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _elsewhere(arguments: argparse.Namespace, overrides: Sequence[str]) -> Elsewhere | None:
     name, path = arguments.dataset or "folder", arguments.path or ""
+    if path and name != "folder":
+        raise UserError(
+            f"--path: {name} has been prepared and is found by its name; leave --path out, or "
+            "leave --dataset out to take what is there as a folder of classes or a CSV file"
+        )
     if arguments.dataset or path:
         return Elsewhere(name=name, path=path, options=overrides)
     if overrides:

@@ -19,7 +19,12 @@ from abe_jax.errors import UserError
 
 
 def prepare(original: Original, source: Path | None, root: str, any_counts: bool) -> None:
-    """Prepares a data set that its authors hand out, and says what is there."""
+    """Prepares a data set that its authors hand out, and says what is there.
+
+    Raises:
+        UserError: no source, the errors of `builder.build`, or other counts than those published
+            where such a set is there already and `any_counts` does not allow it.
+    """
     folder = reading.folder(original, root)
     there = (folder / builder.INFO).exists()
     if source is None:
@@ -30,6 +35,11 @@ def prepare(original: Original, source: Path | None, root: str, any_counts: bool
     elif warning := builder.build(original, source, folder, any_counts=any_counts):
         command.say(f"warning: {original.name} is not as published: {warning}")
     info = builder.info(folder)
+    if there and not info["as_published"]:
+        odd = f"{original.name} in {folder} is not as published: --allow-counts prepared it"
+        if source and not any_counts:
+            raise UserError(f"{odd}; delete that folder to prepare {source} in its place")
+        command.say(f"warning: {odd}")
     if info["unreadable"]:
         command.say(
             f"warning: {info['unreadable']} files could not be read; they are named in "

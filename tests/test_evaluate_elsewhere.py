@@ -113,6 +113,7 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
         (("--config.data.test_share=0.2",), "a run is evaluated as its config.json says"),
         (("--dataset", "glyphs_tiny"), "is the run's own: leave out --dataset and --path"),
         (("--path", "nowhere"), "nothing is at nowhere"),
+        (("--dataset", "sop", "--path", "."), "--path: sop has been prepared and is found by its"),
         (
             ("--dataset", "glyphs_tiny", "--split", "held", "--config.data.test_share=0.3"),
             "held_out is 0",
@@ -197,6 +198,8 @@ def test_k_beyond_the_gallery_are_left_out():
     asked = images_of([0, 0, 1, 1], groups=None, gallery=gallery)
     assert within(own, asked).evaluate.ks == (1, 2)
     assert within(config.load(TINY, ["evaluate.ks=(9,)"]), asked).evaluate.ks == (1,)
+    with pytest.raises(UserError, match="one image alone"):
+        within(own, images_of([0], groups=None))
 
 
 def test_a_split_keeps_its_gallery_when_it_shrinks():

@@ -212,6 +212,30 @@ def test_the_published_counts_are_asked_for(tmp_path):
     assert len(split.labels) == 101
 
 
+def test_a_set_of_other_counts_does_not_stand_for_the_published_one(tmp_path, capsys):
+    source, root = trees.packed(trees.cub(), tmp_path / "source"), tmp_path / "root"
+    words = ["--dataset", "cub", "--root", str(root)]
+    prepare.main([*words, "--source", str(source), "--allow-counts"])
+    other = trees.unpacked(trees.cub(), tmp_path / "whole")
+    with pytest.raises(
+        UserError, match=r"cub in .* is not as published.*delete .*whole in its place"
+    ):
+        prepare.main([*words, "--source", str(other)])
+    capsys.readouterr()
+    for more in ([], ["--source", str(source), "--allow-counts"]):
+        prepare.main([*words, *more])
+        warning, line = capsys.readouterr().out.splitlines()
+        assert warning.startswith("warning: cub in ") and "--allow-counts" in warning
+        assert line.startswith("cub is already in ")
+    folder = root / "originals" / "cub"
+    (folder / ".lock").unlink()
+    (folder / ".lock").mkdir()  # as of a folder that cannot be written
+    prepare.main([*words, "--source", str(source), "--allow-counts"])
+    (folder / builder.INFO).write_text("{")
+    with pytest.raises(UserError, match=r"damaged.*delete"):
+        prepare.main([*words, "--source", str(source)])
+
+
 def test_what_is_asked_wrongly_is_one_line(tmp_path):
     root = ["--root", str(tmp_path)]
     for words, message in (

@@ -82,8 +82,10 @@ def within(config: Config, split: Split) -> Config:
     """The configuration without the K that a split's gallery is too small for; 1 is always left.
 
     Raises:
-        UserError: those of `protocol.rows`.
+        UserError: one image alone, or the errors of `protocol.rows`.
     """
     reach = protocol.rows(len(split.labels), split.gallery).reach
+    if not reach:
+        raise UserError("there is one image alone, and no other to find: nothing can be measured")
     ks = tuple(k for k in config.evaluate.ks if k <= reach) or (1,)
     return dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, ks=ks))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from abe_jax.data.originals.archives import members
 from abe_jax.data.originals.original import Original
 from abe_jax.data.originals.survey import Survey, digest, survey
+from abe_jax.data.records import damage_named
 from abe_jax.data.writing import locked, replace
 from abe_jax.errors import UserError
 
@@ -39,6 +40,8 @@ def build(original: Original, source: Path, folder: Path, *, any_counts: bool = 
     Raises:
         UserError: the errors of `survey`, wrong counts, or a folder that cannot be written.
     """
+    if (folder / INFO).exists() and not (folder / PLAN).exists():
+        return ""  # nothing is left to write, so that the folder may be one that cannot be
     with locked(folder):
         if (folder / INFO).exists():
             _tidy(folder)
@@ -57,8 +60,9 @@ def build(original: Original, source: Path, folder: Path, *, any_counts: bool = 
 
 
 def info(folder: Path) -> dict[str, Any]:
-    """What info.json says of a prepared set."""
-    return json.loads((folder / INFO).read_text())
+    """What info.json says of a prepared set; a damaged one raises `UserError`."""
+    with damage_named(folder):
+        return json.loads((folder / INFO).read_text())
 
 
 def shard_names(original: Original, records: int) -> list[str]:
@@ -178,9 +182,9 @@ def _finish(original: Original, folder: Path, found: Survey, order: Sequence[str
 
 def _tidy(folder: Path) -> None:
     """Removes what only a build needs, which one that was killed may have left."""
-    (folder / PLAN).unlink(missing_ok=True)
     if not info(folder)["unreadable"]:
         (folder / UNREADABLE).unlink(missing_ok=True)
+    (folder / PLAN).unlink(missing_ok=True)  # last: where it is, more may be left
 
 
 def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:
