@@ -1,6 +1,7 @@
 """What every entry point's command line shares: arguments, one-line errors, the JAX setup."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -54,6 +55,8 @@ def configuration(path: str, overrides: Sequence[str]) -> Config:
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Runs an entry point; a user's mistake becomes one line and exit status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what no text does
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _set_up_jax()
         _quieten_orbax()

@@ -36,8 +36,9 @@ from abe_jax.indexing.manifest import STORAGES
 from abe_jax.indexing.wanted import named
 
 IMAGES = (
-    "a folder (every image below it; its own folder is an image's label), a CSV file (column "
-    "path, if there are labels --label-column, others are kept as metadata), or one image"
+    "a folder (every image below it; an image's label is the path of its own folder below it), a "
+    "CSV file (column path, if there are labels --label-column, others are kept as metadata), or "
+    "one image"
 )
 
 
@@ -56,7 +57,7 @@ def _with_index(name: str, says: str) -> command.Parser:
 def _add_images(parser: command.Parser) -> None:
     parser.add_argument("--images", required=True, type=Path, metavar="DIR|CSV", help=IMAGES)
     parser.add_argument(
-        "--label-column", default="label", metavar="NAME", help="of a CSV file; default: label"
+        "--label-column", metavar="NAME", help="of a CSV file; default: label, if it is there"
     )
 
 
@@ -107,7 +108,10 @@ def build(argv: Sequence[str]) -> None:
 
 def add(argv: Sequence[str]) -> None:
     """Embeds more images into an index."""
-    says = "Adds images; those that have changed are replaced, those that have not are left."
+    says = (
+        "Adds images; those that have changed are replaced, those that have not are left. A label "
+        "stays where no other is given."
+    )
     parser = _with_index("add", says)
     _add_images(parser)
     arguments = _arguments(parser, argv)

@@ -51,7 +51,7 @@ def serve(index: Path, host: str, port: int, k: int) -> None:
     with Server(host, port, service) as server:
         command.say(f"compiling the model of {index}")
         service.warm()
-        if not guard.is_loopback(host):
+        if not guard.is_loopback(server.host):
             command.say("open to other machines: whoever reaches this address sees the images")
         command.say(f"{server.address}  (Ctrl-C ends)")
         ended = _until_signal(server)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from index_runs import as_run, noise, tiny, written
 
@@ -83,6 +84,12 @@ def test_a_csv_file_brings_labels_and_everything_else_as_metadata(
     assert [row.path for row in rows] == [str(path) for path in files]
     assert [row.label for row in rows] == ["0", "1", "2"]
     assert [row.metadata["place"] for row in rows] == ["shelf 0", "shelf 1", "shelf 2"]
+    with pytest.raises(
+        UserError, match=r"no column 'knid' \(--label-column\); did you mean 'kind'"
+    ):
+        build(run, tmp_path / "list.csv", tmp_path / "other", "--label-column", "knid")
+    with pytest.raises(UserError, match="pictures is no CSV file and has no columns"):
+        build(run, tmp_path / "pictures", tmp_path / "other", "--label-column", "kind")
     (tmp_path / "list.csv").write_text("path,file_bytes\n" + str(files[0].relative_to(tmp_path)))
     with pytest.raises(UserError, match="a column may not be called 'file_bytes'"):
         build(run, tmp_path / "list.csv", tmp_path / "other")
@@ -114,6 +121,23 @@ def test_unchanged_images_are_skipped_changed_ones_replaced_new_ones_added(
             found.vectors(np.array([ids[str(path)]])), of.embed([path.read_bytes()]).vectors
         )
     assert ids[str(changed)] not in before.ids()
+
+
+def test_a_label_stays_where_none_is_given(
+    run: Path, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, folder = tmp_path / "pictures", tmp_path / "index"
+    shutil.copytree(kept / "pictures", pictures)
+    build(run, pictures, folder)
+    of_class = sorted(p for p in pictures.iterdir() if p.is_dir())[1]
+    before = labels(snapshot.read(folder))
+    command("add", folder, "--images", of_class)  # its images have no folder below it
+    assert f"0 added, {len(list(of_class.iterdir()))} unchanged" in capsys.readouterr().out
+    changed = sorted(of_class.iterdir())[0]
+    changed.write_bytes(noise(3))
+    command("add", folder, "--images", changed)
+    assert "0 added, 1 replaced; 41 images" in capsys.readouterr().out
+    assert labels(snapshot.read(folder)) == before
 
 
 def test_an_add_that_fails_changes_nothing(
@@ -167,6 +191,10 @@ def test_what_cannot_be_read_is_named_and_nothing_else_is_lost(
     lines = (folder / "unreadable.txt").read_text()
     assert str(damaged) in lines and "empty.jpg" not in lines and "bad" in lines
     assert str(damaged) in labels(snapshot.read(folder))  # its older vector stays
+    (folder / "unreadable.txt").write_text(f"\na note\n{lines}")  # somebody wrote into it
+    command("add", folder, "--images", pictures)
+    noted = {line.split("\t")[0] for line in (folder / "unreadable.txt").read_text().splitlines()}
+    assert noted == {"", "a note", *(line.split("\t")[0] for line in lines.splitlines())}
 
 
 def test_nothing_readable_makes_no_index(run: Path, tmp_path: Path) -> None:
@@ -200,8 +228,35 @@ def test_build_takes_no_folder_of_others_and_deletes_what_was_killed(
     assert sorted(p.name for p in out.parent.iterdir()) == [alive.name, "[x]"]
     empty = tmp_path / "empty"
     empty.mkdir()
-    build(run, pictures, empty)
-    assert snapshot.read(empty).count == 41
+    (tmp_path / "link").symlink_to("empty")
+    build(run, pictures, tmp_path / "link")
+    assert snapshot.read(empty).count == 41 and (tmp_path / "link").is_symlink()
+
+
+def test_an_index_has_the_rights_that_the_user_gives(
+    run: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o077)
+    try:
+        build(run, kept / "pictures", tmp_path / "index")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "index").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError, match="here is where this command runs; name a new folder"):
+        build(run, kept / "pictures", Path())
+
+
+def test_a_name_that_is_no_text_is_said(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    shutil.copytree(kept / "index", folder)
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as of most terminals
+    ended = processes.run("index", "info", "--index", folder, data=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"{tmp_path}/\\udcff\nimages ")
 
 
 @pytest.mark.parametrize("storage", ["float16", "binary"])

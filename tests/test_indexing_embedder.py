@@ -179,8 +179,14 @@ def test_a_damaged_model_is_named(made: Embedder, tmp_path: Path) -> None:
     np.savez(folder / "weights.npz", **{**arrays, name: np.array([{}])})  # a pickle
     with pytest.raises(UserError, match=r"weights.npz: damaged"):
         embedder.load(folder)
+    (folder / "weights.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"weights.npz: damaged \(no .npz\)$"):  # loads no pickle
+        embedder.load(folder)
     (folder / "weights.npz").unlink()
     with pytest.raises(UserError, match=r"weights.npz: not found"):
+        embedder.load(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"model/config.json: config.data: missing"):
         embedder.load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config.json: damaged"):

@@ -109,6 +109,19 @@ def test_thumbnails_are_asked_for_by_id_alone(made: Made, port: int) -> None:
         assert set(json.loads(body)) == {"error"}
 
 
+def test_a_changed_image_has_another_thumbnail(made: Made, port: int) -> None:
+    before = ask(port, "GET", "/thumbnail/2").body
+    content = made.files[2].read_bytes()
+    try:
+        made.files[2].write_bytes(made.files[3].read_bytes())
+        assert ask(port, "GET", "/thumbnail/2").body == ask(port, "GET", "/thumbnail/3").body
+        made.files[2].unlink()
+        assert ask(port, "GET", "/thumbnail/2").status == 404
+    finally:
+        made.files[2].write_bytes(content)
+    assert ask(port, "GET", "/thumbnail/2").body == before
+
+
 def test_other_hosts_names_are_not_answered(port: int) -> None:
     for host, status in (
         ("127.0.0.1", 200),
@@ -344,7 +357,7 @@ def test_an_image_that_breaks_a_library_costs_one_answer(
     assert "ValueError" in capsys.readouterr().err
 
 
-def test_other_addresses_are_answered_where_the_host_was_given() -> None:
+def test_other_addresses_are_answered_where_the_host_was_given(running: Server) -> None:
     def refused(host: str, bound: str) -> bool:
         headers = Message()
         headers["Host"] = host
@@ -354,6 +367,8 @@ def test_other_addresses_are_answered_where_the_host_was_given() -> None:
             return True
         return False
 
+    with Server("LocalHost", 0, running.service) as named:
+        assert named.host == "localhost"  # what the header Host is compared with
     for bound in ("0.0.0.0", "::", "192.168.0.7", "gpu.example"):
         assert not refused("192.168.0.7:8321", bound) and not refused("localhost", bound)
         assert refused("evil.example", bound)

@@ -21,18 +21,20 @@ class Named(NamedTuple):
     others: dict[str, str]
 
 
-def table(path: pathlib.Path, label_column: str = "label") -> list[Named]:
-    """The rows of a CSV file with the column `path`; labels and other columns are optional.
+def table(path: pathlib.Path, label_column: str | None = None) -> list[Named]:
+    """The rows of a CSV file with the column `path`; `label` and other columns are optional.
 
     Raises:
-        UserError: it is no CSV file, has no rows, or a path is empty, named twice or not below
-            the file's own folder. A file that is not there is for its reader to find out.
+        UserError: it is no CSV file, has no rows, no column `label_column` though one was named, or
+            a path is empty, named twice or not below the file's own folder. A file that is not
+            there is for its reader to find out.
     """
     try:
-        found = rows(path)
+        found = rows(path, {"--label-column": label_column} if label_column else None)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     check_paths(path, [row["path"] for row in found])
+    label_column = label_column or "label"
     taken = ("path", label_column)
     return [
         Named(

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from abe_jax.config import Config, read_json
+from abe_jax.config import Config
 from abe_jax.indexing import embedder, filling
 from abe_jax.indexing.snapshot import Snapshot
 
 
 def described(found: Snapshot) -> dict[str, Any]:
     """The state of an index as plain values: its images, network, vectors and threshold."""
-    config = read_json(found.folder / filling.MODEL / embedder.CONFIG)
+    config = embedder.configuration(found.folder / filling.MODEL)
     spec, threshold = found.spec, found.threshold
     unreadable = found.folder / filling.UNREADABLE
     return {

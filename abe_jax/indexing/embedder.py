@@ -200,9 +200,7 @@ def load(folder: Path) -> Embedder:
     Raises:
         UserError: a file is missing or damaged, or does not fit its config.
     """
-    if not (folder / CONFIG).exists():
-        raise UserError(f"{folder / CONFIG}: not found; is {folder.parent} the folder of an index?")
-    config = read_json(folder / CONFIG)
+    config = configuration(folder)
     needed = shapes(config)
     stored = _read(folder / WEIGHTS)
     wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in _flat(needed)}
@@ -215,8 +213,22 @@ def load(folder: Path) -> Embedder:
     return of(config, filled["params"], filled["batch_stats"])
 
 
+def configuration(folder: Path) -> Config:
+    """The config of what `save` wrote. Raises UserError where it is missing or damaged."""
+    path = folder / CONFIG
+    if not path.exists():
+        raise UserError(f"{path}: not found; is {folder.parent} the folder of an index?")
+    try:
+        return read_json(path)
+    except UserError as error:
+        told = str(error)
+        raise UserError(told if told.startswith(str(path)) else f"{path}: {told}") from None
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: damaged (no .npz)")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:

@@ -4,8 +4,8 @@ import contextlib
 import fcntl
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,15 +52,16 @@ def add(folder: Path, of: Embedder, wanted: Wanted) -> Outcome:
     """Adds images to an index, or none of them.
 
     One that is there with the same size, time of change, label and metadata stays as it is; one
-    that is there otherwise is replaced. A file that cannot be read is named in unreadable.txt; an
-    older row of it stays.
+    that is there otherwise is replaced, and keeps its label where it comes without one. A file that
+    cannot be read is named in unreadable.txt; an older row of it stays.
 
     Raises:
         UserError: another model's index, or no image at all can be read.
     """
     with store.adding(folder, of.fingerprint) as new:
-        held = {row.path: (id_, _state(row)) for id_, row in new.now.rows()}
-        todo = [row for row in wanted.rows if held.get(row.path, (0, 0))[1] != _state(row)]
+        held = {row.path: (id_, _state(row), row.label) for id_, row in new.now.rows()}
+        rows = [row if row.label else _labelled(row, held) for row in wanted.rows]
+        todo = [row for row in rows if held.get(row.path, (0, 0))[1] != _state(row)]
         added, undecodable = list[str](), list[str]()
         for piece, found in pieces(of, todo):
             new.append(found.vectors, [piece[i] for i in found.instances])
@@ -77,6 +78,11 @@ def add(folder: Path, of: Embedder, wanted: Wanted) -> Outcome:
             )
     _note(folder / UNREADABLE, [row.path for row in wanted.rows], unreadable)
     return Outcome(len(added) - len(replaced), len(replaced), unchanged, unreadable)
+
+
+def _labelled(row: Row, held: Mapping[str, tuple[int, int, str]]) -> Row:
+    """A row with the label that it has in the index: of a class's folder alone none is known."""
+    return row._replace(label=held[row.path][2]) if row.path in held else row
 
 
 def _state(row: Row) -> int:
@@ -98,11 +104,12 @@ def pieces(of: Embedder, rows: Sequence[Row]) -> Iterator[tuple[Sequence[Row], E
 def _note(path: Path, asked: Sequence[str], unreadable: Mapping[str, str]) -> None:
     """Keeps the list of files that could not be read: a line each, path and why."""
     lines = path.read_text().splitlines() if path.exists() else []
-    before = dict(line.split("\t", 1) for line in lines)
+    read = {name: why for name, _, why in (line.partition("\t") for line in lines)}
+    before = dict(read)
     for name in asked:
         before.pop(shown(name), None)
     now = before | {shown(name): why for name, why in unreadable.items()}
-    if now == dict(line.split("\t", 1) for line in lines):
+    if now == read:
         return
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("".join(f"{name}\t{why}\n" for name, why in sorted(now.items())))
@@ -122,11 +129,11 @@ def _appearing(folder: Path) -> Iterator[Path]:
         with _held(left) as dead:
             if dead:
                 shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
+    made = folder.parent / f"{prefix}{secrets.token_hex(8)}"
+    made.mkdir()  # with the rights that the user gives to new folders
     try:
         with _held(made):
             yield made
-            made.chmod(0o755)
             made.rename(folder)  # refused where something has come to be there
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -134,8 +141,8 @@ def _appearing(folder: Path) -> Iterator[Path]:
 
 
 def require_free(folder: Path) -> Path:
-    """The absolute path of a folder to come. Raises UserError where something is there."""
-    folder = Path(os.path.abspath(folder.expanduser()))
+    """The real path of a folder to come. Raises UserError where something is there."""
+    folder = Path(os.path.realpath(folder.expanduser()))
     if (folder / NAME).exists():
         raise UserError(
             f"{folder} is an index already; `python -m abe_jax.index add` adds to it, or name "
@@ -143,6 +150,8 @@ def require_free(folder: Path) -> Path:
         )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} exists and is no index; name another --out")
+    if folder == Path(os.path.realpath(".")):  # another folder takes its place
+        raise UserError(f"{folder} is where this command runs; name a new folder for --out")
     return folder
 
 

@@ -126,7 +126,7 @@ def opened(folder: Path, state: Manifest) -> Snapshot:
 
 
 def verify(snapshot: Snapshot) -> None:
-    """Reads every byte of a state: checksums, ids that rise, one row for each, numbers finite.
+    """Reads every byte of a state: checksums, ids that rise, one row for each.
 
     Raises UserError that names the first damaged file.
     """

@@ -22,17 +22,22 @@ class Wanted(NamedTuple):
     unreadable: dict[str, str]
 
 
-def named(path: Path, label_column: str = "label") -> Wanted:
+def named(path: Path, label_column: str | None = None) -> Wanted:
     """The images at `path`, by absolute paths in a fixed order; none is opened.
 
     Of a folder: every image below it at any depth, hidden ones left out; the label is the path of
     its own folder below it, and '' at the top. Of a CSV file: the column `path` (below the file's
-    own folder), if it is there `label_column`, all others as metadata. Or one image.
+    own folder), `label_column` or, if it is there, `label`, all others as metadata. Or one image.
 
     Raises:
-        UserError: nothing is there, or no image is named.
+        UserError: nothing is there, no image is named, or a column that is not there.
     """
     path = Path(os.path.abspath(path.expanduser()))
+    if label_column and (path.is_dir() or path.suffix.lower() in SUFFIXES):
+        raise UserError(
+            f"--label-column {label_column}: {csv_rows.shown(str(path))} is no CSV file and has no "
+            "columns"
+        )
     images = _images(path, label_column)
     if not images:
         raise UserError(f"{csv_rows.shown(str(path))}: no image is named or lies there")
@@ -46,7 +51,7 @@ def named(path: Path, label_column: str = "label") -> Wanted:
     return Wanted(rows, unreadable)
 
 
-def _images(path: Path, label_column: str) -> list[tuple[str, str, Mapping[str, str]]]:
+def _images(path: Path, label_column: str | None) -> list[tuple[str, str, Mapping[str, str]]]:
     if path.is_dir():
         return [(os.path.join(path, p), os.path.dirname(p), {}) for p in below(path)]
     if not path.exists():

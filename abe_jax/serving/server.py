@@ -34,7 +34,8 @@ class Server(socketserver.ThreadingTCPServer):
         Raises:
             UserError: the address cannot be listened on.
         """
-        self.host, self.service, self.patience, self.pages = host, service, patience, pages()
+        self.host = host.lower()  # as browsers write it
+        self.service, self.patience, self.pages = service, patience, pages()
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -82,13 +82,14 @@ class Service:
         """An image of the index, small."""
         now = self._now()
         answers.require(now, row)
-        return self._thumbnail(now.row(row).path)
+        path = now.row(row).path
+        return self._thumbnail(path, thumbnails.stamp(path))
 
     def rest(self, seconds: float) -> None:
         """Waits so long for the search that runs, and lets no other begin."""
         self._turns.close(seconds)
 
-    def _made(self, path: str) -> thumbnails.Picture:
+    def _made(self, path: str, _: tuple[int, int] | None) -> thumbnails.Picture:
         with self._decoding:
             return thumbnails.thumbnail(folder.read(Path(path)))
 

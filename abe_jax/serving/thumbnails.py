@@ -56,6 +56,15 @@ def _spare(height: int, width: int) -> float:
     return max(height, width) / SIDE
 
 
+def stamp(path: str) -> tuple[int, int] | None:
+    """What tells a changed file from what it was; None where there is none."""
+    try:
+        known = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return known.st_size, known.st_mtime_ns
+
+
 def is_file(path: str) -> bool:
     """Whether a path is a file now."""
     try:
