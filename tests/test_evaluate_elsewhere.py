@@ -102,7 +102,9 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
     assert (made.data.resize, made.data.root, made.data.classes) == (48, "r", 34)
     assert (made.model, made.objective, made.evaluate) == (own.model, own.objective, own.evaluate)
     assert Elsewhere(name="inshop").of(own).evaluate.ks == (1, 10, 20, 30, 40, 50)
-    assert Elsewhere(name="tfds:stanford_online_products").of(own).evaluate.ks[-1] == 1000
+    for name in ("", ":1.0.0", "/config:1.0.0"):
+        other = Elsewhere(name=f"tfds:stanford_online_products{name}").of(own)
+        assert other.evaluate.ks[-1] == 1000
 
 
 @pytest.mark.parametrize(

@@ -400,6 +400,22 @@ def test_nothing_to_find_is_no_curve_and_no_class(opened: Run) -> None:
     only(cosines.pictures([cosines.measured(run)]))  # without positive pairs
 
 
+def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for at in range(2):
+            (tmp_path / "images" / label / f"{at}.png").write_bytes(b"no picture")
+    own = (*SINGLE, "data.name=folder", f"data.path={tmp_path / 'images'}", "data.test_share=1.0")
+    run = saved(tmp_path / "run", tmp_path, *own)
+    with pytest.raises(UserError, match="none of the 4 images of test can be read"):
+        runs.opened(run, "run", "test")
+    for label in ("cat", "dog"):
+        picture = np.full((8, 8, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / label / "0.png"), picture)
+    words = runs.opened(run, "run", "test").words
+    assert "2 images (without 2 that cannot be read) of 2 classes" in words
+
+
 def test_eight_runs_in_one_plot_look_different(opened: Run) -> None:
     looks = [tuple(map(str, style.marks(at).values())) for at in range(36)]
     assert len(set(looks)) == 36

@@ -15,6 +15,7 @@ from abe_jax.config import Config, read_json
 from abe_jax.data import datasets
 from abe_jax.data.datasets import Split
 from abe_jax.data.records import chosen
+from abe_jax.errors import UserError
 from abe_jax.paper.captions import plain
 from abe_jax.retrieval.embed import Embedded, embed
 from abe_jax.run_folder import RunFolder
@@ -56,9 +57,11 @@ class Run:
     def words(self) -> str:
         """What the pictures of this run are of, for their captions."""
         whole = ", embedded whole and shown as centre crops" if self.config.evaluate.longest else ""
+        missing = len(self.embedded.unreadable)
+        left_out = f" (without {missing:,} that cannot be read)" if missing else ""
         return (
-            f"{plain(self.name)}, {self.split.name} split: {len(self.labels):,} images of "
-            f"{len(np.unique(self.labels)):,} classes, checkpoint of step {self.at:,}{whole}"
+            f"{plain(self.name)}, {self.split.name} split: {len(self.labels):,} images{left_out} "
+            f"of {len(np.unique(self.labels)):,} classes, checkpoint of step {self.at:,}{whole}"
         )
 
 
@@ -83,7 +86,8 @@ def opened(path: Path, name: str, split: str) -> Run:
     """The run in a folder, the split embedded by the very path that an evaluation takes.
 
     Raises:
-        UserError: no run, no checkpoint in it or a damaged one, no such data.
+        UserError: no run, no checkpoint in it or a damaged one, no such data, or no image of it
+            can be read.
     """
     folder = RunFolder(path)
     config = read_json(folder.config)
@@ -94,13 +98,16 @@ def opened(path: Path, name: str, split: str) -> Run:
     finally:
         best.close()
     replicated = step.replicate(state)
+    embedded = embed(replicated, step.embed_step(config), images, config)
+    if not len(embedded.instances):
+        raise UserError(f"none of the {len(images.labels):,} images of {split} can be read")
     return Run(
         name=name,
         config=config,
         state=replicated,
         at=int(about["step"]),
         split=images,
-        embedded=embed(replicated, step.embed_step(config), images, config),
+        embedded=embedded,
     )
 
 

@@ -69,7 +69,9 @@ class Elsewhere:
         # Classes that nobody has divided are all new to the run, so all are for the test.
         fresh |= {"name": self.name, "path": self.path, "test_share": 1.0}
         data = dataclasses.replace(config.data, **fresh)
-        ks = KS.get(self.name.removeprefix("tfds:"), config.evaluate.ks)
+        # As tfds:<name>[/config][:version].
+        known = self.name.removeprefix("tfds:").partition(":")[0].partition("/")[0]
+        ks = KS.get(known, config.evaluate.ks)
         evaluate = dataclasses.replace(config.evaluate, ks=ks)
         return overridden(dataclasses.replace(config, data=data, evaluate=evaluate), self.options)
 
