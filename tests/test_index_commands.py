@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import processes
@@ -360,7 +361,9 @@ def test_calibrate_keeps_what_was_measured(
     shutil.copytree(kept / "pictures", labelled)  # other paths: each finds its copy
     (labelled / "top.png").unlink()
     command("calibrate", folder, "--images", labelled, "--precision", 0.9)
-    assert "for precision 0.9: precision 1.0000, recall 1.0000" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "for precision 0.9: precision 1.0000, recall 1.0000" in out
+    assert "warning: 40 of the 40 labelled images have a copy in the index" in out
     limit = snapshot.read(folder).threshold
     assert limit is not None and (limit.distance, limit.measured["indexed"]) == (0.0, 41)
     next(labelled.rglob("*.png")).write_bytes(b"no image")
@@ -368,6 +371,13 @@ def test_calibrate_keeps_what_was_measured(
     assert "1 of the labelled images cannot be read" in capsys.readouterr().out
     after = snapshot.read(folder).threshold
     assert after is not None and after.measured["queries"] == 39
+    own = kept / "pictures"  # without the one that has no label
+    names = [p for p in own.rglob("*.png") if p.name != "top.png"]
+    lines = [f"{p.relative_to(own)},{p.parent.name}" for p in names]
+    (own / "list.csv").write_text("path,label\n" + "\n".join(lines))
+    command("calibrate", folder, "--images", own / "list.csv", "--false-match-rate", 0.9)
+    assert "have a copy" not in capsys.readouterr().out
+    (own / "list.csv").unlink()
     before = content(folder)
     for words, says in (
         (["--precision", 0.999], "needs 1000 labelled images"),
@@ -377,6 +387,26 @@ def test_calibrate_keeps_what_was_measured(
         with pytest.raises(UserError, match=says):
             command("calibrate", folder, "--images", labelled, *words)
     assert content(folder) == before
+
+
+def test_the_list_of_unreadable_files_is_written_while_others_wait(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(kept / "index", tmp_path / "index")
+    note, seen = filling._note, []
+
+    def noted(path: Path, *rest: Any) -> None:
+        with (path.parent / ".lock").open("a") as other:
+            seen.append((store._taken(other.fileno()), snapshot.read(path.parent).count))
+        note(path, *rest)
+
+    monkeypatch.setattr(filling, "_note", noted)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "new.png").write_bytes(noise(9))
+    (tmp_path / "a" / "bad.png").write_bytes(b"")
+    command("add", tmp_path / "index", "--images", tmp_path / "a")
+    assert seen == [(False, 42)]
+    assert "bad.png" in (tmp_path / "index" / "unreadable.txt").read_text()
 
 
 def test_an_index_moves_with_its_network(kept: Path, tmp_path: Path) -> None:

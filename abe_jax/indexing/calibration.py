@@ -32,6 +32,7 @@ from abe_jax.indexing.wanted import Wanted
 
 DEPTH = 16  # neighbours looked at first; four times as many where these are all of one label
 NO_LABEL = -1
+COPY = 1e-6  # of a learner's vector: squared distance that rounding, also to float16, stays below
 
 
 class Measured(NamedTuple):
@@ -48,6 +49,8 @@ def of_images(
 ) -> Measured:
     """`measure` of images that are read and embedded now; those that cannot be read are left out.
 
+    Images that the index holds under another path, as after a move, find themselves: `say` warns.
+
     Raises:
         UserError: that of `measure`, or no image can be read.
     """
@@ -62,7 +65,19 @@ def of_images(
     if missing:
         say(f"warning: {missing:,} of the labelled images cannot be read and are left out")
     paths, labels = [row.path for row in read], [row.label for row in read]
-    return measure(found, np.concatenate(vectors), paths, labels)
+    measured = measure(found, np.concatenate(vectors), paths, labels)
+    copied = int((measured.nearest <= _alike(found)).sum())
+    if copied:
+        say(
+            f"warning: {copied:,} of the {len(read):,} labelled images have a copy in the index "
+            "under another path, which answers them; if images were moved, build the index anew"
+        )
+    return measured
+
+
+def _alike(found: Snapshot) -> float:
+    """The distance up to which a neighbour may be the query's own file, or a copy of it."""
+    return 0.0 if found.spec.storage == "binary" else COPY * found.spec.learners
 
 
 def require_labels(labels: Sequence[str]) -> None:

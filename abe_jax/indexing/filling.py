@@ -76,7 +76,9 @@ def add(folder: Path, of: Embedder, wanted: Wanted) -> Outcome:
             raise UserError(
                 f"none of {len(unreadable)} images can be read, the first: {shown(first)} ({why})"
             )
-    _note(folder / UNREADABLE, [row.path for row in wanted.rows], unreadable)
+        new.commit()
+        # While others wait: two that add would each lose what the other has noted.
+        _note(folder / UNREADABLE, [row.path for row in wanted.rows], unreadable)
     return Outcome(len(added) - len(replaced), len(replaced), unchanged, unreadable)
 
 

@@ -108,7 +108,7 @@ class Adding:
         self._gone = np.union1d(self._gone, held)
 
     def commit(self) -> None:
-        """Makes all pieces part of the index."""
+        """Makes all pieces part of the index; nothing more may be added then."""
         if self._writer is None and not len(self._gone):
             return
         with _telling(self._now.folder):
@@ -117,6 +117,7 @@ class Adding:
                 grown = (*grown, self._writer.done())
             removed = np.union1d(self._now.removed, self._gone)
             _commit(self._now, segments=grown, removed=removed, next_id=self._next)
+        self._writer, self._gone = None, np.zeros(0, np.int64)
 
     def close(self) -> None:
         """Lets go of the files."""
