@@ -14,6 +14,8 @@ from pathlib import Path
 from abe_jax import command, hosts
 from abe_jax.config import read_json
 from abe_jax.data import datasets
+from abe_jax.data.originals import reading
+from abe_jax.data.originals.table import ORIGINALS
 from abe_jax.errors import UserError
 from abe_jax.report.conclusion import conclude
 from abe_jax.retrieval.elsewhere import Elsewhere
@@ -37,7 +39,10 @@ def main(argv: Sequence[str]) -> None:
     folder = RunFolder(arguments.workdir)
     with hosts.together():
         own = read_json(folder.config)
-        datasets.prepare((elsewhere.of(own) if elsewhere else own).data)
+        data = (elsewhere.of(own) if elsewhere else own).data
+        datasets.prepare(data)
+    if data.name in ORIGINALS and (odd := reading.unpublished(ORIGINALS[data.name], data.root)):
+        command.say(f"warning: {odd}")
     at = At(size=arguments.size, p=arguments.p)
     conclude(folder, arguments.split, command.say, at, elsewhere)
 

@@ -35,8 +35,7 @@ def prepare(original: Original, source: Path | None, root: str, any_counts: bool
     elif warning := builder.build(original, source, folder, any_counts=any_counts):
         command.say(f"warning: {original.name} is not as published: {warning}")
     info = builder.info(folder)
-    if there and not info["as_published"]:
-        odd = f"{original.name} in {folder} is not as published: --allow-counts prepared it"
+    if there and (odd := reading.unpublished(original, root)):
         if source and not any_counts:
             raise UserError(f"{odd}; delete that folder to prepare {source} in its place")
         command.say(f"warning: {odd}")

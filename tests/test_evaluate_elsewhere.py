@@ -107,6 +107,15 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
         assert other.evaluate.ks[-1] == 1000
 
 
+def test_options_of_the_runs_own_images_leave_its_training_classes_out(photographs):
+    own = config.load(TINY, ["data.name=folder", f"data.path={photographs}", "data.test_share=0.5"])
+    for option in ("data.unreadable_share=0.5", "data.root=r", "data.label_column=label"):
+        made = Elsewhere(name="folder", path=f"{photographs}/.", options=[option]).of(own)
+        assert made == config.overridden(own, [option])
+    tested = datasets.load(made.data, "test").class_names
+    assert len(tested) == 6 and not set(tested) & set(datasets.load(own.data, "train").class_names)
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

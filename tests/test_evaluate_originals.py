@@ -97,6 +97,12 @@ def test_holidays(run, root):
     assert 0 < found["grains"]["floor"]["instance"]["map"] < 1 and "gallery" not in found
 
 
+def test_other_counts_than_published_are_told_with_the_figures(run, root, capsys):
+    measured(run, root, "holidays")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "warning" in line)
+    assert "holidays" in line and "is not as published: --allow-counts prepared it" in line
+
+
 def test_ukbench(run, root):
     split, x = embedded(run, root, "ukbench")
     instance = measured(run, root, "ukbench")["grains"]["instance"]

@@ -27,6 +27,7 @@ OF_THE_DATA = (
     "validation_classes",
     "held_out",
 )
+ALSO = ("root", "unreadable_share")  # the run's own, unless they are set anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,19 +46,19 @@ class Elsewhere:
     def of(self, config: Config) -> Config:
         """The configuration of the test: the run's model and preprocessing, the other's images.
 
+        The run's own data set, with options, stays divided as it was, but for what they say.
+
         Raises:
-            UserError: the run's own data set, of which training classes would be tested too; an
-                option that says nothing of where images come from, or a wrong value.
+            UserError: the run's own data set and no option; an option that says nothing of where
+                images come from, or a wrong value.
         """
         own = config.data
-        if (self.name, _resolved(self.path)) == (
-            own.name,
-            _resolved(own.path),
-        ) and not self.options:
+        same = (self.name, _resolved(self.path)) == (own.name, _resolved(own.path))
+        if same and not self.options:
             raise UserError(
                 f"{self.path or self.name} is the run's own: leave out --dataset and --path"
             )
-        allowed = [f"data.{name}" for name in (*OF_THE_DATA, "root")]
+        allowed = [f"data.{name}" for name in (*OF_THE_DATA, *ALSO)]
         for option in self.options:
             name = option.partition("=")[0]
             if name not in allowed:
@@ -68,7 +69,8 @@ class Elsewhere:
         fresh = {f.name: f.default for f in dataclasses.fields(Data) if f.name in OF_THE_DATA}
         # Classes that nobody has divided are all new to the run, so all are for the test.
         fresh |= {"name": self.name, "path": self.path, "test_share": 1.0}
-        data = dataclasses.replace(config.data, **fresh)
+        # Of the run's own, all would be those that it was trained on too.
+        data = own if same else dataclasses.replace(own, **fresh)
         # As tfds:<name>[/config][:version].
         known = self.name.removeprefix("tfds:").partition(":")[0].partition("/")[0]
         ks = KS.get(known, config.evaluate.ks)

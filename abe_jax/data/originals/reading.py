@@ -59,6 +59,14 @@ def prepare(original: Original, data: Data) -> Path:
     return found
 
 
+def unpublished(original: Original, root: str) -> str:
+    """Where a prepared set has other counts than those published, a line that says so."""
+    there = folder(original, root)
+    if info(there)["as_published"]:
+        return ""
+    return f"{original.name} in {there} is not as published: --allow-counts prepared it"
+
+
 def load(original: Original, data: Data, split: str) -> records.Split:
     """One part of a prepared set.
 
