@@ -150,6 +150,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    page = arguments.html
+    if page and page.suffix.lower() not in (".html", ".htm"):  # an image, it would be lost
+        raise UserError(f"--html {shown(str(page))}: name the page to write, which ends in .html")
     if arguments.duplicates:
         if arguments.images or arguments.k is not None or arguments.all:
             raise UserError("--duplicates compares the index with itself: no images, --k or --all")

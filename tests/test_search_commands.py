@@ -281,7 +281,8 @@ def test_an_empty_index_has_nothing_to_be_found(
         (["--duplicates", "--distance", "-1"], "--distance -1: 0 or more"),
         (["--duplicates", "--distance", "nan"], "--distance nan: 0 or more"),
         (["--duplicates", "--distance", "inf", "--json"], "--distance inf: 0 or more, and finite"),
-        (["{}", "--html", "."], ".: is a folder; name a file"),
+        (["{}", "--html", "."], "--html .: name the page to write, which ends in .html"),
+        (["--html", "{}", "{}"], ".png: name the page to write"),  # it would replace a picture
         (["--duplicates", "--distance", "1", "--cosine", "1"], "not allowed with"),
         (["--duplciates"], "did you mean '--duplicates'"),
         (["{}", "--config.seed=1"], "an index is searched by its own network"),

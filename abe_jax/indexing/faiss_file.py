@@ -18,14 +18,15 @@ def export_faiss(snapshot: Snapshot, path: Path) -> None:
 
     An IndexIDMap2 over IndexFlatL2, which ranks by the squared Euclidean distance in float32 (rows
     stored in float16 become float32), or an IndexBinaryIDMap2 over IndexBinaryFlat. faiss holds all
-    of it in memory. Raises UserError where faiss is not installed or the file cannot be written.
+    of it in memory. Raises UserError where faiss is not installed, there is something at `path` or
+    it cannot be written.
     """
     try:
         import faiss
     except ImportError as error:
         raise UserError("faiss is not installed: pip install faiss-cpu") from error
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
+    if path.exists():
+        raise UserError(f"{path} exists already; name a new file")
     made = _filled(faiss, snapshot)
     part = path.with_name(f".{path.name}.part")
     binary = snapshot.spec.storage == "binary"
