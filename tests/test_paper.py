@@ -416,6 +416,18 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert "2 images (without 2 that cannot be read) of 2 classes" in words
 
 
+def test_few_classes_have_no_worst(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for at in range(2):
+            picture = np.full((8, 8, 3), 90 * at, np.uint8)
+            cv2.imwrite(str(tmp_path / "images" / label / f"{at}.png"), picture)
+    own = (*SINGLE, "data.name=folder", f"data.path={tmp_path / 'images'}", "data.test_share=1.0")
+    run = saved(tmp_path / "run", tmp_path, *own)
+    caption = only(classes.pictures(runs.opened(run, "run", "test"))).caption
+    assert caption.startswith("All classes by MAP@R, the highest first; of equals")
+
+
 def test_eight_runs_in_one_plot_look_different(opened: Run) -> None:
     looks = [tuple(map(str, style.marks(at).values())) for at in range(36)]
     assert len(set(looks)) == 36

@@ -60,13 +60,18 @@ def pictures(run: Run) -> Drawn:
     ]
     header = ["class", "queries", "R@1 %", "MAP@R", "nearest of another class (times)"]
     caption = (
-        f"The {len(best)} classes of the highest and the {len(worst)} of the lowest MAP@R among "
-        f"{np.isfinite(average).sum():,}; of equals by R@1, then of more queries, then in the "
-        "data's order. Each with the query of its median average precision and that one's nearest "
+        f"{_ends(len(best), len(worst), int(np.isfinite(average).sum()))}; of equals by R@1, then "
+        "of more queries, then in the data's order. Each with the query of its median average precision and that one's nearest "
         "neighbours, nearest first: of the query's class in a solid blue frame, of another in a "
         f"dashed orange one, with its name. {run.words}.\n\n{tables.markdown(rows, header)}"
     )
     return [Picture("classes", _figure(run, told), caption)]
+
+
+def _ends(best: int, worst: int, there: int) -> str:
+    if not worst:
+        return "All classes by MAP@R, the highest first"
+    return f"The {best} classes of the highest and the {worst} of the lowest MAP@R among {there:,}"
 
 
 def asked(run: Run) -> metrics.Scores:
