@@ -61,9 +61,10 @@ def pictures(run: Run) -> Drawn:
     header = ["class", "queries", "R@1 %", "MAP@R", "nearest of another class (times)"]
     caption = (
         f"{_ends(len(best), len(worst), int(np.isfinite(average).sum()))}; of equals by R@1, then "
-        "of more queries, then in the data's order. Each with the query of its median average precision and that one's nearest "
-        "neighbours, nearest first: of the query's class in a solid blue frame, of another in a "
-        f"dashed orange one, with its name. {run.words}.\n\n{tables.markdown(rows, header)}"
+        "of more queries, then in the data's order. Each with the query of its median average "
+        "precision and that one's nearest neighbours, nearest first: of the query's class in a "
+        "solid blue frame, of another in a dashed orange one, with its name. "
+        f"{run.words}.\n\n{tables.markdown(rows, header)}"
     )
     return [Picture("classes", _figure(run, told), caption)]
 
