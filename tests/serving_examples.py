@@ -126,7 +126,8 @@ def started(
     """A server as a process of its own, once it answers, and its port; killed in the end."""
     words = processes.command("serve", "--index", made.folder, "--port", 0, *arguments)
     with subprocess.Popen(
-        words,
+        # Where a shell started this in the background, an interrupt would be ignored.
+        ["env", "--default-signal=INT", *words],
         cwd=processes.ROOT,
         env={**processes.environment(made.folder.parent), **environment},
         stdout=subprocess.PIPE,

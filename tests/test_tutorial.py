@@ -5,7 +5,6 @@ import importlib.util
 import json
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -105,22 +104,21 @@ def run(line: str, base: Path, images: str, here: Path) -> str:
 
 
 def served(line: str, base: Path, images: str, here: Path) -> None:
-    """The page answers, and Ctrl-C ends it."""
+    """The page answers, and SIGTERM ends it."""
     with subprocess.Popen(
         [*words(line, base, images), "--port", "0"],
         cwd=here,
         env=environ(base),
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         try:
             assert process.stdout is not None
             address = next(found for found in addresses(process.stdout))
             with urllib.request.urlopen(address, timeout=60) as page:
                 assert b"<title>" in page.read()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(120) == 130
+            process.terminate()
+            assert process.wait(120) == 0
         finally:
             process.kill()
 
