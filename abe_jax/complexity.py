@@ -1,51 +1,6 @@
-"""Parameters and multiply-adds of a config's model: `python -m abe_jax.complexity --config C`.
+"""python -m abe_jax.complexity: the command of `abe_jax/cli/complexity.py`."""
 
-What counts as a multiply-add is said in `abe_jax.counting`.
-"""
-
-import dataclasses
-import json
-from collections.abc import Sequence
-
-from abe_jax import command
-from abe_jax.config import Config
-from abe_jax.counting import Row, rows
-
-
-def text(config: Config, found: Sequence[Row]) -> str:
-    """The rows as an aligned table under a line that names the model."""
-    model, data = config.model, config.data
-    title = (
-        f"{model.kind}, {model.learners} x {model.dim // model.learners} dimensions, "
-        f"{model.backbone}, {data.size} x {data.size} x {data.channels}"
-    )
-    head = ("part", "", "parameters", "multiply-adds")
-    cells = [(r.name, r.detail, f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in found]
-    widths = [max(len(row[i]) for row in [head, *cells]) for i in range(4)]
-    lines = [_line(row, widths) for row in [head, *cells]]
-    rule = "-" * len(lines[0])
-    return "\n".join([title, "", lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    aligned = [cell.ljust(w) for cell, w in zip(cells[:2], widths[:2], strict=True)]
-    aligned += [cell.rjust(w) for cell, w in zip(cells[2:], widths[2:], strict=True)]
-    return "  ".join(aligned)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Prints the table, or JSON with --json."""
-    parser = command.with_config("Parameters and multiply-adds of a config's model, by part.")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments, overrides = parser.parse(argv)
-    config = command.configuration(arguments.config, overrides)
-    found = rows(config)
-    if arguments.json:
-        *parts, total = map(dataclasses.asdict, found)
-        print(json.dumps({"parts": parts, "total": total}, indent=2))
-    else:
-        print(text(config, found))
-
+from abe_jax.cli import command, complexity
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(complexity.main)

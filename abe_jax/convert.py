@@ -1,48 +1,6 @@
-"""Turns a foreign checkpoint into ours: python -m abe_jax.convert SOURCE FILE OUT.npz.
+"""python -m abe_jax.convert: the command of `abe_jax/cli/convert.py`."""
 
-SOURCE says what FILE is: a name of the table in abe_jax/weights/sources.py. OUT.npz is what
-config.model.weights then names.
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
-
-import jax
-
-from abe_jax import command, weights
-from abe_jax.errors import UserError
-
-
-def text(found: weights.Weights) -> str:
-    """What was converted, in a few lines."""
-    arrays = len(jax.tree.leaves((found.params, found.batch_stats)))
-    mean, std = (" ".join(f"{value:g}" for value in v) for v in (found.mean, found.std))
-    return "\n".join(
-        [
-            found.source,
-            f"config.model.backbone  {found.backbone}, norm {found.norm}",
-            f"stages                 {' '.join(found.params)}",
-            f"arrays                 {arrays}",
-            f"mean and std           {mean}; {std}  (red, green, blue in 0..255)",
-        ]
-    )
-
-
-def main(argv: Sequence[str]) -> None:
-    """The command line."""
-    parser = command.Parser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("source", metavar="SOURCE", help=f"one of {', '.join(weights.SOURCES)}")
-    parser.add_argument("file", metavar="FILE", type=Path)
-    parser.add_argument("out", metavar="OUT.npz", type=Path)
-    arguments, overrides = parser.parse(argv)
-    if overrides:
-        raise UserError(f"--config.{overrides[0]}: a conversion takes no config")
-    if arguments.out.suffix != ".npz":
-        raise UserError(f"{arguments.out}: is to end in .npz, as {arguments.out.stem}.npz does")
-    found = weights.convert(arguments.source, arguments.file)
-    weights.write(found, arguments.out)
-    command.say(text(found))
-
+from abe_jax.cli import command, convert
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(convert.main)

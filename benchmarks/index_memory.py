@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from abe_jax import indexing
+from abe_jax import index
 
 
 def held() -> dict[str, int]:
@@ -32,7 +32,7 @@ def main(folder: Path, queries: np.ndarray, k: int) -> dict[str, int]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    indexing.nearest(indexing.read(folder), queries, k)
+    index.nearest(index.read(folder), queries, k)
     over.set()
     watcher.join()
     return {"before": before["own"], **most}

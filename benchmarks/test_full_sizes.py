@@ -14,7 +14,8 @@ from training import (
     random_batch,
 )
 
-from abe_jax import counting, step
+from abe_jax.models import counting
+from abe_jax.training import step
 
 FAST = [("heads", 2, "bfloat16"), ("attention", 8, "bfloat16")]
 ALL = [(kind, m, compute) for compute in ("bfloat16", "float32") for kind, m in SYSTEMS]

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from results import Table, number
 
-from abe_jax import indexing, retrieval, timing
-from abe_jax.indexing import Found, Row, Snapshot, Spec
+from abe_jax import evaluation, index
+from abe_jax.comparison import timing
+from abe_jax.index import Found, Row, Snapshot, Spec
 
 CHECKED = 4  # queries whose neighbours are compared with those by definition
 PIECE = 20_000  # rows made, added and compared at once
@@ -47,20 +48,20 @@ def unit(rows: int, dim: int, rng: np.random.Generator) -> np.ndarray:
 
 def built(folder: Path, sizes: Sizes, storage: str) -> Snapshot:
     """An index of the same random vectors in every storage."""
-    indexing.create(folder, Spec("random", 1, sizes.dim, storage))
+    index.create(folder, Spec("random", 1, sizes.dim, storage))
     rng = np.random.default_rng(0)
-    with indexing.adding(folder, "random") as new:
+    with index.adding(folder, "random") as new:
         for start in range(0, sizes.rows, PIECE):
             rows = [Row(f"images/{start + i:07d}.jpg") for i in range(PIECE)]
             new.append(unit(PIECE, sizes.dim, rng), rows)
-    return indexing.read(folder)
+    return index.read(folder)
 
 
 def test_index(tmp_path: Path, full: bool, rounds: int, tables: list[Table]) -> None:
     faiss = pytest.importorskip("faiss")
     sizes, rounds = SIZES[full], max(1, rounds // 4)
     rows = [
-        measured(faiss, tmp_path / storage, sizes, storage, rounds) for storage in indexing.STORAGES
+        measured(faiss, tmp_path / storage, sizes, storage, rounds) for storage in index.STORAGES
     ]
     title = f"Index on disk: {sizes.queries} queries, {sizes.rows:,} rows of {sizes.dim} numbers"
     versions = f"faiss {faiss.__version__}, NumPy {np.__version__}"
@@ -77,7 +78,7 @@ def measured(faiss: Any, folder: Path, sizes: Sizes, storage: str, rounds: int) 
         queries = unit(sizes.queries, sizes.dim, np.random.default_rng(1))
         held = memory(folder, queries, sizes.k)
         calls = {
-            "index": partial(indexing.nearest, snapshot, queries, sizes.k),
+            "index": partial(index.nearest, snapshot, queries, sizes.k),
             "faiss": of_faiss(faiss, snapshot, queries, sizes.k),
         }
         check(calls["index"](), calls["faiss"](), snapshot, queries)
@@ -101,7 +102,7 @@ def of_faiss(faiss: Any, snapshot: Snapshot, queries: np.ndarray, k: int) -> Cal
     """The same search by faiss, over the same vectors in memory."""
     binary = snapshot.spec.storage == "binary"
     flat = queries.reshape(len(queries), -1)
-    asked = retrieval.pack(flat) if binary else flat
+    asked = evaluation.pack(flat) if binary else flat
     made = faiss.IndexBinaryFlat(8 * asked.shape[1]) if binary else faiss.IndexFlatL2(flat.shape[1])
     for part in snapshot.segments:
         for start in range(0, len(part.ids), PIECE):

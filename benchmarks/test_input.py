@@ -20,10 +20,12 @@ import pytest
 from jaxtyping import UInt8
 from results import Table, number
 
-from abe_jax import timing
+from abe_jax.comparison import timing
 from abe_jax.config import Data
-from abe_jax.data import crops, folder, images, loader
-from abe_jax.data.records import Split
+from abe_jax.data import loader
+from abe_jax.data.images import crops, preprocessing
+from abe_jax.data.sources import folder
+from abe_jax.data.split import Split
 
 SIZE = 224
 DATA = Data(name="folder", resize=256, size=SIZE, fit="pad", crop="resized", flip=True)
@@ -38,18 +40,18 @@ Picture = Callable[[bytes, np.random.Generator], UInt8[np.ndarray, "h w c"]]
 
 def in_full(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """Decoded at full size, scaled to the square, then cropped and scaled again."""
-    image = images.pixels(encoded, DATA)
-    return images.augment(crops.resized(image, DATA.resize, DATA.resize), DATA, rng)
+    image = preprocessing.pixels(encoded, DATA)
+    return preprocessing.augment(crops.resized(image, DATA.resize, DATA.resize), DATA, rng)
 
 
 def square_first(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """Decoded at reduced scale, but scaled to the square before it is cropped."""
-    return images.augment(images.decode(encoded, DATA), DATA, rng)
+    return preprocessing.augment(preprocessing.decode(encoded, DATA), DATA, rng)
 
 
 def cropped_first(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """As training does: decoded at reduced scale, cropped, scaled once."""
-    return images.training(encoded, DATA, rng)
+    return preprocessing.training(encoded, DATA, rng)
 
 
 OURS: dict[str, Picture] = {

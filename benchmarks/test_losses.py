@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from results import Table, number
 
-from abe_jax import losses, timing
+from abe_jax import losses
+from abe_jax.comparison import timing
 
 LEARNERS = (1, 8)
 BATCHES = {False: (64, 128, 256), True: (64, 256, 1024, 4096)}  # by --full

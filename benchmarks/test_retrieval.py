@@ -11,7 +11,8 @@ from functools import partial
 import numpy as np
 from results import Table, number
 
-from abe_jax import retrieval, timing
+from abe_jax import evaluation
+from abe_jax.comparison import timing
 
 CHECKED = 8  # queries whose neighbours are compared with those by definition
 
@@ -60,7 +61,7 @@ def test_nearest(full: bool, rounds: int, tables: list[Table]) -> None:
     queries = random_rows(sizes.queries, sizes.dim, 0)
     gallery = random_rows(sizes.galleries[-1], sizes.dim, 1)
     calls = {
-        f"{n} {k}": partial(retrieval.nearest, queries, gallery[:n], k) for n, k in sizes.cases()
+        f"{n} {k}": partial(evaluation.nearest, queries, gallery[:n], k) for n, k in sizes.cases()
     }
     seconds = timing.medians(calls, rounds)
     assert min(seconds.values()) > 0
@@ -112,10 +113,10 @@ def test_codes(full: bool, rounds: int, tables: list[Table]) -> None:
     rows = []
     for dim in dims:
         queries, gallery = random_rows(number_of_queries, dim, 0), random_rows(n, dim, 1)
-        codes = retrieval.pack(queries), retrieval.pack(gallery)
+        codes = evaluation.pack(queries), evaluation.pack(gallery)
         calls = {
-            "vectors": partial(retrieval.nearest, queries, gallery, k),
-            "codes": partial(retrieval.hamming_nearest, *codes, k),
+            "vectors": partial(evaluation.nearest, queries, gallery, k),
+            "codes": partial(evaluation.hamming_nearest, *codes, k),
         }
         check_codes(calls["codes"], queries, gallery)
         seconds = timing.medians(calls, rounds)

@@ -25,8 +25,10 @@ from training import (
     step_multiply_adds,
 )
 
-from abe_jax import counting, step, timing
+from abe_jax.comparison import timing
 from abe_jax.config import Config
+from abe_jax.models import counting
+from abe_jax.training import step
 
 CEILING = "ceiling"
 SIDE = {False: 1024, True: 8192}  # of the ceiling's square matrices, by --full

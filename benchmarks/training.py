@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from abe_jax import config, counting, models, step
+from abe_jax import config, models
 from abe_jax.config import Config
 from abe_jax.data.loader import Batch
-from abe_jax.step import TrainState
+from abe_jax.models import counting
+from abe_jax.training import step
+from abe_jax.training.step import TrainState
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FULL = {

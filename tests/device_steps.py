@@ -12,10 +12,11 @@ if jnp.zeros(()).dtype == np.float64:  # JAX_ENABLE_X64:
     # The same program with every float32 of it a float64.
     jnp.float32 = jnp.float64  # pyright: ignore[reportAttributeAccessIssue]
 
-from abe_jax import config, step
+from abe_jax import config
 from abe_jax.config import Config
-from abe_jax.data import datasets, loader, sampling
-from abe_jax.training.resolve import resolved
+from abe_jax.config.resolve import resolved
+from abe_jax.data import dataset, loader, sampling
+from abe_jax.training import step
 
 Written = dict[str, np.ndarray]
 
@@ -38,7 +39,7 @@ def made_of(overrides: list[str]) -> Config:
 
 def course(made: Config, start: step.TrainState, run, steps: int) -> Written:
     """What the steps on the batches of one sampler come to."""
-    split = datasets.load(made.data, "train")
+    split = dataset.load(made.data, "train")
     sample = sampling.sampler(
         made.data, split.labels, made.train.batch, made.seed, groups=split.groups
     )

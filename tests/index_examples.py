@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from abe_jax import indexing
-from abe_jax.indexing import Row, Snapshot, Spec
+from abe_jax import index
+from abe_jax.index import Row, Snapshot, Spec
 
 MODEL = "the model's fingerprint"
 
@@ -24,9 +24,9 @@ def named(names: Sequence[object]) -> list[Row]:
 
 def built(folder: Path, vectors: np.ndarray, storage: str = "float32", pieces: int = 1) -> Path:
     """An index with row i of the vectors at the id i, added in so many pieces."""
-    indexing.create(folder, Spec(MODEL, vectors.shape[1], vectors.shape[2], storage))
+    index.create(folder, Spec(MODEL, vectors.shape[1], vectors.shape[2], storage))
     for at in np.array_split(np.arange(len(vectors)), pieces):
-        indexing.add(folder, vectors[at], named(at.tolist()), MODEL)
+        index.add(folder, vectors[at], named(at.tolist()), MODEL)
     return folder
 
 

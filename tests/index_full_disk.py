@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from index_examples import MODEL, built, drawn, named
 
-from abe_jax import indexing
+from abe_jax import index
 from abe_jax.errors import UserError
 
 if __name__ == "__main__":
@@ -14,16 +14,16 @@ if __name__ == "__main__":
     (folder / "other").write_bytes(bytes(100_000))
     for size in (100, 10, 1, 5000):  # the disk is fuller each time
         while True:
-            before = indexing.read(folder)
+            before = index.read(folder)
             try:
-                indexing.add(folder, drawn(size), named(range(size)), MODEL)
+                index.add(folder, drawn(size), named(range(size)), MODEL)
             except UserError as error:
                 print(error)
                 break
-        now = indexing.read(folder)
-        indexing.verify(now)
+        now = index.read(folder)
+        index.verify(now)
         assert now.manifest == before.manifest
     (folder / "other").unlink()
-    indexing.remove(folder, np.arange(50, now.count))
-    indexing.add(folder, drawn(5), named("abcde"), MODEL)
-    assert indexing.read(folder).count == 55
+    index.remove(folder, np.arange(50, now.count))
+    index.add(folder, drawn(5), named("abcde"), MODEL)
+    assert index.read(folder).count == 55

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from index_examples import MODEL, drawn, named
 
-from abe_jax import indexing
+from abe_jax import index
 
 STEPS, ROWS, EVERY = 100, 100, 10  # of every tenth step the first rows of ten go
 
@@ -42,6 +42,6 @@ if __name__ == "__main__":
     folder, vectors = Path(sys.argv[1]), rows()
     for step in range(STEPS):
         ids = range(step * ROWS, (step + 1) * ROWS)
-        indexing.add(folder, vectors[ids.start : ids.stop], named(ids), MODEL)
+        index.add(folder, vectors[ids.start : ids.stop], named(ids), MODEL)
         if len(removed(step)):
-            indexing.remove(folder, removed(step))
+            index.remove(folder, removed(step))

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from index_examples import MODEL, built, drawn, named
 
-from abe_jax import indexing
-from abe_jax.indexing import Threshold
+from abe_jax import index
+from abe_jax.index import Threshold
 
 CALLS = ("open", "write", "flush", "fsync", "close", "replace", "unlink", "flock", "seek")
 X = drawn(60)
@@ -25,23 +25,23 @@ X = drawn(60)
 
 def adding(folder: Path) -> None:
     """Two pieces of a build."""
-    with indexing.adding(folder, MODEL) as new:
+    with index.adding(folder, MODEL) as new:
         new.append(X[40:50], named(range(40, 50)))
         new.append(X[50:], named(range(50, 60)))
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
-    "add": lambda folder: indexing.add(folder, X[40:], named(range(40, 60)), MODEL),
+    "add": lambda folder: index.add(folder, X[40:], named(range(40, 60)), MODEL),
     "adding": adding,
-    "remove": lambda folder: indexing.remove(folder, np.arange(25)),
-    "set_threshold": lambda folder: indexing.set_threshold(folder, Threshold(0.5, "precision 1")),
+    "remove": lambda folder: index.remove(folder, np.arange(25)),
+    "set_threshold": lambda folder: index.set_threshold(folder, Threshold(0.5, "precision 1")),
 }
 
 
 def state(folder: Path) -> tuple:
     """All that a reader sees, checksums verified."""
-    now = indexing.read(folder)
-    indexing.verify(now)
+    now = index.read(folder)
+    index.verify(now)
     return now.ids().tolist(), now.vectors(now.ids()).tolist(), list(now.rows()), now.threshold
 
 
@@ -103,11 +103,11 @@ def events(change: Callable[[Path], object], base: Path, tried: Path) -> int:
 
 def checked_next(folder: Path, before: tuple) -> None:
     """The next change works, and nothing is left of what was begun."""
-    (id_,) = indexing.add(folder, X[:1], named("z"), MODEL).tolist()
+    (id_,) = index.add(folder, X[:1], named("z"), MODEL).tolist()
     after = state(folder)
     assert id_ not in before[0]
     assert after[0] == [*before[0], id_] and after[2][:-1] == before[2]
-    now = indexing.read(folder)
+    now = index.read(folder)
     files = {file.name for file in now.manifest.files()}
     assert set(os.listdir(folder / "segments")) == files
 

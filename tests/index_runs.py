@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from processes import TINY
 
-from abe_jax import config, step
-from abe_jax.checkpoint import Checkpoints
+from abe_jax import config
 from abe_jax.config import Config
-from abe_jax.data.datasets import Split
-from abe_jax.run_folder import RunFolder
+from abe_jax.data.dataset import Split
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 
 def tiny(data: Path, *overrides: str) -> Config:

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import scipy.io
 
-from abe_jax.data.originals.original import Original, Part
-from abe_jax.data.originals.table import ORIGINALS
+from abe_jax.data.sources.benchmarks.benchmark import Original, Part
+from abe_jax.data.sources.benchmarks.table import ORIGINALS
 
 Files = Mapping[str, "bytes | Files"]  # the inner ones are archives in archives
 

@@ -16,12 +16,13 @@ import numpy as np
 import processes
 from report_examples import CHARACTERS, FACES, drawing
 
-from abe_jax import step
 from abe_jax.config import load
-from abe_jax.indexing import embedder, store
-from abe_jax.indexing.embedder import Embedder
-from abe_jax.indexing.manifest import Spec
-from abe_jax.indexing.segments import Row
+from abe_jax.evaluation import embedder
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.index import store
+from abe_jax.index.manifest import Spec
+from abe_jax.index.segments import Row
+from abe_jax.training import step
 
 
 @dataclasses.dataclass(frozen=True)

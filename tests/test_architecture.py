@@ -12,26 +12,19 @@ PACKAGE = Path(__file__).parent.parent / "abe_jax"
 ORDER = (
     "errors",
     "hosts",
-    "timing",
-    "config",
     "data",
     "models",
-    "weights",
-    "counting",
+    "pretrained",
     "losses",
-    "optimizer",
-    "episode",
-    "step",
-    "run_folder",
-    "checkpoint",
-    "retrieval",
     "training",
-    "indexing",
+    "evaluation",
+    "index",
     "report",
-    "paper",
+    "runs",
     "serving",
-    "command",  # what the entry points share
+    "config",
     "comparison",
+    "cli",
 )
 FILE_LINES, FUNCTION_LINES = 250, 40
 

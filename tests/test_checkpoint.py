@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from abe_jax.checkpoint import Checkpoints
 from abe_jax.errors import UserError
-from abe_jax.step import TrainState
+from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.step import TrainState
 
 
 def state(step: int) -> TrainState:

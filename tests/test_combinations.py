@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import step
 from abe_jax.config import Config, from_mapping
 from abe_jax.config.terms import TERMS
 from abe_jax.data import sampling
 from abe_jax.data.loader import Batch
-from abe_jax.models.backbones import BACKBONES
+from abe_jax.models.backbones.table import BACKBONES
 from abe_jax.models.ensemble import HEADS, KINDS
 from abe_jax.models.pooling import POOLINGS
+from abe_jax.training import step
 
 B, CLASSES, SIDE = 8, 6, 32
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from processes import TINY, run
 
-from abe_jax import compare, config
+from abe_jax import config
+from abe_jax.cli import compare
 from abe_jax.comparison import columns
 from abe_jax.errors import UserError
 

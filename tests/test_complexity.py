@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from abe_jax import complexity, config, counting, models
+from abe_jax import config, models
+from abe_jax.cli import complexity
+from abe_jax.models import counting
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from processes import ROOT
 
-from abe_jax import config, models, step
+from abe_jax import config, models
 from abe_jax.config import Config
-from abe_jax.data import datasets, loader, sampling, sampling_checks, typefaces
-from abe_jax.training.resolve import resolved
+from abe_jax.config.resolve import resolved
+from abe_jax.data import dataset, loader, sampler_checks, sampling
+from abe_jax.data.sources import typefaces
+from abe_jax.training import step
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
 SMALL = (
@@ -67,7 +69,7 @@ def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
     assert made.optimizer.boundaries == (16 * epoch,)
     assert made.optimizer.rate == rate
     assert (made.data.images_per_class, made.data.replacement) == (each, True)
-    sampling_checks.structure(made.data, np.full(100, 50), made.train.batch)
+    sampler_checks.structure(made.data, np.full(100, 50), made.train.batch)
     half = config.load(ROOT / "configs" / f"{name}.py", ["model.dim=512", "model.head=projection"])
     found = step.abstract(dataclasses.replace(half, data=dataclasses.replace(half.data, classes=9)))
     assert found.params["model"]["head"]["kernel"].shape == (2048, 512)
@@ -119,7 +121,7 @@ def learning(state: step.TrainState) -> dict[str, Any]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_config_takes_two_steps(file: Path, tiny_data: Path) -> None:
     made = shrunk(file, tiny_data)
-    split = datasets.load(made.data, "train")
+    split = dataset.load(made.data, "train")
     sample = sampling.sampler(
         made.data, split.labels, made.train.batch, made.seed, groups=split.groups
     )

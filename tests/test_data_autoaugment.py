@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from abe_jax.config import Data
-from abe_jax.data import autoaugment, images
+from abe_jax.data.images import autoaugment, preprocessing
 
 # The paper's table once more, in another hand: operation, probability in tenths, magnitude.
 TABLE = """
@@ -241,14 +241,14 @@ def test_every_sub_policy_is_drawn_as_often():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_sub_policy_works_on_pictures_of_any_size(channels):
     data = Data(name="glyphs", resize=9, size=7, channels=channels, policy="autoaugment")
-    images.check(data)
+    preprocessing.check(data)
     for side in (1, 2, 9):
         picture = noise(side, side, channels)
         for (one, _, first), (other, _, second) in autoaugment.IMAGENET:
             certain = (((one, 1.0, first), (other, 1.0, second)),)
             result = autoaugment.augment(picture, certain, np.random.default_rng(0))
             assert result.shape == picture.shape and result.dtype == np.uint8
-    assert images.augment(noise(9, 9, channels), data, np.random.default_rng(1)).shape == (
+    assert preprocessing.augment(noise(9, 9, channels), data, np.random.default_rng(1)).shape == (
         7,
         7,
         channels,

@@ -9,7 +9,8 @@ from PIL import Image, ImageEnhance
 
 from abe_jax import config
 from abe_jax.config import Data
-from abe_jax.data import colour, datasets, images, loader
+from abe_jax.data import dataset, loader
+from abe_jax.data.images import colour, preprocessing
 from abe_jax.errors import UserError
 
 
@@ -54,7 +55,7 @@ def test_without_colour_options_pictures_and_numbers_are_what_they_were(crop, fl
     for seed in range(20):
         one, other = np.random.default_rng(seed), np.random.default_rng(seed)
         before = expected_before(picture, chosen, other)
-        np.testing.assert_array_equal(images.augment(picture, chosen, one), before)
+        np.testing.assert_array_equal(preprocessing.augment(picture, chosen, one), before)
         assert one.bit_generator.state == other.bit_generator.state
 
 
@@ -67,9 +68,9 @@ def test_each_option_changes_the_colours_of_the_same_crop(changes):
     several = []
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        crop = images.augment(picture, plain, rng)
-        changed = images.augment(picture, chosen, np.random.default_rng(seed))
-        again = images.augment(picture, chosen, np.random.default_rng(seed))
+        crop = preprocessing.augment(picture, plain, rng)
+        changed = preprocessing.augment(picture, chosen, np.random.default_rng(seed))
+        again = preprocessing.augment(picture, chosen, np.random.default_rng(seed))
         np.testing.assert_array_equal(changed, again)
         several.append((changed != crop).any())
         assert changed.shape == crop.shape and changed.dtype == np.uint8
@@ -91,7 +92,7 @@ def test_how_many_numbers_are_taken_depends_on_no_picture_and_no_strength(change
             (smooth(32, 32, 3), data(**weak)),
         ):
             rng = np.random.default_rng(seed)
-            images.augment(picture, chosen, rng)
+            preprocessing.augment(picture, chosen, rng)
             states.append(rng.bit_generator.state)
         assert states[0] == states[1] == states[2]
 
@@ -101,9 +102,9 @@ def test_options_act_in_the_order_policy_jitter_lighting():
     chosen = data(resize=24, policy="autoaugment", jitter=0.4, lighting=0.5)
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        expected = images.augment(picture, data(resize=24, policy="autoaugment"), rng)
+        expected = preprocessing.augment(picture, data(resize=24, policy="autoaugment"), rng)
         expected = colour.lighting(colour.jitter(expected, 0.4, rng), 0.5, rng)
-        result = images.augment(picture, chosen, np.random.default_rng(seed))
+        result = preprocessing.augment(picture, chosen, np.random.default_rng(seed))
         np.testing.assert_array_equal(result, expected)
 
 
@@ -187,8 +188,12 @@ def test_a_grey_picture_is_jittered_as_its_colour_copy_is():
         three = colour.jitter(np.repeat(grey, 3, 2), 0.5, np.random.default_rng(seed))
         np.testing.assert_allclose(np.repeat(one, 3, 2).astype(int), three.astype(int), atol=1)
     chosen = data(channels=1, jitter=0.5)
-    images.check(chosen)
-    assert images.augment(noise(32, 32, 1), chosen, np.random.default_rng(0)).shape == (24, 24, 1)
+    preprocessing.check(chosen)
+    assert preprocessing.augment(noise(32, 32, 1), chosen, np.random.default_rng(0)).shape == (
+        24,
+        24,
+        1,
+    )
 
 
 def test_eigenvectors_are_orthonormal_and_eigenvalues_fit_imagenets_spread():
@@ -247,9 +252,9 @@ def test_lighting_is_the_same_for_every_pixel_and_ends_at_black_and_white():
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(changes, said):
-    images.check(data(jitter=0.3, lighting=0.1, policy="autoaugment"))
+    preprocessing.check(data(jitter=0.3, lighting=0.1, policy="autoaugment"))
     with pytest.raises(UserError, match=said) as refused:
-        images.check(data(**changes))
+        preprocessing.check(data(**changes))
     assert "\n" not in str(refused.value)
 
 
@@ -283,7 +288,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 
 def loaded(chosen: Data, shard=loader.Shard()) -> np.ndarray:  # noqa: B008 (immutable)
-    split = datasets.load(chosen, "train")
+    split = dataset.load(chosen, "train")
     rows = np.repeat(np.arange(4), 2)  # each image twice
 
     def sample(step: int) -> np.ndarray:
@@ -310,7 +315,7 @@ def test_colours_differ_between_repeats_steps_and_from_those_without(photographs
 
 
 def test_an_evaluation_sees_colours_as_they_are(photographs):
-    split = datasets.load(photographs, "test")
+    split = dataset.load(photographs, "test")
     plain = dataclasses.replace(photographs, policy="", jitter=0.0, lighting=0.0)
     one, other = (next(loader.in_order(split, d, 4)).images for d in (photographs, plain))
     np.testing.assert_array_equal(one, other)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import copies, datasets, held, images, records
-from abe_jax.data.copies import ATTACKS, Attack, make
+from abe_jax.data import dataset, held_out, split
+from abe_jax.data.images import copies, preprocessing
+from abe_jax.data.images.copies import ATTACKS, Attack, make
 from abe_jax.errors import UserError
 
 COLOUR, GREY = Data(name="folder"), Data(name="folder", channels=1)
@@ -25,7 +26,7 @@ def picture(height=60, width=90, channels=3, seed=0) -> np.ndarray:
 
 
 def shown(file: bytes, channels=3) -> np.ndarray:
-    return images.pixels(file, COLOUR if channels == 3 else GREY)
+    return preprocessing.pixels(file, COLOUR if channels == 3 else GREY)
 
 
 def distance(left: np.ndarray, right: np.ndarray) -> float:
@@ -118,10 +119,10 @@ def test_a_print_is_slightly_turned_and_no_two_alike():
     assert min(furthest) > 1.0 and max(furthest) > 0.6 * most
 
 
-def split_of(pictures: list[np.ndarray]) -> datasets.Split:
+def split_of(pictures: list[np.ndarray]) -> dataset.Split:
     files = [cv2.imencode(".png", image)[1].tobytes() for image in pictures]
     labels = np.arange(len(files), dtype=np.int32)
-    return datasets.Split(
+    return dataset.Split(
         name="test", records=files, labels=labels, groups=None, class_names=("a", "b", "c")
     )
 
@@ -145,8 +146,8 @@ def test_large_pictures_are_shrunk_first(channels):
     split = split_of([np.full((300, 1024, channels), 90, np.uint8), picture(4, 512)])
     made = copies.of_split(split, np.array([0, 1]), data)
     jpeg = [attack.kind for attack in ATTACKS].index("jpeg")
-    assert images.pixels(made.records[jpeg], data).shape == (150, 512, channels)
-    assert images.pixels(made.records[len(ATTACKS) + jpeg], data).shape == (4, 512, channels)
+    assert preprocessing.pixels(made.records[jpeg], data).shape == (150, 512, channels)
+    assert preprocessing.pixels(made.records[len(ATTACKS) + jpeg], data).shape == (4, 512, channels)
 
 
 @pytest.fixture
@@ -172,8 +173,8 @@ def data(path: Path, **changes) -> Data:
 
 def test_a_share_of_every_training_class_is_held_out(table):
     chosen = data(table, held_out=0.3)
-    whole = datasets.load(data(table), "train")
-    train, held = datasets.load(chosen, "train"), datasets.load(chosen, "held")
+    whole = dataset.load(data(table), "train")
+    train, held = dataset.load(chosen, "train"), dataset.load(chosen, "held")
     assert np.bincount(held.labels, minlength=3).tolist() == [3, 1, 0]
     assert np.bincount(train.labels).tolist() == [7, 3, 1]
     assert train.class_names == held.class_names == whole.class_names
@@ -184,22 +185,22 @@ def test_a_share_of_every_training_class_is_held_out(table):
             assert part.records[i] == (table.parent / path).read_bytes()
             assert part.class_names[part.labels[i]] == path.split("/")[0]
     # The choice is by name: an image more elsewhere changes nothing, another share takes more.
-    assert held.paths == datasets.load(chosen, "held").paths
-    more = datasets.load(data(table, held_out=0.6), "held")
+    assert held.paths == dataset.load(chosen, "held").paths
+    more = dataset.load(data(table, held_out=0.6), "held")
     assert set(held.paths) < set(more.paths)
-    test = [datasets.load(d, "test") for d in (chosen, data(table))]
+    test = [dataset.load(d, "test") for d in (chosen, data(table))]
     assert test[0].paths == test[1].paths
 
 
 def test_one_image_of_each_class_stays_in_training(table):
-    train = datasets.load(data(table, held_out=1.0), "train")
+    train = dataset.load(data(table, held_out=1.0), "train")
     assert np.bincount(train.labels).tolist() == [1, 1, 1]
 
 
 def test_glyphs_are_held_out_by_row(tiny_data):
     of = Data(name="glyphs_tiny", root=str(tiny_data), held_out=0.25)
-    whole = datasets.load(Data(name="glyphs_tiny", root=str(tiny_data)), "train")
-    train, held = datasets.load(of, "train"), datasets.load(of, "held")
+    whole = dataset.load(Data(name="glyphs_tiny", root=str(tiny_data)), "train")
+    train, held = dataset.load(of, "train"), dataset.load(of, "held")
     assert len(train.labels) + len(held.labels) == len(whole.labels)
     assert len(held.labels) / len(whole.labels) == pytest.approx(0.25, abs=0.05)
     both = {train.records[i] for i in range(len(train.labels))}
@@ -208,18 +209,18 @@ def test_glyphs_are_held_out_by_row(tiny_data):
 
 def test_nothing_held_out_is_said(table):
     with pytest.raises(UserError, match=r"held_out is 0: no image"):
-        datasets.load(data(table), "held")
+        dataset.load(data(table), "held")
     with pytest.raises(UserError, match=r"held_out is 0.01: of no training class .* 0.051 holds"):
-        datasets.load(data(table, held_out=0.01), "train")
-    assert len(datasets.load(data(table, held_out=0.051), "held").labels) == 1
-    whole = datasets.load(data(table), "train")
+        dataset.load(data(table, held_out=0.01), "train")
+    assert len(dataset.load(data(table, held_out=0.051), "held").labels) == 1
+    whole = dataset.load(data(table), "train")
     first = np.unique(whole.labels, return_index=True)[1]
     with pytest.raises(UserError, match=r"every class has one image, .* set it to 0"):
-        held.part(records.chosen(whole, first), 0.5, "train")
+        held_out.part(split.chosen(whole, first), 0.5, "train")
 
 
 def test_objects_are_named_by_a_column_within_their_class(table):
-    split = datasets.load(data(table, instance_column="thing"), "train")
+    split = dataset.load(data(table, instance_column="thing"), "train")
     assert split.objects is not None
     alike = split.objects[:, None] == split.objects[None]
     names = [path.replace(".png", "").split("/") for path in split.paths]
@@ -228,18 +229,18 @@ def test_objects_are_named_by_a_column_within_their_class(table):
             alone = "5" in (number, another)
             same = label == other and int(number) // 2 == int(another) // 2
             assert alike[i, j] == (i == j if alone else same)
-    assert datasets.load(data(table), "train").objects is None
+    assert dataset.load(data(table), "train").objects is None
 
 
 def test_a_missing_column_of_objects_is_refused(table):
     with pytest.raises(UserError, match=r"no column 'things' .* did you mean 'thing'"):
-        datasets.load(data(table, instance_column="things"), "test")
+        dataset.load(data(table, instance_column="things"), "test")
     with pytest.raises(UserError, match=r"instance_column: .* is a folder, and only a CSV"):
-        datasets.load(data(table.parent, instance_column="thing"), "test")
+        dataset.load(data(table.parent, instance_column="thing"), "test")
 
 
 def test_an_object_of_glyphs_is_a_character_in_one_family(tiny_data):
-    split = datasets.load(Data(name="glyphs_tiny", root=str(tiny_data)), "val")
+    split = dataset.load(Data(name="glyphs_tiny", root=str(tiny_data)), "val")
     assert split.objects is not None and split.groups is not None
     pairs = list(zip(split.labels.tolist(), split.groups.tolist(), strict=True))
     for i, j in itertools.product(range(0, 143, 7), range(143)):

@@ -16,7 +16,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from abe_jax.config import Data
-from abe_jax.data import datasets, glyphs
+from abe_jax.data import dataset
+from abe_jax.data.sources import glyphs
 from abe_jax.errors import UserError
 
 PREPARE = """
@@ -45,7 +46,7 @@ def pixels(encoded: bytes) -> np.ndarray:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     root = tmp_path_factory.mktemp("prepared")
-    datasets.prepare(data(root))
+    dataset.prepare(data(root))
     return root
 
 
@@ -56,15 +57,15 @@ def copy(tiny, tmp_path):
 
 
 def test_a_split_holds_images_labels_and_groups_in_one_order(tiny):
-    for name in datasets.SPLITS:
-        split = datasets.load(data(tiny), name)
+    for name in dataset.SPLITS:
+        split = dataset.load(data(tiny), name)
         assert split.name == name and split.groups is not None
         assert len(split.records) == len(split.labels) == len(split.groups) > 100
         assert split.labels.dtype == split.groups.dtype == np.int32
         np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
         assert split.group_names == ("DejaVu Sans", "DejaVu Sans Mono", "DejaVu Serif", "STIX")
         # The records carry their labels too: the sidecar must agree with each of them.
-        folder = datasets.prepare(data(tiny))
+        folder = dataset.prepare(data(tiny))
         stored = opened(folder).as_data_source(split=name)
         for i in range(0, len(stored), 7):
             image = pixels(split.records[i])
@@ -75,35 +76,35 @@ def test_a_split_holds_images_labels_and_groups_in_one_order(tiny):
 
 
 def test_the_splits_have_no_class_in_common(tiny):
-    names = [datasets.load(data(tiny), split).class_names for split in datasets.SPLITS]
+    names = [dataset.load(data(tiny), split).class_names for split in dataset.SPLITS]
     assert len(set().union(*names)) == sum(map(len, names)) == 62
 
 
 def test_records_end_like_a_sequence(tiny):
-    records = datasets.load(data(tiny), "test").records
+    records = dataset.load(data(tiny), "test").records
     assert records[len(records) - 1] == records[-1]
     with pytest.raises(IndexError):
         records[len(records)]
 
 
 def test_the_metadata_states_the_licences(tiny):
-    metadata = opened(datasets.prepare(data(tiny))).info.metadata
+    metadata = opened(dataset.prepare(data(tiny))).info.metadata
     assert metadata["families"]["STIX"]["licence"] == "LicenseRef-STIX-Font-License-2010"
 
 
 def test_the_names_that_two_files_share_agree():
-    assert str(glyphs.Glyphs.VERSION) == datasets._GLYPHS_VERSION
-    assert glyphs.SIDECAR == datasets._SIDECAR
+    assert str(glyphs.Glyphs.VERSION) == dataset._GLYPHS_VERSION
+    assert glyphs.SIDECAR == dataset._SIDECAR
 
 
 def test_preparing_twice_builds_once_and_twice_apart_builds_the_same(tiny, tmp_path, capsys):
-    datasets.prepare(data(tiny))
+    dataset.prepare(data(tiny))
     assert "drawing" not in capsys.readouterr().err
-    datasets.prepare(data(tmp_path))
+    dataset.prepare(data(tmp_path))
     streams = capsys.readouterr()
     assert "drawing" in streams.err and not streams.out
-    for name in datasets.SPLITS:
-        one, other = (datasets.load(data(root), name) for root in (tiny, tmp_path))
+    for name in dataset.SPLITS:
+        one, other = (dataset.load(data(root), name) for root in (tiny, tmp_path))
         assert [one.records[i] for i in range(len(one.records))] == [
             other.records[i] for i in range(len(other.records))
         ]
@@ -116,7 +117,7 @@ def test_two_processes_at_once_build_once(tmp_path):
     assert [process.returncode for process in both] == [0, 0], ended
     assert sum("drawing" in err for _, err in ended) == 1
     assert ended[0][0] == ended[1][0]
-    assert len(datasets.load(data(tmp_path), "train").records) > 100
+    assert len(dataset.load(data(tmp_path), "train").records) > 100
 
 
 def test_a_killed_preparation_is_done_again(tmp_path):
@@ -129,7 +130,7 @@ def test_a_killed_preparation_is_done_again(tmp_path):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert list(folder.glob("incomplete.*")) and not (folder / "1.0.0").exists()
-    assert len(datasets.load(data(tmp_path), "train").records) > 100
+    assert len(dataset.load(data(tmp_path), "train").records) > 100
     assert not list(folder.glob("incomplete.*"))
 
 
@@ -148,23 +149,23 @@ def started(root) -> subprocess.Popen:
 def test_an_unknown_name_gets_the_nearest(name, tmp_path):
     nearest = "cars196" if name == "cars" else "glyphs"
     with pytest.raises(UserError, match=f"unknown data set '{name}'.*(mean '{nearest}|There are)"):
-        datasets.prepare(data(tmp_path, name))
+        dataset.prepare(data(tmp_path, name))
 
 
 def test_an_unknown_split_is_refused(tiny):
     with pytest.raises(UserError, match=r"unknown split 'validation'.*train, val, test"):
-        datasets.load(data(tiny), "validation")
+        dataset.load(data(tiny), "validation")
 
 
 def test_glyphs_keep_their_own_validation_classes(tiny):
     with pytest.raises(UserError, match="validation_classes at 0"):
-        datasets.load(data(tiny, validation_classes=5), "val")
+        dataset.load(data(tiny, validation_classes=5), "val")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "glyphs").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="cannot write prepared data"):
-        datasets.prepare(data(tmp_path))
+        dataset.prepare(data(tmp_path))
 
 
 def damage(folder: pathlib.Path, how: str) -> None:
@@ -200,23 +201,23 @@ def damage(folder: pathlib.Path, how: str) -> None:
     ],
 )
 def test_damaged_data_names_the_folder_to_delete(copy, how):
-    folder = datasets.prepare(data(copy))
+    folder = dataset.prepare(data(copy))
     damage(folder, how)
     with pytest.raises(UserError) as caught:
-        datasets.load(data(copy), "train")
+        dataset.load(data(copy), "train")
     message = str(caught.value)
     assert str(folder) in message and "delete" in message and "\n" not in message
 
 
 def test_a_damaged_record_is_told_when_it_is_read(copy):
-    folder = datasets.prepare(data(copy))
+    folder = dataset.prepare(data(copy))
     path = next(folder.glob("glyphs-train*"))
     content = bytearray(path.read_bytes())
     signature = content.index(b"\x89PNG") if b"\x89PNG" in content else 200
     content[signature : signature + 64] = bytes(64)
     path.write_bytes(content)
     with pytest.raises(UserError, match="damaged"):
-        records = datasets.load(data(copy), "train").records
+        records = dataset.load(data(copy), "train").records
         for i in range(len(records)):
             records[i]
 
@@ -267,7 +268,7 @@ def cars(tmp_path_factory):
     return root
 
 
-def greys(split: datasets.Split) -> np.ndarray:
+def greys(split: dataset.Split) -> np.ndarray:
     return np.array([np.median(pixels(split.records[i])) for i in range(len(split.records))])
 
 
@@ -276,14 +277,14 @@ def test_cars_are_split_by_class_over_both_parts_of_tfds(cars):
     expected = {"train": range(0, 88), "val": range(88, 98), "test": range(98, 196)}
     images = 0
     for name, classes in expected.items():
-        split = datasets.load(chosen, name)
+        split = dataset.load(chosen, name)
         assert split.class_names == tuple(f"car {c + 1}" for c in classes)
         assert split.groups is None and split.labels.dtype == np.int32
         np.testing.assert_allclose(greys(split), split.labels + classes[0], atol=2)
         np.testing.assert_array_equal(np.bincount(split.labels), 4)
         images += len(split.records)
     assert images == 4 * 196
-    whole = datasets.load(dataclasses.replace(chosen, validation_classes=0), "train")
+    whole = dataset.load(dataclasses.replace(chosen, validation_classes=0), "train")
     assert len(whole.class_names) == 98
 
 
@@ -292,23 +293,23 @@ def test_cars_labels_are_read_from_the_records_once(cars, tmp_path, capsys):
     for sidecar in (tmp_path / "c").rglob("abe_jax_labels.npy"):
         sidecar.unlink()
     chosen = data(tmp_path / "c", "tfds:cars196")
-    first = datasets.load(chosen, "test")
+    first = dataset.load(chosen, "test")
     assert "reading labels" in capsys.readouterr().err
-    np.testing.assert_array_equal(datasets.load(chosen, "test").labels, first.labels)
+    np.testing.assert_array_equal(dataset.load(chosen, "test").labels, first.labels)
     assert "reading labels" not in capsys.readouterr().err
 
 
 def test_cars_validation_classes_are_checked(cars):
     with pytest.raises(UserError, match=r"set config\.data\.validation_classes"):
-        datasets.load(data(cars, "tfds:cars196"), "val")
+        dataset.load(data(cars, "tfds:cars196"), "val")
     for wrong in (-1, 98):
         with pytest.raises(UserError, match=f"validation_classes is {wrong}"):
-            datasets.load(data(cars, "tfds:cars196", validation_classes=wrong), "train")
+            dataset.load(data(cars, "tfds:cars196", validation_classes=wrong), "train")
 
 
 def test_missing_cars_say_how_to_prepare_them(tmp_path):
     with pytest.raises(UserError, match=r"tfds build cars196 --file_format=array_record"):
-        datasets.load(data(tmp_path, "tfds:cars196"), "train")
+        dataset.load(data(tmp_path, "tfds:cars196"), "train")
 
 
 def test_cars_in_tensorflows_format_say_what_to_do(cars, tmp_path):
@@ -318,10 +319,10 @@ def test_cars_in_tensorflows_format_say_what_to_do(cars, tmp_path):
     for sidecar in (tmp_path / "c").rglob("abe_jax_labels.npy"):
         sidecar.unlink()
     with pytest.raises(UserError, match=r"tfrecord.*--file_format=array_record"):
-        datasets.load(data(tmp_path / "c", "tfds:cars196"), "train")
+        dataset.load(data(tmp_path / "c", "tfds:cars196"), "train")
 
 
 def test_the_newest_version_is_taken_by_number(cars, tmp_path):
     for version in ("2.0.9", "2.0.10"):
         shutil.copytree(cars / "cars196" / "2.1.0", tmp_path / "cars196" / version)
-    assert datasets.prepare(data(tmp_path, "tfds:cars196")).name == "2.0.10"
+    assert dataset.prepare(data(tmp_path, "tfds:cars196")).name == "2.0.10"

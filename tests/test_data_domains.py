@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import datasets, images, loader, records, sampling
+from abe_jax.data import dataset, loader, sampling, split
+from abe_jax.data.images import preprocessing
 from abe_jax.errors import UserError
-from abe_jax.run_folder import RunFolder
-from abe_jax.training.unreadable import Unreadable
+from abe_jax.runs.folder import RunFolder
+from abe_jax.runs.unreadable import Unreadable
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 DOMAINS = ("dawn", "noon", "dusk", "night")
@@ -48,14 +49,14 @@ def data(file: Path, **changes) -> Data:
     return Data(**{**values, **changes})
 
 
-def shown(split: datasets.Split) -> list[tuple[str, str, int]]:
+def shown(split: dataset.Split) -> list[tuple[str, str, int]]:
     """(class, domain, value) of every image, the value read from its file."""
     assert split.groups is not None and split.groups.dtype == split.labels.dtype == np.int32
     assert len(split.labels) == len(split.groups) == len(split.records) == len(split.paths)
     np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
     found = []
     for i, (label, group) in enumerate(zip(split.labels, split.groups, strict=True)):
-        pixels = images.decode(split.records[i], data(Path("x")))
+        pixels = preprocessing.decode(split.records[i], data(Path("x")))
         name, domain = split.class_names[label], split.group_names[group]
         assert split.paths[i].startswith(f"{name} {domain} ")
         found.append((name, domain, int(pixels[0, 0, 0])))
@@ -68,17 +69,17 @@ def wanted(part: str, domains: tuple[str, ...]) -> list[tuple[str, str, int]]:
 
 
 def test_a_column_names_the_domain_of_every_image(file):
-    for part in datasets.SPLITS:
-        split = datasets.load(data(file), part)
+    for part in dataset.SPLITS:
+        split = dataset.load(data(file), part)
         assert shown(split) == wanted(part, DOMAINS)
         assert split.group_names == tuple(sorted(DOMAINS))
-    bare = datasets.load(data(file, domain_column=""), "train")
+    bare = dataset.load(data(file, domain_column=""), "train")
     assert bare.groups is None and bare.group_names == ()
 
 
 def test_numbers_that_are_domains_stand_in_their_order(file):
     file.write_text(file.read_text().replace("dawn \n", "10\n").replace("noon \n", "9\n"))
-    assert datasets.load(data(file), "test").group_names == ("9", "10", "dusk", "night")
+    assert dataset.load(data(file), "test").group_names == ("9", "10", "dusk", "night")
 
 
 @pytest.mark.parametrize(
@@ -92,12 +93,12 @@ def test_numbers_that_are_domains_stand_in_their_order(file):
 def test_each_split_keeps_its_domains_alone(file, unseen, validation, train, val, test):
     chosen = data(file, unseen_domains=unseen, validation_domains=validation)
     for part, domains in (("train", train), ("val", val), ("test", test)):
-        assert shown(datasets.load(chosen, part)) == wanted(part, domains)
+        assert shown(dataset.load(chosen, part)) == wanted(part, domains)
 
 
 def test_classes_without_an_image_left_vanish_and_the_others_are_numbered_anew(file):
     chosen = data(file, unseen_domains=("dusk", "night"), validation_domains=("dawn",))
-    split = datasets.load(chosen, "train")  # noon alone, which bee and cat lack
+    split = dataset.load(chosen, "train")  # noon alone, which bee and cat lack
     assert split.class_names == ("ant", "dog")
     assert split.labels.tolist() == [0, 0, 1, 1]
     assert split.group_names == tuple(sorted(DOMAINS))
@@ -105,7 +106,7 @@ def test_classes_without_an_image_left_vanish_and_the_others_are_numbered_anew(f
 
 def test_batches_and_the_record_of_unreadable_images_are_of_the_images_kept(file, tmp_path):
     chosen = data(file, unseen_domains=("noon", "night"), validation_domains=("dawn",), threads=1)
-    split = datasets.load(chosen, "train")
+    split = dataset.load(chosen, "train")
     (tmp_path / "cat dusk 1.png").write_bytes(b"no image")
     (batch,) = loader.in_order(split, chosen, 8)
     kept = wanted("train", ("dusk",))
@@ -123,7 +124,7 @@ def test_batches_and_the_record_of_unreadable_images_are_of_the_images_kept(file
 
 def test_a_batch_by_domains_is_of_what_the_column_says(file):
     chosen = data(file, sampler="domains", domains_per_batch=2, images_per_class=2)
-    split = datasets.load(chosen, "train")
+    split = dataset.load(chosen, "train")
     listed = shown(split)
     sample = sampling.sampler(chosen, split.labels, 8, seed=0, groups=split.groups)
     for step in range(10):
@@ -134,18 +135,18 @@ def test_a_batch_by_domains_is_of_what_the_column_says(file):
 
 
 def test_a_subset_counts_its_images_and_classes_anew():
-    whole = records.Split(
+    whole = split.Split(
         name="train",
         records=[b"a", b"b", b"c", b"d"],
         labels=np.array([2, 0, 1, 2], np.int32),
         groups=None,
         class_names=("x", "y", "z"),
     )
-    part = records.subset(whole, np.array([3, 0, 1]))
+    part = split.subset(whole, np.array([3, 0, 1]))
     assert [part.records[i] for i in range(len(part.records))] == [b"d", b"a", b"b"]
     assert part.labels.tolist() == [1, 1, 0] and part.class_names == ("x", "z")
     assert part.groups is None and part.paths == ()
-    again = records.subset(part, np.array([2]))
+    again = split.subset(part, np.array([2]))
     assert again.records[0] == b"b" and again.class_names == ("x",)
 
 
@@ -165,7 +166,7 @@ def test_glyphs_families_are_domains(tiny_data):
         ("val", {"DejaVu Sans Mono"}),
         ("test", {"STIX"}),
     ):
-        split, whole = datasets.load(chosen, part), datasets.load(bare, part)
+        split, whole = dataset.load(chosen, part), dataset.load(bare, part)
         assert split.groups is not None and whole.groups is not None
         assert split.group_names == whole.group_names
         assert {split.group_names[g] for g in split.groups} == families
@@ -202,7 +203,7 @@ def test_glyphs_families_are_domains(tiny_data):
 )
 def test_domains_that_are_not_there_are_refused(file, changes, part, says):
     with pytest.raises(UserError, match=says):
-        datasets.load(data(file, **changes), part)
+        dataset.load(data(file, **changes), part)
 
 
 def test_a_row_without_a_domain_is_refused(file):
@@ -210,7 +211,7 @@ def test_a_row_without_a_domain_is_refused(file):
     file.write_text(text.replace("fox dusk 1.png,fox,val, dusk ", "fox dusk 1.png,fox,val, "))
     says = "a row with no value in 'light' .*domain_column.*the first: fox dusk 1.png"
     with pytest.raises(UserError, match=says):
-        datasets.load(data(file), "train")
+        dataset.load(data(file), "train")
 
 
 def test_a_split_that_lacks_its_domains_is_refused(file):
@@ -218,15 +219,15 @@ def test_a_split_that_lacks_its_domains_is_refused(file):
     file.write_text("\n".join(kept) + "\n")
     says = "validation_domains: no image of val is left, whose domains are dawn, night, noon"
     with pytest.raises(UserError, match=says):
-        datasets.load(data(file, validation_domains=("dusk",)), "val")
+        dataset.load(data(file, validation_domains=("dusk",)), "val")
 
 
 def test_a_folder_without_a_csv_file_has_no_columns(file):
     with pytest.raises(UserError, match=r"domain_column: .* is a folder, and only a CSV file"):
-        datasets.load(data(file.parent), "train")
+        dataset.load(data(file.parent), "train")
 
 
 def test_a_data_set_without_domains_is_refused(file):
-    bare = datasets.load(data(file, domain_column=""), "train")
+    bare = dataset.load(data(file, domain_column=""), "train")
     with pytest.raises(UserError, match="of cars196 have no domains; leave it empty, or use"):
-        datasets.domains.restricted(bare, Data(name="cars196", validation_domains=("x",)))
+        dataset.domains.restricted(bare, Data(name="cars196", validation_domains=("x",)))

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from processes import TINY
 
-from abe_jax import config, train
+from abe_jax import config
+from abe_jax.cli import train
 from abe_jax.config import Data
-from abe_jax.data import datasets, images, loader
+from abe_jax.data import dataset, loader
+from abe_jax.data.images import preprocessing
 from abe_jax.errors import UserError
-from abe_jax.run_folder import RunFolder
-from abe_jax.training.unreadable import Unreadable
+from abe_jax.runs.folder import RunFolder
+from abe_jax.runs.unreadable import Unreadable
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 
@@ -34,14 +36,16 @@ def draw(path: Path, value: int = 0) -> None:
     path.write_bytes(picture(value))
 
 
-def values(split: datasets.Split) -> list[int]:
+def values(split: dataset.Split) -> list[int]:
     """What each image of a split shows, read through its records."""
-    decoded = [images.decode(split.records[i], data(Path("x"))) for i in range(len(split.labels))]
+    decoded = [
+        preprocessing.decode(split.records[i], data(Path("x"))) for i in range(len(split.labels))
+    ]
     return [int(image[0, 0, 0]) for image in decoded]
 
 
 def classes(chosen: Data) -> dict[str, set[str]]:
-    return {name: set(datasets.load(chosen, name).class_names) for name in datasets.SPLITS}
+    return {name: set(dataset.load(chosen, name).class_names) for name in dataset.SPLITS}
 
 
 @pytest.fixture
@@ -70,10 +74,10 @@ def table(path: Path, rows: list[str], columns: str = "path,label,split") -> Pat
 def test_classes_of_a_folder_are_divided_and_every_image_keeps_its_class(plain):
     chosen = data(plain)
     parts = classes(chosen)
-    assert [len(parts[name]) for name in datasets.SPLITS] == [3, 1, 4]
+    assert [len(parts[name]) for name in dataset.SPLITS] == [3, 1, 4]
     assert set.union(*parts.values()) == set(NAMES)
-    for name in datasets.SPLITS:
-        split = datasets.load(chosen, name)
+    for name in dataset.SPLITS:
+        split = dataset.load(chosen, name)
         assert split.name == name and split.groups is None and split.labels.dtype == np.int32
         np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
         shown = [
@@ -110,7 +114,7 @@ def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
     (tmp_path / "set" / "empty").mkdir()
     before = sorted(os.walk(tmp_path))
     chosen = data(tmp_path / "set", validation_classes=0)
-    both = [datasets.load(chosen, name) for name in ("train", "test")]
+    both = [dataset.load(chosen, name) for name in ("train", "test")]
     assert sorted(path for split in both for path in split.paths) == [
         "a/three.webp",
         "b/deep/er/One.JPG",
@@ -125,7 +129,7 @@ def test_sub_folders_called_train_and_test_are_splits(parted):
         "val": {"cat", "dog"},
         "test": set(NAMES[5:]),
     }
-    split = datasets.load(data(parted), "test")
+    split = dataset.load(data(parted), "test")
     assert values(split) == [50, 51, 60, 61, 70, 71]
 
 
@@ -133,7 +137,7 @@ def test_validation_images_of_the_datas_own_are_taken(parted):
     draw(parted / "valid" / "yak" / "0.png")
     assert classes(data(parted, validation_classes=0))["val"] == {"yak"}
     with pytest.raises(UserError, match=r"of its own: leave config.data.validation_classes at 0"):
-        datasets.prepare(data(parted))
+        dataset.prepare(data(parted))
 
 
 def test_a_csv_file_names_path_label_and_split(tmp_path):
@@ -143,11 +147,11 @@ def test_a_csv_file_names_path_label_and_split(tmp_path):
     rows += ["all/3.png,x,test", "all/4.png,y,validation", "all/../all/5.png,x,test"]
     path = table(tmp_path / "list.csv", rows)
     chosen = data(path, validation_classes=0)
-    train, test = datasets.load(chosen, "train"), datasets.load(chosen, "test")
+    train, test = dataset.load(chosen, "train"), dataset.load(chosen, "test")
     assert train.class_names == ("9", "10")  # numbers as numbers
     assert train.labels.tolist() == [1, 0, 1] and values(train) == [0, 1, 2]
     assert test.class_names == ("x",) and values(test) == [3, 5]
-    assert datasets.load(chosen, "val").class_names == ("y",)
+    assert dataset.load(chosen, "val").class_names == ("y",)
 
 
 @pytest.mark.parametrize("columns", ["path,breed", "path,breed,split"])
@@ -160,7 +164,7 @@ def test_a_csv_file_without_splits_is_divided_as_a_folder_is(plain, columns):
 
 def test_a_file_that_vanishes_is_an_unreadable_image_that_is_named(plain, tmp_path):
     chosen = data(plain)
-    split = datasets.load(chosen, "train")
+    split = dataset.load(chosen, "train")
     (plain / split.paths[4]).unlink()
     assert split.records[4] == b""
     (batch,) = loader.in_order(split, chosen, len(split.labels))
@@ -173,7 +177,7 @@ def test_a_file_that_vanishes_is_an_unreadable_image_that_is_named(plain, tmp_pa
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
     for name in (b"caf\xe9", b"th\xe9"):
         draw(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b"/\xff.png")), 7)
-    split = datasets.load(data(tmp_path, validation_classes=0), "train")
+    split = dataset.load(data(tmp_path, validation_classes=0), "train")
     names = {"caf\\xe9", "th\\xe9"}  # one to train with, one to test with
     assert set(split.class_names) < names and split.paths == (f"{split.class_names[0]}/\\xff.png",)
     assert values(split) == [7]
@@ -181,7 +185,7 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
 
 def refused(chosen: Data, split: str = "train") -> str:
     with pytest.raises(UserError) as caught:
-        datasets.load(chosen, split)
+        dataset.load(chosen, split)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -244,7 +248,7 @@ def test_a_csv_file_that_cannot_be_understood_is_refused(tmp_path, rows, columns
     draw(tmp_path / "in" / "a.png")
     draw(tmp_path / "out.png")
     with pytest.raises(UserError, match=says):
-        datasets.prepare(data(table(tmp_path / "in" / "list.csv", rows, columns)))
+        dataset.prepare(data(table(tmp_path / "in" / "list.csv", rows, columns)))
 
 
 def test_what_is_no_text_is_no_csv_file(plain):

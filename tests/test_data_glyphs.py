@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from abe_jax.data import drawings, glyphs, homoglyphs, typefaces
+from abe_jax.data.sources import drawings, glyphs, homoglyphs, typefaces
 from abe_jax.errors import UserError
 
 LOOKS_A, LOOKS_O, LOOKS_C = "A\u0391\u0410", "O\u039f\u041e", "C\u0421"  # of Latin, Greek, Cyrillic

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from abe_jax.data import csv_rows, folder
-from abe_jax.data.listing import Image, below, listing
+from abe_jax.data.sources import csv_file, folder
+from abe_jax.data.sources.listing import Image, below, listing
 from abe_jax.errors import UserError
 
 
@@ -96,11 +96,11 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path):
 
 def test_a_csv_file_without_labels_keeps_its_other_columns(tmp_path):
     path = table(tmp_path / "list.csv", "\ufeffpath,colour,Größe", " a/1.png ,red,7", "./b.png,,")
-    assert csv_rows.table(path) == [
+    assert csv_file.table(path) == [
         ("a/1.png ", "", {"colour": "red", "Größe": "7"}),
         ("b.png", "", {"colour": "", "Größe": ""}),
     ]
-    assert csv_rows.table(path, "colour")[0] == ("a/1.png ", "red", {"Größe": "7"})
+    assert csv_file.table(path, "colour")[0] == ("a/1.png ", "red", {"Größe": "7"})
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_a_csv_file_without_labels_keeps_its_other_columns(tmp_path):
 )
 def test_a_csv_file_that_names_no_images_is_refused(tmp_path, lines, says):
     with pytest.raises(UserError, match=says):
-        csv_rows.table(table(tmp_path / "list.csv", *lines))
+        csv_file.table(table(tmp_path / "list.csv", *lines))
     with pytest.raises(UserError, match=r"cannot read .*none"):
-        csv_rows.table(tmp_path / "none.csv")
+        csv_file.table(tmp_path / "none.csv")
 
 
 def test_a_csv_file_as_spreadsheets_leave_it_is_read(tmp_path):
     path = table(tmp_path / "list.csv", " path , x ", "a.png,1,", ",,", "", 'b.png,"2, 3"', "c.png")
-    assert csv_rows.table(path, "x") == [
+    assert csv_file.table(path, "x") == [
         ("a.png", "1", {}),
         ("b.png", "2, 3", {}),
         ("c.png", "", {}),
@@ -195,5 +195,5 @@ def test_query_and_gallery_are_folders_of_classes_too(tmp_path):
     ],
 )
 def test_any_name_is_shown_as_one_line_of_text(name, text):
-    assert csv_rows.shown(os.fsdecode(name)) == text
+    assert csv_file.shown(os.fsdecode(name)) == text
     assert len(text.splitlines()) == 1 and text.encode()

@@ -16,8 +16,10 @@ import processes
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import csv_rows, datasets, headers, images, loader, whole
-from abe_jax.data.listing import below
+from abe_jax.data import dataset, loader, uncropped
+from abe_jax.data.images import headers, preprocessing
+from abe_jax.data.sources import csv_file
+from abe_jax.data.sources.listing import below
 
 SETTINGS = {
     "data.channels": 3,
@@ -45,7 +47,7 @@ SETTINGS = {
 def odd(tmp_path_factory) -> tuple[Path, dict[str, odd_files.Odd]]:
     """A folder of all of them, each by its name as it is shown."""
     folder = tmp_path_factory.mktemp("odd") / "set"
-    return folder, {csv_rows.shown(made.path): made for made in odd_files.write(folder)}
+    return folder, {csv_file.shown(made.path): made for made in odd_files.write(folder)}
 
 
 def data(folder: Path, **changes) -> Data:
@@ -53,12 +55,12 @@ def data(folder: Path, **changes) -> Data:
     return Data(**{**values, "validation_classes": 2, **changes})
 
 
-def splits(chosen: Data) -> list[datasets.Split]:
-    datasets.prepare(chosen)
-    return [datasets.load(chosen, name) for name in datasets.SPLITS]
+def splits(chosen: Data) -> list[dataset.Split]:
+    dataset.prepare(chosen)
+    return [dataset.load(chosen, name) for name in dataset.SPLITS]
 
 
-def unreadable(split: datasets.Split, chosen: Data) -> set[str]:
+def unreadable(split: dataset.Split, chosen: Data) -> set[str]:
     """The files that the loader masks, by their shown paths."""
     mask = np.concatenate([batch.mask for batch in loader.in_order(split, chosen, 16)])
     return {split.paths[i] for i in np.flatnonzero(~mask[: len(split.labels)])}
@@ -90,11 +92,11 @@ def test_every_good_file_has_the_size_that_it_was_made_with(odd):
     for split in splits(data(folder)):
         for row, path in enumerate(split.paths):
             expected = odds[path].size
-            assert whole.size(split.records[row], data(folder)) in (
-                (expected,) if expected else (whole.UNREADABLE, *_claimed(split.records[row]))
+            assert uncropped.size(split.records[row], data(folder)) in (
+                (expected,) if expected else (uncropped.UNREADABLE, *_claimed(split.records[row]))
             )
             if expected:
-                assert images.pixels(split.records[row], data(folder)).shape[:2] == expected
+                assert preprocessing.pixels(split.records[row], data(folder)).shape[:2] == expected
 
 
 def _claimed(encoded: bytes) -> list[tuple[int, int]]:

@@ -9,11 +9,11 @@ import originals_trees as trees
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import datasets
-from abe_jax.data.originals import builder, reading
-from abe_jax.data.originals.original import Original
-from abe_jax.data.originals.table import ORIGINALS
-from abe_jax.data.records import Split
+from abe_jax.data import dataset
+from abe_jax.data.sources.benchmarks import builder, reading
+from abe_jax.data.sources.benchmarks.benchmark import Original
+from abe_jax.data.sources.benchmarks.table import ORIGINALS
+from abe_jax.data.split import Split
 from abe_jax.errors import UserError
 
 
@@ -33,11 +33,11 @@ def small_sets(monkeypatch):
     """The sizes of the shards are a table's, so the table must be that of the small sets."""
     for name in ORIGINALS:
         small = trees.TREES[name]().original
-        monkeypatch.setitem(datasets.DATASETS, name, datasets._original(small))
+        monkeypatch.setitem(dataset.DATASETS, name, dataset._original(small))
 
 
 def load(root: Path, name: str, split: str, **options) -> Split:
-    return datasets.load(Data(name=name, root=str(root), **options), split)
+    return dataset.load(Data(name=name, root=str(root), **options), split)
 
 
 def grey(encoded: bytes) -> int:
@@ -92,7 +92,7 @@ def test_packed_unpacked_and_deeper_give_the_same_images(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["cars196", "cub", "sop", "inshop"])
 def test_classes_of_the_three_splits_are_disjoint(name, prepared):
-    splits = [load(prepared, name, s, validation_classes=1) for s in datasets.SPLITS]
+    splits = [load(prepared, name, s, validation_classes=1) for s in dataset.SPLITS]
     names = [split.class_names for split in splits]
     assert len(set().union(*names)) == sum(map(len, names))
     for split in splits:
@@ -164,8 +164,8 @@ def test_imagenets_held_out_images_are_of_the_classes_trained_on(prepared):
     held = load(prepared, "imagenet", "held", validation_classes=1)
     assert held.name == "held" and held.class_names == train.class_names == tuple(trees.WNIDS[:3])
     np.testing.assert_array_equal(held.labels, [0, 2, 1, 2])
-    assert datasets.has_held(Data(name="imagenet"))
-    assert not datasets.has_held(Data(name="cub"))
+    assert dataset.has_held(Data(name="imagenet"))
+    assert not dataset.has_held(Data(name="cub"))
     with pytest.raises(UserError, match=r"held_out is 0\.1: imagenet has held-out images of its o"):
         load(prepared, "imagenet", "train", held_out=0.1)
     with pytest.raises(UserError, match="held_out is 0: no image"):

@@ -13,9 +13,9 @@ import originals_trees as trees
 import pytest
 
 from abe_jax.config import Data
-from abe_jax.data import images
-from abe_jax.data.originals import builder, reading
-from abe_jax.data.originals.archives import members
+from abe_jax.data.images import preprocessing
+from abe_jax.data.sources.benchmarks import builder, reading
+from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.errors import UserError
 
 
@@ -333,9 +333,9 @@ def test_odd_files_among_the_images_do_no_harm(tmp_path):
         split = reading.load(tree.original, data, part)
         for i, path in enumerate(split.paths):
             try:
-                images.decode(split.records[i], data)
+                preprocessing.decode(split.records[i], data)
                 served[path] = True
-            except images.UnreadableImage:
+            except preprocessing.UnreadableImage:
                 served[path] = False
     pipes = {
         path

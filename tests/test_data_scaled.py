@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from abe_jax.config import Data
-from abe_jax.data import crops, decoding, images, whole
+from abe_jax.data import uncropped
+from abe_jax.data.images import crops, decoding, preprocessing
 
 
 def data(**changes) -> Data:
@@ -34,7 +35,7 @@ def decoded(monkeypatch) -> list[tuple[int, int]]:
 
 def in_full(encoded: bytes, chosen: Data) -> np.ndarray:
     """The square by the definition: all pixels first."""
-    image = images.pixels(encoded, chosen)
+    image = preprocessing.pixels(encoded, chosen)
     if chosen.fit == "cover":
         image = crops.middle(image, min(image.shape[:2]))
     scale = chosen.resize / max(image.shape[:2])
@@ -50,7 +51,7 @@ def in_full(encoded: bytes, chosen: Data) -> np.ndarray:
 def test_a_square_is_that_of_the_full_picture_and_never_enlarged(decoded, shape, fit, channels):
     chosen = data(fit=fit, channels=channels)
     file = jpeg(*shape)
-    found, used = images.decode(file, chosen), decoded[-1]
+    found, used = preprocessing.decode(file, chosen), decoded[-1]
     needed = (max if fit == "pad" else min)(*shape) / 32
     factor = max(f for f in (1, 2, 4, 8) if f <= max(1, needed))
     assert used == tuple(-(-side // factor) for side in shape)
@@ -65,7 +66,9 @@ def test_a_square_is_that_of_the_full_picture_and_never_enlarged(decoded, shape,
 def test_only_jpeg_is_reduced(decoded):
     for file in ("PNG", "WEBP", "BMP", "TIFF"):
         encoded = odd_files.saved(odd_files.picture(256, 256), file)
-        np.testing.assert_array_equal(images.decode(encoded, data()), in_full(encoded, data()))
+        np.testing.assert_array_equal(
+            preprocessing.decode(encoded, data()), in_full(encoded, data())
+        )
         assert set(decoded) == {(256, 256)}
 
 
@@ -73,14 +76,14 @@ def test_only_jpeg_is_reduced(decoded):
 def test_reduced_pictures_are_upright(decoded, orientation):
     shown = odd_files.picture(300, 140)
     file = odd_files.turned(shown, "JPEG", orientation)
-    found = images.decode(file, data())
+    found = preprocessing.decode(file, data())
     assert max(decoded[-1]) == 38
     assert np.abs(found.astype(int) - in_full(file, data())).mean() < 3
-    height, width, _ = images.pixels(file, data()).shape
+    height, width, _ = preprocessing.pixels(file, data()).shape
     shape = (64, 32) if height > width else (32, 64)
-    assert images.whole(file, data(), *shape).shape == (*shape, 3)
+    assert preprocessing.whole(file, data(), *shape).shape == (*shape, 3)
     assert min(decoded[-1]) >= 32 and max(decoded[-1]) >= 64
-    assert whole.size(file, data()) == (height, width)
+    assert uncropped.size(file, data()) == (height, width)
 
 
 def test_photographs_differ_little_from_those_decoded_in_full():
@@ -88,18 +91,18 @@ def test_photographs_differ_little_from_those_decoded_in_full():
     shown = cv2.resize(rng.integers(0, 256, (60, 80, 3), np.uint8), (960, 720))
     file = odd_files.saved(Image.fromarray(shown), "JPEG", quality=90)
     chosen = data(resize=90, size=90)
-    difference = np.abs(images.decode(file, chosen).astype(int) - in_full(file, chosen))
+    difference = np.abs(preprocessing.decode(file, chosen).astype(int) - in_full(file, chosen))
     assert 0 < difference.mean() < 5 and np.quantile(difference, 0.99) < 20
 
 
 def crop(file: bytes, chosen: Data, seed: int) -> np.ndarray:
-    return images.training(file, chosen, np.random.default_rng(seed)).astype(int)
+    return preprocessing.training(file, chosen, np.random.default_rng(seed)).astype(int)
 
 
 def squared(file: bytes, chosen: Data, seed: int) -> np.ndarray:
     """The crop of the picture already scaled to its square."""
     rng = np.random.default_rng(seed)
-    return images.augment(images.decode(file, chosen), chosen, rng).astype(int)
+    return preprocessing.augment(preprocessing.decode(file, chosen), chosen, rng).astype(int)
 
 
 @pytest.mark.parametrize("padding", [0, 5])
@@ -154,8 +157,8 @@ def test_numbers_are_drawn_as_from_the_square(decoded):
     chosen = data(crop="resized", flip=True, jitter=0.4, lighting=0.1)
     for shape in ((500, 400), (20, 10), (32, 32)):
         one, other = np.random.default_rng(7), np.random.default_rng(7)
-        images.training(jpeg(*shape), chosen, one)
-        images.augment(np.zeros((32, 32, 3), np.uint8), chosen, other)
+        preprocessing.training(jpeg(*shape), chosen, one)
+        preprocessing.augment(np.zeros((32, 32, 3), np.uint8), chosen, other)
         assert one.integers(1 << 60) == other.integers(1 << 60)
 
 

@@ -12,8 +12,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from abe_jax.config import Data
-from abe_jax.data import datasets
-from abe_jax.data.datasets import Split
+from abe_jax.data import dataset
+from abe_jax.data.dataset import Split
 from abe_jax.errors import UserError
 
 IMAGE = tfds.features.Image()
@@ -68,7 +68,7 @@ def classes(data: Data) -> dict[str, list[str]]:
     found = {}
     for name in ("train", "val", "test"):
         try:
-            split = datasets.load(data, name)
+            split = dataset.load(data, name)
         except UserError:
             continue
         named = [split.class_names[label] for label in split.labels]
@@ -95,7 +95,7 @@ def test_parts_of_the_same_classes_are_merged_and_divided_as_a_folder_is(tmp_pat
         "val": order[2:3],
         "test": sorted(order[3:]),
     }
-    test = datasets.load(data, "test")
+    test = dataset.load(data, "test")
     both = 4 * 3 - 2 * ("c5" in order[3:])
     assert len(test.labels) == both  # of TFDS's train and of its test
 
@@ -110,7 +110,7 @@ def test_parts_of_other_classes_are_kept(tmp_path):
     data = Data(name="tfds:apart", root=str(tmp_path))
     assert classes(data) == {"train": ["c0", "c3"], "val": ["c2"], "test": ["c1", "c4"]}
     with pytest.raises(UserError, match="tfds:apart has validation classes of its own"):
-        datasets.load(Data(name="tfds:apart", root=str(tmp_path), validation_classes=1), "train")
+        dataset.load(Data(name="tfds:apart", root=str(tmp_path), validation_classes=1), "train")
 
 
 def test_birds_are_halved_and_their_masks_not_decoded(tmp_path):
@@ -126,7 +126,7 @@ def test_birds_are_halved_and_their_masks_not_decoded(tmp_path):
     prepared(tmp_path, "caltech_birds2011", features, parts)
     data = Data(name="tfds:caltech_birds2011", root=str(tmp_path))
     assert classes(data) == {"train": ["c0", "c3", "c99"], "test": ["c100", "c199"]}
-    assert len(datasets.load(data, "train").labels) == 8
+    assert len(dataset.load(data, "train").labels) == 8
 
 
 def test_products_have_a_split_and_a_class_feature_of_their_own(tmp_path):
@@ -141,7 +141,7 @@ def test_products_have_a_split_and_a_class_feature_of_their_own(tmp_path):
     }
     prepared(tmp_path, "stanford_online_products", features, parts)
     data = Data(name="tfds:stanford_online_products", root=str(tmp_path))
-    train, test = (datasets.load(data, part) for part in ("train", "test"))
+    train, test = (dataset.load(data, part) for part in ("train", "test"))
     assert (train.class_names, test.class_names) == (("0", "7"), ("8", "255"))
     assert sorted(greys(test)) == [8, 8, 255, 255]
     assert [int(test.class_names[label]) for label in test.labels] == greys(test)
@@ -153,17 +153,17 @@ def test_features_of_other_names_are_found_or_asked_for(tmp_path):
     prepared(tmp_path, "pets", features, {"train": examples}, config="small")
     for name in ("tfds:pets", "tfds:pets/small"):
         with pytest.raises(UserError) as raised:
-            datasets.load(Data(name=name, root=str(tmp_path)), "train")
+            dataset.load(Data(name=name, root=str(tmp_path)), "train")
         assert "\n" not in str(raised.value)
         wanted = "prepared with the configs small: name one" if "/" not in name else "no class num"
         assert wanted in str(raised.value)
     chosen = Data(name="tfds:pets/small:1.0.0", root=str(tmp_path), label_column="breed")
     assert {len(names) for names in classes(chosen).values()} == {2}
     with pytest.raises(UserError, match="no class number 'bred'; did you mean 'breed'"):
-        datasets.prepare(Data(name="tfds:pets/small", root=str(tmp_path), label_column="bred"))
+        dataset.prepare(Data(name="tfds:pets/small", root=str(tmp_path), label_column="bred"))
 
     prepared(tmp_path, "taught", features, {"train": examples}, supervised_keys=("photo", "kind"))
-    assert len(datasets.load(Data(name="tfds:taught", root=str(tmp_path)), "test").labels) == 2
+    assert len(dataset.load(Data(name="tfds:taught", root=str(tmp_path)), "test").labels) == 2
 
 
 def test_unlabelled_images_are_left_out(tmp_path):
@@ -173,7 +173,7 @@ def test_unlabelled_images_are_left_out(tmp_path):
         row["label"] = -1
     prepared(tmp_path, "blank", features, parts)
     data = Data(name="tfds:blank", root=str(tmp_path))
-    found = [datasets.load(data, part) for part in ("train", "test")]
+    found = [dataset.load(data, part) for part in ("train", "test")]
     assert sorted(n for split in found for n in split.class_names) == ["5", "6", "7", "8"]
     assert [len(split.labels) for split in found] == [4, 4]
 
@@ -190,7 +190,7 @@ def test_unlabelled_images_are_left_out(tmp_path):
 )
 def test_what_is_not_prepared_says_how(tmp_path, name, line):
     with pytest.raises(UserError, match=line) as raised:
-        datasets.load(Data(name=name, root=str(tmp_path)), "train")
+        dataset.load(Data(name=name, root=str(tmp_path)), "train")
     assert "\n" not in str(raised.value)
 
 
@@ -200,9 +200,9 @@ def test_a_version_is_taken_when_it_is_named(tmp_path):
     shutil.copytree(tmp_path / "plain" / "1.0.0", tmp_path / "plain" / "1.0.10")
     for asked, taken in (("", "1.0.10"), (":1.0.0", "1.0.0")):
         data = Data(name=f"tfds:plain{asked}", root=str(tmp_path))
-        assert datasets.prepare(data).name == taken
+        assert dataset.prepare(data).name == taken
     with pytest.raises(UserError, match=r"no prepared plain:1\.0\.1 in"):
-        datasets.prepare(Data(name="tfds:plain:1.0.1", root=str(tmp_path)))
+        dataset.prepare(Data(name="tfds:plain:1.0.1", root=str(tmp_path)))
 
 
 def test_a_set_without_images_or_classes_says_so(tmp_path):
@@ -217,8 +217,8 @@ def test_a_set_without_images_or_classes_says_so(tmp_path):
         {"train": [{"image": grey(1), "text": "a"}]},
     )
     with pytest.raises(UserError, match="tfds:words has no image among its features label, text"):
-        datasets.prepare(Data(name="tfds:words", root=str(tmp_path)))
+        dataset.prepare(Data(name="tfds:words", root=str(tmp_path)))
     with pytest.raises(
         UserError, match="tfds:views has no class number 'label'; it has no feature"
     ):
-        datasets.prepare(Data(name="tfds:views", root=str(tmp_path)))
+        dataset.prepare(Data(name="tfds:views", root=str(tmp_path)))

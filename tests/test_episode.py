@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import config, episode, models, step
+from abe_jax import config, models
 from abe_jax.config import Config, Meta
 from abe_jax.data.loader import Batch
 from abe_jax.errors import UserError
+from abe_jax.training import metabin, step
 
 TINY = Path(__file__).with_name("tiny_config.py")
 D, BLOCK, B = 4, 6, 24  # domains, rows of each, rows
@@ -179,7 +180,7 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
         gates,
         meta.outer_rate,
     )
-    found = dict(zip(episode.EPISODE, (*first, *second), strict=True))
+    found = dict(zip(metabin.EPISODE, (*first, *second), strict=True))
     return (moved, virtual), found | {"gate": np.concatenate([*moved.values()]).mean()}
 
 
@@ -242,17 +243,17 @@ def test_without_meta_learning_gates_learn_by_the_optimiser_and_stay_in_bounds()
     assert values.min() == 0 and values.max() == 1  # some were carried over either end
     assert any((gates[at] != before[at]).any() for at in gates)
     assert metrics["gate"] == pytest.approx(values.mean())
-    assert set(episode.metrics(made_of)) == {"gate"} and not episode.metrics(made())
-    assert not set(episode.EPISODE) & metrics.keys()
+    assert set(metabin.metrics(made_of)) == {"gate"} and not metabin.metrics(made())
+    assert not set(metabin.EPISODE) & metrics.keys()
 
 
 def test_the_inner_rate_rises_and_falls() -> None:
     meta = Meta(inner_rate=0.1, cycle=10, cycle_least=0.001, cycle_most=0.1)
-    rates = [float(episode.inner_rate(meta, jnp.int32(at))) for at in range(21)]
+    rates = [float(metabin.inner_rate(meta, jnp.int32(at))) for at in range(21)]
     expected = [0.001 + 0.099 * (1 - abs(2 * (at % 10) / 10 - 1)) for at in range(21)]
     np.testing.assert_allclose(rates, 0.1 * np.array(expected), rtol=1e-5)
     assert np.argmax(rates) == 5 and rates[5] == pytest.approx(0.01)
-    assert float(episode.inner_rate(Meta(inner_rate=0.3), jnp.int32(7))) == pytest.approx(0.3)
+    assert float(metabin.inner_rate(Meta(inner_rate=0.3), jnp.int32(7))) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
@@ -278,8 +279,8 @@ def test_what_makes_no_episode_is_one_line(overrides: tuple[str, ...], says: str
 
 def test_the_first_episode_is_where_the_backbone_begins_to_learn() -> None:
     for overrides, first in (((), 1), (("optimizer.new_only=9",), 9), (("meta.start=12",), 12)):
-        assert episode.start(made(*META, "train.steps=20", *overrides)) == first
-    assert episode.start(made(*META, "meta.start=12", "optimizer.new_only=9")) == 12
+        assert metabin.start(made(*META, "train.steps=20", *overrides)) == first
+    assert metabin.start(made(*META, "meta.start=12", "optimizer.new_only=9")) == 12
 
 
 def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,16 +13,18 @@ import oracles_grains
 import pytest
 from test_retrieval_whitened import SINGLE, TINY, saved
 
-from abe_jax import config, evaluate, step
-from abe_jax.data import datasets
-from abe_jax.data.datasets import Split
-from abe_jax.data.records import chosen, subset
+from abe_jax import config
+from abe_jax.cli import evaluate
+from abe_jax.config.other_data import Elsewhere, within
+from abe_jax.data import dataset
+from abe_jax.data.dataset import Split
+from abe_jax.data.split import chosen, subset
 from abe_jax.errors import UserError
-from abe_jax.report.conclusion import conclude
-from abe_jax.retrieval import published
-from abe_jax.retrieval.elsewhere import Elsewhere, within
-from abe_jax.retrieval.embed import embed
-from abe_jax.run_folder import RunFolder
+from abe_jax.evaluation import benchmark_figures
+from abe_jax.evaluation.embed import embed
+from abe_jax.runs.conclusion import conclude
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
 
 PLAIN = ("model.kind=heads", "model.width=4", "evaluate.whiten=0", "data.threads=1")
 
@@ -68,7 +70,7 @@ def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
     assert name in run.report.read_text()
 
     made = Elsewhere(name="folder", path=str(photographs)).of(config.read_json(run.config))
-    split = datasets.load(made.data, "test")
+    split = dataset.load(made.data, "test")
     state = step.replicate(step.create(config.read_json(run.config)))
     vectors = embed(state, step.embed_step(made), split, made).vectors
     wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2))
@@ -112,8 +114,8 @@ def test_options_of_the_runs_own_images_leave_its_training_classes_out(photograp
     for option in ("data.unreadable_share=0.5", "data.root=r", "data.label_column=label"):
         made = Elsewhere(name="folder", path=f"{photographs}/.", options=[option]).of(own)
         assert made == config.overridden(own, [option])
-    tested = datasets.load(made.data, "test").class_names
-    assert len(tested) == 6 and not set(tested) & set(datasets.load(own.data, "train").class_names)
+    tested = dataset.load(made.data, "test").class_names
+    assert len(tested) == 6 and not set(tested) & set(dataset.load(own.data, "train").class_names)
 
 
 @pytest.mark.parametrize(
@@ -156,14 +158,17 @@ def test_holidays_and_ukbench_are_measured_as_published():
     objects = rng.permutation(np.repeat(np.arange(9), 4))
     split, x = images_of(objects.tolist(), groups=None), whole_numbers(36)
     read = np.flatnonzero(rng.random(36) < 0.8)
-    found = published.measure("ukbench", split, read, x[read])["instance"]
+    found = benchmark_figures.measure("ukbench", split, read, x[read])["instance"]
     mean, queries = oracles_grains.holidays(x[read], objects[read])
     assert found["queries"] == queries and found["images"] == len(read)
     assert found["map"] == pytest.approx(mean)
     assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x[read], objects[read]))
-    assert published.measure("holidays", split, read, x[read])["instance"] == found
-    assert published.measure("cars196", split, read, x[read]) == {}
-    assert published.measure("ukbench", images_of(range(3), groups=None), np.arange(3), x[:3]) == {}
+    assert benchmark_figures.measure("holidays", split, read, x[read])["instance"] == found
+    assert benchmark_figures.measure("cars196", split, read, x[read]) == {}
+    assert (
+        benchmark_figures.measure("ukbench", images_of(range(3), groups=None), np.arange(3), x[:3])
+        == {}
+    )
 
 
 def test_copies_ask_for_their_original_by_attack():
@@ -180,7 +185,7 @@ def test_copies_ask_for_their_original_by_attack():
     )
     labels, groups, gallery, x = labels[order], groups[order], gallery[order], whole_numbers(25)
     read = np.flatnonzero(~(gallery & (labels == 2)))
-    found = published.measure("copydays", split, read, x[read])["copy"]
+    found = benchmark_figures.measure("copydays", split, read, x[read])["copy"]
     asked = [i for i in read if gallery[i]]
     hits: dict[str, list[list[bool]]] = {"jpeg 3": [], "strong": []}
     for i in read:
@@ -273,7 +278,7 @@ def test_a_csv_file_with_queries_and_a_gallery(photographs, tmp_path, capsys):
     assert "26 images, 9 classes, 8 queries, 18 in the gallery" in capsys.readouterr().out
     assert "the others are the queries" in run.report.read_text()
     made = Elsewhere(name="folder", path=str(path)).of(config.read_json(run.config))
-    split = datasets.load(made.data, "test")
+    split = dataset.load(made.data, "test")
     assert split.gallery is not None and split.gallery.sum() == 18
     state = step.replicate(step.create(config.read_json(run.config)))
     vectors = embed(state, step.embed_step(made), split, made).vectors
@@ -294,12 +299,12 @@ def test_a_side_without_the_other_is_refused(photographs, was, becomes, line):
     path.write_text(path.read_text().replace(was, becomes))
     made = Elsewhere(name="folder", path=str(path)).of(config.load(TINY, []))
     with pytest.raises(UserError, match=f"a query and a gallery side of its test, and {line}"):
-        datasets.load(made.data, "test")
-    datasets.load(made.data, "train")
+        dataset.load(made.data, "test")
+    dataset.load(made.data, "train")
 
 
 def test_all_classes_for_the_test_leave_none_to_train_on(photographs):
     made = Elsewhere(name="folder", path=str(photographs)).of(config.load(TINY, []))
-    assert len(datasets.load(made.data, "test").class_names) == 12
+    assert len(dataset.load(made.data, "test").class_names) == 12
     with pytest.raises(UserError, match=r"test_share is 1: no class of .* is left for 'train'"):
-        datasets.load(made.data, "train")
+        dataset.load(made.data, "train")

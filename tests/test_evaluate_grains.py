@@ -17,17 +17,20 @@ import pytest
 from processes import TINY, run
 from test_train_hosts import finish, said, start
 
-from abe_jax import config, evaluate, models, step, train
+from abe_jax import config, models
+from abe_jax.cli import evaluate, train
 from abe_jax.config import Config, CrossEntropy, NormSoftmax
-from abe_jax.data import copies, datasets, images
-from abe_jax.data.datasets import HELD, Split
+from abe_jax.config.resolve import resolved
+from abe_jax.data import dataset
+from abe_jax.data.dataset import HELD, Split
+from abe_jax.data.images import copies, preprocessing
 from abe_jax.errors import UserError
+from abe_jax.evaluation import grain_levels
+from abe_jax.evaluation.embed import embed
 from abe_jax.report import figures
 from abe_jax.report import grains as shown
-from abe_jax.retrieval import three_grains
-from abe_jax.retrieval.embed import embed
-from abe_jax.training import exponent
-from abe_jax.training.resolve import resolved
+from abe_jax.runs import exponent
+from abe_jax.training import step
 
 MEASURED = {
     "class": {"images": 1200, "classes": 34, "top-1": 0.7614, "top-5": 0.9},
@@ -87,10 +90,10 @@ def made(root: Path, term: Any, *overrides: str) -> Config:
 def outputs(chosen: Config, state: step.TrainState, split: Split) -> Any:
     """What the network makes of the images of a split, all in one batch."""
     shown = [
-        images.centre(images.decode(split.records[i], chosen.data), chosen.data)
+        preprocessing.centre(preprocessing.decode(split.records[i], chosen.data), chosen.data)
         for i in range(len(split.labels))
     ]
-    pixels = images.normalise(jnp.asarray(np.stack(shown)), chosen.data, jnp.float32)
+    pixels = preprocessing.normalise(jnp.asarray(np.stack(shown)), chosen.data, jnp.float32)
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
     model = models.build(chosen.model)
     return jax.tree.map(np.asarray, jax.jit(lambda v, x: model.apply(v, x))(variables, pixels))
@@ -100,7 +103,7 @@ def measured(chosen: Config, state: step.TrainState, split: Split) -> tuple[dict
     replicated = step.replicate(state)
     compiled = step.embed_step(chosen)
     own = embed(replicated, compiled, split, chosen)
-    return three_grains.measure(chosen, state, replicated, compiled, split, own), own.vectors
+    return grain_levels.measure(chosen, state, replicated, compiled, split, own), own.vectors
 
 
 def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -120,7 +123,7 @@ def test_every_grain_is_what_it_says(tiny_data, term):
         for name, value in state.params["objective"][term.name].items()
     }
     state = state.replace(params={**state.params, "objective": {term.name: moved}})
-    split, held = (datasets.load(chosen.data, name) for name in ("val", HELD))
+    split, held = (dataset.load(chosen.data, name) for name in ("val", HELD))
     found, vectors = measured(chosen, state, split)
     assert json.loads(json.dumps(found)) == found
 
@@ -167,38 +170,36 @@ def test_a_grain_that_cannot_be_measured_is_left_out(tiny_data):
     term = CrossEntropy(name="cross_entropy")
     chosen = made(tiny_data, term, "evaluate.copies=0", "data.held_out=0.0")
     state = step.create(chosen)
-    split = dataclasses.replace(datasets.load(chosen.data, "val"), objects=None)
+    split = dataclasses.replace(dataset.load(chosen.data, "val"), objects=None)
     assert measured(chosen, state, split)[0] == {}
     off = dataclasses.replace(chosen, evaluate=dataclasses.replace(chosen.evaluate, grains=False))
-    assert measured(off, state, datasets.load(chosen.data, "val"))[0] == {}
-    assert three_grains.classifier(config.load(TINY, []), {}) is None
+    assert measured(off, state, dataset.load(chosen.data, "val"))[0] == {}
+    assert grain_levels.classifier(config.load(TINY, []), {}) is None
 
 
 def test_a_classifier_of_weight_0_is_passed_over(tiny_data):
     term = CrossEntropy(name="cross_entropy")
     unlearned = dataclasses.replace(term, weight=0.0)
     chosen = made(tiny_data, unlearned)
-    assert (
-        "class" not in measured(chosen, step.create(chosen), datasets.load(chosen.data, "val"))[0]
-    )
+    assert "class" not in measured(chosen, step.create(chosen), dataset.load(chosen.data, "val"))[0]
     with pytest.raises(UserError, match="neither 'cross_entropy' nor 'norm_softmax' with a weight"):
         exponent.classification(chosen)
     both = dataclasses.replace(chosen, objective=(unlearned, term))
     params = step.create(both).params["objective"]
-    found = three_grains.classifier(both, params)
+    found = grain_levels.classifier(both, params)
     assert found is not None
     np.testing.assert_array_equal(found.kernel, params["cross_entropy_2"]["kernel"])
 
 
 def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monkeypatch):
     chosen = made(tiny_data, CrossEntropy(name="cross_entropy"))
-    state, split, load = step.create(chosen), datasets.load(chosen.data, "val"), datasets.load
+    state, split, load = step.create(chosen), dataset.load(chosen.data, "val"), dataset.load
 
     def unreadable(data: config.Data, name: str) -> Split:
         found = load(data, name)
         return dataclasses.replace(found, records=[b""] * len(found.labels))
 
-    monkeypatch.setattr(datasets, "load", unreadable)
+    monkeypatch.setattr(dataset, "load", unreadable)
     assert list(measured(chosen, state, split)[0]) == ["instance", "copy"]
 
 

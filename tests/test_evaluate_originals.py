@@ -14,14 +14,15 @@ import pytest
 from test_evaluate_elsewhere import PLAIN, asked_of, section
 from test_retrieval_whitened import saved
 
-from abe_jax import config, step
-from abe_jax.data import datasets
-from abe_jax.data.datasets import Split
-from abe_jax.data.originals import builder, reading
-from abe_jax.data.originals.table import ORIGINALS
-from abe_jax.retrieval.elsewhere import Elsewhere
-from abe_jax.retrieval.embed import embed
-from abe_jax.run_folder import RunFolder
+from abe_jax import config
+from abe_jax.config.other_data import Elsewhere
+from abe_jax.data import dataset
+from abe_jax.data.dataset import Split
+from abe_jax.data.sources.benchmarks import builder, reading
+from abe_jax.data.sources.benchmarks.table import ORIGINALS
+from abe_jax.evaluation.embed import embed
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
 
 NAMES = ("holidays", "ukbench", "copydays", "inshop")
 
@@ -72,7 +73,7 @@ UNNORMALISED = ("data.mean=()", "data.std=()")
 def embedded(run: RunFolder, root: Path, name: str) -> tuple[Split, np.ndarray]:
     own = config.read_json(run.config)
     made = Elsewhere(name=name, options=[f"data.root={root}"]).of(own)
-    split = datasets.load(made.data, "test")
+    split = dataset.load(made.data, "test")
     return split, embed(
         step.replicate(step.create(own)), step.embed_step(made), split, made
     ).vectors

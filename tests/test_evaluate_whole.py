@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from abe_jax import config, models, step
+from abe_jax import config, models
 from abe_jax.config import Config, Data
-from abe_jax.data import datasets, images, loader, whole
+from abe_jax.data import dataset, loader, uncropped
+from abe_jax.data.images import preprocessing
 from abe_jax.errors import UserError
-from abe_jax.retrieval import resolution
-from abe_jax.retrieval.embed import embed
-from abe_jax.training import exponent
+from abe_jax.evaluation import resolution
+from abe_jax.evaluation.embed import embed
+from abe_jax.runs import exponent
+from abe_jax.training import step
 
 TINY = Path(__file__).with_name("tiny_config.py")
 COLOUR = Data(name="folder")
@@ -51,13 +53,13 @@ def encoded(image: np.ndarray, kind: str = ".png") -> bytes:
 @pytest.mark.parametrize(("size", "wanted"), BECOMES.items())
 def test_the_longest_side_is_met_and_the_other_is_a_multiple(size, wanted):
     height, width = size
-    assert whole.scaled(height, width, 64, 16) == wanted
+    assert uncropped.scaled(height, width, 64, 16) == wanted
 
 
 def test_the_aspect_is_off_by_half_a_step_at_most():
     for height in range(20, 400, 7):
         for width in range(20, 400, 11):
-            found = whole.scaled(height, width, 400, 32)
+            found = uncropped.scaled(height, width, 400, 32)
             exact = [side * 400 / max(height, width) for side in (height, width)]
             assert max(found) == 400 and (min(found) % 32 == 0 or found == (400, 400))
             if min(exact) >= 16:
@@ -69,11 +71,11 @@ def test_nothing_of_a_whole_image_is_cropped_or_padded(channels):
     values = np.array([[10, 90, 170], [50, 130, 250]], np.uint8)  # six fields of 20 x 30 px
     picture = np.repeat(np.repeat(values, 20, axis=0), 30, axis=1)[..., None].repeat(channels, 2)
     data = dataclasses.replace(COLOUR, channels=channels, fit="cover", resize=8, size=8)
-    small = images.whole(encoded(picture), data, 4, 6)
+    small = preprocessing.whole(encoded(picture), data, 4, 6)
     assert small.shape == (4, 6, channels)
     np.testing.assert_array_equal(small[..., 0], values.repeat(2, axis=0).repeat(2, axis=1))
-    assert images.whole(encoded(picture), data, 50, 90).shape == (50, 90, channels)
-    np.testing.assert_array_equal(images.whole(encoded(picture), data, 40, 90), picture)
+    assert preprocessing.whole(encoded(picture), data, 50, 90).shape == (50, 90, channels)
+    np.testing.assert_array_equal(preprocessing.whole(encoded(picture), data, 40, 90), picture)
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
@@ -81,7 +83,7 @@ def test_nothing_of_a_whole_image_is_cropped_or_padded(channels):
 def test_the_size_is_that_of_the_pixels(kind, channels):
     data = dataclasses.replace(COLOUR, channels=channels)
     file = encoded(noise(21, 34), kind)
-    assert whole.size(file, data) == images.pixels(file, data).shape[:2] == (21, 34)
+    assert uncropped.size(file, data) == preprocessing.pixels(file, data).shape[:2] == (21, 34)
 
 
 @pytest.mark.parametrize("orientation", range(10))
@@ -90,26 +92,26 @@ def test_the_size_of_a_jpeg_is_that_of_the_upright_picture(orientation):
     exif[0x0112] = orientation
     Image.fromarray(noise(21, 34)).save(buffer, "JPEG", exif=exif)
     file = buffer.getvalue()
-    assert whole.size(file, COLOUR) == images.pixels(file, COLOUR).shape[:2]
-    assert whole.size(file, COLOUR) == ((34, 21) if orientation in (5, 6, 7, 8) else (21, 34))
+    assert uncropped.size(file, COLOUR) == preprocessing.pixels(file, COLOUR).shape[:2]
+    assert uncropped.size(file, COLOUR) == ((34, 21) if orientation in (5, 6, 7, 8) else (21, 34))
 
 
 @pytest.mark.parametrize("file", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n"])
 def test_what_has_no_header_has_no_size(file):
-    assert whole.size(file, COLOUR) == whole.UNREADABLE
+    assert uncropped.size(file, COLOUR) == uncropped.UNREADABLE
 
 
 def test_unreadable_images_add_no_shape():
     sizes = np.array([(10, 20), (0, 0), (20, 10), (9, 20)], np.int32)
-    found = whole.shapes(sizes, 64, 32)
+    found = uncropped.shapes(sizes, 64, 32)
     assert found.tolist() == [[32, 64], [32, 64], [64, 32], [32, 64]]
-    assert whole.shapes(np.zeros((2, 2), np.int32), 64, 32).tolist() == [[64, 64]] * 2
+    assert uncropped.shapes(np.zeros((2, 2), np.int32), 64, 32).tolist() == [[64, 64]] * 2
 
 
 def test_a_shape_has_batches_of_one_length_and_every_row_comes_once():
     shapes = np.array([(32, 64)] * 13 + [(64, 32)] * 3 + [(64, 64)], np.int32)
     shapes = np.random.default_rng(0).permutation(shapes)
-    planned = whole.plan(shapes, 8, 2)
+    planned = uncropped.plan(shapes, 8, 2)
     assert Counter(len(rows.indices) for rows in planned) == {8: 2, 4: 1, 2: 1}
     seen = np.concatenate([rows.indices[rows.there] for rows in planned])
     assert sorted(seen.tolist()) == list(range(17))
@@ -150,22 +152,22 @@ def made(folder: Path, *overrides: str) -> Config:
     return chosen
 
 
-def every(chosen: Config, sizes: Collection[tuple[int, ...]] = PICTURES) -> datasets.Split:
+def every(chosen: Config, sizes: Collection[tuple[int, ...]] = PICTURES) -> dataset.Split:
     """The folder's pictures of these sizes, and what cannot be read, as one split."""
-    parts = [datasets.load(chosen.data, name) for name in ("train", "test")]
+    parts = [dataset.load(chosen.data, name) for name in ("train", "test")]
     records = [part.records[i] for part in parts for i in range(len(part.labels))]
     records = [file for file in records if size_of(file) in (None, *sizes)]
     labels = np.arange(len(records), dtype=np.int32)
     names = tuple(map(str, labels))
-    return datasets.Split(
+    return dataset.Split(
         name="test", records=records, labels=labels, groups=None, class_names=names
     )
 
 
 def size_of(file: bytes) -> tuple[int, ...] | None:
     try:
-        return images.pixels(file, COLOUR).shape[:2]
-    except images.UnreadableImage:
+        return preprocessing.pixels(file, COLOUR).shape[:2]
+    except preprocessing.UnreadableImage:
         return None
 
 
@@ -179,7 +181,7 @@ def state_of(chosen: Config) -> step.TrainState:
     return start.replace(batch_stats=stats)
 
 
-def one_at_a_time(chosen: Config, state: step.TrainState, split: datasets.Split) -> Any:
+def one_at_a_time(chosen: Config, state: step.TrainState, split: dataset.Split) -> Any:
     """The vectors of the readable images, each of a batch of one, and which these are."""
     model = models.build(chosen.model)
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
@@ -193,10 +195,12 @@ def one_at_a_time(chosen: Config, state: step.TrainState, split: datasets.Split)
     for i in range(len(split.labels)):
         if size_of(split.records[i]) is None:
             continue
-        height, width, _ = images.pixels(split.records[i], chosen.data).shape
-        shape = whole.scaled(height, width, *to)
-        pixels = images.whole(split.records[i], chosen.data, *shape)[None]
-        vectors.append(apply(images.normalise(jnp.asarray(pixels), chosen.data, jnp.float32))[0])
+        height, width, _ = preprocessing.pixels(split.records[i], chosen.data).shape
+        shape = uncropped.scaled(height, width, *to)
+        pixels = preprocessing.whole(split.records[i], chosen.data, *shape)[None]
+        vectors.append(
+            apply(preprocessing.normalise(jnp.asarray(pixels), chosen.data, jnp.float32))[0]
+        )
         read.append(i)
     return np.stack(vectors), read
 
@@ -238,10 +242,10 @@ def test_two_hosts_load_together_what_one_loads(folder):
     chosen = made(folder)
     split, data = every(chosen), chosen.data
     rows = np.arange(len(split.labels))
-    sizes = whole.sizes(split, rows, data)
-    planned = whole.plan(whole.shapes(sizes, 64, 16), 4, 2)
-    alone = list(whole.batches(split, data, planned, loader.Shard()))
-    halves = [list(whole.batches(split, data, planned, loader.Shard(i, 2))) for i in range(2)]
+    sizes = uncropped.sizes(split, rows, data)
+    planned = uncropped.plan(uncropped.shapes(sizes, 64, 16), 4, 2)
+    alone = list(uncropped.batches(split, data, planned, loader.Shard()))
+    halves = [list(uncropped.batches(split, data, planned, loader.Shard(i, 2))) for i in range(2)]
     for one, *both in zip(alone, *halves, strict=True):
         for leaf, parts in zip(one, zip(*both, strict=True), strict=True):
             np.testing.assert_array_equal(np.concatenate(parts), leaf)
@@ -289,7 +293,7 @@ def test_the_exponent_of_whole_images_is_learned_on_whole_images(folder):
     assert len(set(read)) == len(read)
     for batch in batches:
         for pixels, label in zip(batch.images[batch.mask], batch.labels[batch.mask], strict=True):
-            image = images.whole(split.records[label], chosen.data, *pixels.shape[:2])
+            image = preprocessing.whole(split.records[label], chosen.data, *pixels.shape[:2])
             np.testing.assert_array_equal(pixels, image)
     assert exponent.batches(split, chosen, 2)[0] == len(list(exponent.batches(split, chosen, 2)[1]))
     squares = dataclasses.replace(chosen, evaluate=config.load(TINY).evaluate)

@@ -12,12 +12,13 @@ import processes
 import pytest
 from index_runs import as_run, noise, tiny, written
 
-from abe_jax import index
-from abe_jax.data import datasets
+from abe_jax.cli import index
+from abe_jax.data import dataset
 from abe_jax.errors import UserError
-from abe_jax.indexing import embedder, filling, snapshot, store
-from abe_jax.indexing.manifest import Threshold
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.evaluation import embedder
+from abe_jax.index import ingest, snapshot, store
+from abe_jax.index.manifest import Threshold
+from abe_jax.index.snapshot import Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
 def kept(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, run: Path) -> Path:
     """Pictures of three classes and an index of them, side by side."""
     base = tmp_path_factory.mktemp("kept")
-    split = datasets.load(tiny(tiny_data).data, "val")
+    split = dataset.load(tiny(tiny_data).data, "val")
     rows = [row for row in range(len(split.labels)) if split.labels[row] < 4]
     written(base / "pictures", split, rows[:40])
     (base / "pictures" / "top.png").write_bytes(noise(0))
@@ -149,7 +150,7 @@ def test_an_add_that_fails_changes_nothing(
     before = content(folder)
     for i in range(40):
         (tmp_path / f"{i}.png").write_bytes(noise(i))
-    monkeypatch.setattr(filling, "PIECE", 16)
+    monkeypatch.setattr(ingest, "PIECE", 16)
     seen = []
 
     def stops(self: store.Adding, vectors: object, rows: object) -> None:
@@ -224,7 +225,7 @@ def test_build_takes_no_folder_of_others_and_deletes_what_was_killed(
     dead.mkdir(parents=True)
     (dead / "index.json").write_text("half")
     alive.mkdir()
-    with filling._held(alive):
+    with ingest._held(alive):
         build(run, pictures, out)
     assert sorted(p.name for p in out.parent.iterdir()) == [alive.name, "[x]"]
     empty = tmp_path / "empty"
@@ -394,14 +395,14 @@ def test_the_list_of_unreadable_files_is_written_while_others_wait(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(kept / "index", tmp_path / "index")
-    note, seen = filling._note, []
+    note, seen = ingest._note, []
 
     def noted(path: Path, *rest: Any) -> None:
         with (path.parent / ".lock").open("a") as other:
             seen.append((store._taken(other.fileno()), snapshot.read(path.parent).count))
         note(path, *rest)
 
-    monkeypatch.setattr(filling, "_note", noted)
+    monkeypatch.setattr(ingest, "_note", noted)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "new.png").write_bytes(noise(9))
     (tmp_path / "a" / "bad.png").write_bytes(b"")

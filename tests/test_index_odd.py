@@ -6,10 +6,10 @@ import odd_files
 import pytest
 from index_runs import as_run, tiny
 
-from abe_jax import index, search
-from abe_jax.data.csv_rows import shown
-from abe_jax.data.listing import SUFFIXES
-from abe_jax.indexing import snapshot
+from abe_jax.cli import index, search
+from abe_jax.data.sources.csv_file import shown
+from abe_jax.data.sources.listing import SUFFIXES
+from abe_jax.index import snapshot
 
 
 def test_every_good_file_is_indexed_and_every_other_named(

@@ -15,13 +15,14 @@ import pytest
 from index_runs import as_run, noise, tiny, written
 from processes import ROOT, TINY, command, environment, run
 
-from abe_jax import config, step
-from abe_jax.checkpoint import Checkpoints
-from abe_jax.data import datasets
-from abe_jax.data.datasets import Split
-from abe_jax.indexing import snapshot
-from abe_jax.retrieval.embed import embed
-from abe_jax.run_folder import RunFolder
+from abe_jax import config
+from abe_jax.data import dataset
+from abe_jax.data.dataset import Split
+from abe_jax.evaluation.embed import embed
+from abe_jax.index import snapshot
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def test_a_trained_run_has_its_recall_and_its_vectors_in_the_index(
     evaluated = json.loads((workdir / "evaluation.json").read_text())["test"]
     chosen = config.read_json(workdir / "config.json")
     data = config.load(TINY, (f"data.root={tiny_data}",)).data
-    split = datasets.load(data, "test")
+    split = dataset.load(data, "test")
     table, paths = listed(tmp_path / "pictures", split)
     words = ("build", "--workdir", workdir, "--images", table, "--out", folder)
     done(run("index", *words, data=tiny_data))

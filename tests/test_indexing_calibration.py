@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from abe_jax.errors import UserError
-from abe_jax.indexing import calibration, snapshot, store
-from abe_jax.indexing.calibration import Measured
-from abe_jax.indexing.manifest import Spec
-from abe_jax.indexing.segments import Row
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.index import calibration, snapshot, store
+from abe_jax.index.calibration import Measured
+from abe_jax.index.manifest import Spec
+from abe_jax.index.segments import Row
+from abe_jax.index.snapshot import Snapshot
 
 
 def measured(seed: int, n: int = 200, *, levels: int = 60) -> Measured:

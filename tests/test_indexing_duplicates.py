@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from abe_jax.errors import UserError
-from abe_jax.indexing import duplicates, snapshot, store
-from abe_jax.indexing.manifest import Spec
-from abe_jax.indexing.segments import Row
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.index import duplicates, snapshot, store
+from abe_jax.index.manifest import Spec
+from abe_jax.index.segments import Row
+from abe_jax.index.snapshot import Snapshot
 
 
 def indexed(folder: Path, vectors: np.ndarray, storage: str = "float32") -> Snapshot:

@@ -14,16 +14,17 @@ import processes
 import pytest
 from index_runs import as_run, tiny
 
-from abe_jax import config, step, weights
-from abe_jax.checkpoint import Checkpoints
+from abe_jax import config, pretrained
 from abe_jax.config import write_json
-from abe_jax.data import datasets
+from abe_jax.config.pretrained_model import packaged
+from abe_jax.data import dataset
 from abe_jax.errors import UserError
-from abe_jax.indexing import embedder
-from abe_jax.indexing.embedder import Embedder
-from abe_jax.indexing.packaged import packaged
-from abe_jax.retrieval.embed import embed
-from abe_jax.run_folder import RunFolder
+from abe_jax.evaluation import embedder
+from abe_jax.evaluation.embed import embed
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def made(run: Path) -> Embedder:
 
 @pytest.fixture(scope="module")
 def encoded(tiny_data: Path) -> list[bytes]:
-    split = datasets.load(tiny(tiny_data).data, "val")
+    split = dataset.load(tiny(tiny_data).data, "val")
     return [split.records[i] for i in range(100)]
 
 
@@ -51,7 +52,7 @@ def test_the_vectors_are_those_of_an_evaluation(run: Path, made: Embedder, tmp_p
     best = Checkpoints(RunFolder(run).best, 1)
     state, _ = best.restore(step.abstract(chosen))
     best.close()
-    split = datasets.load(chosen.data, "val")
+    split = dataset.load(chosen.data, "val")
     wanted = embed(step.replicate(state), step.embed_step(chosen), split, chosen)
     records = [split.records[i] for i in range(len(split.labels))]
     np.testing.assert_array_equal(bits(made, records), wanted.vectors)
@@ -102,7 +103,7 @@ def test_whole_images_are_embedded_as_an_evaluation_does(run: Path, tmp_path: Pa
     chosen = dataclasses.replace(chosen, evaluate=evaluate)
     write_json(chosen, tmp_path / "run" / "config.json")
     of = embedder.of_run(tmp_path / "run")
-    split = datasets.load(chosen.data, "val")
+    split = dataset.load(chosen.data, "val")
     records = [split.records[i] for i in range(len(split.labels))]
     wanted = embed(of.replicated, step.embed_step(chosen), split, chosen)
     np.testing.assert_array_equal(bits(of, records), wanted.vectors)
@@ -217,10 +218,10 @@ def photograph(seed: int) -> bytes:
 def test_packaged_weights_embed_as_their_own_network(tmp_path: Path) -> None:
     made = embedder.of_weights("efficientnet-lite0")
     data, model = made.config.data, made.config.model
-    about = weights.describe("efficientnet-lite0")
+    about = pretrained.describe("efficientnet-lite0")
     assert (data.mean, data.std, data.size) == (about.mean, about.std, 224)
     assert (model.kind, model.head, model.dim, made.dim) == ("single", "none", 1280, 1280)
-    weights.write(weights.load("efficientnet-lite0"), tmp_path / "own.npz")
+    pretrained.write(pretrained.load("efficientnet-lite0"), tmp_path / "own.npz")
     own = embedder.of_weights(str(tmp_path / "own.npz"))
     assert own.fingerprint == made.fingerprint
     embedder.save(own, tmp_path / "model")
@@ -248,7 +249,7 @@ def test_unknown_weights_are_refused(name: str, says: str) -> None:
 @pytest.mark.slow
 def test_every_backbone_of_weights_has_its_network() -> None:
     dims = {"resnet18": 512, "resnet50": 2048, "vit_s16": 384, "mobilenet_v2": 1280}
-    for source in weights.SOURCES.values():
+    for source in pretrained.SOURCES.values():
         chosen = packaged(source.about, "x")
         shapes = embedder.shapes(chosen)
         assert shapes["params"] and chosen.data.size < chosen.data.resize

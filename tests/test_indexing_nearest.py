@@ -9,17 +9,17 @@ import pytest
 from index_examples import MODEL, built, definition, drawn, named
 from processes import ROOT, environment
 
-from abe_jax import indexing
+from abe_jax import index
 from abe_jax.errors import UserError
-from abe_jax.indexing import Spec
+from abe_jax.index import Spec
 
-STORAGES = tuple(indexing.STORAGES)
-MODULE = importlib.import_module("abe_jax.indexing.nearest")  # the package has a function so called
+STORAGES = tuple(index.STORAGES)
+MODULE = importlib.import_module("abe_jax.index.search")  # the package has a function so called
 
 
 def agrees(snapshot, queries, k) -> None:
     distances, ids = definition(snapshot, queries, k)
-    found = indexing.nearest(snapshot, queries, k)
+    found = index.nearest(snapshot, queries, k)
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-12, atol=0)
 
@@ -39,27 +39,27 @@ def test_neighbours_are_the_definitions(tmp_path, storage, small):
     x[500:520] = x[20:40]  # copies in other chunks: the lower id is first
     folder = built(tmp_path / "index", x, storage, pieces=9)
     queries = np.concatenate([x[:30], drawn(10, seed=1)])
-    agrees(indexing.read(folder), queries, 12)
+    agrees(index.read(folder), queries, 12)
     gone = np.concatenate([np.arange(0, 700, 5), np.arange(300, 380)])
-    indexing.remove(folder, gone)
-    now = indexing.read(folder)
+    index.remove(folder, gone)
+    now = index.read(folder)
     assert len(now.segments) > 1 and any(part.alive is not None for part in now.segments)
     agrees(now, queries, 12)
-    assert not np.isin(indexing.nearest(now, queries, 12).ids, gone).any()
+    assert not np.isin(index.nearest(now, queries, 12).ids, gone).any()
 
 
 def test_a_copy_is_at_no_distance_and_copies_rank_by_id(tmp_path, small):
     x = drawn(400, 3, 7)
     x[10:290:2] = x[11]  # more than there are candidates
     folder = built(tmp_path / "index", x)
-    found = indexing.nearest(indexing.read(folder), x, 5)
+    found = index.nearest(index.read(folder), x, 5)
     np.testing.assert_array_equal(found.distances[:, 0], 0)
     copies = [*range(10, 12), *range(12, 290, 2)]
     for i in range(400):
         assert found.ids[i].tolist()[:1] == [10 if i in copies else i]
     assert found.ids[11].tolist() == copies[:5] and not found.distances[11].any()
-    indexing.remove(folder, np.array([10, 12, 30]))
-    now = indexing.read(folder)
+    index.remove(folder, np.array([10, 12, 30]))
+    now = index.read(folder)
     assert now.segments[0].alive is not None  # the removed ones still lie among the others
     agrees(now, np.float32(0.1) * x[11:12], 5)
 
@@ -70,42 +70,42 @@ def test_what_float32_cannot_tell_apart_float64_does(tmp_path, storage, small):
     far = 100 + np.float32(0.01) * drawn(600, 1, 16)
     folder = built(tmp_path / "index", far, storage, pieces=2)
     queries = far[:20] + np.float32(0.003)
-    agrees(indexing.read(folder), queries, 5)
-    indexing.remove(folder, np.arange(0, 600, 4))
-    now = indexing.read(folder)
+    agrees(index.read(folder), queries, 5)
+    index.remove(folder, np.arange(0, 600, 4))
+    now = index.read(folder)
     assert any(part.alive is not None for part in now.segments)
     agrees(now, queries, 5)
 
 
 def test_vectors_of_any_length_are_found(tmp_path, small):
     x = drawn(300, 1, 16) * np.logspace(-20, 14, 300, dtype=np.float32)[:, None, None]
-    now = indexing.read(built(tmp_path / "index", x))
+    now = index.read(built(tmp_path / "index", x))
     agrees(now, x[::20], 4)
 
 
 def test_places_without_a_neighbour_are_empty(tmp_path):
     folder = tmp_path / "index"
-    indexing.create(folder, Spec(MODEL, 2, 9))
-    found = indexing.nearest(indexing.read(folder), drawn(3), 2)
+    index.create(folder, Spec(MODEL, 2, 9))
+    found = index.nearest(index.read(folder), drawn(3), 2)
     assert (found.ids == -1).all() and np.isinf(found.distances).all()
-    indexing.add(folder, drawn(4), named("abcd"), MODEL)
-    indexing.remove(folder, np.array([2]))
-    found = indexing.nearest(indexing.read(folder), drawn(4), 5)
+    index.add(folder, drawn(4), named("abcd"), MODEL)
+    index.remove(folder, np.array([2]))
+    found = index.nearest(index.read(folder), drawn(4), 5)
     assert (found.ids[:, 3:] == -1).all() and np.isinf(found.distances[:, 3:]).all()
     assert np.sort(found.ids[:, :3]).tolist() == [[0, 1, 3]] * 4
     assert found.ids.dtype == np.int64 and found.distances.dtype == np.float64
-    assert indexing.nearest(indexing.read(folder), drawn(4)[:0], 5).ids.shape == (0, 5)
+    assert index.nearest(index.read(folder), drawn(4)[:0], 5).ids.shape == (0, 5)
 
 
 def test_questions_that_do_not_fit_are_refused(tmp_path):
-    now = indexing.read(built(tmp_path / "index", drawn(4)))
+    now = index.read(built(tmp_path / "index", drawn(4)))
     for queries, k, says in (
         (drawn(2), 0, "k = 0"),
         (drawn(2, 1, 18), 1, "do not fit an index of 2 learners of 9"),
         (drawn(2) * np.float32(np.inf), 1, "queries hold a value that is not finite"),
     ):
         with np.errstate(invalid="ignore"), pytest.raises(UserError, match=says):
-            indexing.nearest(now, queries, k)
+            index.nearest(now, queries, k)
 
 
 def test_eight_devices_find_what_one_finds(tmp_path):
@@ -128,7 +128,7 @@ def test_eight_devices_find_what_one_finds(tmp_path):
     for name, one in found[1].items():
         np.testing.assert_array_equal(one, found[8][name])
     for folder in folders:
-        distances, ids = definition(indexing.read(folder), x[400:450], 12)
+        distances, ids = definition(index.read(folder), x[400:450], 12)
         np.testing.assert_array_equal(found[8][f"{folder.name} ids"], ids)
         np.testing.assert_allclose(found[8][f"{folder.name} distances"], distances, rtol=1e-12)
 
@@ -138,11 +138,11 @@ def test_faiss_finds_the_same_in_its_file(tmp_path, storage):
     faiss = pytest.importorskip("faiss")
     x = drawn(300)
     folder = built(tmp_path / "index", x, storage, pieces=3)
-    indexing.remove(folder, np.arange(0, 300, 7))
-    now = indexing.read(folder)
+    index.remove(folder, np.arange(0, 300, 7))
+    now = index.read(folder)
     path = tmp_path / "index.faiss"
-    indexing.export_faiss(now, path)
-    ours = indexing.nearest(now, x[:40], 8)
+    index.export_faiss(now, path)
+    ours = index.nearest(now, x[:40], 8)
     if storage == "binary":
         theirs = faiss.read_index_binary(str(path))
         distances, ids = theirs.search(np.packbits(x[:40].reshape(40, -1) > 0, axis=1), 8)
@@ -160,16 +160,16 @@ def test_faiss_finds_the_same_in_its_file(tmp_path, storage):
 
 
 def test_without_faiss_a_line_says_how_to_get_it(tmp_path, monkeypatch):
-    now = indexing.read(built(tmp_path / "index", drawn(4)))
+    now = index.read(built(tmp_path / "index", drawn(4)))
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UserError, match="pip install faiss-cpu"):
-        indexing.export_faiss(now, tmp_path / "index.faiss")
+        index.export_faiss(now, tmp_path / "index.faiss")
     assert not (tmp_path / "index.faiss").exists()
 
 
 def test_a_faiss_file_that_cannot_be_written_is_a_line(tmp_path):
     pytest.importorskip("faiss")
-    now = indexing.read(built(tmp_path / "index", drawn(4)))
+    now = index.read(built(tmp_path / "index", drawn(4)))
     with pytest.raises(UserError, match="cannot be written") as error:
-        indexing.export_faiss(now, tmp_path / "nowhere" / "index.faiss")
+        index.export_faiss(now, tmp_path / "nowhere" / "index.faiss")
     assert "\n" not in str(error.value)

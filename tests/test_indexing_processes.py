@@ -15,9 +15,9 @@ import pytest
 from index_examples import MODEL, built, drawn, named
 from processes import ROOT, environment
 
-from abe_jax import indexing
+from abe_jax import index
 from abe_jax.errors import UserError
-from abe_jax.indexing import Spec, manifest, store
+from abe_jax.index import Spec, manifest, store
 
 
 def started(script: str, *arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
@@ -51,12 +51,12 @@ def test_killed_anywhere_the_old_or_the_new_state_is_left(tmp_path, points):
 @pytest.mark.slow
 def test_every_answer_during_10000_additions_is_that_of_a_whole_state(tmp_path):
     folder = tmp_path / "index"
-    indexing.create(folder, Spec(MODEL, 2, 8))
+    index.create(folder, Spec(MODEL, 2, 8))
     x, queries = index_growing.rows(), drawn(7, 2, 8, seed=9)
     writer, answers = started("index_growing.py", folder), []
     while writer.poll() is None:
-        now = indexing.read(folder)
-        answers.append((now, now.ids(), indexing.nearest(now, queries, 5)))
+        now = index.read(folder)
+        answers.append((now, now.ids(), index.nearest(now, queries, 5)))
     ended(writer, 10)
     states = index_growing.states()
     assert len({now.generation for now, _, _ in answers}) > 10
@@ -66,8 +66,8 @@ def test_every_answer_during_10000_additions_is_that_of_a_whole_state(tmp_path):
         np.testing.assert_array_equal(ids, state)
         order = np.argsort(every[:, state], axis=1, kind="stable")[:, :5]
         np.testing.assert_array_equal(found.ids[:, : order.shape[1]], state[order])
-    last = indexing.read(folder)
-    indexing.verify(last)
+    last = index.read(folder)
+    index.verify(last)
     np.testing.assert_array_equal(last.ids(), states[-1])
     np.testing.assert_array_equal(last.vectors(last.ids()), x[states[-1]])
 
@@ -75,12 +75,12 @@ def test_every_answer_during_10000_additions_is_that_of_a_whole_state(tmp_path):
 @pytest.mark.slow
 def test_two_writers_take_turns_and_lose_nothing(tmp_path):
     folder = tmp_path / "index"
-    indexing.create(folder, Spec(MODEL, 2, 8))
+    index.create(folder, Spec(MODEL, 2, 8))
     writers = [started("index_growing.py", folder) for _ in range(2)]
     for writer in writers:
         ended(writer, 120)
-    now = indexing.read(folder)
-    indexing.verify(now)
+    now = index.read(folder)
+    index.verify(now)
     assert now.manifest.next_id == 2 * index_growing.STEPS * index_growing.ROWS
     labels = [int(row.label) for _, row in now.rows()]
     assert len(labels) == now.count > 2 * index_growing.STEPS * index_growing.ROWS / 2
@@ -89,12 +89,12 @@ def test_two_writers_take_turns_and_lose_nothing(tmp_path):
 def test_a_writer_that_does_not_end_is_told_of(tmp_path, monkeypatch):
     folder = built(tmp_path / "index", drawn(4))
     monkeypatch.setattr(store, "PATIENCE", 0.1)
-    with indexing.adding(folder, MODEL) as new:
+    with index.adding(folder, MODEL) as new:
         new.append(drawn(2), named("ab"))
         with pytest.raises(UserError, match="another process is writing"):
-            indexing.remove(folder, np.array([1]))
-        assert indexing.read(folder).count == 4  # readers wait for nobody
-    assert indexing.read(folder).count == 6
+            index.remove(folder, np.array([1]))
+        assert index.read(folder).count == 4  # readers wait for nobody
+    assert index.read(folder).count == 6
 
 
 def test_a_reader_whose_files_are_swept_reads_the_newer_state(tmp_path, monkeypatch):
@@ -106,14 +106,14 @@ def test_a_reader_whose_files_are_swept_reads_the_newer_state(tmp_path, monkeypa
         if not first:
             first.append(state)
             thread = threading.Thread(  # merges: the files that `state` names go
-                target=indexing.add, args=(folder, drawn(4), named("abcd"), MODEL)
+                target=index.add, args=(folder, drawn(4), named("abcd"), MODEL)
             )
             thread.start()
             thread.join()
         return state
 
     monkeypatch.setattr(manifest, "load", overtaken)
-    now = indexing.read(folder)
+    now = index.read(folder)
     assert first[0].generation == 2 and now.generation == 3 and now.count == 8
 
 
@@ -141,9 +141,9 @@ def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", watched_fsync)
     monkeypatch.setattr("os.replace", watched_replace)
     for change in (
-        lambda: indexing.add(folder, drawn(3), named("abc"), MODEL),
-        lambda: indexing.remove(folder, np.arange(2)),
-        lambda: indexing.remove(folder, np.arange(28)),
+        lambda: index.add(folder, drawn(3), named("abc"), MODEL),
+        lambda: index.remove(folder, np.arange(2)),
+        lambda: index.remove(folder, np.arange(28)),
     ):
         before = set(os.listdir(folder / "segments"))
         change()
@@ -154,19 +154,19 @@ def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
 @pytest.mark.parametrize("room", [200, 4_000, 40_000])
 def test_a_file_that_grows_no_further_is_one_line_and_the_old_state(tmp_path, room):
     folder = built(tmp_path / "index", drawn(10), pieces=2)
-    before = indexing.read(folder)
+    before = index.read(folder)
     names = set(os.listdir(folder / "segments"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(UserError, match="File too large") as error:
-            indexing.add(folder, drawn(2000), named(range(2000)), MODEL)
+            index.add(folder, drawn(2000), named(range(2000)), MODEL)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(error.value) and "as it was" in str(error.value)
-    assert indexing.read(folder).manifest == before.manifest
+    assert index.read(folder).manifest == before.manifest
     assert set(os.listdir(folder / "segments")) == names
-    assert indexing.add(folder, drawn(1), named("a"), MODEL).tolist() == [10]
+    assert index.add(folder, drawn(1), named("a"), MODEL).tolist() == [10]
 
 
 def test_a_full_disk_is_one_line_and_the_old_state(tmp_path):

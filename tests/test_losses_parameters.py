@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flax import struct
 
-from abe_jax import config, losses, step
+from abe_jax import config, losses
 from abe_jax.config import Config, CrossEntropy, Divergence, NormSoftmax, ProxyNCA, Term
 from abe_jax.errors import UserError
+from abe_jax.training import step
 
 TINY = Path(__file__).with_name("tiny_config.py")
 B, M, C, D = 6, 2, 20, 16

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import counting, models
+from abe_jax import models
 from abe_jax.config import Model
-from abe_jax.models import mobile
-from abe_jax.models.backbones import backbone
-from abe_jax.models.depthwise import Depthwise, depthwise
-from abe_jax.models.layers import Conv, max_pool, pads
-from abe_jax.models.stages import Options, Stages
+from abe_jax.models import counting
+from abe_jax.models.backbones import mobile
+from abe_jax.models.backbones.depthwise import Depthwise, depthwise
+from abe_jax.models.backbones.layers import Conv, max_pool, pads
+from abe_jax.models.backbones.stages import Options, Stages
+from abe_jax.models.backbones.table import backbone
 
 SIZES = {
     "efficientnet_lite0": 224,

@@ -12,10 +12,10 @@ import pytest
 from abe_jax import models
 from abe_jax.config import Model
 from abe_jax.errors import UserError
-from abe_jax.models.backbones import BACKBONES, backbone
-from abe_jax.models.batch_instance import BatchInstanceNorm, standardised
-from abe_jax.models.layers import BatchNorm
-from abe_jax.models.stages import Options, Stages
+from abe_jax.models.backbones.batch_instance import BatchInstanceNorm, standardised
+from abe_jax.models.backbones.layers import BatchNorm
+from abe_jax.models.backbones.stages import Options, Stages
+from abe_jax.models.backbones.table import BACKBONES, backbone
 
 C, EPSILON = 3, 1e-3
 OWN = ("gate", "instance_bias", "instance_scale")  # beside what batch normalisation has

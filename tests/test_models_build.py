@@ -9,7 +9,7 @@ import pytest
 from abe_jax import models
 from abe_jax.config import Model
 from abe_jax.errors import UserError
-from abe_jax.models.stages import Cut, with_trunk
+from abe_jax.models.backbones.stages import Cut, with_trunk
 
 SMALL = Model(backbone="convnet", kind="attention", learners=2, dim=8, branch="pool2", width=4)
 LARGE = Model(backbone="googlenet", kind="attention", learners=2, dim=8)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import counting, models
+from abe_jax import models
 from abe_jax.config import Model
+from abe_jax.models import counting
+from abe_jax.models.backbones.stages import Stages
 from abe_jax.models.ensemble import unit
-from abe_jax.models.stages import Stages
 
 ATTENTION = Model(
     backbone="convnet", kind="attention", learners=3, dim=12, branch="pool2", trunk_depth=1, width=4

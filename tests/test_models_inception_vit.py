@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import counting, models
+from abe_jax import models
 from abe_jax.config import Model
 from abe_jax.errors import UserError
-from abe_jax.models import bn_inception, googlenet_bn, vit
-from abe_jax.models.layers import box_mean, max_pool
-from abe_jax.models.stages import Options
+from abe_jax.models import counting
+from abe_jax.models.backbones import bn_inception, googlenet_bn, vit
+from abe_jax.models.backbones.layers import box_mean, max_pool
+from abe_jax.models.backbones.stages import Options
 
 GOOGLENET = Model(backbone="googlenet_bn", kind="single", dim=1000)
 INCEPTION = Model(backbone="bn_inception", kind="single", dim=1000, branch="inception3c")

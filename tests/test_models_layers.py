@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax.models.layers import Conv, local_response, max_pool, mean_pool
+from abe_jax.models.backbones.layers import Conv, local_response, max_pool, mean_pool
 
 
 def image(*shape: int, seed: int = 0) -> np.ndarray:

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from abe_jax import optimizer
 from abe_jax.config import Optimizer
 from abe_jax.errors import UserError
+from abe_jax.training import optimizer
 
 STEPS = 20
 PARAMS = {

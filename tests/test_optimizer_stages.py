@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from processes import TINY
 
-from abe_jax import config, optimizer, step
+from abe_jax import config
 from abe_jax.config import Optimizer
-from abe_jax.data import datasets, loader, sampling
+from abe_jax.config.resolve import resolved
+from abe_jax.data import dataset, loader, sampling
 from abe_jax.errors import UserError
-from abe_jax.training.resolve import resolved
+from abe_jax.training import optimizer, step
 
 STEPS, FIRST = 12, 3
 SHAPES = {"encoder": {"kernel": (2, 3), "scale": (3,)}, "head": {"kernel": (3, 2), "bias": (2,)}}
@@ -127,7 +128,7 @@ def test_training_moves_new_layers_and_proxies_first_and_statistics_all_the_time
     tiny_data: Path,
 ) -> None:
     made = resolved(config.load(TINY, [*NORM_SOFTMAX, f"data.root={tiny_data}"]))
-    split = datasets.load(made.data, "train")
+    split = dataset.load(made.data, "train")
     sample = sampling.sampler(made.data, split.labels, made.train.batch, made.seed)
     state, run = step.replicate(step.create(made)), step.train_step(made)
     before, moved = step.unreplicate(state), []

@@ -15,11 +15,14 @@ import pytest
 from processes import TINY
 from processes import run as started
 
-from abe_jax import config, figures, paper, step
-from abe_jax.checkpoint import Checkpoints
-from abe_jax.data.datasets import Split
+from abe_jax import config
+from abe_jax.cli import figures
+from abe_jax.data.dataset import Split
 from abe_jax.errors import UserError
-from abe_jax.paper import (
+from abe_jax.evaluation import cosine
+from abe_jax.evaluation.embed import Embedded
+from abe_jax.report import paper
+from abe_jax.report.paper import (
     attention,
     captions,
     classes,
@@ -29,13 +32,13 @@ from abe_jax.paper import (
     recall,
     style,
 )
-from abe_jax.paper import run as runs
-from abe_jax.paper.canvas import canvas
-from abe_jax.paper.run import Picture, Run, Skipped
-from abe_jax.report.conclusion import conclude
-from abe_jax.retrieval import cosine
-from abe_jax.retrieval.embed import Embedded
-from abe_jax.run_folder import RunFolder
+from abe_jax.report.paper import run as runs
+from abe_jax.report.paper.canvas import canvas
+from abe_jax.report.paper.run import Picture, Run, Skipped
+from abe_jax.runs.conclusion import conclude
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 SINGLE = ("model.kind=single", "model.learners=1", "objective=[{'name': 'contrastive'}]")
 

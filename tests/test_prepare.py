@@ -12,10 +12,10 @@ import originals_trees as trees
 import pytest
 from processes import ROOT, environment, run
 
-from abe_jax import prepare
+from abe_jax.cli import prepare
 from abe_jax.config import Data
-from abe_jax.data import datasets
-from abe_jax.data.originals import builder, reading
+from abe_jax.data import dataset
+from abe_jax.data.sources.benchmarks import builder, reading
 from abe_jax.errors import UserError
 
 # The command with small sets in place of the published ones.
@@ -208,7 +208,7 @@ def test_the_published_counts_are_asked_for(tmp_path):
     assert "train: expected 5864 images, found 101; test: expected 5924 images, found 100" in line
     ended = run("prepare", *words, "--allow-counts", data=tmp_path)
     assert ended.returncode == 0 and "warning: cub is not as published: train: exp" in ended.stdout
-    split = datasets.load(Data(name="cub", root=str(tmp_path / "root")), "train")
+    split = dataset.load(Data(name="cub", root=str(tmp_path / "root")), "train")
     assert len(split.labels) == 101
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import report_examples as examples
 
 from abe_jax import config
-from abe_jax.data.records import Split
-from abe_jax.report import Choice, choose, conclusion, gallery
-from abe_jax.retrieval.embed import Embedded
+from abe_jax.data.split import Split
+from abe_jax.evaluation.embed import Embedded
+from abe_jax.report import Choice, choose, gallery
+from abe_jax.runs import conclusion
 
 
 def test_choice_is_even_over_the_split_and_over_its_failures():

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from processes import run
 
-from abe_jax import config, evaluate, models, resolution, retrieval, step, train
+from abe_jax import config, evaluation, models
+from abe_jax.cli import evaluate, resolution, train
 from abe_jax.config import Config
-from abe_jax.counting import multiply_adds
-from abe_jax.data import datasets, loader
+from abe_jax.data import dataset, loader
 from abe_jax.errors import UserError
-from abe_jax.retrieval.embed import at_exponents, embed, exponents_step
-from abe_jax.retrieval.resolution import At, best, cross_validated, exponent, sized, with_p
-from abe_jax.run_folder import RunFolder
-from abe_jax.training.exponent import BATCH, PER_CLASS, classification, learned, order
+from abe_jax.evaluation.embed import at_exponents, embed, exponents_step
+from abe_jax.evaluation.resolution import At, best, cross_validated, exponent, sized, with_p
+from abe_jax.models.counting import multiply_adds
+from abe_jax.runs.exponent import BATCH, PER_CLASS, classification, learned, order
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
 
 TINY = Path(__file__).with_name("tiny_config.py")
 GEM = (
@@ -54,7 +56,7 @@ def state_of(made_of: Config) -> step.TrainState:
 
 
 def batch_of(made_of: Config, count: int = 8) -> loader.Batch:
-    return next(loader.in_order(datasets.load(made_of.data, "train"), made_of.data, count))
+    return next(loader.in_order(dataset.load(made_of.data, "train"), made_of.data, count))
 
 
 def test_each_exponent_gives_the_vectors_of_a_network_made_with_it() -> None:
@@ -90,11 +92,11 @@ def test_the_network_runs_once_for_all_exponents() -> None:
 
 def test_cross_validation_measures_every_exponent_and_the_training_p_as_ever() -> None:
     plain = made()
-    val, state = datasets.load(plain.data, "val"), step.replicate(state_of(plain))
+    val, state = dataset.load(plain.data, "val"), step.replicate(state_of(plain))
     found = cross_validated(state, val, plain, [3.0, 8.0])
     embedded = embed(state, step.embed_step(plain), val, plain)
     labels = val.labels[embedded.instances]
-    own = retrieval.scores(embedded.vectors, labels, plain.evaluate.ks).means()
+    own = evaluation.scores(embedded.vectors, labels, plain.evaluate.ks).means()
     assert found[0] == pytest.approx(own, abs=0.003)  # two programs round a vector apart
     assert set(found[0]) == set(own) and found[1] != found[0]
 
@@ -131,7 +133,7 @@ def test_gradient_of_p_is_that_of_finite_differences(term: str) -> None:
 
 def test_p_alone_is_learned_by_the_recipes_steps() -> None:
     tested = sized(made("data.padding=3", "data.flip=True"), SIZE)
-    split, state, said = datasets.load(tested.data, "train"), state_of(made()), []
+    split, state, said = dataset.load(tested.data, "train"), state_of(made()), []
     before = jax.tree.map(np.copy, state)
     found = learned(state, split, tested, 3, said.append)
     leaves = zip(jax.tree.leaves(before), jax.tree.leaves(state), strict=True)
@@ -190,7 +192,7 @@ def test_what_has_no_exponent_or_no_classifier_is_one_line() -> None:
         with pytest.raises(UserError, match=said) as caught:
             refused()
         assert "\n" not in str(caught.value)
-    split = datasets.load(made().data, "train")
+    split = dataset.load(made().data, "train")
     for name, said in (("objective=[{'name': 'triplet'}]", "neither"), ("model.gem_p=inf", "inf")):
         with pytest.raises(UserError, match=said):
             learned(state_of(made(name)), split, made(name), 1, print)

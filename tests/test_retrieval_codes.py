@@ -9,11 +9,11 @@ import numpy as np
 import oracles
 import pytest
 
-from abe_jax import retrieval
+from abe_jax import evaluation
 from abe_jax.config import load
 from abe_jax.errors import UserError
+from abe_jax.evaluation import binary_codes, metrics, search
 from abe_jax.report import figures, tables
-from abe_jax.retrieval import codes, metrics, search
 
 KS = (1, 3)
 
@@ -50,35 +50,35 @@ def by_definition(x, own=True):
 
 def test_bits_by_hand():
     row = [0.5, -1, 0, -0.0, 2, -3, -4, 1e-30, -1, 7]  # 1000 1001 01, then six zeros
-    packed = retrieval.pack(np.array([row], np.float32))
+    packed = evaluation.pack(np.array([row], np.float32))
     assert packed.dtype == np.uint8 and packed.tolist() == [[0b10001001, 0b01000000]]
     assert np.unpackbits(packed, axis=1)[0, :10].tolist() == [value > 0 for value in row]
 
 
 def test_code_of_learners_is_that_of_their_concatenation():
     x = np.random.default_rng(0).normal(size=(7, 3, 5)).astype(np.float32)
-    packed = retrieval.pack(x)
+    packed = evaluation.pack(x)
     assert packed.shape == (7, 2)  # 15 bits, and not 3 times 5
-    assert (packed == retrieval.pack(x.reshape(7, 15))).all()
+    assert (packed == evaluation.pack(x.reshape(7, 15))).all()
 
 
 @pytest.mark.parametrize("form", [jnp.float32, jnp.bfloat16])
 def test_jax_packs_alike_inside_jit_and_out(form):
     x = jnp.asarray(vectors(d=13)).astype(form)
-    expected = retrieval.pack(np.asarray(x))
+    expected = evaluation.pack(np.asarray(x))
     assert isinstance(expected, np.ndarray)
-    for found in (retrieval.pack(x), jax.jit(retrieval.pack)(x)):
+    for found in (evaluation.pack(x), jax.jit(evaluation.pack)(x)):
         assert isinstance(found, jax.Array) and (np.asarray(found) == expected).all()
 
 
 @pytest.mark.parametrize("d", [1, 3, 8, 33, 300])  # a bit, part of a byte, 2 words, 2 groups
 def test_search_is_by_definition_with_its_ties(d):
     x = vectors(n=30, d=d)
-    packed = retrieval.pack(x)
+    packed = evaluation.pack(x)
     for own in (True, False):
         distances, indices = by_definition(x, own)
         k = 30 if own else 29  # all there are
-        found = retrieval.hamming_nearest(packed, packed, k, exclude_self=not own)
+        found = evaluation.hamming_nearest(packed, packed, k, exclude_self=not own)
         assert (found[0].tolist(), found[1].tolist()) == (distances, indices)
         assert found[0].dtype == found[1].dtype == np.int32
     assert sum(a == b for row in distances for a, b in itertools.pairwise(row)) > 100
@@ -86,20 +86,20 @@ def test_search_is_by_definition_with_its_ties(d):
 
 def test_an_order_by_columns_changes_nothing():
     x = vectors(n=30, d=40)
-    packed = retrieval.pack(np.asfortranarray(x))
-    assert (packed == retrieval.pack(x)).all()
+    packed = evaluation.pack(np.asfortranarray(x))
+    assert (packed == evaluation.pack(x)).all()
     for own in (packed, np.asfortranarray(packed)):
-        found = retrieval.hamming_nearest(own, own, 30)
+        found = evaluation.hamming_nearest(own, own, 30)
         assert (found[0].tolist(), found[1].tolist()) == by_definition(x, own=True)
 
 
 def test_blocks_and_chunks_change_nothing(monkeypatch):
     x = vectors(n=50, d=4)  # 16 codes for 50 rows
-    packed = retrieval.pack(x)
+    packed = evaluation.pack(x)
     expected = [row[:20] for row in by_definition(x, own=False)[1]]
 
     def found(block):
-        _, indices = retrieval.hamming_nearest(packed, packed, 20, exclude_self=True, block=block)
+        _, indices = evaluation.hamming_nearest(packed, packed, 20, exclude_self=True, block=block)
         return indices.tolist()
 
     assert found(1) == found(7) == found(16) == found(1000) == expected
@@ -110,8 +110,8 @@ def test_blocks_and_chunks_change_nothing(monkeypatch):
 
 def test_queries_of_another_set():
     x, y = vectors(n=3, seed=2), vectors(seed=1)
-    queries, gallery = retrieval.pack(x), retrieval.pack(y)
-    distances, indices = retrieval.hamming_nearest(jnp.asarray(queries), gallery, 40)
+    queries, gallery = evaluation.pack(x), evaluation.pack(y)
+    distances, indices = evaluation.hamming_nearest(jnp.asarray(queries), gallery, 40)
     apart = ((x > 0)[:, None] != (y > 0)[None]).sum(axis=-1)
     assert (indices == np.argsort(apart, axis=1, kind="stable")).all()
     assert (distances == np.sort(apart, axis=1)).all()
@@ -121,7 +121,7 @@ def test_queries_of_another_set():
 def test_memory_is_bounded_by_the_distances_and_not_by_the_bits(words):
     """Counts of single words held at once would be `words` times as much."""
     shapes = [jax.ShapeDtypeStruct((words, n, 1), jnp.uint32) for n in (256, 2048)]
-    analysis = jax.jit(codes.hamming).lower(*shapes).compile().memory_analysis()
+    analysis = jax.jit(binary_codes.hamming).lower(*shapes).compile().memory_analysis()
     assert analysis is not None
     assert analysis.temp_size_in_bytes <= 2 * 256 * 2048 * 4
 
@@ -133,7 +133,7 @@ def test_metrics_of_codes_are_the_oracles(grouped):
     expected, queries = oracles.retrieval(bits(x), y, KS, groups=groups)
     for block in (7, 1000):
         options = {"ensemble": "hamming", "block": block}
-        found = metrics.scores(retrieval.pack(x), y, KS, groups=groups, **options)
+        found = metrics.scores(evaluation.pack(x), y, KS, groups=groups, **options)
         assert found.means() == pytest.approx(expected, rel=1e-12)
         assert found.queries == queries
     assert all(0 < value < 1 for value in expected.values())
@@ -142,21 +142,21 @@ def test_metrics_of_codes_are_the_oracles(grouped):
 def test_every_metric_takes_codes_and_a_gallery():
     """A query 11 against 01 (b), 10 (a), 11 (a): distances 1 1 0, the tie to the lower index."""
     query, gallery = (
-        retrieval.pack(np.array(x) - 0.5) for x in ([[1, 1]], [[0, 1], [1, 0], [1, 1]])
+        evaluation.pack(np.array(x) - 0.5) for x in ([[1, 1]], [[0, 1], [1, 0], [1, 1]])
     )
     labels = {"gallery_labels": np.array([1, 0, 0]), "gallery": gallery, "ensemble": "hamming"}
     y = np.array([0])
-    assert retrieval.recall_at_k(query, y, (1, 2), **labels) == {1: 1.0, 2: 1.0}
-    assert retrieval.r_precision(query, y, **labels) == 1 / 2
-    assert retrieval.map_at_r(query, y, **labels) == 1 / 2
+    assert evaluation.recall_at_k(query, y, (1, 2), **labels) == {1: 1.0, 2: 1.0}
+    assert evaluation.r_precision(query, y, **labels) == 1 / 2
+    assert evaluation.map_at_r(query, y, **labels) == 1 / 2
 
 
 def test_evaluation_adds_the_code_of_the_concatenated_learners():
     x, y = classes(1.5)
-    found = retrieval.evaluate(x, y, ks=KS, binary=True)
-    flat = retrieval.pack(x.reshape(len(x), -1))
+    found = evaluation.evaluate(x, y, ks=KS, binary=True)
+    flat = evaluation.pack(x.reshape(len(x), -1))
     assert found["metrics"]["binary"] == metrics.scores(flat, y, KS, ensemble="hamming").means()
-    bare = retrieval.evaluate(x, y, ks=KS)
+    bare = evaluation.evaluate(x, y, ks=KS)
     assert "binary" not in bare["metrics"]
     del found["metrics"]["binary"]
     assert found == bare
@@ -164,18 +164,18 @@ def test_evaluation_adds_the_code_of_the_concatenated_learners():
 
 def test_codes_of_separate_classes_do_nearly_as_well_as_vectors():
     x, y = classes(0.7)
-    found = retrieval.evaluate(x, y, ks=(1,), binary=True)["metrics"]
+    found = evaluation.evaluate(x, y, ks=(1,), binary=True)["metrics"]
     assert found["ensemble"]["recall@1"] == found["ensemble"]["map@r"] == 1
     assert found["binary"]["recall@1"] >= 0.98 and found["binary"]["map@r"] >= 0.98
     x, y = classes(2.0)  # where classes overlap, signs lose some
-    found = retrieval.evaluate(x, y, ks=(1,), binary=True)["metrics"]
+    found = evaluation.evaluate(x, y, ks=(1,), binary=True)["metrics"]
     assert 0.4 < found["binary"]["recall@1"] < found["ensemble"]["recall@1"]
 
 
 def test_a_code_of_one_sign_is_at_the_floor():
     """Everything ties, so row 0 is everybody's nearest (and row 1 is that of row 0)."""
     x, y = classes(0.1)
-    found = retrieval.evaluate(np.abs(x), y, ks=(1, 16), binary=True)["metrics"]
+    found = evaluation.evaluate(np.abs(x), y, ks=(1, 16), binary=True)["metrics"]
     assert found["ensemble"]["recall@1"] > 0.9  # the vectors themselves still tell classes apart
     assert found["binary"]["recall@1"] == 9 / 160  # row 0's class of ten, less row 0
     assert found["binary"]["map@r"] < 0.03
@@ -196,7 +196,7 @@ def test_config_names_it_and_leaves_it_off():
 )
 def test_table_has_them_below_the_vectors(learners, names):
     x, y = classes(1.5, m=learners)
-    result = retrieval.evaluate(x, y, ks=KS, binary=True)
+    result = evaluation.evaluate(x, y, ks=KS, binary=True)
     rows = [row for row in tables.rows(result) if row.part == "ensemble"]
     assert [row.name for row in rows] == names
     assert rows[-1].values == result["metrics"]["binary"]
@@ -208,26 +208,26 @@ def test_table_has_them_below_the_vectors(learners, names):
 
 
 X, Y = vectors(6), np.array([0, 0, 1, 1, 2, 2])
-PACKED = retrieval.pack(X)
+PACKED = evaluation.pack(X)
 BROKEN = np.where(np.arange(6)[:, None] == 4, np.float32(np.nan), X)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: retrieval.pack(BROKEN), "not finite, first in row 4"),
-        (lambda: retrieval.pack(jnp.asarray(BROKEN)), "not finite, first in row 4"),
-        (lambda: retrieval.pack(X[None, None]), "not of shape (1, 1, 6, 6)"),
-        (lambda: retrieval.pack(X[:0]), "not of shape (0, 6)"),
-        (lambda: retrieval.hamming_nearest(PACKED, PACKED, 7), "k = 7 neighbours asked"),
-        (lambda: retrieval.hamming_nearest(PACKED, PACKED, 6, exclude_self=True), "holds 5"),
-        (lambda: retrieval.hamming_nearest(PACKED, PACKED, 1, block=0), "block = 0"),
+        (lambda: evaluation.pack(BROKEN), "not finite, first in row 4"),
+        (lambda: evaluation.pack(jnp.asarray(BROKEN)), "not finite, first in row 4"),
+        (lambda: evaluation.pack(X[None, None]), "not of shape (1, 1, 6, 6)"),
+        (lambda: evaluation.pack(X[:0]), "not of shape (0, 6)"),
+        (lambda: evaluation.hamming_nearest(PACKED, PACKED, 7), "k = 7 neighbours asked"),
+        (lambda: evaluation.hamming_nearest(PACKED, PACKED, 6, exclude_self=True), "holds 5"),
+        (lambda: evaluation.hamming_nearest(PACKED, PACKED, 1, block=0), "block = 0"),
         (
-            lambda: retrieval.hamming_nearest(PACKED[:2], PACKED, 1, exclude_self=True),
+            lambda: evaluation.hamming_nearest(PACKED[:2], PACKED, 1, exclude_self=True),
             "one for one",
         ),
         (
-            lambda: retrieval.hamming_nearest(PACKED, np.tile(PACKED, 2), 1),
+            lambda: evaluation.hamming_nearest(PACKED, np.tile(PACKED, 2), 1),
             "queries (6, 1) and gallery (6, 2) differ in their bytes",
         ),
         (lambda: metrics.scores(X, Y, ensemble="hamming"), "retrieval.pack makes them"),

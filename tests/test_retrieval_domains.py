@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from abe_jax import retrieval
+from abe_jax import evaluation
 from abe_jax.errors import UserError
+from abe_jax.evaluation.measure import centred_pixels
 from abe_jax.report import tables
-from abe_jax.retrieval.evaluation import centred_pixels
 
 KS = (1, 3, 8)
 NAMES = ("Caslon", "absent", "Gill", "small", "lone")
@@ -54,7 +54,7 @@ def looped(x, y, groups, group):
 
 def test_each_domain_is_what_loops_over_its_own_images_give():
     x, y, groups, pixels = split()
-    found = retrieval.evaluate(x, y, ks=KS, groups=groups, domains=NAMES, pixels=pixels)
+    found = evaluation.evaluate(x, y, ks=KS, groups=groups, domains=NAMES, pixels=pixels)
     domains, floor = found["domains"], centred_pixels(pixels)
     assert list(domains["each"]) == ["Caslon", "Gill", "small"]
     assert domains["left_out"] == ["lone"]
@@ -72,7 +72,7 @@ def test_each_domain_is_what_loops_over_its_own_images_give():
 
 def test_the_mean_gives_each_domain_the_same_weight():
     x, y, groups, pixels = split()
-    found = retrieval.evaluate(x, y, ks=KS, groups=groups, domains=NAMES, pixels=pixels)["domains"]
+    found = evaluation.evaluate(x, y, ks=KS, groups=groups, domains=NAMES, pixels=pixels)["domains"]
     for kind in ("ensemble", "pixels"):
         values = [one[kind] for one in found["each"].values()]
         for key in values[0]:
@@ -86,26 +86,26 @@ def test_the_mean_gives_each_domain_the_same_weight():
 def test_images_of_other_domains_change_nothing():
     x, y, groups, _ = split()
     options = {"ks": KS, "domains": NAMES}
-    whole = retrieval.evaluate(x, y, groups=groups, **options)["domains"]["each"]["Gill"]
+    whole = evaluation.evaluate(x, y, groups=groups, **options)["domains"]["each"]["Gill"]
     own = groups == 2
-    alone = retrieval.evaluate(x[own], y[own], ks=KS)
+    alone = evaluation.evaluate(x[own], y[own], ks=KS)
     assert whole["ensemble"] == alone["metrics"]["ensemble"]
     assert whole["queries"] == alone["queries"] and "pixels" not in whole
 
 
 def test_domains_are_measured_only_where_they_are_asked_for():
     x, y, groups, _ = split()
-    assert "domains" not in retrieval.evaluate(x, y, ks=KS, groups=groups)
+    assert "domains" not in evaluation.evaluate(x, y, ks=KS, groups=groups)
     with pytest.raises(UserError, match="need the groups"):
-        retrieval.evaluate(x, y, ks=KS, domains=NAMES)
+        evaluation.evaluate(x, y, ks=KS, domains=NAMES)
     with pytest.raises(UserError, match="groups go from 0 to 4, but 4 have a name"):
-        retrieval.evaluate(x, y, ks=KS, groups=groups, domains=NAMES[:4])
+        evaluation.evaluate(x, y, ks=KS, groups=groups, domains=NAMES[:4])
 
 
 def test_without_a_domain_that_can_be_measured_there_is_no_mean():
     labels, groups = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     vectors = {"ensemble": np.eye(4, dtype=np.float32)}
-    found = retrieval.by_domain(vectors, labels, groups, ("one", "other"), ks=(1,))
+    found = evaluation.by_domain(vectors, labels, groups, ("one", "other"), ks=(1,))
     assert found == {"each": {}, "left_out": ["one", "other"]}
 
 

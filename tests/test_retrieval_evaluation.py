@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import retrieval
-from abe_jax.retrieval import cosine
-from abe_jax.retrieval.evaluation import centred_pixels
+from abe_jax import evaluation
+from abe_jax.evaluation import cosine
+from abe_jax.evaluation.measure import centred_pixels
 
 KS = (1, 3)
 
@@ -25,16 +25,16 @@ def split(m=3, n=60):
 
 
 def direct(x, y, **options):
-    recalls = retrieval.recall_at_k(x, y, KS, **options)
+    recalls = evaluation.recall_at_k(x, y, KS, **options)
     return {f"recall@{k}": value for k, value in recalls.items()} | {
-        "r_precision": retrieval.r_precision(x, y, **options),
-        "map@r": retrieval.map_at_r(x, y, **options),
+        "r_precision": evaluation.r_precision(x, y, **options),
+        "map@r": evaluation.map_at_r(x, y, **options),
     }
 
 
 def test_parts_are_what_the_metrics_give():
     x, y, groups, pixels = split()
-    found = retrieval.evaluate(x, y, ks=KS, groups=groups, pixels=pixels)
+    found = evaluation.evaluate(x, y, ks=KS, groups=groups, pixels=pixels)
     assert (found["images"], found["classes"], found["queries"]) == (60, 10, 58)
     parts = found["metrics"]
     assert parts["ensemble"] == direct(x, y)
@@ -51,23 +51,23 @@ def test_parts_are_what_the_metrics_give():
         "pixels": direct(floor, y, groups=groups),
     }
     assert found["queries_other_family"] <= 58
-    bare = retrieval.evaluate(x, y, ks=KS)
+    bare = evaluation.evaluate(x, y, ks=KS)
     assert "pixels" not in bare["metrics"] and "other_family" not in bare
 
 
 def test_plain_numbers_bitwise_the_same_twice():
     x, y, groups, pixels = split()
     options = {"ks": KS, "groups": groups, "pixels": pixels}
-    found = retrieval.evaluate(x, y, **options)
+    found = evaluation.evaluate(x, y, **options)
     text = json.dumps(found, allow_nan=False)
     assert json.loads(text) == found
-    again = retrieval.evaluate(jnp.asarray(x), jnp.asarray(y), **options)
+    again = evaluation.evaluate(jnp.asarray(x), jnp.asarray(y), **options)
     assert json.dumps(again, allow_nan=False) == text
 
 
 def test_one_learner_has_no_cosine_and_is_its_ensemble():
     x, y, _, _ = split(m=1)
-    found = retrieval.evaluate(x, y, ks=KS)
+    found = evaluation.evaluate(x, y, ks=KS)
     assert "cosine" not in found
     parts = found["metrics"]
     assert parts["learners"] == [parts["ensemble"]] == [parts["ensemble_mean_distance"]]
@@ -76,7 +76,7 @@ def test_one_learner_has_no_cosine_and_is_its_ensemble():
 
 def test_other_family_is_left_out_where_every_class_has_one_group():
     x, y, _, _ = split()
-    assert "other_family" not in retrieval.evaluate(x, y, ks=KS, groups=y)
+    assert "other_family" not in evaluation.evaluate(x, y, ks=KS, groups=y)
 
 
 def test_pixels_are_centred_by_each_image():

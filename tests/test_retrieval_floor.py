@@ -9,8 +9,8 @@ import numpy as np
 
 from abe_jax import config
 from abe_jax.data import loader
-from abe_jax.data.datasets import Split
-from abe_jax.retrieval.floor import small_pixels
+from abe_jax.data.dataset import Split
+from abe_jax.evaluation.baselines import small_pixels
 
 TINY = Path(__file__).with_name("tiny_config.py")
 

@@ -7,9 +7,9 @@ import oracles
 import oracles_grains
 import pytest
 
-from abe_jax.retrieval import grains, neighbours, search
-from abe_jax.retrieval import ranks as ranks_module
-from abe_jax.retrieval.ranks import ranks
+from abe_jax.evaluation import grains, knn, search
+from abe_jax.evaluation import ranks as ranks_module
+from abe_jax.evaluation.ranks import ranks
 
 
 def made(seed=0, objects=12, m=2, d=5, spread=0.9):
@@ -81,7 +81,7 @@ def test_ranks_are_places_in_the_ranking(block, monkeypatch):
 def test_a_target_does_not_stand_before_itself_however_its_distance_rounds(monkeypatch):
     x, _ = made()
     rows = np.arange(len(x))
-    targets = neighbours.nearest(x, x, 1, exclude_self=True)[1]
+    targets = knn.nearest(x, x, 1, exclude_self=True)[1]
 
     def rounded(*arguments, **options):
         return distances(*arguments, **options) * np.float32(1 + 1e-6)

@@ -7,9 +7,9 @@ import numpy as np
 import oracles
 import pytest
 
-from abe_jax import retrieval
+from abe_jax import evaluation
 from abe_jax.errors import UserError
-from abe_jax.retrieval import metrics
+from abe_jax.evaluation import metrics
 
 
 def column(*values):
@@ -27,58 +27,58 @@ LOOK = {"gallery": GALLERY, "gallery_labels": NAMES}
 
 def test_query_and_gallery_by_hand():
     query = column(0), labels("a")
-    assert retrieval.recall_at_k(*query, [1, 5], **LOOK) == {1: 1.0, 5: 1.0}
-    assert retrieval.r_precision(*query, **LOOK) == pytest.approx(2 / 3)
-    assert retrieval.map_at_r(*query, **LOOK) == pytest.approx((1 / 1 + 2 / 3) / 3)
+    assert evaluation.recall_at_k(*query, [1, 5], **LOOK) == {1: 1.0, 5: 1.0}
+    assert evaluation.r_precision(*query, **LOOK) == pytest.approx(2 / 3)
+    assert evaluation.map_at_r(*query, **LOOK) == pytest.approx((1 / 1 + 2 / 3) / 3)
     query = column(0), labels("b")  # R = 2: of the two nearest, the second is right
-    assert retrieval.recall_at_k(*query, [1, 2], **LOOK) == {1: 0.0, 2: 1.0}
-    assert retrieval.r_precision(*query, **LOOK) == pytest.approx(1 / 2)
-    assert retrieval.map_at_r(*query, **LOOK) == pytest.approx((1 / 2) / 2)
+    assert evaluation.recall_at_k(*query, [1, 2], **LOOK) == {1: 0.0, 2: 1.0}
+    assert evaluation.r_precision(*query, **LOOK) == pytest.approx(1 / 2)
+    assert evaluation.map_at_r(*query, **LOOK) == pytest.approx((1 / 2) / 2)
 
 
 def test_leave_one_out_by_hand():
     # Places 0 1 3 6; the nearest other: 0 -> 1, 1 -> 0, 3 -> 1, 6 -> 3.
     x, y = column(0, 1, 3, 6), labels("abab")
-    assert retrieval.recall_at_k(x, y, [1, 2, 3]) == {1: 0.0, 2: 0.75, 3: 1.0}
+    assert evaluation.recall_at_k(x, y, [1, 2, 3]) == {1: 0.0, 2: 0.75, 3: 1.0}
     # With itself in the gallery every query would find itself.
-    assert retrieval.recall_at_k(x, y, [1], gallery=x, gallery_labels=y) == {1: 1.0}
+    assert evaluation.recall_at_k(x, y, [1], gallery=x, gallery_labels=y) == {1: 1.0}
 
 
 def test_ties_between_classes_go_to_the_lower_index():
     """A vector of another class that equals the positive wins only from a lower index."""
     for order, recall in (("ab", 1.0), ("ba", 0.0)):
-        found = retrieval.recall_at_k(
+        found = evaluation.recall_at_k(
             column(0), labels("a"), [1], gallery=column(2, 2), gallery_labels=labels(order)
         )
         assert found == {1: recall}
     # Duplicates of the query itself in another class, before and after it.
-    assert retrieval.recall_at_k(column(1, 1, 2), labels("baa"), [1, 2]) == {1: 0.0, 2: 1.0}
-    assert retrieval.recall_at_k(column(1, 2, 1), labels("aab"), [1, 2]) == {1: 0.5, 2: 1.0}
+    assert evaluation.recall_at_k(column(1, 1, 2), labels("baa"), [1, 2]) == {1: 0.0, 2: 1.0}
+    assert evaluation.recall_at_k(column(1, 2, 1), labels("aab"), [1, 2]) == {1: 0.5, 2: 1.0}
 
 
 def test_queries_without_a_positive_are_in_no_mean_but_stay_in_the_gallery():
     # The singleton s is nearest to the first a, whose own nearest would otherwise be right.
     x, y = column(0, 1, 3), labels("asa")
-    assert retrieval.recall_at_k(x, y, [1, 2]) == {1: 0.0, 2: 1.0}
+    assert evaluation.recall_at_k(x, y, [1, 2]) == {1: 0.0, 2: 1.0}
     found = metrics.scores(x, y, [1])
     assert found.queries == 2
     # A query whose class the gallery does not hold.
     query = column(0, 0), labels("az")
-    assert retrieval.recall_at_k(*query, [1], **LOOK) == {1: 1.0}
+    assert evaluation.recall_at_k(*query, [1], **LOOK) == {1: 1.0}
     with pytest.raises(UserError, match="no query has a positive"):
-        retrieval.recall_at_k(column(0, 1), labels("ab"), [1])
+        evaluation.recall_at_k(column(0, 1), labels("ab"), [1])
 
 
 def test_own_group_counts_neither_as_neighbour_nor_as_positive():
     x, y = column(0, 1, 2, 4, 9), labels("aabaa")
     groups = np.array([5, 5, 6, 6, 8])
     # 0: others 2(b) 4(a) 9(a), R = 2. 1: the same. 4: 1 0 9, R = 3. 9: 4 2 1 0 -> a b a a, R = 3.
-    assert retrieval.recall_at_k(x, y, [1, 2], groups=groups) == {1: 0.5, 2: 1.0}
-    assert retrieval.r_precision(x, y, groups=groups) == pytest.approx((1 / 2 * 2 + 1 + 2 / 3) / 4)
+    assert evaluation.recall_at_k(x, y, [1, 2], groups=groups) == {1: 0.5, 2: 1.0}
+    assert evaluation.r_precision(x, y, groups=groups) == pytest.approx((1 / 2 * 2 + 1 + 2 / 3) / 4)
     average = (1 / 4 + 1 / 4 + 1 + (1 + 2 / 3) / 3) / 4
-    assert retrieval.map_at_r(x, y, groups=groups) == pytest.approx(average)
+    assert evaluation.map_at_r(x, y, groups=groups) == pytest.approx(average)
     # Queries with groups of their own against a gallery.
-    found = retrieval.recall_at_k(
+    found = evaluation.recall_at_k(
         column(0),
         labels("a"),
         [1],
@@ -109,9 +109,9 @@ def test_metrics_are_the_oracles_whatever_the_block(rooted, grouped):
 def test_jax_arrays_and_narrow_labels_give_the_same():
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     y = np.arange(20, dtype=np.int32) // 4
-    expected = retrieval.recall_at_k(x, y, (1, 3))
-    assert retrieval.recall_at_k(jnp.asarray(x), jnp.asarray(y), (1, 3)) == expected
-    assert retrieval.recall_at_k(x, y.astype(np.uint8), (1, 3)) == expected
+    expected = evaluation.recall_at_k(x, y, (1, 3))
+    assert evaluation.recall_at_k(jnp.asarray(x), jnp.asarray(y), (1, 3)) == expected
+    assert evaluation.recall_at_k(x, y.astype(np.uint8), (1, 3)) == expected
 
 
 X, Y = column(0, 1, 2, 3), labels("aabb")
@@ -120,19 +120,22 @@ X, Y = column(0, 1, 2, 3), labels("aabb")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: retrieval.recall_at_k(X, Y, [1, 4]), "k = 4 neighbours asked of a gallery that h"),
-        (lambda: retrieval.recall_at_k(X, Y, [5], gallery=X, gallery_labels=Y), "holds 4"),
-        (lambda: retrieval.recall_at_k(X, Y, [0]), "k = 0"),
-        (lambda: retrieval.recall_at_k(X, Y[:3], [1]), "labels of shape (3,) do not fit 4"),
-        (lambda: retrieval.recall_at_k(X, Y, [1], gallery=X), "gallery_labels"),
-        (lambda: retrieval.recall_at_k(X, Y, [1], gallery_labels=Y), "with a gallery only"),
-        (lambda: retrieval.recall_at_k(X, Y / 2, [1]), "integers"),
-        (lambda: retrieval.recall_at_k(X, Y, []), "one K or more"),
         (
-            lambda: retrieval.recall_at_k(X, Y, [1], gallery=X[:2], gallery_labels=Y),
+            lambda: evaluation.recall_at_k(X, Y, [1, 4]),
+            "k = 4 neighbours asked of a gallery that h",
+        ),
+        (lambda: evaluation.recall_at_k(X, Y, [5], gallery=X, gallery_labels=Y), "holds 4"),
+        (lambda: evaluation.recall_at_k(X, Y, [0]), "k = 0"),
+        (lambda: evaluation.recall_at_k(X, Y[:3], [1]), "labels of shape (3,) do not fit 4"),
+        (lambda: evaluation.recall_at_k(X, Y, [1], gallery=X), "gallery_labels"),
+        (lambda: evaluation.recall_at_k(X, Y, [1], gallery_labels=Y), "with a gallery only"),
+        (lambda: evaluation.recall_at_k(X, Y / 2, [1]), "integers"),
+        (lambda: evaluation.recall_at_k(X, Y, []), "one K or more"),
+        (
+            lambda: evaluation.recall_at_k(X, Y, [1], gallery=X[:2], gallery_labels=Y),
             "gallery_labels of shape (4,) do not fit 2",
         ),
-        (lambda: retrieval.recall_at_k(X, Y, [1], groups=Y[:2]), "groups (2,)"),
+        (lambda: evaluation.recall_at_k(X, Y, [1], groups=Y[:2]), "groups (2,)"),
     ],
 )
 def test_mistakes_are_named(call, message):

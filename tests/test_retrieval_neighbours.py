@@ -7,9 +7,9 @@ import numpy as np
 import oracles
 import pytest
 
-from abe_jax import retrieval
+from abe_jax import evaluation
 from abe_jax.errors import UserError
-from abe_jax.retrieval import neighbours, search
+from abe_jax.evaluation import knn, search
 
 
 def column(*values):
@@ -23,7 +23,7 @@ def learners(n=40, m=3, d=5, seed=0):
 
 def test_ties_rank_by_gallery_index():
     gallery = column(3, 1, -1, 1, 3, -1)
-    distances, indices = retrieval.nearest(column(0, 2), gallery, 6)
+    distances, indices = evaluation.nearest(column(0, 2), gallery, 6)
     assert indices.tolist() == [[1, 2, 3, 5, 0, 4], [0, 1, 3, 4, 2, 5]]
     assert distances.tolist() == [[1, 1, 1, 1, 9, 9], [1, 1, 1, 1, 9, 9]]
     assert indices.dtype == np.int32
@@ -31,14 +31,14 @@ def test_ties_rank_by_gallery_index():
 
 def test_self_is_excluded_by_index_and_not_by_distance():
     twins = column(5, 5, 5, 0)
-    _, indices = retrieval.nearest(twins, twins, 3, exclude_self=True)
+    _, indices = evaluation.nearest(twins, twins, 3, exclude_self=True)
     assert indices.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
-    _, indices = retrieval.nearest(twins, twins, 2)
+    _, indices = evaluation.nearest(twins, twins, 2)
     assert indices.tolist() == [[0, 1], [0, 1], [0, 1], [3, 0]]
 
 
 def test_own_group_does_not_count_and_missing_neighbours_are_minus_one():
-    distances, indices = retrieval.nearest(
+    distances, indices = evaluation.nearest(
         column(0, 0),
         column(1, 2, 3),
         3,
@@ -49,7 +49,7 @@ def test_own_group_does_not_count_and_missing_neighbours_are_minus_one():
     assert distances[0].tolist() == [4, np.inf, np.inf]
 
 
-@pytest.mark.parametrize("ensemble", neighbours.ENSEMBLES)
+@pytest.mark.parametrize("ensemble", knn.ENSEMBLES)
 def test_order_is_the_oracles_whatever_the_block_and_chunk(ensemble, monkeypatch):
     x = learners()
     x[7], x[30] = x[3], x[3]  # equal vectors, in another chunk too
@@ -62,7 +62,7 @@ def test_order_is_the_oracles_whatever_the_block_and_chunk(ensemble, monkeypatch
 
     def found(block):
         options = {"exclude_self": True, "query_groups": groups, "gallery_groups": groups}
-        _, indices = retrieval.nearest(x, x, 30, ensemble=ensemble, block=block, **options)
+        _, indices = evaluation.nearest(x, x, 30, ensemble=ensemble, block=block, **options)
         return indices.tolist()
 
     assert found(1) == found(7) == found(16) == found(1000) == expected
@@ -76,8 +76,8 @@ def test_mean_distance_ranks_unlike_concatenation():
     gallery = np.array(
         [[[1.0], [1.0]], [[0.0], [1.7]]], np.float32
     )  # squares 2, 2.89; means 1, .85
-    assert retrieval.nearest(query, gallery, 2)[1].tolist() == [[0, 1]]
-    distances, indices = retrieval.nearest(query, gallery, 2, ensemble="mean_distance")
+    assert evaluation.nearest(query, gallery, 2)[1].tolist() == [[0, 1]]
+    distances, indices = evaluation.nearest(query, gallery, 2, ensemble="mean_distance")
     assert indices.tolist() == [[1, 0]]
     np.testing.assert_allclose(distances, [[0.85, 1.0]], rtol=1e-6)
 
@@ -87,18 +87,20 @@ def test_equal_vectors_tie_wherever_they_stand():
     x = np.random.default_rng(0).normal(size=(2, 37)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     gallery = np.repeat(x[1:], 301, axis=0)
-    _, indices = retrieval.nearest(np.repeat(x[:1], 19, axis=0), gallery, 301)
+    _, indices = evaluation.nearest(np.repeat(x[:1], 19, axis=0), gallery, 301)
     assert (indices == np.arange(301)[None]).all()
 
 
 def test_numpy_jax_and_half_precision_are_taken():
     x = learners()[:, 0]
-    expected = retrieval.nearest(x, x, 3)[1]
-    assert (retrieval.nearest(jnp.asarray(x), jnp.asarray(x), 3)[1] == expected).all()
-    assert (retrieval.nearest(x.astype(np.float64), x, 3)[1] == expected).all()
+    expected = evaluation.nearest(x, x, 3)[1]
+    assert (evaluation.nearest(jnp.asarray(x), jnp.asarray(x), 3)[1] == expected).all()
+    assert (evaluation.nearest(x.astype(np.float64), x, 3)[1] == expected).all()
     half = jnp.asarray(x).astype(jnp.bfloat16)
     rounded = np.asarray(half.astype(jnp.float32))
-    assert (retrieval.nearest(half, half, 3)[1] == retrieval.nearest(rounded, rounded, 3)[1]).all()
+    assert (
+        evaluation.nearest(half, half, 3)[1] == evaluation.nearest(rounded, rounded, 3)[1]
+    ).all()
 
 
 X = learners(6)[:, 0]
@@ -108,23 +110,23 @@ BROKEN = np.where(np.arange(6)[:, None] == 4, np.float32(np.nan), X)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: retrieval.nearest(X, X, 7), "k = 7 neighbours asked of a gallery that holds 6"),
-        (lambda: retrieval.nearest(X, X, 6, exclude_self=True), "holds 5"),
-        (lambda: retrieval.nearest(X, X, 0), "k = 0"),
-        (lambda: retrieval.nearest(X, X[:, :2], 1), "differ in d"),
-        (lambda: retrieval.nearest(X[:2], X, 1, exclude_self=True), "one for one"),
-        (lambda: retrieval.nearest(X, BROKEN, 1), "gallery hold a value that is not finite"),
-        (lambda: retrieval.nearest(X, BROKEN, 1), "row 4"),
-        (lambda: retrieval.nearest(X, X, 1, block=0), "block = 0"),
-        (lambda: retrieval.nearest(X, X, 1, query_groups=np.zeros(6, int)), "together"),
-        (lambda: retrieval.nearest(X, X[:0], 1), "not empty"),
+        (lambda: evaluation.nearest(X, X, 7), "k = 7 neighbours asked of a gallery that holds 6"),
+        (lambda: evaluation.nearest(X, X, 6, exclude_self=True), "holds 5"),
+        (lambda: evaluation.nearest(X, X, 0), "k = 0"),
+        (lambda: evaluation.nearest(X, X[:, :2], 1), "differ in d"),
+        (lambda: evaluation.nearest(X[:2], X, 1, exclude_self=True), "one for one"),
+        (lambda: evaluation.nearest(X, BROKEN, 1), "gallery hold a value that is not finite"),
+        (lambda: evaluation.nearest(X, BROKEN, 1), "row 4"),
+        (lambda: evaluation.nearest(X, X, 1, block=0), "block = 0"),
+        (lambda: evaluation.nearest(X, X, 1, query_groups=np.zeros(6, int)), "together"),
+        (lambda: evaluation.nearest(X, X[:0], 1), "not empty"),
         (
-            lambda: retrieval.nearest(
+            lambda: evaluation.nearest(
                 X, X, 1, query_groups=np.zeros(5, int), gallery_groups=np.zeros(6, int)
             ),
             "groups (5,) and (6,) do not fit 6 queries and 6 gallery rows",
         ),
-        (lambda: retrieval.nearest(X, X, 1, ensemble="mean_distanc"), "'mean_distance'"),
+        (lambda: evaluation.nearest(X, X, 1, ensemble="mean_distanc"), "'mean_distance'"),
     ],
 )
 def test_mistakes_are_named(call, message):

@@ -8,10 +8,10 @@ import oracles
 import oracles_grains
 import pytest
 
-from abe_jax import retrieval
+from abe_jax import evaluation
 from abe_jax.errors import UserError
-from abe_jax.retrieval import by_domain, cosine, grains, protocol
-from abe_jax.retrieval.evaluation import centred_pixels
+from abe_jax.evaluation import by_domain, cosine, grains, protocols
+from abe_jax.evaluation.measure import centred_pixels
 
 KS = (1, 3, 5)
 NAMES = ("recall@1", "recall@3", "recall@5", "r_precision", "map@r")
@@ -44,7 +44,7 @@ def test_every_part_of_the_metrics_is_what_the_loops_give():
     pixels = rng.integers(0, 2, (len(x), 2, 3, 1)).astype(np.uint8)
     white = rng.integers(-2, 3, (len(x), 3)).astype(np.float32)
     options = {"pixels": pixels, "whitened": white, "binary": True, "block": 8}
-    found = retrieval.evaluate(x, y, ks=KS, gallery=gallery, groups=groups, **options)
+    found = evaluation.evaluate(x, y, ks=KS, gallery=gallery, groups=groups, **options)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
     wanted, queries = oracles.retrieval(x, y, KS, gallery=gallery)
@@ -68,7 +68,7 @@ def test_every_part_of_the_metrics_is_what_the_loops_give():
     equal(found["other_family"]["ensemble"], others)
     assert found["queries_other_family"] == queries
 
-    alone = retrieval.evaluate(x, y, ks=KS, groups=groups, **options)
+    alone = evaluation.evaluate(x, y, ks=KS, groups=groups, **options)
     assert "gallery" not in alone
     equal(alone["metrics"]["ensemble"], oracles.retrieval(x, y, KS)[0])
     assert alone["metrics"]["ensemble"] != parts["ensemble"]
@@ -78,7 +78,7 @@ def test_equal_distances_rank_by_the_order_of_the_gallery():
     labels = np.array([0, 1, 0, 1, 0], np.int32)
     gallery = np.array([False, True, True, True, True])
     x = np.zeros((5, 1, 2), np.float32)
-    found = retrieval.evaluate(x, labels, ks=(1, 2, 3), gallery=gallery)["metrics"]["ensemble"]
+    found = evaluation.evaluate(x, labels, ks=(1, 2, 3), gallery=gallery)["metrics"]["ensemble"]
     assert [found[f"recall@{k}"] for k in (1, 2, 3)] == [0, 1, 1]
     assert found["map@r"] == pytest.approx(1 / 2 * 1 / 2)
 
@@ -130,24 +130,24 @@ def test_a_query_is_no_neighbour_of_another():
     labels = np.array([0, 0, 0, 1], np.int32)
     x = np.array([[0], [0], [9], [1]], np.float32)[:, None]
     gallery = np.array([False, False, True, True])
-    found = protocol.scores(x, labels, (1,), gallery=gallery)
+    found = protocols.scores(x, labels, (1,), gallery=gallery)
     assert found.means()["recall@1"] == 0 and found.queries == 2
-    assert protocol.scores(x, labels, (1,)).means()["recall@1"] == pytest.approx(2 / 3)
+    assert protocols.scores(x, labels, (1,)).means()["recall@1"] == pytest.approx(2 / 3)
 
 
 def test_what_cannot_be_measured_is_refused():
     x, y, gallery, _ = split()
     with pytest.raises(UserError, match="none of 70 images is a query image"):
-        retrieval.evaluate(x, y, gallery=np.ones(70, bool))
+        evaluation.evaluate(x, y, gallery=np.ones(70, bool))
     with pytest.raises(UserError, match="none of 70 images is a gallery image"):
-        retrieval.evaluate(x, y, gallery=np.zeros(70, bool))
+        evaluation.evaluate(x, y, gallery=np.zeros(70, bool))
     with pytest.raises(UserError, match="one bool for each of 70 images"):
-        protocol.rows(70, gallery[:-1])
+        protocols.rows(70, gallery[:-1])
     with pytest.raises(UserError, match=f"asked of a gallery that holds {gallery.sum()}"):
-        retrieval.evaluate(x, y, ks=(int(gallery.sum()) + 1,), gallery=gallery)
+        evaluation.evaluate(x, y, ks=(int(gallery.sum()) + 1,), gallery=gallery)
     vain = y >= 7
     with pytest.raises(UserError, match="no query has a positive"):
-        retrieval.evaluate(x[vain], y[vain], ks=(1,), gallery=gallery[vain])
+        evaluation.evaluate(x[vain], y[vain], ks=(1,), gallery=gallery[vain])
 
 
 def test_objects_are_sought_in_the_gallery_alone():
@@ -173,5 +173,5 @@ def test_objects_are_sought_in_the_gallery_alone():
 
 def test_groups_that_the_gallery_has_not_add_nothing():
     x, y, gallery, groups = split()
-    found = retrieval.evaluate(x, y, ks=KS, gallery=gallery, groups=np.where(gallery, 9, groups))
+    found = evaluation.evaluate(x, y, ks=KS, gallery=gallery, groups=np.where(gallery, 9, groups))
     assert "other_family" not in found

@@ -9,18 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import config, models, retrieval, step
-from abe_jax.checkpoint import Checkpoints
+from abe_jax import config, evaluation, models
 from abe_jax.config import Config
-from abe_jax.data import datasets, images, loader
-from abe_jax.data.datasets import Split
+from abe_jax.data import dataset, loader
+from abe_jax.data.dataset import Split
+from abe_jax.data.images import preprocessing
 from abe_jax.errors import UserError
+from abe_jax.evaluation import whitening
+from abe_jax.evaluation.whitening import Whitening
 from abe_jax.report import tables
-from abe_jax.report.conclusion import conclude
 from abe_jax.report.tables import WHITENED
-from abe_jax.retrieval import whitened, whitening
-from abe_jax.retrieval.whitening import Whitening
-from abe_jax.run_folder import RunFolder
+from abe_jax.runs import fitted_whitening
+from abe_jax.runs.conclusion import conclude
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 TINY = Path(__file__).with_name("tiny_config.py")
 SINGLE = (
@@ -59,12 +62,14 @@ def evaluated(run: RunFolder) -> tuple[dict[str, float], list[str]]:
 
 def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
     """What of a split is whitened, by the network itself, and the labels."""
-    split, state = datasets.load(made.data, name), step.create(made)
+    split, state = dataset.load(made.data, name), step.create(made)
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
     apply = jax.jit(models.build(made.model).apply)
     raw = []
     for batch in loader.in_order(split, made.data, 64):
-        found = apply(variables, images.normalise(jnp.asarray(batch.images), made.data, "float32"))
+        found = apply(
+            variables, preprocessing.normalise(jnp.asarray(batch.images), made.data, "float32")
+        )
         read = found.embedding if made.model.learners == 1 else found.vectors
         raw.append(np.asarray(read).reshape(64, -1)[batch.mask])
     return np.concatenate(raw), split.labels
@@ -114,7 +119,7 @@ def test_evaluation_measures_what_is_whitened_by_training_images(
     fitted = whitening.fit(embeddings(made, "train")[0])
     raw, labels = embeddings(made, "test")
     unit = whitening.unit_whitened(fitted, raw)
-    wanted = retrieval.scores(unit, labels, (1, 2)).means()
+    wanted = evaluation.scores(unit, labels, (1, 2)).means()
     assert found == pytest.approx(wanted, abs=0.003)  # two programs round an embedding apart
     plain = json.loads(run.evaluation.read_text())["test"]["metrics"]["ensemble"]
     assert abs(found["map@r"] - plain["map@r"]) > 0.01
@@ -135,7 +140,7 @@ def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_anot
         return np.random.default_rng(len(fits)).normal(size=(len(split.labels), 3))
 
     def of(digest: str, asked: Config) -> Whitening:
-        found = whitened.of_checkpoint(path, digest, raw_of, asked, fits.append)
+        found = fitted_whitening.of_checkpoint(path, digest, raw_of, asked, fits.append)
         assert found is not None
         return found
 
@@ -160,17 +165,17 @@ def test_a_whitening_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
         return np.random.default_rng(0).normal(size=(len(split.labels), 3))
 
     with pytest.raises(UserError, match="cannot be written"):
-        whitened.of_checkpoint(path, "one", raw_of, made, print)
+        fitted_whitening.of_checkpoint(path, "one", raw_of, made, print)
 
 
 def test_images_it_is_fitted_on_are_drawn_by_the_seed() -> None:
     made = config.load(TINY, ("evaluate.whiten=40",))
-    train = datasets.load(made.data, "train")
-    drawn = whitened.drawn(train, made)
+    train = dataset.load(made.data, "train")
+    drawn = fitted_whitening.drawn(train, made)
     assert len(drawn.records) == 40
-    assert np.array_equal(drawn.labels, whitened.drawn(train, made).labels)
+    assert np.array_equal(drawn.labels, fitted_whitening.drawn(train, made).labels)
     assert len(set(drawn.labels)) > 10  # of all over the split, not its first classes
-    other = whitened.drawn(train, config.load(TINY, ("evaluate.whiten=40", "seed=1")))
+    other = fitted_whitening.drawn(train, config.load(TINY, ("evaluate.whiten=40", "seed=1")))
     assert not np.array_equal(drawn.labels, other.labels)
     assert drawn.records[3] in [
         train.records[int(i)] for i in np.flatnonzero(train.labels == drawn.labels[3])

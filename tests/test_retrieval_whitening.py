@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from abe_jax import retrieval
+from abe_jax import evaluation
 from abe_jax.errors import UserError
-from abe_jax.retrieval import whitening
+from abe_jax.evaluation import whitening
 
 D, CLASSES = 12, 7
 
@@ -93,10 +93,10 @@ def test_retrieval_by_the_cosine_of_y_is_the_unfolded_whitenings() -> None:
     assert (np.argsort(-double, axis=1, kind="stable")[:, :5] == wanted).all()
     for unit in (whitening.unit_whitened(made, e), unit_of(whitening.apply(made, e.astype("f4")))):
         assert unit.dtype == np.float32
-        _, found = retrieval.nearest(unit, unit, 5, exclude_self=True)
+        _, found = evaluation.nearest(unit, unit, 5, exclude_self=True)
         assert (found == wanted).all()
     plain = unit_of(e.astype(np.float32))
-    _, other = retrieval.nearest(plain, plain, 5, exclude_self=True)
+    _, other = evaluation.nearest(plain, plain, 5, exclude_self=True)
     assert (other != wanted).mean() > 0.3
 
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from index_runs import as_run, noise, tiny, written
 
-from abe_jax import index, search
-from abe_jax.data import datasets
+from abe_jax.cli import index, search
+from abe_jax.data import dataset
 from abe_jax.errors import UserError
-from abe_jax.indexing import embedder, snapshot, store
-from abe_jax.indexing.manifest import Threshold
+from abe_jax.evaluation import embedder
+from abe_jax.index import snapshot, store
+from abe_jax.index.manifest import Threshold
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
     base = tmp_path_factory.mktemp("base")
     chosen = tiny(tiny_data, "evaluate.batch=16")
     run = as_run(base / "run", chosen)
-    split = datasets.load(chosen.data, "val")
+    split = dataset.load(chosen.data, "val")
     paths = written(base / "pictures", split, range(28))
     for path in paths[:2]:
         shutil.copy(path, path.with_name(f"copy of {path.name}"))

@@ -11,7 +11,7 @@ import pytest
 import serving_examples
 from serving_examples import Made, ask, started
 
-from abe_jax.data import folder
+from abe_jax.data.sources import folder
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ import serving_examples
 from playwright.sync_api import Browser, Page, sync_playwright
 from serving_examples import Made, started
 
-from abe_jax.indexing import store
-from abe_jax.indexing.manifest import Threshold
-from abe_jax.indexing.segments import Row
+from abe_jax.index import store
+from abe_jax.index.manifest import Threshold
+from abe_jax.index.segments import Row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MARKUP = "<img src=x onerror=alert(1)>"

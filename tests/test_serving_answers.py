@@ -11,17 +11,18 @@ import pytest
 import serving_examples
 from serving_examples import Made
 
-from abe_jax import step
-from abe_jax.data import folder, loader, whole
+from abe_jax.data import loader, uncropped
 from abe_jax.data.loader import Batch, Shard
-from abe_jax.data.records import Split
-from abe_jax.indexing import snapshot, store
-from abe_jax.indexing.manifest import Spec, Threshold
-from abe_jax.indexing.nearest import nearest
-from abe_jax.indexing.segments import Row
+from abe_jax.data.sources import folder
+from abe_jax.data.split import Split
+from abe_jax.index import snapshot, store
+from abe_jax.index.manifest import Spec, Threshold
+from abe_jax.index.search import nearest
+from abe_jax.index.segments import Row
 from abe_jax.serving import answers, attention, thumbnails
 from abe_jax.serving.answers import Eye
 from abe_jax.serving.refused import Refused
+from abe_jax.training import step
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +158,9 @@ def test_what_is_shown_is_what_evaluation_sees(made: Made, longest: int) -> None
             class_names=("",),
         )
         if longest:
-            sizes = whole.sizes(records, np.zeros(1, int), config.data)
-            planned = whole.plan(whole.shapes(sizes, longest, 16), 1, 1)
-            (batch,) = whole.batches(records, config.data, planned, Shard())
+            sizes = uncropped.sizes(records, np.zeros(1, int), config.data)
+            planned = uncropped.plan(uncropped.shapes(sizes, longest, 16), 1, 1)
+            (batch,) = uncropped.batches(records, config.data, planned, Shard())
         else:
             (batch,) = loader.in_order(records, config.data, 1)
         np.testing.assert_array_equal(attention.seen(encoded, config), batch.images[0], strict=True)

@@ -16,9 +16,9 @@ from PIL import Image
 from serving_examples import Made, ask, raw
 
 from abe_jax.errors import UserError
-from abe_jax.indexing import store
-from abe_jax.indexing.manifest import Spec
-from abe_jax.indexing.segments import Row
+from abe_jax.index import store
+from abe_jax.index.manifest import Spec
+from abe_jax.index.segments import Row
 from abe_jax.serving import guard, server, service
 from abe_jax.serving.server import Server
 from abe_jax.serving.service import Service

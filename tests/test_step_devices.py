@@ -13,7 +13,7 @@ import pytest
 from processes import ROOT, environment
 
 from abe_jax.config.terms import TERMS
-from abe_jax.models.backbones import BACKBONES
+from abe_jax.models.backbones.table import BACKBONES
 
 # The first step's rate is 0 and the second's is a third of this, so what two steps leave is the
 # first parameters less one gradient and 0.9 of another, and two batches' losses and statistics.

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from processes import TINY, run
 
-from abe_jax import config, sweep
+from abe_jax import config
+from abe_jax.cli import sweep
 from abe_jax.comparison import Table
 from abe_jax.config import Model
 from abe_jax.errors import UserError

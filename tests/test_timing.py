@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import timing
+from abe_jax.comparison import timing
 
 
 class Clock:

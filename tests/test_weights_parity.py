@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax import models, weights
+from abe_jax import models, pretrained
 from abe_jax.config import Model
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra `parity`)")
@@ -49,7 +49,7 @@ CAFFE: dict[str, Callable[[], Any]] = {
 BLUE_FIRST = ("bninception", *CAFFE)
 
 
-def ours(found: weights.Weights, images: np.ndarray) -> dict[str, np.ndarray]:
+def ours(found: pretrained.Weights, images: np.ndarray) -> dict[str, np.ndarray]:
     """The map behind every stage."""
     model = Model(backbone=found.backbone, norm=found.norm, kind="single")
     stages = models.stages(model)
@@ -97,7 +97,7 @@ def caffe_saved(net: Any) -> bytes:
 
 
 def test_every_source_is_compared() -> None:
-    assert {*TORCH, *CAFFE} == set(weights.SOURCES)
+    assert {*TORCH, *CAFFE} == set(pretrained.SOURCES)
 
 
 QUICK = (  # of every family one
@@ -117,7 +117,7 @@ def test_every_stage_gives_the_same_map(source: str, tmp_path: Path) -> None:
     net = networks.randomised((TORCH | CAFFE)[source]())
     path = tmp_path / "weights"
     path.write_bytes(caffe_saved(net) if source in CAFFE else saved(net))
-    found = weights.convert(source, path)
+    found = pretrained.convert(source, path)
     size = 224 if "vit" in found.backbone else 96
     images = np.random.default_rng(1).normal(size=(1, size, size, 3)).astype(np.float32)
     expected = theirs(net, images, blue_first=source in BLUE_FIRST)

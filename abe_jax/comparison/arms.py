@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abe_jax import command, step
-from abe_jax.checkpoint import Checkpoints
+from abe_jax.cli import command
 from abe_jax.config import Config, load
-from abe_jax.data import images
+from abe_jax.config.resolve import resolved
+from abe_jax.data.images import preprocessing
 from abe_jax.errors import Diverged, UserError
-from abe_jax.report.conclusion import conclude
-from abe_jax.run_folder import RunFolder
-from abe_jax.training import fit
-from abe_jax.training.resolve import resolved
+from abe_jax.runs.conclusion import conclude
+from abe_jax.runs.folder import RunFolder
+from abe_jax.training import fit, step
+from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.stop import StopRequest
 
 
@@ -63,9 +63,9 @@ class Comparison:
         folder = RunFolder(self.workdir / f"{arm.name.replace('/', '_')} seed {seed}")
         overrides = (*self.overrides, *arm.overrides, f"seed={seed}")
         loaded = load(arm.file or self.file, overrides)
-        images.check(loaded.data)
+        preprocessing.check(loaded.data)
         config = resolved(loaded, folder)
-        images.check(config.data)  # and what the weights brought
+        preprocessing.check(config.data)  # and what the weights brought
         return Run(config=config, folder=RunFolder.create(folder.path, config))
 
 

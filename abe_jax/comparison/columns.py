@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abe_jax import counting
 from abe_jax.config import Config
+from abe_jax.models import counting
 
 Evaluation = dict  # of one split, as evaluation.json has it
 Figure = Callable[[Evaluation], float | None]

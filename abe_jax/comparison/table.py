@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from abe_jax import report, step, timing
-from abe_jax.comparison import columns
+from abe_jax import report
+from abe_jax.comparison import columns, timing
 from abe_jax.comparison.arms import Arm, Comparison, evaluations
 from abe_jax.config import Config
-from abe_jax.data import datasets, loader, sampling
+from abe_jax.data import dataset, loader, sampling
+from abe_jax.training import step
 
 TIME = ("step ms", "x first")
 
@@ -48,7 +49,7 @@ def step_seconds(configs: Sequence[Config], rounds: int) -> list[float]:
 
 
 def _stepper(config: Config) -> Any:
-    split = datasets.load(config.data, "train")
+    split = dataset.load(config.data, "train")
     sample = sampling.sampler(
         config.data, split.labels, config.train.batch, config.seed, groups=split.groups
     )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from abe_jax.config import Data, nearest
-from abe_jax.data.records import Split, subset
+from abe_jax.data.split import Split, subset
 from abe_jax.errors import UserError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from abe_jax.config import Data
-from abe_jax.data import images
-from abe_jax.data.datasets import Split
+from abe_jax.data.dataset import Split
+from abe_jax.data.images import preprocessing
 
 
 class Batch(NamedTuple):
@@ -59,7 +59,7 @@ def training(
         keys = [(seed, step, place) for place in range(len(indices))[rows]]
 
         def picture(place: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
-            return images.training(encoded, data, np.random.default_rng(keys[place]))
+            return preprocessing.training(encoded, data, np.random.default_rng(keys[place]))
 
         return load(split, indices[rows], _shape(data), picture)
 
@@ -95,7 +95,7 @@ def seen(split: Split, data: Data, indices: Int[np.ndarray, " k"]) -> UInt8[np.n
 
 
 def _centred(data: Data) -> Callable[[int, bytes], UInt8[np.ndarray, "h w c"]]:
-    return lambda _, encoded: images.centre(images.decode(encoded, data), data)
+    return lambda _, encoded: preprocessing.centre(preprocessing.decode(encoded, data), data)
 
 
 class _Steps:
@@ -139,7 +139,7 @@ def load(
     for place, index in enumerate(indices):
         try:
             pixels[place] = picture(place, split.records[int(index)])
-        except images.UnreadableImage:
+        except preprocessing.UnreadableImage:
             mask[place] = False
     labels = split.labels[indices].astype(np.int32)
     return Batch(pixels, labels, indices.astype(np.int32), mask)

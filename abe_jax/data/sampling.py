@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from abe_jax.config import Data
-from abe_jax.data import sampling_checks as checks
+from abe_jax.data import sampler_checks as checks
 
 Indices = Int[np.ndarray, " b"]
 

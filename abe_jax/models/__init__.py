@@ -5,11 +5,11 @@ import math
 from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models import pooling
-from abe_jax.models.backbones import DTYPES, backbone, stages
-from abe_jax.models.batch_instance import clamped, gates, with_gates
+from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
+from abe_jax.models.backbones.stages import Stage, cut, require, with_trunk
+from abe_jax.models.backbones.table import DTYPES, backbone, stages
 from abe_jax.models.ensemble import HEADS, KINDS, Embeddings, Ensemble, with_exponent
-from abe_jax.models.stages import Stage, cut, require, with_trunk
-from abe_jax.models.weights import graft, new_parameters, stage_params
+from abe_jax.models.grafting import graft, new_parameters, stage_params
 
 __all__ = [
     "Embeddings",

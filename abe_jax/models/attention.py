@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from abe_jax.models.layers import GLOROT, Conv
+from abe_jax.models.backbones.layers import GLOROT, Conv
 
 
 class MaskHeads(nn.Module):

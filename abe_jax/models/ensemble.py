@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from abe_jax.errors import UserError
 from abe_jax.models.attention import MaskHeads
-from abe_jax.models.layers import GLOROT
+from abe_jax.models.backbones.layers import GLOROT
+from abe_jax.models.backbones.stages import Cut, Stage, Stages
 from abe_jax.models.pooling import Pooling, patches
-from abe_jax.models.stages import Cut, Stage, Stages
 
 KINDS = ("single", "heads", "attention")
 HEADS = ("linear", "projection", "none")

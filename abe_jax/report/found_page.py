@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from abe_jax.config import Data
-from abe_jax.data import folder, images
-from abe_jax.data.csv_rows import shown
+from abe_jax.data.images import preprocessing
+from abe_jax.data.sources import folder
+from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import UserError
-from abe_jax.indexing.answers import Answer, Neighbour
-from abe_jax.indexing.segments import Row
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.index.answers import Answer, Neighbour
+from abe_jax.index.segments import Row
+from abe_jax.index.snapshot import Snapshot
 from abe_jax.report import html, style
 
 SHOWN = 24  # images of a group of duplicates that are shown
@@ -103,8 +104,8 @@ def _shot(path: str, label: str, detail: str, kind: str) -> str:
     name = shown(label) or shown(os.path.basename(path))
     line = f'<span class="detail">{html.text(detail)}</span>' if detail else ""
     try:
-        picture = html.image(images.pixels(folder.read(Path(path)), _COLOUR), name)
-    except images.UnreadableImage:
+        picture = html.image(preprocessing.pixels(folder.read(Path(path)), _COLOUR), name)
+    except preprocessing.UnreadableImage:
         picture = '<span class="detail">not there, or cannot be read</span>'
     return (
         f'<span class="shot {kind}" title="{html.text(shown(path))}">{picture}'

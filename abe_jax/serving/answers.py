@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abe_jax.data import folder, images
-from abe_jax.data.csv_rows import shown
-from abe_jax.indexing.embedder import Embedder
-from abe_jax.indexing.nearest import nearest
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.data.images import preprocessing
+from abe_jax.data.sources import folder
+from abe_jax.data.sources.csv_file import shown
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.index.search import nearest
+from abe_jax.index.snapshot import Snapshot
 from abe_jax.serving import attention, thumbnails, votes
 from abe_jax.serving.refused import Refused
 
@@ -39,7 +40,7 @@ def of_image(eye: Eye, snapshot: Snapshot, encoded: bytes, k: int) -> Answer:
     """
     try:
         image = attention.seen(encoded, eye.embedder.config)
-    except images.UnreadableImage as error:
+    except preprocessing.UnreadableImage as error:
         raise Refused(422, f"this is no image that can be read: {error}") from error
     embedded = eye.embedder.embed([encoded])
     if not len(embedded.vectors):
@@ -63,7 +64,7 @@ def of_row(eye: Eye, snapshot: Snapshot, row: int, k: int) -> Answer:
     try:
         encoded = folder.read(Path(snapshot.row(row).path))
         looked = _drawn(eye, attention.seen(encoded, eye.embedder.config))
-    except images.UnreadableImage:
+    except preprocessing.UnreadableImage:
         looked = None  # the file is gone or damaged since; its vector is still there
     return {
         "query": _known(snapshot, row),

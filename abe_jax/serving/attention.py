@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abe_jax import step
 from abe_jax.config import Config
-from abe_jax.data import images, whole
+from abe_jax.data import uncropped
+from abe_jax.data.images import preprocessing
+from abe_jax.evaluation.masks import masks
 from abe_jax.report import pixels
-from abe_jax.retrieval.masks import masks
 from abe_jax.serving import thumbnails
+from abe_jax.training import step
 
 SIDE = 224  # pixels of a map's longer side
 
@@ -21,10 +22,10 @@ Look = Callable[[UInt8[np.ndarray, "h w c"]], Float[np.ndarray, "m i j"]]
 def seen(encoded: bytes, config: Config) -> UInt8[np.ndarray, "h w c"]:
     """The image as the network sees it in evaluation; raises `images.UnreadableImage`."""
     if not config.evaluate.longest:
-        return images.centre(images.decode(encoded, config.data), config.data)
-    height, width, _ = images.pixels(encoded, config.data).shape
-    shape = whole.scaled(height, width, config.evaluate.longest, config.evaluate.side_step)
-    return images.whole(encoded, config.data, *shape)
+        return preprocessing.centre(preprocessing.decode(encoded, config.data), config.data)
+    height, width, _ = preprocessing.pixels(encoded, config.data).shape
+    shape = uncropped.scaled(height, width, config.evaluate.longest, config.evaluate.side_step)
+    return preprocessing.whole(encoded, config.data, *shape)
 
 
 def looks(config: Config, state: step.TrainState) -> Look | None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from abe_jax.data import folder
+from abe_jax.data.sources import folder
 from abe_jax.errors import UserError
-from abe_jax.indexing import embedder, manifest, snapshot
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.evaluation import embedder
+from abe_jax.index import manifest, snapshot
+from abe_jax.index.snapshot import Snapshot
 from abe_jax.serving import answers, thumbnails
 from abe_jax.serving.answers import Answer, Eye
 from abe_jax.serving.refused import Refused

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from abe_jax.config import Data
-from abe_jax.data import decoding
+from abe_jax.data.images import decoding
 from abe_jax.report import pixels
 from abe_jax.serving.refused import Refused
 

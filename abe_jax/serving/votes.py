@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from abe_jax.indexing.snapshot import Snapshot
+from abe_jax.index.snapshot import Snapshot
 
 BLOCK = 2**14  # rows compared at once
 

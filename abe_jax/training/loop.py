@@ -8,22 +8,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from abe_jax import episode, retrieval, step
-from abe_jax.checkpoint import Checkpoints
+from abe_jax import evaluation
 from abe_jax.config import Config
-from abe_jax.data import datasets, loader, sampling
+from abe_jax.config.checks import check
+from abe_jax.config.resolve import normalised_otherwise
+from abe_jax.data import dataset, loader, sampling
 from abe_jax.errors import Diverged
+from abe_jax.evaluation.embed import embed
 from abe_jax.losses import objective
-from abe_jax.retrieval.embed import embed
-from abe_jax.run_folder import RunFolder
-from abe_jax.training.checks import check
+from abe_jax.runs.folder import RunFolder
+from abe_jax.runs.start import starting_state
+from abe_jax.runs.unreadable import Unreadable
+from abe_jax.training import metabin, step
+from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.collapse_signs import warnings
 from abe_jax.training.progress import Progress
 from abe_jax.training.recorder import Recorder
-from abe_jax.training.resolve import normalised_otherwise
-from abe_jax.training.start import starting_state
 from abe_jax.training.stop import StopRequest
-from abe_jax.training.unreadable import Unreadable
-from abe_jax.training.watch import warnings
 
 Say = Callable[[str], None]
 
@@ -50,9 +51,9 @@ class _Loop:
 
     def __init__(self, config: Config, folder: RunFolder, say: Say):
         self.config, self.say = config, say
-        self.train = datasets.load(config.data, "train")
-        self.val = datasets.load(config.data, "val")
-        check(config, self.train, (self.val, datasets.load(config.data, "test")))
+        self.train = dataset.load(config.data, "train")
+        self.val = dataset.load(config.data, "val")
+        check(config, self.train, (self.val, dataset.load(config.data, "test")))
         sample = sampling.sampler(
             config.data,
             self.train.labels,
@@ -71,8 +72,8 @@ class _Loop:
         self.train_step, self.embed_step = step.train_step(config), step.embed_step(config)
         self.proved = ("loss", *objective.keys(config.objective), "gradient_norm")
         observed = ("cosine", "positive_distance", "negative_distance")
-        validated = (f"val_{name}" for name in retrieval.names(config.evaluate.ks))
-        columns = (*self.proved, *observed, *episode.metrics(config), *validated)
+        validated = (f"val_{name}" for name in evaluation.names(config.evaluate.ks))
+        columns = (*self.proved, *observed, *metabin.metrics(config), *validated)
         self.recorder = Recorder(folder, columns, after=self.at)
         self.progress = Progress(config.train.steps, config.train.batch)
         share = config.data.unreadable_share
@@ -197,7 +198,7 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         embedded = embed(self.state, self.embed_step, self.val, self.config)
         self.unreadable_val.add(embedded.unreadable)
-        found = retrieval.of_split(
+        found = evaluation.of_split(
             embedded.vectors, embedded.instances, self.val, self.config.evaluate
         )
         return {f"val_{name}": value for name, value in found.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from abe_jax import hosts
-from abe_jax.run_folder import RunFolder
+from abe_jax.runs.folder import RunFolder
 
 
 class Recorder:

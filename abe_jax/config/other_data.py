@@ -1,0 +1,95 @@
+"""A run measured on another data set than its own."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from abe_jax.config import Config, Data, nearest, overridden
+from abe_jax.data.split import Split
+from abe_jax.errors import UserError
+from abe_jax.evaluation import protocols
+
+# The K that a data set's results are published with; any other is asked the run's own.
+KS = {
+    "sop": (1, 10, 100, 1000),
+    "stanford_online_products": (1, 10, 100, 1000),
+    "inshop": (1, 10, 20, 30, 40, 50),
+}
+# What a config says of its images and nothing of how they are seen: another set has its own.
+OF_THE_DATA = (
+    "path",
+    "label_column",
+    "domain_column",
+    "instance_column",
+    "unseen_domains",
+    "validation_domains",
+    "test_share",
+    "validation_classes",
+    "held_out",
+)
+ALSO = ("root", "unreadable_share")  # the run's own, unless they are set anew
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Another data set: its name, its path where it is a folder or a CSV file, and options."""
+
+    name: str
+    path: str = ""
+    options: Sequence[str] = ()  # overrides such as "data.label_column=item"
+
+    @property
+    def words(self) -> str:
+        """Such as "of holidays", or of a folder's path."""
+        return f"of {self.path or self.name}"
+
+    def of(self, config: Config) -> Config:
+        """The configuration of the test: the run's model and preprocessing, the other's images.
+
+        The run's own data set, with options, stays divided as it was, but for what they say.
+
+        Raises:
+            UserError: the run's own data set and no option; an option that says nothing of where
+                images come from, or a wrong value.
+        """
+        own = config.data
+        same = (self.name, _resolved(self.path)) == (own.name, _resolved(own.path))
+        if same and not self.options:
+            raise UserError(
+                f"{self.path or self.name} is the run's own: leave out --dataset and --path"
+            )
+        allowed = [f"data.{name}" for name in (*OF_THE_DATA, *ALSO)]
+        for option in self.options:
+            name = option.partition("=")[0]
+            if name not in allowed:
+                raise UserError(
+                    f"--config.{name}: a run is evaluated as its config.json says; of another data "
+                    f"set {nearest(name, allowed)}"
+                )
+        fresh = {f.name: f.default for f in dataclasses.fields(Data) if f.name in OF_THE_DATA}
+        # Classes that nobody has divided are all new to the run, so all are for the test.
+        fresh |= {"name": self.name, "path": self.path, "test_share": 1.0}
+        # Of the run's own, all would be those that it was trained on too.
+        data = own if same else dataclasses.replace(own, **fresh)
+        # As tfds:<name>[/config][:version].
+        known = self.name.removeprefix("tfds:").partition(":")[0].partition("/")[0]
+        ks = KS.get(known, config.evaluate.ks)
+        evaluate = dataclasses.replace(config.evaluate, ks=ks)
+        return overridden(dataclasses.replace(config, data=data, evaluate=evaluate), self.options)
+
+
+def _resolved(path: str) -> Path | None:
+    return Path(path).expanduser().resolve() if path else None
+
+
+def within(config: Config, split: Split) -> Config:
+    """The configuration without the K that a split's gallery is too small for; 1 is always left.
+
+    Raises:
+        UserError: one image alone, or the errors of `protocol.rows`.
+    """
+    reach = protocols.rows(len(split.labels), split.gallery).reach
+    if not reach:
+        raise UserError("there is one image alone, and no other to find: nothing can be measured")
+    ks = tuple(k for k in config.evaluate.ks if k <= reach) or (1,)
+    return dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, ks=ks))

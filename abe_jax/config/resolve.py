@@ -1,0 +1,115 @@
+"""What a config leaves to its weights and its data, filled in where a run begins."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from abe_jax import pretrained
+from abe_jax.config import Config, Data, Model, read_json
+from abe_jax.data import dataset
+from abe_jax.errors import UserError
+from abe_jax.models.backbones.table import backbone
+from abe_jax.runs.folder import RunFolder
+
+
+def resolved(config: Config, folder: RunFolder | None = None) -> Config:
+    """`config` with the numbers that were left open; the same whenever a run goes on.
+
+    A run that goes on in `folder` has its weights in the checkpoint: they are not asked for again.
+
+    config.data.mean and std, where both are empty, become those that the weights were trained
+    with; config.data.classes, where it is 0, the number of the training split's classes. Without
+    weights mean and std stay empty.
+
+    Raises:
+        UserError: weights that are not there or are another backbone's, or data that is not there.
+    """
+    data = config.data
+    if config.model.weights:
+        begun = folder and folder.has_run() and folder.config.exists()
+        data = _recorded(data, folder) if folder and begun else _normalised(data, config.model)
+    if not data.classes:
+        data = dataclasses.replace(data, classes=len(dataset.load(data, "train").class_names))
+    return dataclasses.replace(config, data=data)
+
+
+def _recorded(data: Data, folder: RunFolder) -> Data:
+    if data.mean or data.std:
+        return data
+    before = read_json(folder.config).data
+    return dataclasses.replace(data, mean=before.mean, std=before.std)
+
+
+def run_of(name: str) -> RunFolder | None:
+    """The folder of a run, where config.model.weights names a folder and not weights.
+
+    Raises:
+        UserError: the folder is not a run's.
+    """
+    path = Path(name).expanduser()
+    if name in pretrained.NAMED or not path.is_dir():
+        return None
+    folder = RunFolder(path)
+    if not folder.config.exists():
+        raise UserError(f"config.model.weights: {path} is not the folder of a run (no config.json)")
+    return folder
+
+
+def require_fit(model: Model, about: pretrained.About) -> None:
+    """Raises UserError where weights are another backbone's, or were trained with another norm.
+
+    Those trained with `batch` fit `bin` as well, whose batch half they are.
+    """
+    if model.backbone != about.backbone:
+        raise UserError(
+            f"config.model.backbone: {model.backbone!r}, but config.model.weights are those of "
+            f"{about.source}; set config.model.backbone to {about.backbone!r}"
+        )
+    norm = model.norm or backbone(model.backbone).norms[0]
+    if norm != about.norm and (norm, about.norm) != ("bin", "batch"):
+        raise UserError(
+            f"config.model.norm: {norm!r}, but config.model.weights are those of {about.source}; "
+            f"set config.model.norm to {about.norm!r}"
+        )
+
+
+def normalised_otherwise(config: Config) -> list[str]:
+    """What to warn of where weights were trained on images that are normalised otherwise.
+
+    Black and white, as the network sees them, are compared: a twentieth of their distance is let
+    pass, since published means differ in their digits.
+    """
+    data, about = config.data, _about(config.model)
+    theirs = _range(about.mean, about.std)
+    apart = np.abs(_range(data.mean, data.std) - theirs).max()
+    if apart <= 0.05 * np.ptp(theirs, axis=0).min():
+        return []
+    return [
+        f"config.data.mean {data.mean} and std {data.std} are not those that config.model.weights "
+        f"were trained with, {about.mean} and {about.std}; left empty, they become these"
+    ]
+
+
+def _range(mean: tuple[float, ...], std: tuple[float, ...]) -> Float[np.ndarray, "2 c"]:
+    return (np.array([[0.0], [255.0]]) - np.array(mean or (0.0,))) / np.array(std or (1.0,))
+
+
+def _about(model: Model) -> Data | pretrained.About:
+    folder = run_of(model.weights)
+    return read_json(folder.config).data if folder else pretrained.describe(model.weights)
+
+
+def _normalised(data: Data, model: Model) -> Data:
+    about = _about(model)
+    if isinstance(about, pretrained.About):
+        require_fit(model, about)
+        if data.channels != len(about.mean):
+            raise UserError(
+                f"config.data.channels: {data.channels}, but config.model.weights are those of "
+                f"{about.source}; set config.data.channels to {len(about.mean)}"
+            )
+    if data.mean or data.std:
+        return data
+    return dataclasses.replace(data, mean=about.mean, std=about.std)

@@ -1,0 +1,111 @@
+"""Sets without training images that say which images show one object: Holidays, UKBench, Copydays.
+
+INRIA Holidays and Copydays: Jegou, Douze and Schmid, ECCV 2008; Douze et al., CIVR 2009. UKBench:
+Nister and Stewenius, CVPR 2006. Names carry the groups, so there are no lists to read.
+
+Holidays: the first image of each of 500 groups asks all 1,491 images, itself left out. UKBench:
+every image asks all. Copydays: attacked copies ask the 157 originals; its authors and others give
+157 originals and 229 strong attacks, 9 crops and 9 qualities of each original are counted here from
+the levels they name. How many originals have a strong attack is not published.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+
+from abe_jax.data.sources.benchmarks.benchmark import Image, Listing, Original, Part, Texts
+
+COPIES = {"strong": "strong", "crop": "crops", "jpeg": "jpegqual", "original": "original"}
+
+_NUMBER = re.compile(r"\D*(\d+)\.\w+")
+
+
+def _named(pattern: str, path: str) -> str:
+    folders, _, name = path.rpartition("/")
+    thumbnail = folders.rpartition("/")[2].lower().startswith("thumb")
+    return name if re.fullmatch(pattern, name) and not thumbnail else ""
+
+
+def _copydays_key(path: str) -> str:
+    """KIND/[LEVEL/]200000.jpg, the kind being what the nearest folder or archive is named for."""
+    *folders, name = path.split("/")
+    if not re.fullmatch(r"2\d{5}\.jpg", name):
+        return ""
+    for place in reversed(range(len(folders))):
+        kinds = [kind for word, kind in COPIES.items() if word in folders[place].lower()]
+        if kinds:
+            level = folders[-1] if folders[-1].isdecimal() and place < len(folders) - 1 else ""
+            return "/".join(part for part in (kinds[0], level, name) if part)
+    return ""
+
+
+def _number(key: str) -> int:
+    match = _NUMBER.fullmatch(key.rpartition("/")[2])
+    assert match, key  # `key` took it for an image
+    return int(match[1])
+
+
+def _grouped(size: int) -> Callable[[Texts, Sequence[str]], Listing]:
+    def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+        groups = sorted({_number(key) // size for key in keys})
+        places = {group: place for place, group in enumerate(groups)}
+        images = [
+            Image(key, places[_number(key) // size], "test") for key in sorted(keys, key=_number)
+        ]
+        return Listing(images, [str(group) for group in groups])
+
+    return listing
+
+
+def _copydays_listing(texts: Texts, keys: Sequence[str]) -> Listing:
+    blocks = sorted({_number(key) // 100 for key in keys})
+    places = {block: place for place, block in enumerate(blocks)}
+    kinds = ("original", "strong", "crops", "jpegqual")
+
+    def order(key: str) -> tuple[int, int, int]:
+        kind, _, rest = key.partition("/")
+        return kinds.index(kind), int(rest.rpartition("/")[0] or 0), _number(key)
+
+    images = [
+        Image(key, places[_number(key) // 100], key.split("/")[0], key.rpartition("/")[0])
+        for key in sorted(keys, key=order)
+    ]
+    return Listing(images, [str(block) for block in blocks])
+
+
+HOLIDAYS = Original(
+    name="holidays",
+    version="1.0.0",
+    archives="jpg1.tar.gz and jpg2.tar.gz",
+    parts={"test": Part(1_491, 500, "test")},
+    lists=frozenset(),
+    key=functools.partial(_named, r"1\d{5}\.jpg"),
+    listing=_grouped(100),
+    objects=True,
+)
+UKBENCH = Original(
+    name="ukbench",
+    version="1.0.0",
+    archives="ukbench.zip",
+    parts={"test": Part(10_200, 2_550, "test")},
+    lists=frozenset(),
+    key=functools.partial(_named, r"ukbench\d{5}\.jpg"),
+    listing=_grouped(4),
+    objects=True,
+)
+COPYDAYS = Original(
+    name="copydays",
+    version="1.0.0",
+    archives="copydays_original.tar.gz and copydays_strong.tar.gz, if wished also "
+    "copydays_crop.tar.gz and copydays_jpeg.tar.gz",
+    parts={
+        "original": Part(157, 157, "test", gallery=True),
+        "strong": Part(229, 0, "test", gallery=False),
+        "crops": Part(9 * 157, 157, "test", gallery=False, optional=True),
+        "jpegqual": Part(9 * 157, 157, "test", gallery=False, optional=True),
+    },
+    lists=frozenset(),
+    key=_copydays_key,
+    listing=_copydays_listing,
+    objects=True,
+)

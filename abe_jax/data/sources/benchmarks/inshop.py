@@ -1,0 +1,43 @@
+"""In-shop Clothes Retrieval of DeepFashion: garments (Liu et al., CVPR 2016).
+
+Queries look in the gallery alone. Division and counts are the authors' own; the three parts add up
+to the number in the first line of their list, 52,712.
+"""
+
+import re
+from collections.abc import Sequence
+
+from abe_jax.data.sources.benchmarks.benchmark import Image, Listing, Original, Part, Texts, rows
+
+LIST = "list_eval_partition.txt"
+
+_IMAGE = re.compile(r"(?:.*/)?(img/.+\.jpg)", re.IGNORECASE)
+
+
+def key(path: str) -> str:
+    """img/WOMEN/KIND/ITEM/NAME.jpg from the last folder img on, wherever that lies."""
+    match = _IMAGE.fullmatch(path)
+    return match[1] if match else ""
+
+
+def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+    """By list_eval_partition.txt: `image_name item_id evaluation_status` behind two lines."""
+    found = rows(texts, LIST, r"(\S.*?)\s+(\S+)\s+(train|query|gallery)", header=2)
+    items = sorted({match[2] for match in found})
+    places = {item: place for place, item in enumerate(items)}
+    return Listing([Image(m[1], places[m[2]], m[3]) for m in found], items)
+
+
+INSHOP = Original(
+    name="inshop",
+    version="1.0.0",
+    archives="img.zip and list_eval_partition.txt of the In-shop Clothes Retrieval Benchmark",
+    parts={
+        "train": Part(25_882, 3_997, "train"),
+        "query": Part(14_218, 3_985, "test", gallery=False),
+        "gallery": Part(12_612, 3_985, "test", gallery=True),
+    },
+    lists=frozenset((LIST,)),
+    key=key,
+    listing=listing,
+)

@@ -1,0 +1,51 @@
+"""Stanford Online Products: photographs of products on sale (Oh Song et al., CVPR 2016).
+
+The division into training and test classes and its counts are the authors' own.
+"""
+
+import re
+from collections.abc import Sequence
+
+from abe_jax.data.sources.benchmarks.benchmark import (
+    Image,
+    Listing,
+    Original,
+    Part,
+    Texts,
+    rows,
+    tail,
+)
+
+LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
+
+_IMAGE = re.compile(r"[a-z_]+_final/[^/]+\.jpg", re.IGNORECASE)
+
+
+def key(path: str) -> str:
+    """bicycle_final/NAME.JPG, wherever that lies."""
+    name = tail(path, 2)
+    return name if _IMAGE.fullmatch(name) else ""
+
+
+def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+    """By Ebay_train.txt and Ebay_test.txt: `image_id class_id super_class_id path`, a header."""
+    found = [
+        (part, int(match[1]), match[2])
+        for part, name in LISTS.items()
+        for match in rows(texts, name, r"\d+ (\d+) \d+ (\S.*)", header=1)
+    ]
+    numbers = sorted({number for _, number, _ in found})
+    places = {number: place for place, number in enumerate(numbers)}
+    images = [Image(path, places[number], part) for part, number, path in found]
+    return Listing(images, [str(number) for number in numbers])
+
+
+SOP = Original(
+    name="sop",
+    version="1.0.0",
+    archives="Stanford_Online_Products.zip",
+    parts={"train": Part(59_551, 11_318, "train"), "test": Part(60_502, 11_316, "test")},
+    lists=frozenset(LISTS.values()),
+    key=key,
+    listing=listing,
+)

@@ -1,0 +1,176 @@
+"""The three grains of likeness as figures: the class, the instance and the copy.
+
+What MultiGrain is measured by (Berman et al. 2019, arXiv 1902.05509): top-k accuracy of its
+classifier, mean average precision and UKBench's score among images of single objects or scenes, and
+mean average precision where altered copies look for their original among distractors.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from abe_jax.evaluation import knn, protocols
+from abe_jax.evaluation.knn import Vectors
+from abe_jax.evaluation.ranks import ranks
+from abe_jax.evaluation.search import BLOCK
+
+UKBENCH = 4  # how many of the nearest are looked at; its groups have so many images
+
+
+def top_k(
+    embedding: Float[np.ndarray | Array, "n m d"],
+    kernel: Float[np.ndarray | Array, "m d c"],
+    bias: Float[np.ndarray | Array, "m c"],
+    labels: Int[np.ndarray, " n"],
+    ks: Sequence[int] = (1, 5),
+    block: int = BLOCK,
+) -> dict[str, float]:
+    """{"top-K": share of images whose class is among the K of highest logit}, for each K < c.
+
+    The logits are x W + b, the mean over learners; equal ones rank by class index. K = 1 is
+    always there. With one learner this is the accuracy of its classifier.
+    """
+    w, b = np.asarray(kernel, np.float64), np.asarray(bias, np.float64).mean(axis=0)
+    before = np.zeros(len(labels), np.int64)
+    for start in range(0, len(labels), block):
+        at = slice(start, start + block)
+        x = np.asarray(embedding[at], np.float64)
+        logits = np.einsum("nmd,mdc->nc", x, w, optimize=True) / len(w) + b[None]
+        own = np.take_along_axis(logits, labels[at][:, None], axis=1)
+        lower = np.arange(logits.shape[1])[None] < labels[at][:, None]
+        before[at] = ((logits > own) | ((logits == own) & lower)).sum(axis=1)
+    return {f"top-{k}": float((before < k).mean()) for k in ks if k == 1 or k < w.shape[2]}
+
+
+def instance(
+    vectors: Vectors,
+    objects: Int[np.ndarray, " n"],
+    gallery: Bool[np.ndarray, " n"] | None = None,
+    *,
+    block: int = BLOCK,
+) -> dict[str, float | int]:
+    """Retrieval of other images of the same object; empty where no object has two images.
+
+    images, queries  all images, and objects with two or more, of which the first image asks
+    map              INRIA Holidays' (Jegou et al., ECCV 2008): the first image of each object asks
+                     all others, itself left out; the mean of `average_precision`
+    ukbench          UKBench's score (Nister and Stewenius, CVPR 2006): the mean, over images whose
+                     object has two or more, of how many of the 4 nearest show it. The image itself
+                     counts as one of the 4 and as right
+    ukbench_most     what a perfect ranking would score: 4 where objects have 4 images or more
+
+    `objects` [n]: rows of one number show one object. Ties as in `nearest`. With a `gallery` each
+    image outside of it asks it alone: `queries` are those whose object it shows, `gallery` its
+    images, and UKBench's score, in which every image asks all, is left out.
+    """
+    if gallery is not None:
+        return _asked(vectors, objects, gallery, block)
+    _, codes, sizes = np.unique(objects, return_inverse=True, return_counts=True)
+    if sizes.max(initial=0) < 2:
+        return {}
+    sought = np.flatnonzero(sizes[codes] > 1)
+    nearest = min(UKBENCH, len(codes)) - 1
+    _, found = knn.nearest(vectors, vectors, nearest, exclude_self=True, block=block)
+    right = 1 + (codes[found] == codes[:, None]).sum(axis=1)
+    queries, targets = _first_and_others(codes, sizes)
+    places = ranks(vectors, vectors, targets, rows=queries, block=block)
+    return {
+        "images": len(codes),
+        "queries": len(queries),
+        "map": float(average_precision(places, targets >= 0).mean()),
+        "ukbench": float(right[sought].mean()),
+        "ukbench_most": float(np.minimum(sizes[codes[sought]], UKBENCH).mean()),
+    }
+
+
+def _asked(
+    vectors: Vectors, objects: Int[np.ndarray, " n"], gallery: Bool[np.ndarray, " n"], block: int
+) -> dict[str, float | int]:
+    """`instance` where queries ask a gallery."""
+    asking, asked, _ = protocols.rows(len(objects), gallery)
+    shown, sizes = np.unique(objects[asked], return_counts=True)
+    asking = asking[np.isin(objects[asking], shown)]
+    if not len(asking):
+        return {}
+    order = np.argsort(objects[asked], kind="stable")
+    start = np.searchsorted(objects[asked][order], objects[asking])
+    number = sizes[np.searchsorted(shown, objects[asking])]
+    place = np.arange(number.max())[None]
+    reach = np.minimum(start[:, None] + place, len(order) - 1)
+    targets = np.where(place < number[:, None], order[reach], -1)
+    places = ranks(vectors[asking], vectors[asked], targets, block=block)
+    return {
+        "images": len(objects),
+        "queries": len(asking),
+        "gallery": len(asked),
+        "map": float(average_precision(places, targets >= 0).mean()),
+    }
+
+
+def _first_and_others(
+    codes: Int[np.ndarray, " n"], sizes: Int[np.ndarray, " o"]
+) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, "q t"]]:
+    """Of every object with two images: its first row, and its other rows filled up with -1."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    place = np.arange(len(codes)) - starts[codes[order]]
+    table = np.full((len(sizes), sizes.max()), -1, np.int64)
+    table[codes[order], place] = order
+    table = table[sizes > 1]
+    return table[:, 0], table[:, 1:]
+
+
+def average_precision(
+    places: Int[np.ndarray, "q t"], there: Bool[np.ndarray, "q t"]
+) -> Float[np.ndarray, " q"]:
+    """Average precision of each query by the trapezoidal rule, as Holidays and Copydays have it.
+
+    1/R sum_j (P_j + P'_j) / 2 over the R right ones at places r_j = 0, 1, .. of the ranking, where
+    P_j = j / r_j is the precision just before the j-th right one (1 at the first place) and
+    P'_j = (j + 1) / (r_j + 1) the one just behind it. `there` says which entries are; every query
+    has one.
+    """
+    ranked = np.sort(np.where(there, places, np.iinfo(np.int64).max), axis=1).astype(np.float64)
+    earlier = np.arange(ranked.shape[1], dtype=np.float64)[None]
+    before = np.where(ranked > 0, earlier / np.maximum(ranked, 1.0), 1.0)
+    behind = (earlier + 1.0) / (ranked + 1.0)
+    right = there.sum(axis=1)
+    counted = earlier < right[:, None]
+    return ((before + behind) / 2.0 * counted).sum(axis=1) / right
+
+
+def copies(
+    vectors: Vectors,
+    originals: Int[np.ndarray, " q"],
+    kinds: Int[np.ndarray, " q"],
+    names: Sequence[str],
+    gallery: Vectors,
+    *,
+    block: int = BLOCK,
+) -> dict:
+    """Copies that look for their original among a gallery of originals and distractors.
+
+    {"queries", "gallery", "map", "recall@1", "attacks": {name: {"map", "recall@1"}}}: the means
+    over all copies, and over those of each kind. One gallery row is right for each copy,
+    `originals` [q]; the average precision is the trapezoidal one, 1 at the first place and half of
+    1 / (place) behind it. `kinds` [q] are indices into `names`; a kind without a copy is left out.
+    Source: Copydays (Douze et al., CIVR 2009) for the task.
+    """
+    places = ranks(vectors, gallery, originals[:, None], block=block)
+    precision = average_precision(places, np.ones(places.shape, bool))
+    first = places[:, 0] == 0
+
+    def means(chosen: np.ndarray) -> dict[str, float]:
+        return {
+            "map": float(precision[chosen].mean()),
+            "recall@1": float(first[chosen].mean()),
+        }
+
+    of_kind = {name: kinds == i for i, name in enumerate(names)}
+    return {
+        "queries": len(originals),
+        "gallery": len(gallery),
+        **means(np.ones(len(originals), bool)),
+        "attacks": {name: means(rows) for name, rows in of_kind.items() if rows.any()},
+    }

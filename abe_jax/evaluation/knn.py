@@ -1,0 +1,112 @@
+"""Exact nearest neighbours of vectors: every distance is computed, in float32."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int, Shaped
+
+from abe_jax.errors import UserError
+from abe_jax.evaluation.search import BLOCK, Search, all_nearest, check_k, ready
+
+ENSEMBLES = ("concatenation", "mean_distance")
+
+Vectors = Float[np.ndarray | Array, "_ ... _"]  # [n, d] or [n, m, d]
+
+
+def nearest(
+    queries: Vectors,
+    gallery: Vectors,
+    k: int,
+    *,
+    ensemble: str = "concatenation",
+    exclude_self: bool = False,
+    query_groups: Shaped[np.ndarray | Array, "..."] | None = None,
+    gallery_groups: Shaped[np.ndarray | Array, "..."] | None = None,
+    block: int = BLOCK,
+) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
+    """The k nearest gallery rows of every query: distances and indices [q, k], nearest first.
+
+    `queries` and `gallery` are [n, d] or [n, m, d]. `ensemble="concatenation"` ranks by the squared
+    Euclidean distance of the concatenated learners (for unit vectors: by their mean cosine),
+    `"mean_distance"` by the mean over learners of the unsquared distance. Equal distances rank by
+    gallery index. `exclude_self`: row i of the queries is row i of the gallery and not its own
+    neighbour. With groups, gallery rows of the query's own group do not count. Where fewer than k
+    neighbours are left, the index is -1 and the distance infinite.
+
+    Exact: every distance is computed, in float32 with full-precision products, as
+    |q|^2 + |g|^2 - 2 q.g, at most `block` (rounded up to 8) times 2^25 / `block` of them at once.
+    Raises UserError where shapes do not fit, k exceeds the gallery, or a vector is not finite.
+    """
+    search = prepare(
+        queries,
+        gallery,
+        ensemble=ensemble,
+        exclude_self=exclude_self,
+        query_groups=query_groups,
+        gallery_groups=gallery_groups,
+        block=block,
+    )
+    check_k(k, len(gallery) - exclude_self)
+    found = all_nearest(search, k)
+    return np.asarray(found.distances), np.asarray(found.indices)
+
+
+def prepare(
+    queries: Shaped[np.ndarray | Array, "..."],
+    gallery: Shaped[np.ndarray | Array, "..."],
+    *,
+    ensemble: str,
+    **rules,
+) -> Search:
+    """Checks what `nearest` is given; `rules` are the other arguments of `ready`."""
+    if ensemble not in ENSEMBLES:
+        raise UserError(
+            f"unknown ensemble {ensemble!r}: 'concatenation' or 'mean_distance'; the metrics of "
+            "packed codes know 'hamming' too"
+        )
+    rooted = ensemble == "mean_distance"
+    q = _by_learner(queries, "queries", rooted)
+    g = q if gallery is queries else _by_learner(gallery, "gallery", rooted)
+    if q.shape[::2] != g.shape[::2]:
+        raise UserError(f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in d")
+    return ready(q, g, _mean_unsquared if rooted else squared, **rules)
+
+
+def squared(queries: Float[Array, "1 q d"], gallery: Float[Array, "1 n d"]) -> Float[Array, "q n"]:
+    """|q|^2 + |g|^2 - 2 q.g of concatenated vectors, in float32 even if they are float16."""
+    return _squared(queries[0].astype(jnp.float32), gallery[0].astype(jnp.float32))
+
+
+def _mean_unsquared(queries: Array, gallery: Array) -> Array:
+    zero = jnp.zeros((queries.shape[1], gallery.shape[1]), jnp.float32)
+    total, _ = lax.scan(
+        lambda total, pair: (total + jnp.sqrt(_squared(*pair)), None), zero, (queries, gallery)
+    )
+    return total / len(queries)
+
+
+def _squared(queries: Array, gallery: Array) -> Array:
+    product = jnp.dot(queries, gallery.T, precision=lax.Precision.HIGHEST)
+    lengths = jnp.sum(queries**2, axis=-1)[:, None] + jnp.sum(gallery**2, axis=-1)[None]
+    return jnp.maximum(lengths - 2.0 * product, 0.0)
+
+
+def _by_learner(vectors: np.ndarray | Array, what: str, rooted: bool) -> np.ndarray:
+    """Vectors as float32 [m, n, d] on the host; [1, n, m * d] where learners are concatenated."""
+    x = np.asarray(vectors)
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise UserError(f"{what} must be [n, d] or [n, m, d] and not empty, not of shape {x.shape}")
+    if x.dtype == np.uint8:
+        raise UserError(f"{what} are packed codes (uint8): rank them by ensemble='hamming'")
+    x = x.astype(np.float32, copy=False)
+    check_finite(x, what)
+    if not rooted or x.ndim == 2:
+        return x.reshape(1, len(x), -1)
+    return np.ascontiguousarray(np.swapaxes(x, 0, 1))
+
+
+def check_finite(x: Shaped[np.ndarray, "n ..."], what: str) -> None:
+    """Raises UserError that names the first row with a value that is not finite."""
+    if not np.isfinite(x).all():
+        row = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
+        raise UserError(f"{what} hold a value that is not finite, first in row {row}")

@@ -1,0 +1,238 @@
+"""Recall@K, R-precision and MAP@R, leave-one-out or of queries against a gallery."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from abe_jax.errors import UserError
+from abe_jax.evaluation import binary_codes, knn
+from abe_jax.evaluation.binary_codes import Packed
+from abe_jax.evaluation.knn import Vectors
+from abe_jax.evaluation.search import BLOCK, Search, blocks, check_k
+
+Codes = Shaped[np.ndarray | Array, "..."]  # labels or groups: one integer for each row
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Values of every query that has a positive in the gallery; their means are the metrics."""
+
+    queries: int  # how many have one
+    rows: Int[np.ndarray, " queries"]  # which these are; the values below are in this order
+    recall: dict[int, Float[np.ndarray, " queries"]]
+    r_precision: Float[np.ndarray, " at_r"]  # one for each query, none if not asked for
+    average_precision: Float[np.ndarray, " at_r"]
+
+    def means(self) -> dict[str, float]:
+        """{"recall@K": .., "r_precision": .., "map@r": ..}."""
+        recalls = {f"recall@{k}": float(hits.mean()) for k, hits in self.recall.items()}
+        return recalls | {
+            "r_precision": float(self.r_precision.mean()),
+            "map@r": float(self.average_precision.mean()),
+        }
+
+
+def names(ks: Sequence[int]) -> tuple[str, ...]:
+    """The names of the metrics that `Scores.means` gives."""
+    return (*(f"recall@{k}" for k in ks), "r_precision", "map@r")
+
+
+def recall_at_k(
+    vectors: Vectors | Packed,
+    labels: Codes,
+    ks: Sequence[int],
+    *,
+    gallery: Vectors | Packed | None = None,
+    gallery_labels: Codes | None = None,
+    groups: Codes | None = None,
+    gallery_groups: Codes | None = None,
+    ensemble: str = "concatenation",
+    block: int = BLOCK,
+) -> dict[int, float]:
+    """Recall@K for each K: the share of queries with a positive among their K nearest.
+
+    `vectors` [n, d] or [n, m, d], NumPy or JAX, integer `labels` [n]. Without a `gallery` every
+    row is a query against all others (leave-one-out: itself excluded by index). With `groups`,
+    gallery rows of the query's group do not count, neither as neighbours nor as positives.
+    `ensemble` and ties as in `nearest`; `ensemble="hamming"` ranks packed codes (`retrieval.pack`)
+    in place of vectors, as in `hamming_nearest`.
+
+    A query without any positive in its gallery (the only image of its class) cannot be right or
+    wrong: it is left out of the mean, but stays in the gallery of the others.
+    Raises UserError where shapes do not fit, a K exceeds the gallery, a vector is not finite, or no
+    query at all has a positive.
+    """
+    if not ks:
+        raise UserError("recall_at_k needs one K or more")
+    found = scores(
+        vectors,
+        labels,
+        ks,
+        gallery=gallery,
+        gallery_labels=gallery_labels,
+        groups=groups,
+        gallery_groups=gallery_groups,
+        ensemble=ensemble,
+        block=block,
+        at_r=False,
+    )
+    return {k: float(hits.mean()) for k, hits in found.recall.items()}
+
+
+def r_precision(vectors: Vectors | Packed, labels: Codes, **options) -> float:
+    """Mean over queries of the share of positives among the R nearest, R the query's positives.
+
+    Arguments, rules and errors are those of `recall_at_k`.
+    """
+    return float(scores(vectors, labels, (), **options).r_precision.mean())
+
+
+def map_at_r(vectors: Vectors | Packed, labels: Codes, **options) -> float:
+    """Mean over queries of 1/R sum_{i <= R} P(i) rel(i), P(i) the precision among the i nearest.
+
+    Arguments, rules and errors are those of `recall_at_k`.
+    Source: Musgrave et al., A Metric Learning Reality Check, ECCV 2020.
+    """
+    return float(scores(vectors, labels, (), **options).average_precision.mean())
+
+
+def scores(
+    vectors: Vectors | Packed,
+    labels: Codes,
+    ks: Sequence[int] = (1,),
+    *,
+    gallery: Vectors | Packed | None = None,
+    gallery_labels: Codes | None = None,
+    groups: Codes | None = None,
+    gallery_groups: Codes | None = None,
+    ensemble: str = "concatenation",
+    block: int = BLOCK,
+    at_r: bool = True,
+) -> Scores:
+    """All metrics of every query that has a positive, from one search; see `recall_at_k`.
+
+    `at_r=False` searches no deeper than the largest K and leaves the metrics at R empty.
+    """
+    alone = gallery is None
+    _check_gallery(alone, gallery_labels, gallery_groups)
+    there = vectors if gallery is None else gallery
+    gallery_groups = groups if alone else gallery_groups
+    search = _search(
+        vectors,
+        there,
+        ensemble=ensemble,
+        exclude_self=alone,
+        query_groups=groups,
+        gallery_groups=gallery_groups,
+        block=block,
+    )
+    queries = _codes(labels, len(vectors), "labels")
+    others = queries if alone else _codes(gallery_labels, len(there), "gallery_labels")
+    for k in ks:
+        check_k(k, len(others) - alone)
+    number = positives(queries, others, alone=alone, groups=groups, gallery_groups=gallery_groups)
+    return _scores(search, queries, others, number, tuple(ks), at_r)
+
+
+def _search(
+    vectors: Vectors | Packed, gallery: Vectors | Packed, *, ensemble: str, **rules
+) -> Search:
+    if ensemble == binary_codes.HAMMING:
+        return binary_codes.prepare(vectors, gallery, **rules)
+    return knn.prepare(vectors, gallery, ensemble=ensemble, **rules)
+
+
+def _check_gallery(alone: bool, gallery_labels: Codes | None, gallery_groups: Codes | None) -> None:
+    if not alone and gallery_labels is None:
+        raise UserError("a gallery needs gallery_labels")
+    if alone and (gallery_labels is not None or gallery_groups is not None):
+        raise UserError("gallery_labels and gallery_groups are given with a gallery only")
+
+
+def _scores(
+    search: Search,
+    labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    number: np.ndarray,
+    ks: tuple[int, ...],
+    at_r: bool,
+) -> Scores:
+    """Goes through the queries by rising R, so that few are searched as deep as the largest R."""
+    order = np.argsort(number, kind="stable")
+    order = order[number[order] > 0]
+    if not len(order):
+        raise UserError("no query has a positive in its gallery: nothing can be measured")
+    recall = {k: np.zeros(len(order)) for k in ks}
+    precision, average = np.zeros((2, len(order) if at_r else 0))
+    for start in range(0, len(order), search.block):
+        rows = order[start : start + search.block]
+        deepest = max(*ks, 1, int(number[rows[-1]]) if at_r else 1)
+        ((_, found),) = blocks(search, rows, _depth(deepest))
+        # The index -1 follows every neighbour there is, positives too: its label changes nothing.
+        match = gallery_labels[found.indices] == labels[rows][:, None]
+        at = slice(start, start + len(rows))
+        for k in ks:
+            recall[k][at] = match[:, :k].any(axis=1)
+        if at_r:
+            precision[at], average[at] = at_own_depth(match, number[rows])
+    return Scores(
+        queries=len(order),
+        rows=order,
+        recall=recall,
+        r_precision=precision,
+        average_precision=average,
+    )
+
+
+def at_own_depth(
+    match: Bool[np.ndarray, "q k"], positives: Int[np.ndarray, " q"]
+) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
+    """R-precision and average precision at R; `match[i, j]`: neighbour j of query i is positive."""
+    places = np.arange(1, match.shape[1] + 1)
+    hits = match & (places[None] <= positives[:, None])
+    precisions = np.cumsum(hits, axis=1) / places[None]
+    return hits.sum(axis=1) / positives, (precisions * hits).sum(axis=1) / positives
+
+
+def positives(
+    labels: Int[np.ndarray, " q"],
+    gallery_labels: Int[np.ndarray, " n"],
+    *,
+    alone: bool,
+    groups: Codes | None = None,
+    gallery_groups: Codes | None = None,
+) -> Int[np.ndarray, " q"]:
+    """R of every query: gallery rows of its label, less those of its group, or less itself."""
+    total = _count(labels, gallery_labels)
+    if groups is None or gallery_groups is None:
+        return total - int(alone)
+    both = np.concatenate([np.asarray(groups), np.asarray(gallery_groups)])
+    values, codes = np.unique(both, return_inverse=True)
+    own = labels * len(values) + codes[: len(labels)]
+    return total - _count(own, gallery_labels * len(values) + codes[len(labels) :])
+
+
+def _count(keys: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """How often each key occurs among others."""
+    values, counts = np.unique(among, return_counts=True)
+    place = np.minimum(np.searchsorted(values, keys), len(values) - 1)
+    return np.where(values[place] == keys, counts[place], 0)
+
+
+def _codes(labels: Codes | None, n: int, what: str) -> np.ndarray:
+    codes = np.asarray(labels)
+    if codes.shape != (n,):
+        raise UserError(f"{what} of shape {codes.shape} do not fit {n} vectors")
+    if not np.issubdtype(codes.dtype, np.integer):
+        raise UserError(f"{what} must be integers, not {codes.dtype}")
+    return codes.astype(np.int64)
+
+
+def _depth(k: int) -> int:
+    """k rounded up to a power of 4, 16 at least, so that few programs are compiled."""
+    depth = 16
+    while depth < k:
+        depth *= 4
+    return depth

@@ -1,0 +1,75 @@
+"""Parameters by stage: what is new, taking stages out of a network, putting them into another."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.tree_util import DictKey
+
+from abe_jax.errors import UserError
+from abe_jax.models.backbones.batch_instance import completed
+
+NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
+STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
+
+Tree = Mapping[str, Any]
+
+
+def new_parameters(path: Sequence[Any]) -> bool:
+    """Whether the parameter at `path` (of names, or of jax's DictKeys) is no backbone's."""
+    first = path[0]
+    return (first.key if isinstance(first, DictKey) else first) in NEW
+
+
+def stage_params(params: Tree) -> dict[str, Tree]:
+    """Stage name -> parameters, of the encoder and the decoder; works on batch_stats as well.
+
+    Of kind `heads` it is the first head's decoder.
+    """
+    decoder = params.get("decoder", {})
+    return {**params.get("encoder", {}), **decoder.get("head0", decoder)}
+
+
+def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
+    """`params` with every stage of encoder, trunk and decoder replaced by the stage of its name.
+
+    The attention trunk starts from the same stages as the decoder, and of kind `heads` every
+    head's decoder does. Heads and mask heads stay as they are. Stages trained with batch
+    normalisation fit a network with batch-instance normalisation: see `completed`.
+
+    Raises:
+        UserError: a stage that `stages` does not have, or whose parameters have other names or
+            shapes; all such stages are named.
+    """
+    wrong: dict[str, str] = {}
+    grafted = dict(params)
+    for part in STAGED:
+        if part not in params:
+            continue
+        if "head0" in params[part]:
+            grafted[part] = {h: _fill(own, stages, wrong) for h, own in params[part].items()}
+        else:
+            grafted[part] = _fill(params[part], stages, wrong)
+    if wrong:
+        listed = "; ".join(f"{name} {reason}" for name, reason in wrong.items())
+        raise UserError(f"config.model.weights does not fit this model: {listed}")
+    return grafted
+
+
+def _fill(targets: Tree, stages: Mapping[str, Tree], wrong: dict[str, str]) -> dict[str, Tree]:
+    """The stages that `targets` names; where one does not fit, `wrong` is told why."""
+    stages = {name: completed(own, targets.get(name)) for name, own in stages.items()}
+    for name, target in targets.items():
+        if name not in stages:
+            wrong[name] = "is missing"
+        elif jax.tree.structure(target) != jax.tree.structure(stages[name]):
+            wrong[name] = "has other parameters"
+        else:
+            needed, given = _shapes(target), _shapes(stages[name])
+            if needed != given:
+                wrong[name] = f"has shapes {given} where {needed} are needed"
+    return {name: stages.get(name, target) for name, target in targets.items()}
+
+
+def _shapes(tree: Tree) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(tree)]

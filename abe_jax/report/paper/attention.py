@@ -1,0 +1,111 @@
+"""Where each learner looks: grids of images and masks, of one channel and of their mean."""
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib.figure import Figure
+
+from abe_jax.data import loader
+from abe_jax.evaluation.masks import masks
+from abe_jax.report import palette, pixels
+from abe_jax.report.paper import style
+from abe_jax.report.paper.canvas import canvas
+from abe_jax.report.paper.run import Drawn, Picture, Run, Skipped, evenly
+from abe_jax.training import step
+
+ROWS = 6  # images
+MOST = 12  # learners
+GAP, LEFT, LINE, FOOT = 0.03, 0.13, 0.12, 0.22  # inches
+LARGEST = 0.75  # inches of an image's side
+PIXELS = 256  # of a mask's side
+
+Masks = Float[np.ndarray, "s m i j"]
+
+
+@matplotlib.rc_context(style.RC)
+def pictures(run: Run) -> Drawn:
+    """Two grids of a model with attention, over images evenly spaced over the split."""
+    if run.config.model.kind != "attention":
+        return Skipped(f"a model of kind {run.config.model.kind!r} has no attention masks")
+    rows = evenly(len(run.labels), ROWS)
+    images = loader.seen(run.split, run.config.data, run.embedded.instances[rows])
+    found = masks(run.state, step.mask_step(run.config), images)
+    names = [run.class_name(int(row)) for row in rows]
+    chosen = channels(found)
+    one = np.stack([found[:, m, :, :, c] for m, c in enumerate(chosen)], axis=1)
+    said = [f"channel {c + 1}" for c in chosen]
+    mean = found.mean(axis=-1, dtype=np.float32)
+    return [
+        _picture("attention_channel", run, images, one.astype(np.float32), names, said),
+        _picture("attention_mean", run, images, mean, names, []),
+    ]
+
+
+def channels(found: Float[np.ndarray, "s m i j k"]) -> Int[np.ndarray, " m"]:
+    """Each learner's channel of the largest variance over images and places; the first of equals.
+
+    A channel that is everywhere alike would show nothing; no other choice is made by eye.
+    """
+    return np.argmax(found.astype(np.float64).var(axis=(0, 2, 3)), axis=-1)
+
+
+def _picture(
+    name: str,
+    run: Run,
+    images: UInt8[np.ndarray, "s h w c"],
+    shown: Masks,
+    names: list[str],
+    said: list[str],
+) -> Picture:
+    learners = shown.shape[1]
+    what = (
+        "One channel of each learner's mask: the one of the largest variance over these images"
+        if said
+        else "Each learner's mask, its mean over the channels"
+    )
+    drawn = shown[:, :MOST]
+    limited = f", the first {MOST} of {learners} learners" if learners > MOST else ""
+    caption = (
+        f"{what}{limited}, scaled up to the image, whose outlines are drawn over it. One scale for "
+        f"all, {drawn.min():.3f} to {drawn.max():.3f}. Images evenly spaced over the split. "
+        f"{run.words}."
+    )
+    return Picture(name, grid(images, drawn, names, said), caption)
+
+
+def grid(
+    images: UInt8[np.ndarray, "s h w c"], shown: Masks, names: list[str], said: list[str]
+) -> Figure:
+    """Rows of images, a column for each learner; of up to four learners a paper column at most.
+
+    Args:
+        images: what the network sees.
+        shown: a mask of each learner over each image.
+        names: of the images' classes.
+        said: below each learner's number, or empty.
+    """
+    learners = shown.shape[1]
+    width = style.COLUMN if learners <= 4 else style.PAGE
+    head = LINE * (2 if said else 1) + 0.03
+    side = min(LARGEST, (width - LEFT - learners * GAP) / (learners + 1))
+    width = LEFT + (learners + 1) * (side + GAP) - GAP
+    drawn = canvas(width, head + len(images) * (side + GAP) + FOOT)
+    low, high = float(shown.min()), float(shown.max())
+    for m in range(learners):
+        x = LEFT + (m + 1) * (side + GAP) + side / 2
+        drawn.text(x, head - LINE * bool(said) - 0.03, f"learner {m + 1}", ha="center", va="bottom")
+        if said:
+            soft = palette.light("soft")
+            drawn.text(x, head - 0.03, said[m], ha="center", va="bottom", color=soft, fontsize=5)
+    for s, (image, name) in enumerate(zip(images, names, strict=True)):
+        y = head + s * (side + GAP)
+        most = max(3, int(side / 0.055))
+        turned = 90 if len(name) > 2 else 0  # ">" on its side would be another class
+        middle = {"rotation": turned, "ha": "center", "va": "center"}
+        drawn.text(LEFT / 2, y + side / 2, name, most=most, **middle)
+        drawn.image(LEFT, y, side, image)
+        for m, mask in enumerate(shown[s]):
+            heat = pixels.heat(image, mask, low=low, high=high, side=PIXELS)
+            drawn.image(LEFT + (m + 1) * (side + GAP), y, side, heat)
+    drawn.scale(LEFT + (width - LEFT - 1) / 2, drawn.height - FOOT + 0.07, low, high)
+    return drawn.figure

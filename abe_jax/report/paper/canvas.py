@@ -1,0 +1,79 @@
+"""Pictures beside each other on a figure that is measured in inches from its upper left corner."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy import ndarray
+
+from abe_jax.report import palette, pixels, sheet
+from abe_jax.report.paper import style
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """A figure whose one axes covers it; x runs to the right and y down, both in inches."""
+
+    figure: Figure
+    axes: Axes
+
+    @property
+    def height(self) -> float:
+        """Of the figure, in inches."""
+        return float(self.figure.get_figheight())
+
+    def image(
+        self,
+        x: float,
+        y: float,
+        side: float,
+        image: UInt8[ndarray, "h h c"],
+        *,
+        frame: str = "",
+        dashed: bool = False,
+        above: float = 1.0,
+    ) -> None:
+        """A square picture with its corner at (x, y), framed in a colour of the palette."""
+        shown = pixels.fitted(image, min(round(side * style.DPI), 2 * max(image.shape[:2])))
+        extent = (x, x + side, y + side, y)
+        self.axes.imshow(shown, extent=extent, aspect="auto", zorder=above, origin="upper")
+        edge = Rectangle(
+            (x, y),
+            side,
+            side,
+            fill=False,
+            edgecolor=frame or palette.light("rule"),
+            linewidth=1.1 if frame else 0.3,
+            linestyle=(0, (2.2, 1.2)) if dashed else "-",
+            zorder=above + 0.1,
+        )
+        self.axes.add_patch(edge)
+
+    def text(self, x: float, y: float, words: str, *, most: int = 60, **style_of: Any) -> None:
+        """Words at (x, y), by default below and to the right of it; cut to `most` characters."""
+        given = {"va": "top", "ha": "left", "color": palette.light("ink"), "fontsize": style.SMALL}
+        self.axes.text(x, y, sheet.drawable(words, most), **(given | style_of))
+
+    def scale(self, x: float, y: float, low: float, high: float) -> None:
+        """The colours of masks with the values at their two ends, one inch wide."""
+        bar = pixels.scale_bar(pixels.MASK)
+        self.axes.imshow(bar, extent=(x, x + 1, y + 0.07, y), aspect="auto", origin="upper")
+        middle = y + 0.035
+        self.text(x - 0.05, middle, f"{low:.3f}", ha="right", va="center_baseline")
+        self.text(x + 1.05, middle, f"{high:.3f}", va="center_baseline")
+
+
+def canvas(width: float, height: float) -> Canvas:
+    """An empty white figure of so many inches."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_autoscale_on(False)
+    return Canvas(figure=figure, axes=axes)

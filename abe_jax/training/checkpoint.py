@@ -1,0 +1,128 @@
+"""A run's checkpoints through Orbax: the latest states and the best one, each proved whole."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from abe_jax.errors import UserError
+from abe_jax.training.step import TrainState
+
+
+class Checkpoints:
+    """The checkpoints in one folder, by step.
+
+    A checkpoint is the train state and a small JSON (`about`). Orbax writes beside and renames, so
+    a kill leaves the one before; a digest over every array is kept with it, so that a file cut
+    short later is found out instead of being read as zeros.
+    """
+
+    def __init__(self, folder: Path, keep: int):
+        self._folder = folder.absolute()
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            item_names=("state", "about"),
+        )
+
+    def steps(self) -> list[int]:
+        """The steps that can be restored, rising."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, about: dict[str, Any]) -> None:
+        """Starts writing; `state` is unreplicated NumPy arrays that nobody changes any more."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return  # a resumed run comes by again: the state is the same to the bit
+        about = about | {"step": step, "digest": digest(state)}
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+        )
+        with self._written():
+            self._manager.save(step, args=items)
+            if jax.process_count() > 1:
+                # Its thread meets the other hosts' by collectives, which must not come between
+                # those of the next step in another order on another host.
+                self._manager.wait_until_finished()
+
+    def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict]:
+        """The state and its `about`, of one step or the latest.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        step = self._manager.latest_step() if step is None else step
+        if step is None:
+            raise UserError(f"{self._folder}: no checkpoint in it; train the run first")
+        abstract = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()
+        )
+        with self._whole(step):
+            restored: Any = self._manager.restore(step, args=items)
+            if digest(restored.state) != dict(restored.about)["digest"]:
+                raise ValueError("its content is not what was written")
+            return restored.state, dict(restored.about)
+
+    def about(self, step: int) -> dict[str, Any]:
+        """The JSON of one checkpoint alone; errors are those of `restore`."""
+        items = ocp.args.Composite(about=ocp.args.JsonRestore())
+        with self._whole(step):
+            restored: Any = self._manager.restore(step, args=items)
+            return dict(restored.about)
+
+    def wait(self) -> None:
+        """Returns when everything has been written.
+
+        Raises:
+            UserError: it could not be written, say because the disk is full.
+        """
+        with self._written():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finishes writing and frees the manager's threads; errors are those of `wait`."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _whole(self, step: int) -> Iterator[None]:
+        # Orbax, TensorStore and json raise many kinds for a damaged file, hence the broad clause.
+        try:
+            yield
+        except Exception as error:
+            raise UserError(
+                f"{self._folder / str(step)}: the checkpoint is damaged; delete that folder and "
+                f"run the training command again, which goes on from what is left ({_line(error)})"
+            ) from None
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # as many kinds as for reading
+            raise UserError(
+                f"{self._folder}: a checkpoint cannot be written; those before are intact "
+                f"({_line(error)})"
+            ) from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def digest(tree: Any) -> str:
+    """The SHA-256, in hexadecimal, of the names, types, shapes and values of a tree of arrays."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
