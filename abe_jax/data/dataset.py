@@ -23,7 +23,7 @@ from abe_jax.data.sources.benchmarks.benchmark import Original
 from abe_jax.data.sources.benchmarks.table import ORIGINALS
 from abe_jax.data.sources.tfds_stored import PREFIX
 from abe_jax.data.sources.writing import locked
-from abe_jax.data.split import EncodedImages, Split, damage_named, root, sources
+from abe_jax.data.split import EncodedImages, Split, damage_named, data_root, shard_sources
 from abe_jax.errors import UserError
 
 __all__ = ["DATASETS", "HELD", "SPLITS", "Dataset", "Split", "load", "prepare"]
@@ -106,7 +106,7 @@ def _prepare_glyphs(data: Data, config: str) -> pathlib.Path:
 
 
 def _glyphs_folder(data: Data, config: str) -> pathlib.Path:
-    return root(data.root) / "glyphs" / config / _GLYPHS_VERSION
+    return data_root(data.root) / "glyphs" / config / _GLYPHS_VERSION
 
 
 def _build_glyphs(data: Data, config: str) -> None:
@@ -116,7 +116,9 @@ def _build_glyphs(data: Data, config: str) -> None:
         raise UserError(
             f"preparing glyphs needs {error.name}: pip install 'abe_jax[quickstart]'"
         ) from error
-    builder = glyphs.Glyphs(config=config, data_dir=root(data.root), file_format="array_record")
+    builder = glyphs.Glyphs(
+        config=config, data_dir=data_root(data.root), file_format="array_record"
+    )
     with _quiet():
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
@@ -143,7 +145,7 @@ def _load_glyphs(data: Data, split: str, config: str) -> Split:
     with damage_named(folder), (folder / _SIDECAR).open("rb") as file, np.load(file) as stored:
         labels, groups = stored[f"{split}/labels"], stored[f"{split}/groups"]
         classes, families = stored[f"{split}/classes"], stored["families"]
-    _, (source,) = sources(folder, (split,))
+    _, (source,) = shard_sources(folder, (split,))
     with damage_named(folder):
         if len(source) != len(labels):
             raise ValueError(f"{len(source)} images but {len(labels)} labels")

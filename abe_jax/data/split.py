@@ -99,13 +99,13 @@ def subset(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
     return dataclasses.replace(part, labels=labels.astype(np.int32), class_names=names)
 
 
-def root(configured: str) -> pathlib.Path:
+def data_root(configured: str) -> pathlib.Path:
     """Where prepared data lies: as configured, else $ABE_JAX_DATA, else ~/.cache/abe_jax/data."""
     chosen = configured or os.environ.get("ABE_JAX_DATA") or "~/.cache/abe_jax/data"
     return pathlib.Path(chosen).expanduser()
 
 
-def sources(folder: pathlib.Path, splits: Sequence[str]) -> tuple[Any, list[Any]]:
+def shard_sources(folder: pathlib.Path, splits: Sequence[str]) -> tuple[Any, list[Any]]:
     """The TFDS builder of a prepared folder and its splits' data sources, images left encoded.
 
     Raises `UserError` when the folder's records are damaged or not array_record.

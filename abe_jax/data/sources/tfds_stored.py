@@ -13,7 +13,7 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from abe_jax.config import Data, nearest
-from abe_jax.data.split import damage_named, root, sources
+from abe_jax.data.split import damage_named, data_root, shard_sources
 from abe_jax.errors import UserError
 
 PREFIX = "tfds:"
@@ -47,9 +47,9 @@ def stored(data: Data) -> tuple[Stored, list[Any]]:
         raise UserError(
             f"config.data.name: {data.name!r} is not written tfds:<name>[/config][:version]"
         )
-    where = _folder(root(data.root), name, found)
+    where = _folder(data_root(data.root), name, found)
     parts = _lengths(where)
-    builder, sources = sources(where, tuple(parts))
+    builder, sources = shard_sources(where, tuple(parts))
     image, label = _features(builder.info, found["set"], data)
     labels = _labels(where, sources, label, sum(parts.values()))
     names = builder.info.features[label]

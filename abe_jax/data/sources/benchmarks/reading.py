@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from abe_jax.config import Data
 from abe_jax.data.sources.benchmarks.benchmark import Original
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
-from abe_jax.data.split import Split, damage_named, root
+from abe_jax.data.split import Split, damage_named, data_root
 from abe_jax.errors import UserError
 
 
@@ -40,7 +40,7 @@ class Stored(Sequence[bytes]):
 
 def folder(original: Original, root: str) -> Path:
     """Where a set lies once it is prepared."""
-    return root(root) / "originals" / original.name
+    return data_root(root) / "originals" / original.name
 
 
 def prepare(original: Original, data: Data) -> Path:
@@ -52,7 +52,7 @@ def prepare(original: Original, data: Data) -> Path:
     found = folder(original, data.root)
     if not (found / INFO).exists():
         raise UserError(
-            f"no prepared {original.name} in {root(data.root)}: run "
+            f"no prepared {original.name} in {data_root(data.root)}: run "
             f"`python -m abe_jax.prepare --dataset {original.name} --source DIR`, DIR being the "
             f"folder with {original.archives}"
         )
