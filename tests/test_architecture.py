@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "abe_jax"
 # A file imports from its own room and from the rooms before it.
 ORDER = (
     "errors",
+    "bounds",
+    "files",
     "hosts",
     "data",
     "models",

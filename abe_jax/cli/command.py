@@ -14,8 +14,8 @@ from typing import NoReturn
 import jax
 
 from abe_jax import hosts
-from abe_jax.config import Config, load, nearest
-from abe_jax.errors import UserError
+from abe_jax.config import Config, load
+from abe_jax.errors import UserError, nearest
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.config import nearest, read_json
+from abe_jax.config import read_json
 from abe_jax.data import dataset
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 from abe_jax.report import paper
 from abe_jax.report.paper import captions, embedding_map
 from abe_jax.runs.folder import RunFolder

@@ -19,8 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.config import nearest
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import embedder
 from abe_jax.index import answers, calibration, description, ingest, removal, snapshot, store
 from abe_jax.index.export import export_faiss

@@ -1,7 +1,7 @@
 """The experiment's configuration: its schema, config files and overrides."""
 
 from abe_jax.config.files import differences, load, overridden, read_json, write_json
-from abe_jax.config.parse import from_mapping, nearest, to_mapping
+from abe_jax.config.parse import from_mapping, to_mapping
 from abe_jax.config.schema import Config, Data, Evaluate, Meta, Model, Optimizer, Train
 from abe_jax.config.terms import (
     Clustering,
@@ -45,7 +45,6 @@ __all__ = [
     "differences",
     "from_mapping",
     "load",
-    "nearest",
     "overridden",
     "read_json",
     "to_mapping",

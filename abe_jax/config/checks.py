@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from abe_jax import evaluation
-from abe_jax.config import Config, Contrastive, nearest
+from abe_jax.config import Config, Contrastive
 from abe_jax.data.dataset import Split
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import protocols
 from abe_jax.evaluation.embed import require_any_shape
 from abe_jax.evaluation.resolution import require_maps

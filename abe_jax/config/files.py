@@ -10,9 +10,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from abe_jax.config.parse import from_mapping, nearest, to_mapping
+from abe_jax.config.parse import from_mapping, to_mapping
 from abe_jax.config.schema import Config
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from abe_jax.config import Config, Data, nearest, overridden
+from abe_jax.config import Config, Data, overridden
 from abe_jax.data.split import Split
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import protocols
 
 # The K that a data set's results are published with; any other is asked the run's own.

@@ -1,23 +1,15 @@
 """From nested mappings (a ConfigDict, a JSON file) to the frozen schema, and back."""
 
 import dataclasses
-import difflib
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from abe_jax.config.schema import Config
 from abe_jax.config.terms import TERMS, Term
-from abe_jax.errors import UserError
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """The ending of an error line: the choice most like `name`, or all of them."""
-    known = sorted(choices)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(known)}"
+from abe_jax.errors import UserError, nearest
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Config:

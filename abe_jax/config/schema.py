@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from abe_jax.config.numbers import Amount, Count, Exponent, Natural, Seed, Share
+from abe_jax.bounds import Amount, Count, Exponent, Natural, Seed, Share
 from abe_jax.config.terms import Term
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from abe_jax.config.numbers import Amount, Natural, Share, Temperature
+from abe_jax.bounds import Amount, Natural, Share, Temperature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from abe_jax.config import Data, nearest
+from abe_jax.config import Data
 from abe_jax.data.split import Split, subset
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 
 def restricted(split: Split, data: Data) -> Split:

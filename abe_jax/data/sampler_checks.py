@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from abe_jax.config import Data, nearest
-from abe_jax.errors import UserError
+from abe_jax.config import Data
+from abe_jax.errors import UserError, nearest
 
 _SAMPLERS = ("pairs", "class_balanced", "shuffle", "domains")
 

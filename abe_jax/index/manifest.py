@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from abe_jax.config import nearest
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 NAME, NEW, FORMAT = "index.json", ".index.json.new", 1
 FOLDER = "segments"

@@ -4,8 +4,7 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
-from abe_jax.config import nearest
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 from abe_jax.pretrained import stored
 from abe_jax.pretrained.sources import convert, known
 from abe_jax.pretrained.stored import About, Weights

@@ -6,8 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from abe_jax.config import nearest
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 from abe_jax.pretrained import caffe_file, inception, mobile, resnet, stored, torch_file, vit
 from abe_jax.pretrained.placing import Layer, placed, template
 from abe_jax.pretrained.stored import About, Weights

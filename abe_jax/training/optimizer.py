@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import optax
 
-from abe_jax.config import Optimizer, nearest
-from abe_jax.errors import UserError
+from abe_jax.config import Optimizer
+from abe_jax.errors import UserError, nearest
 
 _NAMES = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "step")

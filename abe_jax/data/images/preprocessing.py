@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from abe_jax.config import Data, nearest
+from abe_jax.config import Data
 from abe_jax.data.images import autoaugment, colour, crops
 from abe_jax.data.images.decoding import PADDING_COLOUR, Reduced, UnreadableImage, pixels, reduced
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 __all__ = [
     "PADDING_COLOUR",

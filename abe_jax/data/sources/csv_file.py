@@ -7,8 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from abe_jax.config import nearest
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 _BREAKING = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories that end a line or cannot be encoded
 

@@ -12,9 +12,9 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int
 from tqdm import tqdm
 
-from abe_jax.config import Data, nearest
+from abe_jax.config import Data
 from abe_jax.data.split import damage_named, data_root, shard_sources
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 PREFIX = "tfds:"
 _NAME = re.compile(r"(?P<set>\w+)(/(?P<config>[^/:]+))?(:(?P<version>\d+\.\d+\.\d+))?")

@@ -9,8 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.config import nearest
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,73 @@
+"""How files are written: whole or not at all, on disk once there, one process at a time."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file that becomes `path` at the end, when it is on disk; without an end, nothing changes.
+
+    It is written beside its place under a name that starts with a dot, which readers of the folder
+    pass over, and is deleted where the writing fails.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Writes a whole file as in `writing`; text as UTF-8."""
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file or a folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def lock(path: Path, patience: float | None = None) -> Iterator[bool]:
+    """Holds the lock file `path`, which is made; False where another process keeps it.
+
+    A lock of the kernel's goes with its process, however that ends: none is ever left behind.
+
+    Args:
+        path: the lock file, in a folder that exists.
+        patience: seconds to wait for the other process; None: as long as it takes.
+    """
+    with path.open("a") as file:
+        yield _acquired(file.fileno(), patience)
+
+
+def _acquired(handle: int, patience: float | None) -> bool:
+    if patience is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return True
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)
