@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from abe_jax.errors import UserError
-from abe_jax.training.step import TrainState
+from abe_jax.training.state import TrainState
 
 
 class Checkpoints:

@@ -1,5 +1,6 @@
-"""The optax optimiser that a config names: schedule, clipping and parameter groups."""
+"""The optimiser: schedule, clipping and parameter groups, as one optax transformation."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import jax
 import optax
 
-from abe_jax.config import Optimizer
-from abe_jax.errors import UserError, nearest
+from abe_jax.bounds import Amount, Natural
+from abe_jax.errors import ArgumentError, require
 
 _NAMES = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "step")
@@ -17,112 +18,114 @@ _DECAYED = ("kernel", "proxies")
 Path = tuple[str, ...]  # of a parameter: the names on the way to it
 
 
-def schedule(config: Optimizer, steps: int) -> optax.Schedule:
-    """The learning rate by step: a linear warm-up, then constant, cosine to 0, or falling in steps.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """An optax optimiser, its schedule and its parameter groups."""
 
-    Of a training without steps it is constant: no rate is ever asked for.
+    name: str = "sgd"  # sgd | adam | adamw
+    rate: Amount = 0.01  # at the schedule's height
+    momentum: Amount = 0.9  # sgd only
+    weight_decay: Amount = 0.0
+    schedule: str = "constant"  # constant | cosine | step
+    warmup: Natural = 0  # steps of linear rise to `rate`
+    boundaries: tuple[int, ...] = ()  # schedule `step`: where the rate falls
+    factor: Amount = 0.1  # schedule `step`: by what it is multiplied there
+    clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
+    new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)
+    new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
 
-    Raises:
-        UserError: an unknown schedule, a warm-up as long as the training, or boundaries that do
-            not rise from behind the warm-up.
-    """
-    if config.schedule not in _SCHEDULES:
-        raise UserError(
-            f"config.optimizer.schedule: no schedule is called {config.schedule!r}; "
-            f"{nearest(config.schedule, _SCHEDULES)}"
-        )
-    if config.schedule == "step":
-        _check_boundaries(config)
-    if not steps:
-        return optax.constant_schedule(config.rate)
-    if config.warmup >= steps:
-        raise UserError(
-            f"config.optimizer.warmup: {config.warmup} steps of warm-up leave nothing of "
-            f"config.train.steps={steps}"
-        )
-    if config.schedule == "cosine":
-        main = optax.cosine_decay_schedule(config.rate, steps - config.warmup)
-    elif config.schedule == "step":
-        falls = {boundary - config.warmup: config.factor for boundary in config.boundaries}
-        main = optax.piecewise_constant_schedule(config.rate, falls)
-    else:
-        main = optax.constant_schedule(config.rate)
-    if not config.warmup:
-        return main
-    rise = optax.linear_schedule(0.0, config.rate, config.warmup)
-    return optax.join_schedules([rise, main], [config.warmup])
+    def rates(self, steps: int) -> optax.Schedule:
+        """The learning rate by step: a linear warm-up, then constant, cosine to 0, or in steps.
 
+        Of a training without steps it is constant: no rate is ever asked for.
 
-def _check_boundaries(config: Optimizer) -> None:
-    marks = (config.warmup, *config.boundaries)
-    if len(marks) == 1 or any(a >= b for a, b in itertools.pairwise(marks)):
-        raise UserError(
-            f"config.optimizer.boundaries: {config.boundaries}; the schedule 'step' falls at one "
-            f"or more rising steps, the first behind config.optimizer.warmup={config.warmup}"
-        )
+        Raises:
+            ArgumentError: an unknown schedule, a warm-up as long as the training, or boundaries
+                that do not rise from behind the warm-up.
+        """
+        require("schedule", self.schedule, _SCHEDULES)
+        if self.schedule == "step":
+            self._check_boundaries()
+        if not steps:
+            return optax.constant_schedule(self.rate)
+        if self.warmup >= steps:
+            raise ArgumentError(
+                "warmup", f"{self.warmup} steps of warm-up leave nothing of {steps} steps"
+            )
+        if self.schedule == "cosine":
+            main = optax.cosine_decay_schedule(self.rate, steps - self.warmup)
+        elif self.schedule == "step":
+            falls = {boundary - self.warmup: self.factor for boundary in self.boundaries}
+            main = optax.piecewise_constant_schedule(self.rate, falls)
+        else:
+            main = optax.constant_schedule(self.rate)
+        if not self.warmup:
+            return main
+        rise = optax.linear_schedule(0.0, self.rate, self.warmup)
+        return optax.join_schedules([rise, main], [self.warmup])
 
+    def _check_boundaries(self) -> None:
+        marks = (self.warmup, *self.boundaries)
+        if len(marks) == 1 or any(a >= b for a, b in itertools.pairwise(marks)):
+            raise ArgumentError(
+                "boundaries",
+                f"{self.boundaries}; the schedule 'step' falls at one or more rising steps, the "
+                f"first behind warmup={self.warmup}",
+            )
 
-def build(
-    config: Optimizer,
-    steps: int,
-    rate: Callable[[Path], float],
-    new: Callable[[Path], bool] = lambda path: False,
-) -> optax.GradientTransformation:
-    """The optimiser: clip, decay, direction, rate, and what multiplies it for each parameter.
+    def build(
+        self,
+        steps: int,
+        rate: Callable[[Path], float],
+        new: Callable[[Path], bool] = lambda path: False,
+    ) -> optax.GradientTransformation:
+        """The transformation: clip, decay, direction, rate, and each parameter's own factor.
 
-    Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe has
-    it), not on biases or normalisation. With `adam` and `sgd` it is added to the gradient; with
-    `adamw` it is decoupled. Proxies that a step did not compare with move all the same where there
-    is decay, or what is left of earlier steps in the momentum or the moments.
+        Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe
+        has it), not on biases or normalisation. With `adam` and `sgd` it is added to the gradient;
+        with `adamw` it is decoupled. Proxies that a step did not compare with move all the same
+        where there is decay, or what is left of earlier steps in the momentum or the moments.
 
-    The first `config.new_only` steps move the parameters that are `new` and no others: these have
-    no update, no decay and no part in the norm that is clipped, and their momentum or moments,
-    Adam's count of steps included, begin when that stage ends. Warm-up, boundaries and the cosine
-    count from step 0 all the same. One compiled step serves both stages, so the gradients of what
-    stands still are computed and thrown away (stages: Zhai and Wu, 2019, arXiv 1811.12649).
+        The first `new_only` steps move the parameters that are `new` and no others: these have no
+        update, no decay and no part in the norm that is clipped, and their momentum or moments,
+        Adam's count of steps included, begin when that stage ends. Warm-up, boundaries and the
+        cosine count from step 0 all the same. One compiled step serves both stages, so the
+        gradients of what stands still are computed and thrown away (stages: Zhai and Wu, 2019,
+        arXiv 1811.12649).
 
-    Args:
-        config: the optimiser's configuration.
-        steps: length of training, which the schedule needs.
-        rate: from a parameter's path to what multiplies the learning rate for it.
-        new: from a parameter's path to whether the first stage moves it.
+        Args:
+            steps: length of training, which the schedule needs.
+            rate: from a parameter's path to what multiplies the learning rate for it.
+            new: from a parameter's path to whether the first stage moves it.
 
-    Raises:
-        UserError: an unknown optimiser or schedule, or a first stage as long as the training; from
-            the optimiser's `init`, a first stage in which nothing would learn.
-    """
-    if config.name not in _NAMES:
-        raise UserError(
-            f"config.optimizer.name: no optimiser is called {config.name!r}; "
-            f"{nearest(config.name, _NAMES)}"
-        )
-    _check_stages(config, steps)
-    clip = [optax.clip_by_global_norm(config.clip)] if config.clip > 0 else []
-    direction = _direction(config)
-    if config.new_only:
-        clip = [_in_stages(optax.identity(), config.new_only, new), *clip] if clip else []
-        direction = [_in_stages(optax.chain(*direction), config.new_only, new)]
-    parts = [*clip, *direction]
-    parts.append(optax.scale_by_learning_rate(schedule(config, steps)))
-    parts.append(optax.stateless(lambda updates, _: _scaled(updates, rate)))
-    return optax.chain(*parts)
+        Raises:
+            ArgumentError: an unknown optimiser or schedule, or a first stage as long as the
+                training; from the transformation's `init`, a first stage in which nothing learns.
+        """
+        require("name", self.name, _NAMES)
+        if steps and self.new_only >= steps:
+            raise ArgumentError(
+                "new_only",
+                f"{self.new_only} steps of new layers alone leave nothing of {steps} steps; at "
+                f"most {steps - 1}",
+            )
+        clip = [optax.clip_by_global_norm(self.clip)] if self.clip > 0 else []
+        direction = self._direction()
+        if self.new_only:
+            clip = [_in_stages(optax.identity(), self.new_only, new), *clip] if clip else []
+            direction = [_in_stages(optax.chain(*direction), self.new_only, new)]
+        parts = [*clip, *direction]
+        parts.append(optax.scale_by_learning_rate(self.rates(steps)))
+        parts.append(optax.stateless(lambda updates, _: _scaled(updates, rate)))
+        return optax.chain(*parts)
 
-
-def _direction(config: Optimizer) -> list[optax.GradientTransformation]:
-    """Where a step goes, before its length: decay, and momentum or moments."""
-    decay = optax.add_decayed_weights(config.weight_decay, mask=_decayed)
-    parts = [optax.trace(config.momentum) if config.name == "sgd" else optax.scale_by_adam()]
-    if config.weight_decay:
-        parts.insert(len(parts) if config.name == "adamw" else 0, decay)
-    return parts
-
-
-def _check_stages(config: Optimizer, steps: int) -> None:
-    if steps and config.new_only >= steps:
-        raise UserError(
-            f"config.optimizer.new_only: {config.new_only} steps of new layers alone leave "
-            f"nothing of config.train.steps={steps}; at most {steps - 1}"
-        )
+    def _direction(self) -> list[optax.GradientTransformation]:
+        """Where a step goes, before its length: decay, and momentum or moments."""
+        decay = optax.add_decayed_weights(self.weight_decay, mask=_decayed)
+        parts = [optax.trace(self.momentum) if self.name == "sgd" else optax.scale_by_adam()]
+        if self.weight_decay:
+            parts.insert(len(parts) if self.name == "adamw" else 0, decay)
+        return parts
 
 
 def _in_stages(
@@ -145,10 +148,10 @@ def _in_stages(
 def _ages(params: Any, new: Callable[[Path], bool]) -> Any:
     ages = _by_path(lambda path, _: "new" if new(path) else "old", params)
     if "new" not in jax.tree.leaves(ages):
-        raise UserError(
-            "config.optimizer.new_only: there are no new layers, and no loss has parameters, so "
-            "nothing would learn; set it to 0, or take config.model.head=linear or a loss with "
-            "proxies or a classifier"
+        raise ArgumentError(
+            "new_only",
+            "there are no new layers, and no loss has parameters, so nothing would learn; set it "
+            "to 0, or take a model with head='linear' or a loss with proxies or a classifier",
         )
     return ages
 
