@@ -1,5 +1,6 @@
 """Batches for training and for embedding, through Grain, sharded by host."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -7,21 +8,22 @@ import grain
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from abe_jax.config import Data
-from abe_jax.data.dataset import Split
-from abe_jax.data.images import preprocessing
+from abe_jax.data.images.augmentation import Augmentation, augmented, check
+from abe_jax.data.images.decoding import UnreadableImage
+from abe_jax.data.images.preprocessing import Preprocessing
+from abe_jax.data.split import Split
 
 
 class Batch(NamedTuple):
     """This host's rows of one global batch.
 
     `mask` is False for rows that are no image: the padding of a last batch, or an image that
-    could not be read (`unreadable`). Such rows are zeros and take no part in any loss.
+    could not be read. Such rows are zeros and take no part in any loss.
     """
 
     images: UInt8[np.ndarray, "b h w c"]
     labels: Int[np.ndarray, " b"]
-    instances: Int[np.ndarray, " b"]
+    image_ids: Int[np.ndarray, " b"]  # each image's row in its split
     mask: Bool[np.ndarray, " b"]
 
 
@@ -37,69 +39,106 @@ class Shard(NamedTuple):
         return slice(self.index * size, (self.index + 1) * size)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Which training steps are loaded, by how many threads, and this host's share of each."""
+
+    steps: int  # the step behind the last
+    start: int = 0
+    seed: int = 0  # of the augmentation
+    threads: int = 2
+    shard: Shard = Shard()  # noqa: RUF009 (immutable)
+
+
 def training(
     split: Split,
-    data: Data,
-    sample: Callable[[int], np.ndarray],
-    *,
-    seed: int,
-    start: int,
-    steps: int,
-    shard: Shard = Shard(),  # noqa: B008 (immutable)
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    sample: Callable[[int], Int[np.ndarray, " b"]],
+    schedule: Schedule,
 ) -> Iterator[Batch]:
-    """The batches of the steps `start` to `steps`.
+    """The batches of the scheduled steps; `sample(step)` gives the split's rows of each.
 
     Each is a pure function of (seed, step), augmentation included, so a run resumed at `start`
     sees what a run that never stopped sees, whatever the number of threads or hosts.
+
+    Raises:
+        ArgumentError: an augmentation that the preprocessed images cannot have.
     """
+    check(preprocessing, augmentation)
 
     def batch_of(step: int) -> Batch:
         indices = sample(step)
-        rows = shard.rows(len(indices))
-        keys = [(seed, step, place) for place in range(len(indices))[rows]]
+        rows = schedule.shard.rows(len(indices))
+        keys = [(schedule.seed, step, row) for row in range(len(indices))[rows]]
 
-        def picture(place: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
-            return preprocessing.training(encoded, data, np.random.default_rng(keys[place]))
+        def image(row: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+            rng = np.random.default_rng(keys[row])
+            return augmented(encoded, preprocessing, augmentation, rng)
 
-        return load(split, indices[rows], _shape(data), picture)
+        return load(split, indices[rows], _shape(preprocessing), image)
 
-    return prefetched(batch_of, start, steps, data.threads)
+    return prefetched(batch_of, schedule.start, schedule.steps, schedule.threads)
 
 
 def in_order(
     split: Split,
-    data: Data,
+    preprocessing: Preprocessing,
     batch: int,
+    threads: int = 2,
     shard: Shard = Shard(),  # noqa: B008 (immutable)
 ) -> Iterator[Batch]:
     """Every image once, centre-cropped, in batches of one size; the last is padded."""
-    count, picture = len(split.labels), _centred(data)
+    count, shape = len(split.labels), _shape(preprocessing)
 
-    def batch_of(place: int) -> Batch:
-        indices = np.arange(place * batch, (place + 1) * batch)[shard.rows(batch)]
-        loaded = load(split, indices[indices < count], _shape(data), picture)
-        return _filled(loaded, len(indices))
+    def batch_of(number: int) -> Batch:
+        indices = np.arange(number * batch, (number + 1) * batch)[shard.rows(batch)]
+        rows = indices[indices < count]
+        loaded = load(split, rows, shape, lambda _, encoded: preprocessing.crop(encoded))
+        return _padded(loaded, len(indices))
 
-    return prefetched(batch_of, 0, -(-count // batch), data.threads)
-
-
-def _filled(batch: Batch, rows: int) -> Batch:
-    """The batch with so many rows: those behind its own are zeros and no images."""
-    missing = rows - len(batch.mask)
-    return Batch(*(np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in batch))
+    return prefetched(batch_of, 0, -(-count // batch), threads)
 
 
-def seen(split: Split, data: Data, indices: Int[np.ndarray, " k"]) -> UInt8[np.ndarray, "k h w c"]:
-    """The images at `indices` as `in_order` gives them; one that cannot be read is black."""
-    return load(split, indices, _shape(data), _centred(data)).images
+def images_at(
+    split: Split, preprocessing: Preprocessing, rows: Int[np.ndarray, " k"]
+) -> UInt8[np.ndarray, "k h w c"]:
+    """The images at `rows` as `in_order` gives them; one that cannot be read is black."""
+    shape = _shape(preprocessing)
+    return load(split, rows, shape, lambda _, encoded: preprocessing.crop(encoded)).images
 
 
-def _centred(data: Data) -> Callable[[int, bytes], UInt8[np.ndarray, "h w c"]]:
-    return lambda _, encoded: preprocessing.centre(preprocessing.decode(encoded, data), data)
+def load(
+    split: Split,
+    rows: Int[np.ndarray, " b"],
+    shape: tuple[int, ...],
+    image: Callable[[int, bytes], UInt8[np.ndarray, "h w c"]],
+) -> Batch:
+    """The images of a split at `rows`, each as `image(row of the batch, bytes)` makes it.
+
+    `image` gives pixels of `shape` [h, w, c], or raises `UnreadableImage`: such a row is masked.
+    """
+    pixels = np.zeros((len(rows), *shape), np.uint8)
+    mask = np.ones(len(rows), bool)
+    for i, row in enumerate(rows):
+        try:
+            pixels[i] = image(i, split.records[int(row)])
+        except UnreadableImage:
+            mask[i] = False
+    return Batch(pixels, split.labels[rows].astype(np.int32), rows.astype(np.int32), mask)
 
 
-class _Steps:
-    """Random access to batches by step, which is all that Grain needs of a source."""
+def prefetched(
+    batch_of: Callable[[int], Batch], start: int, stop: int, threads: int
+) -> Iterator[Batch]:
+    """The batches `start` to `stop` in order, made ahead by so many threads."""
+    source = grain.MapDataset.source(_BatchSource(batch_of, start, stop))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+    return iter(source.to_iter_dataset(options))
+
+
+class _BatchSource:
+    """Random access to batches by number, which is all that Grain needs of a source."""
 
     def __init__(self, batch_of: Callable[[int], Batch], start: int, stop: int):
         self._batch_of, self._start, self._stop = batch_of, start, stop
@@ -111,35 +150,11 @@ class _Steps:
         return self._batch_of(self._start + int(index))
 
 
-def _shape(data: Data) -> tuple[int, int, int]:
-    return data.size, data.size, data.channels
+def _padded(batch: Batch, rows: int) -> Batch:
+    """The batch with so many rows: those behind its own are zeros and no images."""
+    missing = rows - len(batch.mask)
+    return Batch(*(np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in batch))
 
 
-def prefetched(
-    batch_of: Callable[[int], Batch], start: int, stop: int, threads: int
-) -> Iterator[Batch]:
-    """The batches `start` to `stop` in order, made ahead by so many threads."""
-    source = grain.MapDataset.source(_Steps(batch_of, start, stop))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
-    return iter(source.to_iter_dataset(options))
-
-
-def load(
-    split: Split,
-    indices: Int[np.ndarray, " b"],
-    shape: tuple[int, ...],
-    picture: Callable[[int, bytes], UInt8[np.ndarray, "h w c"]],
-) -> Batch:
-    """The images of a split at `indices`, each as `picture(place in the batch, bytes)` makes it.
-
-    `picture` gives pixels of `shape` [h, w, c], or raises `UnreadableImage`: such a row is masked.
-    """
-    pixels = np.zeros((len(indices), *shape), np.uint8)
-    mask = np.ones(len(indices), bool)
-    for place, index in enumerate(indices):
-        try:
-            pixels[place] = picture(place, split.records[int(index)])
-        except preprocessing.UnreadableImage:
-            mask[place] = False
-    labels = split.labels[indices].astype(np.int32)
-    return Batch(pixels, labels, indices.astype(np.int32), mask)
+def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
+    return preprocessing.size, preprocessing.size, preprocessing.channels

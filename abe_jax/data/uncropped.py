@@ -1,4 +1,4 @@
-"""Whole images in batches of exactly one shape, for evaluation without a crop.
+"""Uncropped images in batches of exactly one shape, for evaluation without a crop.
 
 The longest side becomes `longest` px and the other the nearest multiple of `step` px, so that few
 shapes exist and each compiles one program. No image is padded: a network without fixed positions
@@ -16,24 +16,24 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from abe_jax.config import Data
-from abe_jax.data import MOST_PIXELS, loader
-from abe_jax.data.dataset import Split
-from abe_jax.data.images import headers, preprocessing
+from abe_jax.data import loader
+from abe_jax.data.images import MOST_PIXELS, decoding, headers
+from abe_jax.data.images.preprocessing import Preprocessing
+from abe_jax.data.split import Split
 
 UNREADABLE = (0, 0)
 
 
-class Rows(NamedTuple):
-    """One global batch to come: images of one shape; `there` is False for rows that pad it."""
+class PlannedBatch(NamedTuple):
+    """One global batch to come: images of one shape; `mask` is False for rows that pad it."""
 
-    shape: tuple[int, int]  # height and width
-    indices: Int[np.ndarray, " b"]
-    there: Bool[np.ndarray, " b"]
+    shape: tuple[int, int]  # height and width in px
+    rows: Int[np.ndarray, " b"]  # of the split
+    mask: Bool[np.ndarray, " b"]
 
 
-def size(encoded: bytes, data: Data) -> tuple[int, int]:
-    """Height and width that `images.pixels` gives; UNREADABLE where it gives nothing.
+def size(encoded: bytes) -> tuple[int, int]:
+    """Height and width in px that `decoding.pixels` gives; UNREADABLE where it gives nothing.
 
     Of JPEG and PNG only the header is looked at; other formats are decoded.
     """
@@ -45,17 +45,17 @@ def size(encoded: bytes, data: Data) -> tuple[int, int]:
         turned = headers.orientation(encoded) in headers.TURNED
         return (width, height) if turned else stored
     try:
-        height, width, _ = preprocessing.pixels(encoded, data).shape
-    except preprocessing.UnreadableImage:
+        height, width, _ = decoding.pixels(encoded).shape
+    except decoding.UnreadableImage:
         return UNREADABLE
     return height, width
 
 
-def sizes(split: Split, rows: Int[np.ndarray, " r"], data: Data) -> Int[np.ndarray, "r 2"]:
-    """`size` of the images at `rows`, each read once, by `data.threads` threads."""
-    with ThreadPoolExecutor(data.threads) as pool:
-        found = list(pool.map(lambda row: size(split.records[int(row)], data), rows))
-    return np.array(found, np.int32).reshape(-1, 2)
+def sizes(split: Split, rows: Int[np.ndarray, " r"], threads: int = 2) -> Int[np.ndarray, "r 2"]:
+    """`size` of the images at `rows`, each read once."""
+    with ThreadPoolExecutor(threads) as pool:
+        read = list(pool.map(lambda row: size(split.records[int(row)]), rows))
+    return np.array(read, np.int32).reshape(-1, 2)
 
 
 def scaled(height: int, width: int, longest: int, step: int) -> tuple[int, int]:
@@ -71,15 +71,15 @@ def scaled(height: int, width: int, longest: int, step: int) -> tuple[int, int]:
 def shapes(sizes: Int[np.ndarray, "n 2"], longest: int, step: int) -> Int[np.ndarray, "n 2"]:
     """`scaled` of each row; unreadable images get the commonest shape, so that none is added."""
     readable = (sizes > 0).all(axis=1)
-    found = np.full_like(sizes, longest)
-    found[readable] = [scaled(int(h), int(w), longest, step) for h, w in sizes[readable]] or 0
+    result = np.full_like(sizes, longest)
+    result[readable] = [scaled(int(h), int(w), longest, step) for h, w in sizes[readable]] or 0
     if readable.any():
-        kinds, counts = np.unique(found[readable], axis=0, return_counts=True)
-        found[~readable] = kinds[np.argmax(counts)]
-    return found
+        different, counts = np.unique(result[readable], axis=0, return_counts=True)
+        result[~readable] = different[np.argmax(counts)]
+    return result
 
 
-def plan(shapes: Int[np.ndarray, "n 2"], batch: int, devices: int) -> list[Rows]:
+def plan(shapes: Int[np.ndarray, "n 2"], batch: int, devices: int) -> list[PlannedBatch]:
     """Every row once, in batches of one shape and, for each shape, of one number of rows.
 
     That number is `batch`, or for a shape of fewer images the least that holds them among
@@ -93,26 +93,31 @@ def plan(shapes: Int[np.ndarray, "n 2"], batch: int, devices: int) -> list[Rows]
             length *= 2
         length = min(length, batch)
         for start in range(0, len(rows), length):
-            places = np.arange(start, start + length)
-            indices = rows[np.minimum(places, len(rows) - 1)]
-            planned.append(Rows((height, width), indices, places < len(rows)))
+            indices = np.arange(start, start + length)
+            mask = indices < len(rows)
+            padded = rows[np.minimum(indices, len(rows) - 1)]
+            planned.append(PlannedBatch((height, width), padded, mask))
     return planned
 
 
 def batches(
-    split: Split, data: Data, planned: Sequence[Rows], shard: loader.Shard
+    split: Split,
+    preprocessing: Preprocessing,
+    planned: Sequence[PlannedBatch],
+    threads: int = 2,
+    shard: loader.Shard = loader.Shard(),  # noqa: B008 (immutable)
 ) -> Iterator[loader.Batch]:
-    """This host's rows of each planned batch, every image whole."""
+    """This host's rows of each planned batch, every image in full."""
 
-    def batch_of(place: int) -> loader.Batch:
-        shape, indices, there = planned[place]
-        own = shard.rows(len(indices))
+    def batch_of(number: int) -> loader.Batch:
+        shape, rows, mask = planned[number]
+        own = shard.rows(len(rows))
         loaded = loader.load(
             split,
-            indices[own],
-            (*shape, data.channels),
-            lambda _, encoded: preprocessing.whole(encoded, data, *shape),
+            rows[own],
+            (*shape, preprocessing.channels),
+            lambda _, encoded: preprocessing.full(encoded, *shape),
         )
-        return loaded._replace(mask=loaded.mask & there[own])
+        return loaded._replace(mask=loaded.mask & mask[own])
 
-    return loader.prefetched(batch_of, 0, len(planned), data.threads)
+    return loader.prefetched(batch_of, 0, len(planned), threads)

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from abe_jax.config import Data
-from abe_jax.data.images import preprocessing
+from abe_jax.data.images.decoding import UnreadableImage, pixels
+from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split
 
 Picture = UInt8[np.ndarray, "h w c"]
@@ -98,8 +98,8 @@ def _view(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _encoded(image: Picture, kind: str, parameters: Sequence[int] = ()) -> bytes:
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
-    return cv2.imencode(kind, np.ascontiguousarray(pixels), parameters)[1].tobytes()
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
+    return cv2.imencode(kind, np.ascontiguousarray(bgr), parameters)[1].tobytes()
 
 
 class Copies(Sequence[bytes]):
@@ -109,8 +109,8 @@ class Copies(Sequence[bytes]):
     px, seeded by the image's row and the attack's place. Of what cannot be read it is empty.
     """
 
-    def __init__(self, split: Split, rows: Int[np.ndarray, " r"], data: Data):
-        self._split, self._rows, self._data = split, rows, data
+    def __init__(self, split: Split, rows: Int[np.ndarray, " r"], preprocessing: Preprocessing):
+        self._split, self._rows, self._channels = split, rows, preprocessing.channels
 
     def __len__(self) -> int:
         return len(self._rows) * len(ATTACKS)
@@ -119,8 +119,8 @@ class Copies(Sequence[bytes]):
         place, kind = divmod(range(len(self))[index], len(ATTACKS))
         row = int(self._rows[place])
         try:
-            image = preprocessing.pixels(self._split.records[row], self._data)
-        except preprocessing.UnreadableImage:
+            image = pixels(self._split.records[row], self._channels)
+        except UnreadableImage:
             return b""
         return make(_shrunk(image), ATTACKS[kind], (row, kind))
 
@@ -135,11 +135,11 @@ def _shrunk(image: Picture) -> UInt8[np.ndarray, "i j c"]:
     return small.reshape(*size[::-1], channels)
 
 
-def of_split(split: Split, rows: Int[np.ndarray, " r"], data: Data) -> Split:
+def altered(split: Split, rows: Int[np.ndarray, " r"], preprocessing: Preprocessing) -> Split:
     """The copies of the images `rows`, as a split of their own with the originals' classes."""
     return Split(
         name=f"copies of {split.name}",
-        records=Copies(split, rows, data),
+        records=Copies(split, rows, preprocessing),
         labels=np.repeat(split.labels[rows], len(ATTACKS)),
         groups=None,
         class_names=split.class_names,

@@ -37,7 +37,7 @@ def middle(image: np.ndarray, side: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def placed(image: np.ndarray, side: int) -> np.ndarray:
+def padded(image: np.ndarray, side: int) -> np.ndarray:
     """The picture in the middle of a square of PADDING_COLOUR."""
     height, width, channels = image.shape
     if height == width == side:

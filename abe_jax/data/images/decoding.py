@@ -12,9 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax.config import Data
-from abe_jax.data import MOST_PIXELS
-from abe_jax.data.images import headers
+from abe_jax.data.images import MOST_PIXELS, headers
 
 PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
 
@@ -50,7 +48,7 @@ class Reduced(NamedTuple):
     width: int
 
 
-def pixels(encoded: bytes, data: Data) -> UInt8[np.ndarray, "h w c"]:
+def pixels(encoded: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
     """The picture as it is stored, RGB or grey, upright; 16 bits become 8.
 
     Transparency shows PADDING_COLOUR.
@@ -58,15 +56,18 @@ def pixels(encoded: bytes, data: Data) -> UInt8[np.ndarray, "h w c"]:
     Raises:
         UnreadableImage: the bytes cannot be decoded whole, or say that they are too many pixels.
     """
-    return reduced(encoded, data, lambda height, width: 1.0).image
+    return reduced(encoded, channels, lambda height, width: 1.0).image
 
 
-def reduced(encoded: bytes, data: Data, spare: Callable[[int, int], float]) -> Reduced:
+def reduced(encoded: bytes, channels: int, excess: Callable[[int, int], float]) -> Reduced:
     """`pixels`, but of a JPEG file fewer where a smaller picture will do.
 
-    `spare` tells of a height and width, either of which may be the other, how many times larger
-    than needed such a picture is: one of twice, four or eight times is decoded at a half, a
-    quarter or an eighth of its size, sides rounded up. Raises what `pixels` raises.
+    `excess(height, width)` says how many times larger than needed an image of these sides, in px,
+    is (the two may be swapped: it is asked before the image is turned upright). One of twice, four
+    or eight times is decoded at a half, a quarter or an eighth of its size, sides rounded up.
+
+    Raises:
+        UnreadableImage: as `pixels`.
     """
     if not encoded:
         raise UnreadableImage("an empty file")
@@ -76,29 +77,29 @@ def reduced(encoded: bytes, data: Data, spare: Callable[[int, int], float]) -> R
     factor = 1
     if encoded.startswith(headers.JPEG):
         if size:
-            factor = max(known for known in _COLOUR if known <= max(1, spare(*size)))
-        image = _jpeg(encoded, data, factor)
+            factor = max(known for known in _COLOUR if known <= max(1, excess(*size)))
+        image = _jpeg(encoded, channels, factor)
     else:
-        image = _other(encoded, data)
+        image = _other(encoded, channels)
     height, width = image.shape[:2]
     if size is not None and factor > 1:
         turned = (height, width) != tuple(-(-side // factor) for side in size)
         height, width = size[::-1] if turned else size
-    return Reduced(image.reshape(*image.shape[:2], data.channels), height, width)
+    return Reduced(image.reshape(*image.shape[:2], channels), height, width)
 
 
-def _jpeg(encoded: bytes, data: Data, factor: int) -> np.ndarray:
+def _jpeg(encoded: bytes, channels: int, factor: int) -> np.ndarray:
     # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
     # cannot occur inside the picture's data, but can in a thumbnail, which comes early.
     if encoded.rfind(_JPEG_END) < len(encoded) // 2:
         raise UnreadableImage("a JPEG file that ends too early")
     # Four colours count as Adobe's programs store them, inverted, marked so or not, as in Pillow.
-    if data.channels == 1:
+    if channels == 1:
         return _imdecode(encoded, _GREY[factor])
     return cv2.cvtColor(_imdecode(encoded, _COLOUR[factor]), cv2.COLOR_BGR2RGB)
 
 
-def _other(encoded: bytes, data: Data) -> np.ndarray:
+def _other(encoded: bytes, channels: int) -> np.ndarray:
     image = _with_lost_alpha(encoded)
     if image is None:
         image = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
@@ -112,9 +113,9 @@ def _other(encoded: bytes, data: Data) -> np.ndarray:
     if image.shape[2] in (2, 4):
         mixed = image.shape[2] == 4 and _multiplied(encoded, depth)
         image = image[..., :-1] if mixed else _without_alpha(image)
-    if image.shape[2] == data.channels:
-        return image if data.channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if data.channels == 3 else cv2.COLOR_BGR2GRAY)
+    if image.shape[2] == channels:
+        return image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if channels == 3 else cv2.COLOR_BGR2GRAY)
 
 
 def _with_lost_alpha(encoded: bytes) -> np.ndarray | None:

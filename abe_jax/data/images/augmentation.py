@@ -1,0 +1,148 @@
+"""What training does to images at random: crops, mirrors and colours."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import UInt8
+
+from abe_jax.data.images import autoaugment, colour, crops
+from abe_jax.data.images.decoding import reduced
+from abe_jax.data.images.preprocessing import Preprocessing
+from abe_jax.errors import ArgumentError, require
+
+CROPS = ("plain", "resized")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Which random changes training makes to an image; by default only where the crop lies.
+
+    Raises:
+        ArgumentError: a value that is out of range.
+    """
+
+    padding: int = 0  # px added on each side of the square before the crop
+    crop: str = "plain"  # plain (`size` px) | resized (of any size and aspect, to `size` px)
+    crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
+    flip: bool = False  # every other image, on average, is mirrored left to right
+    policy: str = ""  # autoaugment (ImageNet's); empty: none
+    jitter: float = 0.0  # s of brightness, contrast and saturation times 1 - s to 1 + s
+    lighting: float = 0.0  # standard deviation of PCA lighting; needs 3 channels
+
+    def __post_init__(self):
+        if self.padding < 0:
+            raise ArgumentError("padding", f"{self.padding}, but it must be 0 or more")
+        require("crop", self.crop, CROPS)
+        scale = self.crop_scale
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise ArgumentError(
+                "crop_scale",
+                f"{scale}, but it takes the least and the greatest share of the image's area, "
+                "above 0 and at most 1",
+            )
+        if self.policy:
+            require("policy", self.policy, autoaugment.POLICIES)
+        if not 0 <= self.jitter <= 1:
+            raise ArgumentError("jitter", f"{self.jitter}, but it must be between 0 and 1")
+        if not self.lighting >= 0:
+            raise ArgumentError("lighting", f"{self.lighting}, but it must be 0 or more")
+
+
+def check(preprocessing: Preprocessing, augmentation: Augmentation) -> None:
+    """Checks that the two fit together.
+
+    Raises:
+        ArgumentError: lighting of grey images.
+    """
+    if augmentation.lighting and preprocessing.channels != 3:
+        raise ArgumentError(
+            "lighting",
+            f"{augmentation.lighting} with channels={preprocessing.channels}, but it shifts red, "
+            "green and blue, so it needs 3 channels; grey images take jitter",
+        )
+
+
+def augmented(
+    encoded: bytes,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "size size c"]:
+    """`augment` of the decoded image, but a crop to be resized is cut from the image's own pixels.
+
+    It is then resampled once; its box is the same share of the image, to a pixel of it. Where the
+    image is smaller than its square of `resize` px, and the box than the crop, the image is
+    enlarged before it is cut, so that small images too have boxes of all sizes.
+
+    Raises:
+        UnreadableImage: the bytes are no whole image.
+    """
+    if augmentation.crop == "plain":
+        return augment(preprocessing.decode(encoded), preprocessing, augmentation, rng)
+    size, resize = preprocessing.size, preprocessing.resize
+    box, mirrored = _drawn(resize, size, augmentation, rng)
+    least = min(box.height, box.width) / size
+    image = reduced(
+        encoded, preprocessing.channels, lambda h, w: preprocessing.excess(h, w) * min(1, least)
+    )
+    part, height, width = preprocessing.fitted(image)
+    if preprocessing.fit == "pad":
+        scales = (max(part.shape[:2]) / resize,) * 2
+    else:
+        scales = (part.shape[0] / height, part.shape[1] / width)
+    if min(scales) < 1 and min(box.height * scales[0], box.width * scales[1]) < size - 0.5:
+        part, height, width = preprocessing.square(image), resize, resize
+        scales = (1.0, 1.0)
+    above, before = ((resize - side) // 2 + augmentation.padding for side in (height, width))
+    inside = box._replace(top=box.top - above, left=box.left - before)
+    return _finished(crops.cut(part, inside, scales, size), mirrored, augmentation, rng)
+
+
+def augment(
+    image: UInt8[np.ndarray, "side side c"],
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "size size c"]:
+    """A random crop of `size` px for training, from the image padded by `padding` px.
+
+    The crop has `size` px, or, as `resized`, a random share of the image and aspect
+    (`crops.random_box`) and is resized. With `flip` every other one, on average, is mirrored left
+    to right. Then come colours: `policy`, or `jitter` and `lighting` (or all three, in this
+    order). The result is a function of the generator's state. Numbers are drawn from it for the
+    crop and the mirror, then for those of the three that are on; how many depends neither on the
+    image nor on what is done to it.
+    """
+    size, padding = preprocessing.size, augmentation.padding
+    box, mirrored = _drawn(len(image), size, augmentation, rng)
+    inside = box._replace(top=box.top - padding, left=box.left - padding)
+    return _finished(crops.cut(image, inside, (1.0, 1.0), size), mirrored, augmentation, rng)
+
+
+def _drawn(
+    side: int, size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[crops.Box, bool]:
+    """Where in the padded square of an image of `side` px the crop is, and whether mirrored."""
+    padded = side + 2 * augmentation.padding
+    if augmentation.crop == "resized":
+        box = crops.random_box(padded, augmentation.crop_scale, rng)
+    else:
+        top, left = rng.integers(0, padded - size, size=2, endpoint=True)
+        box = crops.Box(int(top), int(left), size, size)
+    return box, bool(rng.random() < 0.5 and augmentation.flip)
+
+
+def _finished(
+    crop: UInt8[np.ndarray, "size size c"],
+    mirrored: bool,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "size size c"]:
+    image = np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
+    if augmentation.policy:
+        image = autoaugment.augment(image, autoaugment.POLICIES[augmentation.policy], rng)
+    if augmentation.jitter:
+        image = colour.jitter(image, augmentation.jitter, rng)
+    if augmentation.lighting:  # last: normal numbers are drawn by rejection
+        image = colour.lighting(image, augmentation.lighting, rng)
+    return image
