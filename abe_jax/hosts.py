@@ -30,14 +30,14 @@ def together() -> Iterator[None]:
         yield
     except UserError as error:
         refused = error
-    stopped = np.flatnonzero(everywhere(np.array([refused is not None])))
+    stopped = np.flatnonzero(gather_rows(np.array([refused is not None])))
     if refused is not None:
         raise refused
     if len(stopped):
         raise UserError(f"host {stopped[0]} stopped; what it printed says why")
 
 
-def everywhere(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "hosts_n ..."]:
+def gather_rows(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "hosts_n ..."]:
     """The rows of all hosts, one host after the other."""
     if jax.process_count() == 1:
         return values

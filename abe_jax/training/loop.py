@@ -2,44 +2,61 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
-from abe_jax import evaluation
-from abe_jax.config import Config
-from abe_jax.config.checks import check
-from abe_jax.config.resolve import normalised_otherwise
-from abe_jax.data import dataset, loader, sampling
+from abe_jax.data.loader import Batch
+from abe_jax.data.split import Split
 from abe_jax.errors import Diverged
-from abe_jax.evaluation.embed import embed
 from abe_jax.losses import objective
-from abe_jax.runs.folder import RunFolder
-from abe_jax.runs.start import starting_state
-from abe_jax.runs.unreadable import Unreadable
-from abe_jax.training import metabin, step
+from abe_jax.training import step
 from abe_jax.training.checkpoint import Checkpoints
-from abe_jax.training.collapse_signs import warnings
+from abe_jax.training.collapse import warnings
 from abe_jax.training.progress import Progress
+from abe_jax.training.recipe import Recipe
 from abe_jax.training.recorder import Recorder
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
 from abe_jax.training.stop import StopRequest
+from abe_jax.training.unreadable import Unreadable
 
 Say = Callable[[str], None]
 
 
-def fit(config: Config, folder: RunFolder, stop: StopRequest, say: Say) -> bool:
+class Validation(NamedTuple):
+    """How a training is judged while it goes: by retrieval on classes of its own."""
+
+    split: Split
+    # (replicated state, split) -> metrics by name, and the images that could not be read
+    measure: Callable[[TrainState, Split], tuple[dict[str, float], Int[np.ndarray, " k"]]]
+    names: Sequence[str]  # of the metrics
+    select: str  # the metric by which the best checkpoint is chosen
+    unreadable_share: float = 0.01  # a greater share of unreadable images stops the run
+
+
+class Sources(NamedTuple):
+    """What a training reads: its images, how it is judged, and the state that it starts from."""
+
+    train: Split
+    validation: Validation
+    start: Callable[[], TrainState]  # asked for only where there is no checkpoint to go on from
+
+
+def fit(recipe: Recipe, sources: Sources, folder: RunFolder, stop: StopRequest, say: Say) -> bool:
     """Trains from the latest checkpoint to the last step.
 
     Returns:
         True when training is complete, False when it was asked to stop and has saved.
 
     Raises:
-        UserError: what the configuration or the data do not allow, a damaged checkpoint, or a
-            loss that is not finite.
+        UserError: what the recipe or the images do not allow, a damaged checkpoint, or a loss that
+            is not finite.
     """
-    loop = _Loop(config, folder, say)
+    loop = _Loop(recipe, sources, folder, say)
     try:
         return loop.run(stop)
     finally:
@@ -49,54 +66,31 @@ def fit(config: Config, folder: RunFolder, stop: StopRequest, say: Say) -> bool:
 class _Loop:
     """The state of a training between steps."""
 
-    def __init__(self, config: Config, folder: RunFolder, say: Say):
-        self.config, self.say = config, say
-        self.train = dataset.load(config.data, "train")
-        self.val = dataset.load(config.data, "val")
-        check(config, self.train, (self.val, dataset.load(config.data, "test")))
-        sample = sampling.sampler(
-            config.data,
-            self.train.labels,
-            config.train.batch,
-            config.seed,
-            groups=self.train.groups,
-        )
+    def __init__(self, recipe: Recipe, sources: Sources, folder: RunFolder, say: Say):
+        self.recipe, self.train, self.validation = recipe, recipe.train, sources.validation
+        self.say = say
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
-        start = starting_state(config, self.latest)
+        begun = bool(self.latest.steps())
+        start = self.latest.restore(recipe.abstract())[0] if begun else sources.start()
         self.at = int(start.step)
-        if config.model.weights and not self.at:
-            for warning in normalised_otherwise(config):
-                say(f"warning: {warning}")
         self.state = step.replicate(start)
         self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
-        self.train_step, self.embed_step = step.train_step(config), step.embed_step(config)
-        self.proved = ("loss", *objective.keys(config.objective), "gradient_norm")
-        observed = ("cosine", "positive_distance", "negative_distance")
-        validated = (f"val_{name}" for name in evaluation.names(config.evaluate.ks))
-        columns = (*self.proved, *observed, *metabin.metrics(config), *validated)
+        self.train_step = recipe.step()
+        self.proved = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
+        validated = (f"val_{name}" for name in self.validation.names)
+        columns = (*self.proved, *recipe.metrics, *validated)
         self.recorder = Recorder(folder, columns, after=self.at)
-        self.progress = Progress(config.train.steps, config.train.batch)
-        share = config.data.unreadable_share
-        self.unreadable = Unreadable(folder, self.train, share, say)
-        self.unreadable_val = Unreadable(folder, self.val, share, say)
+        self.progress = Progress(self.train.steps, self.train.batch)
+        share = self.validation.unreadable_share
+        self.unreadable = Unreadable(folder, sources.train, share, say)
+        self.unreadable_val = Unreadable(folder, self.validation.split, share, say)
         self.pending: list[tuple[int, step.Metrics]] = []
-        self.batches = self._batches(sample)
-
-    def _batches(self, sample: Callable[[int], Any]) -> Iterator[loader.Batch]:
-        return loader.training(
-            self.train,
-            self.config.data,
-            sample,
-            seed=self.config.seed,
-            start=self.at,
-            steps=self.config.train.steps,
-            shard=loader.Shard(jax.process_index(), jax.process_count()),
-        )
+        self.batches = recipe.batches(sources.train, self.at)
 
     def run(self, stop: StopRequest) -> bool:
         """Steps until the end or until asked to stop."""
         if self.at:
-            self.say(f"going on from step {self.at} of {self.config.train.steps}")
+            self.say(f"going on from step {self.at} of {self.train.steps}")
         first = True
         for batch in self.batches:
             self.unreadable.note(batch)
@@ -107,10 +101,10 @@ class _Loop:
                 self._step(batch)
             stopping = stop.requested(self.at)
             self._after_step(stopping)
-            if stopping and self.at < self.config.train.steps:
+            if stopping and self.at < self.train.steps:
                 self.say(f"asked to stop: step {self.at} is saved, the same command goes on")
                 return False
-        if not (self.config.train.steps or self.latest.steps()):
+        if not (self.train.steps or self.latest.steps()):
             self._untrained()
         elif not self.best.steps():
             # Deleted, as a damaged one must be: the last one takes its place.
@@ -127,7 +121,7 @@ class _Loop:
         self.best.save(state, {"value": self.best_value})
         self.latest.save(state, {})
 
-    def _first_step(self, batch: loader.Batch) -> None:
+    def _first_step(self, batch: Batch) -> None:
         self.say("compiling the training step ...")
         began = time.perf_counter()
         self._step(batch)
@@ -136,14 +130,14 @@ class _Loop:
         self.progress.pause(took)
         self.say(f"compiled in {took:.1f} s (kept for the next start)")
 
-    def _step(self, batch: loader.Batch) -> None:
+    def _step(self, batch: Batch) -> None:
         self.state, metrics = self.train_step(self.state, batch)
         self.at += 1
         self.progress.count()
         self.pending.append((self.at, metrics))
 
     def _after_step(self, stopping: bool) -> None:
-        every, end = self.config.train, self.at == self.config.train.steps
+        every, end = self.train, self.at == self.train.steps
         logs = end or self.at % every.log_every == 0
         validates = end or (every.evaluate_every and self.at % every.evaluate_every == 0)
         saves = end or stopping or self.at % every.checkpoint_every == 0
@@ -178,7 +172,7 @@ class _Loop:
         self.pending.clear()
         return values
 
-    def _proved_state(self) -> step.TrainState:
+    def _proved_state(self) -> TrainState:
         """The state to save: a finite loss can still have stepped to parameters that are not."""
         state = step.unreplicate(self.state)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state):
@@ -191,20 +185,15 @@ class _Loop:
         self.latest.wait()
         saved = self.latest.steps()
         intact = f"step {saved[-1]} is saved and intact" if saved else "nothing was saved"
-        return Diverged(
-            f"{what}; {intact}; lower config.optimizer.rate or set config.optimizer.clip"
-        )
+        return Diverged(f"{what}; {intact}; lower optimizer.rate or set optimizer.clip")
 
     def _validate(self) -> dict[str, float]:
-        embedded = embed(self.state, self.embed_step, self.val, self.config)
-        self.unreadable_val.add(embedded.unreadable)
-        found = evaluation.of_split(
-            embedded.vectors, embedded.instances, self.val, self.config.evaluate
-        )
-        return {f"val_{name}": value for name, value in found.items()}
+        metrics, unreadable = self.validation.measure(self.state, self.validation.split)
+        self.unreadable_val.add(unreadable)
+        return {f"val_{name}": value for name, value in metrics.items()}
 
     def _is_better(self, values: dict[str, float]) -> bool:
-        value = values[f"val_{self.config.evaluate.select}"]
+        value = values[f"val_{self.validation.select}"]
         better = value > self.best_value
         self.best_value = max(value, self.best_value)
         return better
@@ -212,7 +201,7 @@ class _Loop:
     def _log(self, values: dict[str, float], rate: float) -> None:
         self.recorder.row(self.at, values, rate)
         self.say(self.progress.line(self.at, values, rate))
-        for warning in warnings(self.config, values):
+        for warning in warnings(self.recipe, values):
             self.say(f"warning: {warning}")
 
     def close(self) -> None:

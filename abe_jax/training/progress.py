@@ -32,7 +32,7 @@ class Progress:
         named = [
             f"{name} {value:.4f}"
             for name, value in values.items()
-            if name not in ("gradient_norm", "learning_rate") and not name.endswith("_distance")
+            if name != "gradient_norm" and not name.endswith("_distance")
         ]
         width = len(str(self._steps))
         return (
@@ -43,9 +43,9 @@ class Progress:
 
 def duration(seconds: float) -> str:
     """As 45s, 3m20s or 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded}s"
+    if rounded < 3600:
+        return f"{rounded // 60}m{rounded % 60:02d}s"
+    return f"{rounded // 3600}h{rounded % 3600 // 60:02d}m"

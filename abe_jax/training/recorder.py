@@ -1,4 +1,4 @@
-"""What a run leaves of its course: metrics.csv and TensorBoard events."""
+"""The metrics of a run, as it goes: metrics.csv and TensorBoard events."""
 
 import csv
 import io
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from abe_jax import hosts
-from abe_jax.runs.folder import RunFolder
+from abe_jax import files, hosts
+from abe_jax.training.run_folder import RunFolder
 
 
 class Recorder:
@@ -53,12 +53,10 @@ def _rewrite(path: Path, columns: Sequence[str], last: int) -> None:
     if path.exists():
         with path.open(newline="") as file:
             # A kill can cut the last row short: a row counts only with all of its columns.
-            whole = [row for row in csv.DictReader(file) if None not in row.values()]
-        kept = [row for row in whole if row["step"].isdigit() and int(row["step"]) <= last]
+            complete = [row for row in csv.DictReader(file) if None not in row.values()]
+        kept = [row for row in complete if row["step"].isdigit() and int(row["step"]) <= last]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(kept)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text.getvalue())
-    partial.replace(path)
+    files.write(path, text.getvalue())

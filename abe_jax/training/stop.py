@@ -1,6 +1,8 @@
 """A polite request to stop: SIGTERM, as clusters send it before they take the machine away."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,15 +10,13 @@ from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """Remembers SIGTERM until the training loop has finished its step."""
+    """Remembers that somebody asked to stop, until the training loop has finished its step."""
 
     def __init__(self) -> None:
         self._asked = False
-        if jax.process_count() == 1:
-            signal.signal(signal.SIGTERM, self._ask)
-        # With several hosts JAX's own runtime listens for SIGTERM, so that all agree on the step.
 
-    def _ask(self, *_: Any) -> None:
+    def ask(self, *_: Any) -> None:
+        """Asks to stop; takes what Python gives a handler of signals."""
         self._asked = True
 
     def requested(self, step: int) -> bool:
@@ -24,3 +24,20 @@ class StopRequest:
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._asked
+
+
+@contextlib.contextmanager
+def on_sigterm() -> Iterator[StopRequest]:
+    """A request that SIGTERM makes inside; behind it SIGTERM does what it did before.
+
+    With several hosts JAX's own runtime listens for SIGTERM, so that all agree on the step.
+    """
+    request = StopRequest()
+    if jax.process_count() > 1:
+        yield request
+        return
+    before = signal.signal(signal.SIGTERM, request.ask)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGTERM, before)

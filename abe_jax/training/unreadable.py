@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Int
 
 from abe_jax import hosts
-from abe_jax.data.dataset import Split
 from abe_jax.data.loader import Batch
+from abe_jax.data.split import Split
 from abe_jax.errors import UserError
-from abe_jax.runs.folder import RunFolder
+from abe_jax.training.run_folder import RunFolder
 
 
 class Unreadable:
@@ -21,12 +21,12 @@ class Unreadable:
 
     def __init__(self, folder: RunFolder, split: Split, share: float, say: Callable[[str], None]):
         self._file, self._split, self._share, self._say = folder.unreadable, split, share, say
-        self._noted = np.zeros(len(split.labels), bool)  # by this host
-        self._found = self._noted.copy()  # by all hosts
+        self._by_this_host = np.zeros(len(split.labels), bool)
+        self._known = self._by_this_host.copy()  # of all hosts
 
     def note(self, batch: Batch) -> None:
-        """Takes in the unreadable rows of a batch that has no padding."""
-        self._noted[batch.instances[~batch.mask]] = True
+        """Notes the unreadable rows of a batch that has no padding."""
+        self._by_this_host[batch.image_ids[~batch.mask]] = True
 
     def settle(self) -> None:
         """Writes down what was noted since the last call; all hosts call it at the same step.
@@ -34,21 +34,21 @@ class Unreadable:
         Raises:
             UserError: more than the configured share of the split's images are unreadable.
         """
-        self.add(np.flatnonzero(hosts.everywhere(self._noted[None]).any(axis=0)))
+        self.add(np.flatnonzero(hosts.gather_rows(self._by_this_host[None]).any(axis=0)))
 
     def add(self, indices: Int[np.ndarray, " k"]) -> None:
         """Writes down images that no host could read; errors are those of `settle`."""
-        if self._found[indices].all():
+        if self._known[indices].all():
             return
-        self._found[indices] = True
-        count, images = int(self._found.sum()), len(self._found)
+        self._known[indices] = True
+        count, images = int(self._known.sum()), len(self._known)
         if hosts.is_first():
             self._append(indices)
         share = count / images
         if share > self._share:
             raise UserError(
                 f"{count} of {images} images of {self._split.name} cannot be read, a share of "
-                f"{share:.4f} above config.data.unreadable_share={self._share}; "
+                f"{share:.4f} above unreadable_share={self._share}; "
                 f"they are named in {self._file}"
             )
         self._say(f"warning: {count} of {images} images cannot be read, see {self._file}")

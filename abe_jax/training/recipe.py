@@ -1,0 +1,127 @@
+"""A recipe: everything that decides what a training computes, the images apart."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array, Float, UInt8
+
+from abe_jax import models
+from abe_jax.bounds import Count, Natural
+from abe_jax.data import loader
+from abe_jax.data.images.augmentation import Augmentation
+from abe_jax.data.images.preprocessing import Preprocessing
+from abe_jax.data.sampling import Sampling
+from abe_jax.data.split import Split
+from abe_jax.losses import objective as objectives
+from abe_jax.losses.objective import Objective
+from abe_jax.training import state, step
+from abe_jax.training.metabin import ClampedGates, Meta, MetaBIN
+from abe_jax.training.optimizer import Optimizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train:
+    """Length of training and the rhythm of what happens beside it."""
+
+    steps: Natural  # 0: nothing is trained, the weights are evaluated as they are
+    batch: Count = 64  # images of one global batch
+    log_every: Count = 20
+    evaluate_every: Natural = 0  # steps between validations; 0: only at the end
+    checkpoint_every: Count = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The parts of a training. The same recipe on the same images gives the same bits.
+
+    `model` is one of `abe_jax.models`' networks; `objective` the losses and their parameters;
+    `seed` that of initial values, batches, augmentation and losses that draw.
+    """
+
+    model: Any
+    objective: Objective
+    optimizer: Optimizer
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    sampling: Sampling
+    train: Train
+    meta: Meta = Meta()
+    seed: int = 0
+    threads: int = 2  # that decode images
+
+    def create(self) -> state.TrainState:
+        """The state before the first step."""
+        side, channels = self.preprocessing.size, self.preprocessing.channels
+        shape = (side, side, channels)
+        return state.create(self.model, self.objective, self._tx, shape, self.seed)
+
+    def abstract(self) -> state.TrainState:
+        """The shapes and types of the state, without computing it."""
+        return jax.eval_shape(self.create)
+
+    def step(self) -> Callable[[state.TrainState, loader.Batch], tuple]:
+        """The compiled training step, see `step.train_step`."""
+        return step.train_step(
+            self.model, self.objective, self._tx, self.preprocess, self.seed, self.after_update
+        )
+
+    def preprocess(self, images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """From the loader's pixels to the network's input."""
+        return self.preprocessing.normalise(images)
+
+    def batches(self, split: Split, start: int = 0) -> Iterator[loader.Batch]:
+        """This host's rows of the batches of the steps from `start` on.
+
+        Raises:
+            ArgumentError: a batch, classes or domains that cannot hold the sampler's structure.
+        """
+        sample = self.sampling.batches(
+            split.labels, self.train.batch, self.seed, groups=split.groups
+        )
+        course = loader.Course(
+            seed=self.seed,
+            start=start,
+            steps=self.train.steps,
+            threads=self.threads,
+            shard=loader.Shard(jax.process_index(), jax.process_count()),
+        )
+        return loader.training(split, self.preprocessing, self.augmentation, sample, course)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what a step measures beside "loss" and "gradient_norm"."""
+        observed = ("cosine", "positive_distance", "negative_distance")
+        return (*observed, *self.after_update.metrics)
+
+    @cached_property
+    def after_update(self) -> step.AfterUpdate:
+        """What moves or clamps the gates of batch-instance normalisation, where there are any."""
+        if self.meta.domains:
+            blocks = self.sampling.domains_per_batch
+            begins = max(self.meta.start, self.optimizer.new_only)
+            meta = dataclasses.replace(self.meta, start=begins)
+            return MetaBIN(self.model, self.preprocess, meta, blocks)
+        return ClampedGates() if self.model.norm == "bin" else step.AfterUpdate()
+
+    @cached_property
+    def _tx(self) -> optax.GradientTransformation:
+        """The optimiser over the state's parameters, each at its own rate.
+
+        Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's
+        `rate`; both are what the first `optimizer.new_only` steps move.
+        """
+        terms = objectives.rates(self.objective.terms)
+
+        def rate(path: tuple[str, ...]) -> float:
+            if path[0] == "objective":
+                return terms[path[1]]
+            return self.optimizer.new_rate if models.new_parameters(path[1:]) else 1.0
+
+        def new(path: tuple[str, ...]) -> bool:
+            return path[0] == "objective" or models.new_parameters(path[1:])
+
+        return self.optimizer.build(self.train.steps, rate, new)
