@@ -1,35 +1,63 @@
-"""Losses: pure functions in float32 over explicit masks, and the weighted sum a config names."""
+"""Losses: pure functions in float32 over explicit masks, and terms that add up to an objective.
 
-from abe_jax.losses.clustering import clustering
-from abe_jax.losses.contrastive import contrastive
-from abe_jax.losses.cross_entropy import cross_entropy
+`contrastive(vectors, labels, margin=0.5)` is a function; `Contrastive(margin=0.5)` is the same loss
+as a term: `Contrastive(margin=0.5) + 0.1 * Divergence() + 0.2 * custom(my_fn)`.
+"""
+
+from abe_jax.losses.clustering import Clustering, clustering
+from abe_jax.losses.contrastive import Contrastive, contrastive
+from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
+from abe_jax.losses.custom import Custom, custom
 from abe_jax.losses.diagnostics import diagnostics
 from abe_jax.losses.distance_weighted import distance_weighted
-from abe_jax.losses.divergence import divergence
-from abe_jax.losses.domains import blocks, scatter, shuffle
-from abe_jax.losses.lifted_structure import lifted_structure
-from abe_jax.losses.margin import margin_loss
-from abe_jax.losses.n_pairs import n_pairs
-from abe_jax.losses.norm_softmax import norm_softmax
-from abe_jax.losses.objective import Objective
-from abe_jax.losses.proxy_nca import proxy_nca
-from abe_jax.losses.triplet import triplet
+from abe_jax.losses.divergence import Divergence, divergence
+from abe_jax.losses.domains import Scatter, Shuffle, blocks, scatter, shuffle
+from abe_jax.losses.lifted_structure import LiftedStructure, lifted_structure
+from abe_jax.losses.margin import Margin, margin_loss
+from abe_jax.losses.n_pairs import NPairs, n_pairs
+from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
+from abe_jax.losses.objective import Objective, classifier, rates
+from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
+from abe_jax.losses.table import TERMS
+from abe_jax.losses.term import Sum, Term, keys, terms
+from abe_jax.losses.triplet import Triplet, triplet
 
 __all__ = [
+    "TERMS",
+    "Clustering",
+    "Contrastive",
+    "CrossEntropy",
+    "Custom",
+    "Divergence",
+    "LiftedStructure",
+    "Margin",
+    "NPairs",
+    "NormSoftmax",
     "Objective",
+    "ProxyNCA",
+    "Scatter",
+    "Shuffle",
+    "Sum",
+    "Term",
+    "Triplet",
     "blocks",
+    "classifier",
     "clustering",
     "contrastive",
     "cross_entropy",
+    "custom",
     "diagnostics",
     "distance_weighted",
     "divergence",
+    "keys",
     "lifted_structure",
     "margin_loss",
     "n_pairs",
     "norm_softmax",
     "proxy_nca",
+    "rates",
     "scatter",
     "shuffle",
+    "terms",
     "triplet",
 ]

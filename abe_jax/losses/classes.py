@@ -2,18 +2,19 @@
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 from abe_jax.losses import pairs
+from abe_jax.losses.batch import BatchEmbeddings
+from abe_jax.losses.term import Parameter
 
 
 def known(classes: int) -> int:
     """The number of classes, for a loss that cannot do without it."""
     if not classes:
-        raise UserError("the number of training classes is not known: config.data.classes")
+        raise ArgumentError("classes", "the number of training classes is not known")
     return classes
 
 
@@ -23,10 +24,10 @@ def symmetric(key: Key[Array, ""], shape: tuple[int, ...], dtype: type = jnp.flo
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def class_proxies(module: nn.Module, classes: int, vectors: Float[Array, "b m d"]) -> Array:
-    """The parameter `proxies` [m, classes, d] of a module, a set for each learner."""
-    shape = (vectors.shape[1], known(classes), vectors.shape[2])
-    return module.param("proxies", symmetric, shape)
+def class_proxies(embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
+    """The parameter `proxies` [m, classes, d]: a set for each learner."""
+    _, learners, size = embeddings.vectors.shape
+    return {"proxies": Parameter(symmetric, (learners, known(classes), size))}
 
 
 def for_learners(
@@ -34,13 +35,14 @@ def for_learners(
 ) -> Float[Array, "..."]:
     """Parameters as float32 with the learners' axis, which they lack where `vectors` lack it.
 
-    `single` is the number of axes they have without it. Raises UserError where the two disagree.
+    `single` is the number of axes they have without it. Raises ArgumentError where they disagree.
     """
     learners = () if vectors.ndim == 2 else vectors.shape[1:2]
     if parameters.ndim != single + len(learners) or parameters.shape[: len(learners)] != learners:
-        raise UserError(
+        raise ArgumentError(
+            "vectors",
             f"vectors of shape {vectors.shape} and parameters of shape {parameters.shape} "
-            "are not of the same learners"
+            "are not of the same learners",
         )
     x = parameters.astype(jnp.float32)
     return x if learners else x[None]
@@ -57,19 +59,19 @@ def products(x: Float[Array, "m b d"], y: Float[Array, "m c d"]) -> Float[Array,
     return jnp.einsum("mbd,mcd->mbc", x, y, precision=lax.Precision.HIGHEST)
 
 
-def inside(labels: Int[Array, " b"], classes: int) -> Bool[Array, " b"]:
+def among(labels: Int[Array, " b"], classes: int) -> Bool[Array, " b"]:
     """Which labels name one of the classes 0 .. classes - 1."""
     return (labels >= 0) & (labels < classes)
 
 
 def own(
-    scores: Float[Array, "m b c"], at: Int[Array, " b"], valid: Bool[Array, " b"]
+    scores: Float[Array, "m b c"], index: Int[Array, " b"], valid: Bool[Array, " b"]
 ) -> Float[Array, "m b"]:
-    """Each row's score at its entry `at`; NaN for a row that is not valid."""
-    place = jnp.clip(at, 0, scores.shape[-1] - 1)[None, :, None]
-    place = jnp.broadcast_to(place, (*scores.shape[:2], 1))
-    found = jnp.take_along_axis(scores, place, axis=-1, mode="clip")[..., 0]
-    return jnp.where(valid[None], found, jnp.nan)
+    """Each row's score at `index`; NaN for a row that is not valid."""
+    inside = jnp.clip(index, 0, scores.shape[-1] - 1)[None, :, None]
+    inside = jnp.broadcast_to(inside, (*scores.shape[:2], 1))
+    chosen = jnp.take_along_axis(scores, inside, axis=-1, mode="clip")[..., 0]
+    return jnp.where(valid[None], chosen, jnp.nan)
 
 
 def mean_of_rows(values: Float[Array, "m b"], here: Bool[Array, " b"]) -> Float[Array, ""]:

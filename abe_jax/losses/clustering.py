@@ -1,5 +1,6 @@
 """The clustering loss: the labels' clustering scored above every other by a structured margin."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -7,13 +8,17 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from abe_jax.bounds import Amount, Natural
 from abe_jax.losses import pairs
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import PairTerm, Parameters
 
 
-class Space(NamedTuple):
+class MedoidSearch(NamedTuple):
     """One learner's rows, among which medoids are sought."""
 
-    apart: Float[Array, "b b"]
+    distances: Float[Array, "b b"]
     same: Bool[Array, "b b"]  # which pairs of rows that are there have one label
     here: Bool[Array, " b"]
     margin: float
@@ -50,7 +55,7 @@ def _number(relation: Array, select: Array) -> Array:
     return relation.astype(jnp.float32) @ select.astype(jnp.float32)
 
 
-def _delta(space: Space, medoid: Int[Array, " b"]) -> Float[Array, ""]:
+def _delta(space: MedoidSearch, medoid: Int[Array, " b"]) -> Float[Array, ""]:
     """1 - NMI of the clustering that gives each row this medoid."""
     together = medoid[:, None] == medoid[None, :]
     every = space.here[:, None]
@@ -59,19 +64,19 @@ def _delta(space: Space, medoid: Int[Array, " b"]) -> Float[Array, ""]:
     return 1.0 - normalised_information(clusters, shared, classes, space.here)[0]
 
 
-def _nearest(space: Space, medoids: Int[Array, " b"]) -> tuple[Array, Array]:
+def _nearest(space: MedoidSearch, medoids: Int[Array, " b"]) -> tuple[Array, Array]:
     """Each row's nearest medoid, the first of equals, and how far it is: -1 for a medoid itself."""
     own = jnp.eye(medoids.shape[0], dtype=bool)
-    ranked = jnp.where(own, -1.0, space.apart)[:, medoids]  # whatever -1 picks is replaced
+    ranked = jnp.where(own, -1.0, space.distances)[:, medoids]  # whatever -1 picks is replaced
     ranked = jnp.where(medoids[None, :] >= 0, ranked, jnp.inf)
     return medoids[jnp.argmin(ranked, axis=1)], jnp.min(ranked, axis=1)
 
 
-def _best_addition(space: Space, medoids: Array, candidates: Array) -> Array:
+def _best_addition(space: MedoidSearch, medoids: Array, candidates: Array) -> Array:
     """The candidate that with these medoids scores the highest F + margin (1 - NMI)."""
     medoid, distance = _nearest(space, medoids)
     here = space.here[:, None]
-    nearer = space.apart < distance[:, None]
+    nearer = space.distances < distance[:, None]
     moves = here & (nearer | jnp.eye(medoid.shape[0], dtype=bool))  # row i to candidate k
     stays = here & ~moves
     together = medoid[:, None] == medoid[None, :]
@@ -80,12 +85,12 @@ def _best_addition(space: Space, medoids: Array, candidates: Array) -> Array:
     shared = jnp.where(moves, _number(space.same, moves), _number(together & space.same, stays))
     classes = _number(space.same, here)[:, 0]
     delta = 1.0 - normalised_information(clusters, shared, classes, space.here)
-    cost = jnp.where(moves, space.apart, jnp.maximum(distance, 0.0)[:, None])
+    cost = jnp.where(moves, space.distances, jnp.maximum(distance, 0.0)[:, None])
     score = space.margin * delta - jnp.sum(jnp.where(here, cost, 0.0), axis=0)
     return jnp.argmax(jnp.where(candidates, score, -jnp.inf)).astype(jnp.int32)
 
 
-def most_violating(space: Space, classes: Int[Array, ""], sweeps: int) -> Int[Array, " b"]:
+def most_violating(space: MedoidSearch, classes: Int[Array, ""], sweeps: int) -> Int[Array, " b"]:
     """The medoid of each row in the clustering into `classes` clusters that scores best.
 
     Greedy: the medoid that adds most, as often as there are classes; then `sweeps` times each
@@ -108,12 +113,15 @@ def most_violating(space: Space, classes: Int[Array, ""], sweeps: int) -> Int[Ar
     return jnp.maximum(_nearest(space, medoids)[0], 0)
 
 
-def _medoids_of_classes(apart: Float[Array, "b b"], same: Bool[Array, "b b"]) -> Int[Array, " b"]:
+def _medoids_of_classes(
+    distances: Float[Array, "b b"], same: Bool[Array, "b b"]
+) -> Int[Array, " b"]:
     """For each row the row of its class that is nearest to all of the class together."""
-    cost = jnp.sum(jnp.where(same, apart, 0.0), axis=1)
+    cost = jnp.sum(jnp.where(same, distances, 0.0), axis=1)
     return jnp.argmin(jnp.where(same, cost[None, :], jnp.inf), axis=1).astype(jnp.int32)
 
 
+@checked
 def clustering(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -139,18 +147,33 @@ def clustering(
     section 3. pytorch-metric-learning has no such loss.
     """
     here = pairs.present(labels, mask)
-    apart = pairs.compared(vectors, labels, mask).apart
-    b = labels.shape[0]
-    apart = jnp.where(jnp.eye(b, dtype=bool)[None], 0.0, apart)  # not the root of a rounding
+    distances = pairs.compared(vectors, labels, mask).distances
+    own = jnp.eye(labels.shape[0], dtype=bool)[None]
+    distances = jnp.where(own, 0.0, distances)  # not the root of a rounding error
     same = (labels[:, None] == labels[None, :]) & here[:, None] & here[None, :]
     classes = jnp.sum(here & ~jnp.any(jnp.tril(same, k=-1), axis=1), dtype=jnp.int32)
 
-    def of_learner(apart: Array) -> Array:
-        fixed = lax.stop_gradient(apart)
-        space = Space(fixed, same, here, margin)
+    def of_learner(distances: Array) -> Array:
+        fixed = lax.stop_gradient(distances)
+        space = MedoidSearch(fixed, same, here, margin)
         worst, own = most_violating(space, classes, sweeps), _medoids_of_classes(fixed, same)
-        costs = [jnp.take_along_axis(apart, at[:, None], axis=1)[:, 0] for at in (own, worst)]
+        costs = [
+            jnp.take_along_axis(distances, medoid[:, None], axis=1)[:, 0] for medoid in (own, worst)
+        ]
         gap = jnp.sum(jnp.where(here, costs[0] - costs[1], 0.0))
         return jnp.where(classes > 0, jnp.maximum(gap + margin * _delta(space, worst), 0.0), 0.0)
 
-    return jnp.sum(jax.vmap(of_learner)(apart))
+    return jnp.sum(jax.vmap(of_learner)(distances))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clustering(PairTerm):
+    """The clustering that the labels give, scored above every other by a margin."""
+
+    name: str = "clustering"
+    margin: Amount = 1.0  # gamma of the paper
+    sweeps: Natural = 1  # exchanges of every medoid after the greedy search
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels = batch.identities(self.label)
+        return clustering(batch.vectors, labels, mask=batch.mask, **self.options())

@@ -1,12 +1,17 @@
 """The contrastive pair loss of Hadsell et al. (CVPR 2006) as ABE-M uses it (ECCV 2018)."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.errors import UserError
+from abe_jax.bounds import Amount
+from abe_jax.errors import ArgumentError, require
 from abe_jax.losses import pairs as pairs_
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import PairTerm, Parameters
 
 
 class Pairs(NamedTuple):
@@ -17,7 +22,7 @@ class Pairs(NamedTuple):
     negative: Bool[Array, "m *pairs"]
 
 
-class Terms(NamedTuple):
+class PairValues(NamedTuple):
     """A value for every pair, for each learner, and the number of images there are."""
 
     values: Float[Array, "m *pairs"]
@@ -39,7 +44,9 @@ def adjacent_pairs(
 ) -> Pairs:
     """Rows 2i and 2i + 1, as the sampler `pairs` lays them."""
     if x.shape[1] % 2:
-        raise UserError(f"pairs='adjacent' needs an even batch, not {x.shape[1]}; or pairs='all'")
+        raise ArgumentError(
+            "pairs", f"'adjacent' needs an even batch, not {x.shape[1]} rows; or take 'all'"
+        )
     squared = jnp.sum((x[:, 0::2] - x[:, 1::2]) ** 2, axis=-1)
     valid = here[0::2] & here[1::2]
     return Pairs(squared, *_for_each_learner(squared, valid, labels[0::2] == labels[1::2]))
@@ -52,20 +59,20 @@ def _for_each_learner(squared: Array, valid: Array, same: Array) -> tuple[Array,
     )
 
 
-def _sum_per_image(t: Terms) -> Array:
+def _sum_per_image(t: PairValues) -> Array:
     total = pairs_.masked_sum(t.values, t.positive | t.negative)
     return pairs_.ratio(2.0 * total, t.images)
 
 
-def _mean(t: Terms) -> Array:
+def _mean(t: PairValues) -> Array:
     return pairs_.masked_mean(t.values, t.positive | t.negative)
 
 
-def _mean_each(t: Terms) -> Array:
+def _mean_each(t: PairValues) -> Array:
     return pairs_.masked_mean(t.values, t.positive) + pairs_.masked_mean(t.values, t.negative)
 
 
-def _mean_active(t: Terms) -> Array:
+def _mean_active(t: PairValues) -> Array:
     inside = t.negative & pairs_.active(t.values)
     return pairs_.masked_mean(t.values, t.positive) + pairs_.masked_mean(t.values, inside)
 
@@ -79,6 +86,7 @@ REDUCTIONS = {
 }
 
 
+@checked
 def contrastive(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -105,15 +113,35 @@ def contrastive(
       mean_active    mean over P + mean over those of Q inside the margin
     An empty selection counts 0 and has gradient 0; so has a pair at distance 0 when not squared.
 
-    Raises UserError for an unknown `pairs` or `reduction`, and for "adjacent" on an odd batch.
+    Raises ArgumentError for an unknown `pairs` or `reduction`, and for "adjacent" on an odd batch.
     Source: Kim et al., Attention-based Ensemble for Deep Metric Learning, ECCV 2018, L_metric; the
     paper fixes neither the pair set nor, beyond 1/N, the reduction.
     """
     select = pairs_.choose(PAIRS, pairs, "pairs")
-    reduce = pairs_.choose(REDUCTIONS, reduction, "reduction of contrastive")
+    reduce = pairs_.choose(REDUCTIONS, reduction, "reduction")
     here = pairs_.present(labels, mask)
     p = select(pairs_.without_absent(pairs_.per_learner(vectors), here), labels, here)
-    apart = p.squared if squared else pairs_.distances(p.squared)
-    values = jnp.where(p.positive, apart, pairs_.hinge(margin, apart))
+    distances = p.squared if squared else pairs_.distances(p.squared)
+    values = jnp.where(p.positive, distances, pairs_.hinge(margin, distances))
     images = jnp.sum(here, dtype=jnp.float32)
-    return jnp.sum(reduce(Terms(values, p.positive, p.negative, images)))
+    return jnp.sum(reduce(PairValues(values, p.positive, p.negative, images)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contrastive(PairTerm):
+    """Positive pairs drawn together, negative ones pushed out of a margin."""
+
+    name: str = "contrastive"
+    margin: Amount = 1.0
+    squared: bool = True  # squared Euclidean distance inside the hinge
+    pairs: str = "all"  # all | adjacent (rows 2i and 2i+1, as the sampler `pairs` lays them)
+    reduction: str = "mean_active"  # mean_active | mean | mean_each | sum_per_image
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("pairs", self.pairs, PAIRS)
+        require("reduction", self.reduction, REDUCTIONS)
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels = batch.identities(self.label)
+        return contrastive(batch.vectors, labels, mask=batch.mask, **self.options())

@@ -1,20 +1,26 @@
 """Cross-entropy of a linear classifier, with label smoothing."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from abe_jax.bounds import Amount, Share
 from abe_jax.losses import classes as classes_
 from abe_jax.losses import pairs
-from abe_jax.losses.rows import Rows
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
+from abe_jax.losses.term import Parameter, Parameters, Term
 
 KERNEL = nn.initializers.lecun_normal(batch_axis=(0,))
 
 
+@checked
 def cross_entropy(
-    embedding: Float[Array, "b *m d"],
+    unnormalised: Float[Array, "b *m d"],
     kernel: Float[Array, "*m d c"],
     bias: Float[Array, "*m c"],
     labels: Int[Array, " b"],
@@ -26,41 +32,48 @@ def cross_entropy(
 
     The term of image x of class y is -sum_z t_z log softmax(x W + b)_z, where the target t is
     1 - smoothing at y plus smoothing / c at each of the c classes, y too. The loss is the mean over
-    images, summed over learners. `embedding` [b, d] with `kernel` [d, c] and `bias` [c], or
+    images, summed over learners. `unnormalised` [b, d] with `kernel` [d, c] and `bias` [c], or
     [b, m, d] with [m, d, c] and [m, c]. Computed in float32, memory O(m b c).
 
     With one class it is 0. Images where `mask` is False are not there, whatever their label; of the
     others a label that is not one of 0 .. c - 1 makes the loss NaN.
 
-    Raises UserError where embedding and parameters are not of the same learners.
+    Raises ArgumentError where vectors and parameters are not of the same learners.
     Source: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7; smoothing 0
     is the classifier of MultiGrain (Berman et al. 2019, arXiv 1902.05509).
     """
     here = pairs.present(labels, mask)
-    w = classes_.for_learners(kernel, embedding, 2)
-    x = pairs.without_absent(pairs.per_learner(embedding), here)
+    w = classes_.for_learners(kernel, unnormalised, 2)
+    x = pairs.without_absent(pairs.per_learner(unnormalised), here)
     logits = jnp.einsum("mbd,mdc->mbc", x, w, precision=lax.Precision.HIGHEST)
-    logits = logits + classes_.for_learners(bias, embedding, 1)[:, None, :]
-    valid = classes_.inside(labels, logits.shape[-1])
+    logits = logits + classes_.for_learners(bias, unnormalised, 1)[:, None, :]
+    valid = classes_.among(labels, logits.shape[-1])
     target = (1.0 - smoothing) * classes_.own(logits, labels, valid)
     target = target + smoothing * jnp.mean(logits, axis=-1)
     return classes_.mean_of_rows(jax.nn.logsumexp(logits, axis=-1) - target, here)
 
 
-class CrossEntropyLoss(nn.Module):
-    """`cross_entropy` with a classifier of its own for each learner, on the embedding before L2.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossEntropy(Term):
+    """A linear classifier on the embedding before L2, one for each learner.
 
-    `kernel` [m, d, classes] starts LeCun-normal, `bias` [m, classes] at zero. Raises UserError for
-    `classes` 0.
+    Its `kernel` [m, d, classes] starts LeCun-normal, its `bias` [m, classes] at zero.
     """
 
-    classes: int
-    smoothing: float
+    name: str = "cross_entropy"
+    rate: Amount = 1.0  # multiplies the optimiser's rate for the classifier
+    smoothing: Share = 0.0  # of the target, spread evenly over all classes
 
-    @nn.compact
-    def __call__(self, rows: Rows) -> Float[Array, ""]:
-        x = rows.embeddings.embedding
-        count = classes_.known(self.classes)
-        kernel = self.param("kernel", KERNEL, (*x.shape[1:], count))
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[1], count))
-        return cross_entropy(x, kernel, bias, rows.labels, smoothing=self.smoothing, mask=rows.mask)
+    def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
+        _, learners, size = embeddings.unnormalised.shape
+        count = classes_.known(classes)
+        return {
+            "kernel": Parameter(KERNEL, (learners, size, count)),
+            "bias": Parameter(nn.initializers.zeros, (learners, count)),
+        }
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        x, kernel, bias = batch.unnormalised, parameters["kernel"], parameters["bias"]
+        return cross_entropy(
+            x, kernel, bias, batch.labels, smoothing=self.smoothing, mask=batch.mask
+        )

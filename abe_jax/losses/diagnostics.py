@@ -5,10 +5,12 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.losses import pairs
+from abe_jax.losses.arguments import checked
 from abe_jax.losses.contrastive import all_pairs
 from abe_jax.losses.divergence import learner_pairs
 
 
+@checked
 def diagnostics(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -24,11 +26,11 @@ def diagnostics(
     """
     here = pairs.present(labels, mask)
     x = pairs.without_absent(pairs.per_learner(lax.stop_gradient(vectors)), here)
-    found = all_pairs(x, labels, here)
-    apart = jnp.mean(found.squared, axis=0)
+    every = all_pairs(x, labels, here)
+    squared = jnp.mean(every.squared, axis=0)
     result = {
-        "positive_distance": _mean(apart, found.positive[0]),
-        "negative_distance": _mean(apart, found.negative[0]),
+        "positive_distance": _mean(squared, every.positive[0]),
+        "negative_distance": _mean(squared, every.negative[0]),
     }
     if x.shape[0] > 1:
         left, right = learner_pairs(x)
@@ -39,5 +41,5 @@ def diagnostics(
 
 
 def _mean(values: Array, select: Array) -> Array:
-    found = jnp.sum(select, dtype=jnp.float32)
-    return jnp.where(found > 0.0, pairs.masked_mean(values[None], select[None])[0], jnp.nan)
+    number = jnp.sum(select, dtype=jnp.float32)
+    return jnp.where(number > 0.0, pairs.masked_mean(values[None], select[None])[0], jnp.nan)

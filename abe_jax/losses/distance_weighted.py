@@ -10,20 +10,21 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from abe_jax.losses import pairs
+from abe_jax.losses.arguments import checked
 
 # 1 - d^2 / 4 is 0 between opposite vectors, where the log weight would be infinite.
 SMALLEST = 1e-8
 
 
 def log_weights(
-    apart: Float[Array, "*shape"], size: int, nearest: float = 0.5
+    distances: Float[Array, "*shape"], size: int, nearest: float = 0.5
 ) -> Float[Array, "*shape"]:
     """log w(d) = (2 - size) log d - (size - 3) / 2 log(1 - d^2 / 4), d at least `nearest`.
 
     w is, but for a factor, 1 over the density of the distance d between points spread evenly over
     the unit sphere in `size` dimensions.
     """
-    d = jnp.maximum(apart, nearest)
+    d = jnp.maximum(distances, nearest)
     cap = jnp.maximum(1.0 - 0.25 * d * d, SMALLEST)
     return (2.0 - size) * jnp.log(d) - 0.5 * (size - 3.0) * jnp.log(cap)
 
@@ -59,16 +60,16 @@ def logits(
                       and positives among them, and what then is 0 in float32 is out. From 120
                       to 190 dimensions on that is every negative, and the draw is an even one
     A row left with nothing draws evenly from all its negatives, near or far; a row that has none
-    is -inf throughout. Raises UserError for unknown `numerics`.
+    is -inf throughout. Raises ArgumentError for unknown `numerics`.
     """
     select = pairs.choose(NUMERICS, numerics, "numerics")
     here = pairs.present(labels, mask)
     c = pairs.compared(lax.stop_gradient(vectors), labels, mask)
-    near = c.negative[None] & (c.apart < farthest)
+    near = c.negative[None] & (c.distances < farthest)
     both = (here[:, None] & here[None, :])[None]
-    found = select(log_weights(c.apart, vectors.shape[-1], nearest), near, both)
-    nothing = jnp.all(found == -jnp.inf, axis=-1, keepdims=True)
-    return jnp.where(nothing, jnp.where(c.negative[None], 0.0, -jnp.inf), found)
+    logs = select(log_weights(c.distances, vectors.shape[-1], nearest), near, both)
+    nothing = jnp.all(logs == -jnp.inf, axis=-1, keepdims=True)
+    return jnp.where(nothing, jnp.where(c.negative[None], 0.0, -jnp.inf), logs)
 
 
 def effective_negatives(logs: Float[Array, "m b b"]) -> Float[Array, "m b"]:
@@ -87,12 +88,12 @@ def _with_replacement(key: Array, logs: Array, positive: Array) -> Array:
     top = jnp.max(logs, axis=-1, keepdims=True)
     w = jnp.where(logs == -jnp.inf, 0.0, jnp.exp(logs - top))
     upto = lax.cummax(jnp.cumsum(w, axis=-1), axis=w.ndim - 1)
-    at = jax.random.uniform(key, w.shape) * upto[..., -1:]
+    target = jax.random.uniform(key, w.shape) * upto[..., -1:]
     find = jax.vmap(jax.vmap(lambda row, u: jnp.searchsorted(row, u, side="right")))
-    found = find(upto, at).astype(jnp.int32)
+    index = find(upto, target).astype(jnp.int32)
     # Rounding of the running sum may let a row of probability 0 through, about once in 10^7.
-    drawn = jnp.take_along_axis(w, found, axis=-1, mode="clip") > 0.0
-    return jnp.where(drawn, found, jnp.argmax(w, axis=-1).astype(jnp.int32)[..., None])
+    drawn = jnp.take_along_axis(w, index, axis=-1, mode="clip") > 0.0
+    return jnp.where(drawn, index, jnp.argmax(w, axis=-1).astype(jnp.int32)[..., None])
 
 
 def _without_replacement(key: Array, logs: Array, positive: Array) -> Array:
@@ -104,6 +105,7 @@ def _without_replacement(key: Array, logs: Array, positive: Array) -> Array:
     return jnp.take_along_axis(order, nth, axis=-1).astype(jnp.int32)
 
 
+@checked
 def distance_weighted(
     key: Key[Array, ""],
     vectors: Float[Array, "b *m d"],

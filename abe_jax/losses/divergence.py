@@ -1,16 +1,21 @@
 """The divergence loss of ABE-M: learners must not see one image alike."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from abe_jax.errors import UserError
+from abe_jax.bounds import Amount
+from abe_jax.errors import ArgumentError, require
 from abe_jax.losses import pairs as pairs_
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import Parameters, Term
 
 
-class Terms(NamedTuple):
+class LearnerPairValues(NamedTuple):
     """[margin - D^2]_+ for each image and each pair of learners p < q, and which images count."""
 
     values: Float[Array, "1 b p"]
@@ -18,19 +23,19 @@ class Terms(NamedTuple):
     images: Float[Array, ""]
 
 
-def _sum(t: Terms) -> Array:
+def _sum(t: LearnerPairValues) -> Array:
     return pairs_.masked_sum(t.values, t.select)
 
 
-def _mean_image(t: Terms) -> Array:
+def _mean_image(t: LearnerPairValues) -> Array:
     return pairs_.ratio(pairs_.masked_sum(t.values, t.select), t.images)
 
 
-def _mean(t: Terms) -> Array:
+def _mean(t: LearnerPairValues) -> Array:
     return pairs_.masked_mean(t.values, t.select)
 
 
-def _mean_active(t: Terms) -> Array:
+def _mean_active(t: LearnerPairValues) -> Array:
     return pairs_.masked_mean(t.values, t.select & pairs_.active(t.values))
 
 
@@ -50,6 +55,7 @@ def learner_pairs(
     return x[p], x[q]
 
 
+@checked
 def divergence(
     vectors: Float[Array, "b m d"],
     *,
@@ -74,17 +80,35 @@ def divergence(
     An empty selection gives 0 with gradient 0. Learners that coincide exactly give no direction to
     part in: the gradient there is 0, squared or not.
 
-    Raises UserError for an unknown `reduction` or vectors that are not [b, m, d].
+    Raises ArgumentError for an unknown `reduction` or vectors that are not [b, m, d].
     Source: Kim et al., Attention-based Ensemble for Deep Metric Learning, ECCV 2018, L_div; the
     paper's normaliser is not known.
     """
-    reduce = pairs_.choose(REDUCTIONS, reduction, "reduction of divergence")
+    reduce = pairs_.choose(REDUCTIONS, reduction, "reduction")
     if vectors.ndim != 3:
-        raise UserError(f"divergence needs vectors [b, m, d], not of shape {vectors.shape}")
+        raise ArgumentError("vectors", f"expected shape [b, m, d], not {list(vectors.shape)}")
     here = jnp.ones(vectors.shape[0], bool) if mask is None else mask
     left, right = learner_pairs(pairs_.without_absent(pairs_.per_learner(vectors), here))
-    apart = jnp.sum((left - right) ** 2, axis=-1)
-    values = pairs_.hinge(margin, apart if squared else pairs_.distances(apart))
+    distances = jnp.sum((left - right) ** 2, axis=-1)
+    distances = distances if squared else pairs_.distances(distances)
+    values = pairs_.hinge(margin, distances)
     select = jnp.broadcast_to(here[None], values.shape)
     images = jnp.sum(here, dtype=jnp.float32)
-    return reduce(Terms(values[None], select[None], images))[0]
+    return reduce(LearnerPairValues(values[None], select[None], images))[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Divergence(Term):
+    """The vectors that different learners give one image, pushed out of a margin."""
+
+    name: str = "divergence"
+    margin: Amount = 1.0
+    squared: bool = True
+    reduction: str = "mean"  # mean | mean_active | mean_image | sum
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("reduction", self.reduction, REDUCTIONS)
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        return divergence(batch.vectors, mask=batch.mask, **self.options())

@@ -3,6 +3,7 @@
 Source: Choi et al., Meta Batch-Instance Normalization, CVPR 2021 (arXiv 2011.14670), section 3.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -11,6 +12,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.losses import classes, pairs
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import PairTerm, Parameters, Term
 
 
 def blocks(rows: int, domains: int) -> Int[Array, " b"]:
@@ -18,6 +22,7 @@ def blocks(rows: int, domains: int) -> Int[Array, " b"]:
     return jnp.arange(rows, dtype=jnp.int32) // max(1, rows // domains)
 
 
+@checked
 def scatter(
     vectors: Float[Array, "b *m d"],
     domains: Int[Array, " b"],
@@ -43,6 +48,7 @@ def scatter(
     return jnp.sum(pairs.ratio(jnp.sum(terms, axis=-1), jnp.sum(share)))
 
 
+@checked
 def shuffle(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -65,19 +71,40 @@ def shuffle(
     same = domains[:, None] == domains[None, :]
     away = here[:, None] & here[None, :] & ~same
     near = compared.negative & same
-    farthest = _at(compared.apart, jnp.argmax, away, -jnp.inf)
-    nearest = _at(compared.apart, jnp.argmin, near, jnp.inf)
+    farthest = _distances_to(compared.distances, jnp.argmax, away, -jnp.inf)
+    nearest = _distances_to(compared.distances, jnp.argmin, near, jnp.inf)
     anchors = jnp.any(away, axis=1) & jnp.any(near, axis=1)
     terms = jax.nn.softplus(farthest - nearest)
     return jnp.sum(pairs.masked_mean(terms, pairs.over_learners(anchors, terms.shape[0])))
 
 
-def _at(
-    apart: Float[Array, "m b b"],
+def _distances_to(
+    distances: Float[Array, "m b b"],
     choose: Callable[..., Array],
     among: Bool[Array, "b b"],
     never: float,
 ) -> Float[Array, "m b"]:
     """Each row's distance to the one that `choose` takes among the allowed ones."""
-    chosen = choose(jnp.where(among[None], lax.stop_gradient(apart), never), axis=-1)
-    return jnp.take_along_axis(apart, chosen[..., None], axis=-1)[..., 0]
+    chosen = choose(jnp.where(among[None], lax.stop_gradient(distances), never), axis=-1)
+    return jnp.take_along_axis(distances, chosen[..., None], axis=-1)[..., 0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scatter(Term):
+    """The images of each domain spread around its centre."""
+
+    name: str = "scatter"
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        return scatter(batch.vectors, batch.known_domains(), mask=batch.mask)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shuffle(PairTerm):
+    """Other domains drawn nearer than the other classes of an image's own domain."""
+
+    name: str = "shuffle"
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels, domains = batch.identities(self.label), batch.known_domains()
+        return shuffle(batch.vectors, labels, domains, mask=batch.mask)

@@ -1,12 +1,19 @@
 """The lifted structured loss: a positive pair against all negatives of both its ends."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from abe_jax.bounds import Amount
 from abe_jax.losses import pairs
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import PairTerm, Parameters
 
 
+@checked
 def lifted_structure(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -31,7 +38,20 @@ def lifted_structure(
     Equal to pytorch-metric-learning's with neg_margin = margin and pos_margin = 0.
     """
     c = pairs.compared(vectors, labels, mask)
-    near = jax.nn.logsumexp(jnp.where(c.negative[None], margin - c.apart, pairs.NOTHING), axis=-1)
-    j = jnp.logaddexp(near[:, :, None], near[:, None, :]) + c.apart
-    once = pairs.over_learners(jnp.triu(c.positive), c.apart.shape[0])
+    inside = jnp.where(c.negative[None], margin - c.distances, pairs.NOTHING)
+    near = jax.nn.logsumexp(inside, axis=-1)
+    j = jnp.logaddexp(near[:, :, None], near[:, None, :]) + c.distances
+    once = pairs.over_learners(jnp.triu(c.positive), c.distances.shape[0])
     return jnp.sum(pairs.masked_mean(0.5 * jnp.maximum(j, 0.0) ** 2, once))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LiftedStructure(PairTerm):
+    """Each positive pair against all negatives of both its ends, on the embedding before L2."""
+
+    name: str = "lifted_structure"
+    margin: Amount = 1.0
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels = batch.identities(self.label)
+        return lifted_structure(batch.unnormalised, labels, mask=batch.mask, **self.options())

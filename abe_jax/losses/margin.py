@@ -1,15 +1,21 @@
 """The margin loss of Wu et al.: positives within one distance, negatives beyond another."""
 
+import dataclasses
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.config import Margin
+from abe_jax.bounds import Amount
+from abe_jax.errors import require
 from abe_jax.losses import pairs
-from abe_jax.losses.distance_weighted import distance_weighted
-from abe_jax.losses.rows import Rows
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
+from abe_jax.losses.distance_weighted import NUMERICS, distance_weighted
+from abe_jax.losses.term import PairTerm, Parameter, Parameters
 
 
+@checked
 def margin_loss(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -38,15 +44,15 @@ def margin_loss(
     each positive for each negative of its anchor; given those drawn here, it agrees.
     """
     c = pairs.compared(vectors, labels, mask)
-    learners = c.apart.shape[0]
-    at = jnp.broadcast_to(jnp.asarray(beta, jnp.float32), (learners,))[:, None, None]
+    learners = c.distances.shape[0]
+    boundary = jnp.broadcast_to(jnp.asarray(beta, jnp.float32), (learners,))[:, None, None]
     positive, negative = (pairs.over_learners(s, learners) for s in (c.positive, c.negative))
-    away = c.apart
+    away = c.distances
     if negatives is not None:
         away = jnp.take_along_axis(away, negatives, axis=-1)
         negative = positive & jnp.take_along_axis(negative, negatives, axis=-1)
-    inner = pairs.hinge(margin, at - c.apart)
-    outer = pairs.hinge(margin, away - at)
+    inner = pairs.hinge(margin, boundary - c.distances)
+    outer = pairs.hinge(margin, away - boundary)
     total = pairs.masked_sum(inner, positive) + pairs.masked_sum(outer, negative)
     number = pairs.count(positive & pairs.active(inner)) + pairs.count(
         negative & pairs.active(outer)
@@ -54,44 +60,50 @@ def margin_loss(
     return jnp.sum(pairs.ratio(total, number))
 
 
-def _all(term: Margin, rows: Rows) -> None:
-    return None
+SAMPLING = ("distance_weighted", "all")
 
 
-def _distance_weighted(term: Margin, rows: Rows) -> Array:
-    return distance_weighted(
-        rows.random(),
-        rows.embeddings.vectors,
-        rows.identities(term.label),
-        numerics=term.numerics,
-        replacement=term.replacement,
-        nearest=term.nearest,
-        farthest=term.farthest,
-        mask=rows.mask,
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Margin(PairTerm):
+    """Positives within beta - margin, negatives beyond beta + margin, beta [m] learned."""
 
+    name: str = "margin"
+    margin: Amount = 0.2  # alpha of the paper
+    beta: Amount = 1.2  # where it starts
+    learned: bool = True
+    rate: Amount = 1.0  # multiplies the optimiser's rate for beta
+    sampling: str = "distance_weighted"  # distance_weighted | all
+    numerics: str = "row_maximum"  # row_maximum | global_maximum: see losses/distance_weighted.py
+    replacement: bool = True  # an anchor's negatives are drawn independently; False: all different
+    nearest: Amount = 0.5  # distances below count as this
+    farthest: Amount = 1.4  # negatives from here on are not drawn
 
-SAMPLING = {"all": _all, "distance_weighted": _distance_weighted}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("sampling", self.sampling, SAMPLING)
+        require("numerics", self.numerics, NUMERICS)
 
+    def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
+        start = nn.initializers.constant(self.beta)
+        learners = embeddings.vectors.shape[1:-1] or (1,)
+        return {"beta": Parameter(start, learners)} if self.learned else {}
 
-class LearnedMargin(nn.Module):
-    """A config's margin loss, its parameter `beta` [m] among the variables if it is learned."""
-
-    term: Margin
-
-    @nn.compact
-    def __call__(self, rows: Rows) -> Float[Array, ""]:
-        vectors = rows.embeddings.vectors
-        negatives = pairs.choose(SAMPLING, self.term.sampling, "sampling")(self.term, rows)
-        beta = jnp.full(vectors.shape[1:-1] or (1,), self.term.beta, jnp.float32)
-        if self.term.learned:
-            start = beta
-            beta = self.param("beta", lambda _: start)
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels = batch.identities(self.label)
+        drawn = self._drawn(batch, labels) if self.sampling == "distance_weighted" else None
+        beta = parameters.get("beta", self.beta)
         return margin_loss(
-            vectors,
-            rows.identities(self.term.label),
-            beta,
-            margin=self.term.margin,
-            negatives=negatives,
-            mask=rows.mask,
+            batch.vectors, labels, beta, margin=self.margin, negatives=drawn, mask=batch.mask
+        )
+
+    def _drawn(self, batch: GlobalBatch, labels: Int[Array, " b"]) -> Int[Array, "m b b"]:
+        return distance_weighted(
+            batch.known_key(),
+            batch.vectors,
+            labels,
+            numerics=self.numerics,
+            replacement=self.replacement,
+            nearest=self.nearest,
+            farthest=self.farthest,
+            mask=batch.mask,
         )

@@ -1,11 +1,17 @@
 """The N-pair loss: a softmax over one positive of every class."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from abe_jax.bounds import Amount
 from abe_jax.losses import pairs
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import PairTerm, Parameters
 
 
 def first_two(
@@ -21,6 +27,7 @@ def first_two(
     return here & (earlier == 0) & jnp.any(positive & second[None, :], axis=1), second
 
 
+@checked
 def n_pairs(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -54,3 +61,15 @@ def n_pairs(
     lengths = jnp.sum(x * x, axis=-1)
     used = pairs.over_learners(anchor | positive, learners)
     return jnp.sum(entropy + length_weight * pairs.masked_mean(lengths, used))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NPairs(PairTerm):
+    """One positive against the positives of all other classes, as a softmax, before L2."""
+
+    name: str = "n_pairs"
+    length_weight: Amount = 0.0  # weight of the embeddings' squared lengths
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels = batch.identities(self.label)
+        return n_pairs(batch.unnormalised, labels, mask=batch.mask, **self.options())

@@ -1,19 +1,22 @@
 """Normalised softmax: cross-entropy over cosines to one proxy for each class."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.errors import UserError
+from abe_jax.bounds import Amount, Natural, Temperature
+from abe_jax.errors import ArgumentError
 from abe_jax.losses import classes as classes_
 from abe_jax.losses import pairs
-from abe_jax.losses.rows import Rows
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
+from abe_jax.losses.term import Parameter, Parameters, Term
 
 
-class Drawn(NamedTuple):
+class DrawnClasses(NamedTuple):
     """The classes that a batch is compared with, in slots of which some may be empty."""
 
     classes: Int[Array, " s"]  # distinct
@@ -27,24 +30,25 @@ def draw(
     classes: int,
     subsample: int,
     key: Key[Array, ""],
-) -> Drawn:
+) -> DrawnClasses:
     """The classes of the batch, and others drawn evenly until `subsample` are together.
 
     All own classes are there even if they are more than `subsample`; hence min(c, max(subsample,
     b)) slots. Classes and not rows are ranked, own ones first and the others at random, so that no
     class comes twice. Memory O(c) numbers, whatever the length of a proxy.
     """
-    index = jnp.where(here & classes_.inside(labels, classes), labels, classes)
+    index = jnp.where(here & classes_.among(labels, classes), labels, classes)
     present = jnp.zeros(classes, bool).at[index].set(True, mode="drop")
     rank = jax.random.uniform(key, (classes,)) + present.astype(jnp.float32)
     size = min(classes, max(subsample, labels.shape[0]))
     chosen = jax.lax.top_k(rank, size)[1]
-    places = jnp.arange(size, dtype=chosen.dtype)
+    slots = jnp.arange(size, dtype=chosen.dtype)
     number = jnp.sum(present, dtype=chosen.dtype)
-    slot = jnp.zeros(classes, chosen.dtype).at[chosen].set(places, unique_indices=True)
-    return Drawn(chosen, places < jnp.maximum(number, subsample), slot)
+    slot = jnp.zeros(classes, chosen.dtype).at[chosen].set(slots, unique_indices=True)
+    return DrawnClasses(chosen, slots < jnp.maximum(number, subsample), slot)
 
 
+@checked
 def norm_softmax(
     vectors: Float[Array, "b *m d"],
     proxies: Float[Array, "*m c d"],
@@ -73,7 +77,7 @@ def norm_softmax(
 
     NormalizedSoftmaxLoss of pytorch-metric-learning is the same without `subsample`.
 
-    Raises UserError where vectors and proxies are not of the same learners, and for a subsample
+    Raises ArgumentError where vectors and proxies are not of the same learners, and for a subsample
     without a key.
     Source: Zhai and Wu, Classification is a Strong Baseline for Deep Metric Learning, BMVC 2019
     (arXiv 1811.12649), the normalised softmax and its class subsampling; the paper says of the
@@ -82,38 +86,39 @@ def norm_softmax(
     here = pairs.present(labels, mask)
     y = classes_.for_learners(proxies, vectors, 2)
     count = y.shape[1]
-    valid, at, counts = classes_.inside(labels, count), labels, jnp.ones(count, bool)
+    valid, own, counts = classes_.among(labels, count), labels, jnp.ones(count, bool)
     if 0 < subsample < count:
         if key is None:
-            raise UserError("norm_softmax draws its subsample of the classes: it needs a key")
+            raise ArgumentError(
+                "key", "a subsample of the classes is drawn at random: it needs one"
+            )
         drawn = draw(labels, here, count, subsample, key)
         y = jnp.take(y, drawn.classes, axis=1, mode="clip", unique_indices=True)
-        at, counts = drawn.slot[jnp.clip(labels, 0, count - 1)], drawn.counts
+        own, counts = drawn.slot[jnp.clip(labels, 0, count - 1)], drawn.counts
     x = classes_.unit(pairs.without_absent(pairs.per_learner(vectors), here))
     logits = classes_.products(x, classes_.unit(y)) / temperature
     total = jax.nn.logsumexp(jnp.where(counts[None, None], logits, -jnp.inf), axis=-1)
-    return classes_.mean_of_rows(total - classes_.own(logits, at, valid), here)
+    return classes_.mean_of_rows(total - classes_.own(logits, own, valid), here)
 
 
-class NormSoftmaxLoss(nn.Module):
-    """`norm_softmax` with proxies [m, classes, d] from U(-1 / sqrt(d), 1 / sqrt(d)).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NormSoftmax(Term):
+    """Cross-entropy over cosines with one proxy for each class.
 
-    Raises UserError for `classes` 0.
+    The proxies [m, classes, d] start from U(-1 / sqrt(d), 1 / sqrt(d)).
     """
 
-    classes: int
-    temperature: float
-    subsample: int
+    name: str = "norm_softmax"
+    rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
+    temperature: Temperature = 0.05
+    subsample: Natural = 0  # classes compared with at a step, the batch's own always; 0: all
 
-    @nn.compact
-    def __call__(self, rows: Rows) -> Float[Array, ""]:
-        vectors = rows.embeddings.vectors
+    def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
+        return classes_.class_proxies(embeddings, classes)
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        key = batch.known_key() if self.subsample else None
+        proxies, options = parameters["proxies"], self.options()
         return norm_softmax(
-            vectors,
-            classes_.class_proxies(self, self.classes, vectors),
-            rows.labels,
-            temperature=self.temperature,
-            subsample=self.subsample,
-            key=rows.random() if self.subsample else None,
-            mask=rows.mask,
+            batch.vectors, proxies, batch.labels, key=key, mask=batch.mask, **options
         )

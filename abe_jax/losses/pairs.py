@@ -1,6 +1,5 @@
 """Distances, pair masks and masked reductions that every pair loss shares."""
 
-import difflib
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.errors import UserError
+from abe_jax.errors import require
 
 Choice = TypeVar("Choice")
 
@@ -16,20 +15,14 @@ Choice = TypeVar("Choice")
 NOTHING = -1e30
 
 
-def choose(table: Mapping[str, Choice], name: str, option: str) -> Choice:
-    """The entry of `table` called `name`; a UserError that names the nearest one if it has none."""
-    if name in table:
-        return table[name]
-    near = difflib.get_close_matches(name, table, n=1, cutoff=0.0)
-    raise UserError(
-        f"unknown {option} {name!r}: did you mean {near[0]!r}? (choices: {', '.join(table)})"
-    )
+def choose(table: Mapping[str, Choice], name: str, argument: str) -> Choice:
+    """The entry of `table` called `name`; an ArgumentError that suggests the nearest if none is."""
+    require(argument, name, table)
+    return table[name]
 
 
 def per_learner(vectors: Float[Array, "b *m d"]) -> Float[Array, "m b d"]:
     """Vectors [b, d] or [b, m, d] as float32 [m, b, d]."""
-    if vectors.ndim not in (2, 3):
-        raise UserError(f"vectors must be [b, d] or [b, m, d], not of shape {vectors.shape}")
     x = vectors.astype(jnp.float32)
     return jnp.swapaxes(x, 0, 1) if x.ndim == 3 else x[None]
 
@@ -74,7 +67,7 @@ class Compared(NamedTuple):
     paired with itself.
     """
 
-    apart: Float[Array, "m b b"]
+    distances: Float[Array, "m b b"]
     positive: Bool[Array, "b b"]
     negative: Bool[Array, "b b"]
 
@@ -87,8 +80,8 @@ def compared(
 ) -> Compared:
     """Euclidean distances, or squared ones, between all rows, and which pairs are what."""
     here = present(labels, mask)
-    apart = squared_distances(without_absent(per_learner(vectors), here), here)
-    return Compared(apart if squared else distances(apart), *relations(labels, here))
+    measured = squared_distances(without_absent(per_learner(vectors), here), here)
+    return Compared(measured if squared else distances(measured), *relations(labels, here))
 
 
 def relations(

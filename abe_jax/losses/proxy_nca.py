@@ -1,15 +1,20 @@
 """Proxy-NCA: each image nearer to its class's proxy than to all others."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
+from abe_jax.bounds import Amount
 from abe_jax.losses import classes as classes_
 from abe_jax.losses import pairs
-from abe_jax.losses.rows import Rows
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
+from abe_jax.losses.term import Parameter, Parameters, Term
 
 
+@checked
 def proxy_nca(
     vectors: Float[Array, "b *m d"],
     proxies: Float[Array, "*m c d"],
@@ -34,7 +39,7 @@ def proxy_nca(
     softmax, bounded by 0), and `softmax_scale` multiplies distances of unit vectors, as scale^2
     does here.
 
-    Raises UserError where vectors and proxies are not of the same learners.
+    Raises ArgumentError where vectors and proxies are not of the same learners.
     Source: Movshovitz-Attias et al., No Fuss Distance Metric Learning using Proxies, ICCV 2017
     (arXiv 1703.07464), the NCA loss over proxies; length 3 follows published implementations.
     """
@@ -44,7 +49,7 @@ def proxy_nca(
     lengths = jnp.sum(x * x, axis=-1)[:, :, None] + jnp.sum(y * y, axis=-1)[:, None, :]
     squared = scale**2 * (lengths - 2.0 * classes_.products(x, y))
     count = squared.shape[-1]
-    positive = classes_.own(squared, labels, classes_.inside(labels, count))
+    positive = classes_.own(squared, labels, classes_.among(labels, count))
     if count == 1:
         return classes_.mean_of_rows(positive, here)
     others = labels[:, None] != jnp.arange(count, dtype=labels.dtype)[None, :]
@@ -52,18 +57,21 @@ def proxy_nca(
     return classes_.mean_of_rows(positive + negative, here)
 
 
-class ProxyNCALoss(nn.Module):
-    """`proxy_nca` with proxies [m, classes, d] of its own, which start as those of NormSoftmax.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProxyNCA(Term):
+    """Each image nearer to the proxy of its class than to all other proxies.
 
-    Only their directions matter: their length sets how far a step of the optimiser turns them.
-    Raises UserError for `classes` 0.
+    The proxies [m, classes, d] start as those of NormSoftmax. Only their directions matter: their
+    length sets how far a step of the optimiser turns them.
     """
 
-    classes: int
-    scale: float
+    name: str = "proxy_nca"
+    rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
+    scale: Amount = 3.0  # length of vectors and proxies
 
-    @nn.compact
-    def __call__(self, rows: Rows) -> Float[Array, ""]:
-        vectors = rows.embeddings.vectors
-        proxies = classes_.class_proxies(self, self.classes, vectors)
-        return proxy_nca(vectors, proxies, rows.labels, scale=self.scale, mask=rows.mask)
+    def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
+        return classes_.class_proxies(embeddings, classes)
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        proxies = parameters["proxies"]
+        return proxy_nca(batch.vectors, proxies, batch.labels, scale=self.scale, mask=batch.mask)

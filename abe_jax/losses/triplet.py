@@ -1,5 +1,6 @@
 """Triplet losses: an anchor nearer to its positive than to its negative."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,12 +9,17 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from abe_jax.bounds import Amount
+from abe_jax.errors import require
 from abe_jax.losses import pairs
+from abe_jax.losses.arguments import checked
+from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.term import PairTerm, Parameters
 
 Violation = Callable[[Array, Array], Array]  # of d(a, p) and d(a, n)
 
 
-class Sums(NamedTuple):
+class TripletSums(NamedTuple):
     """Over a set of triplets, for each learner."""
 
     total: Float[Array, "*a m"]
@@ -21,53 +27,55 @@ class Sums(NamedTuple):
     active: Float[Array, "*a m"]  # how many are not 0
 
 
-def _sums(values: Float[Array, "m *t"], select: Bool[Array, "*t"]) -> Sums:
+def _sums(values: Float[Array, "m *t"], select: Bool[Array, "*t"]) -> TripletSums:
     chosen = pairs.over_learners(select, values.shape[0])
     inside = pairs.count(chosen & pairs.active(values))
-    return Sums(pairs.masked_sum(values, chosen), pairs.count(chosen), inside)
+    return TripletSums(pairs.masked_sum(values, chosen), pairs.count(chosen), inside)
 
 
-def _all(c: pairs.Compared, violation: Violation) -> Sums:
+def _all(c: pairs.Compared, violation: Violation) -> TripletSums:
     """Every triplet, one anchor at a time: b x b values are alive, forwards and backwards."""
 
     @jax.checkpoint
-    def of_anchor(row: tuple[Array, Array, Array]) -> Sums:
-        apart, positive, negative = row
-        values = violation(apart[:, :, None], apart[:, None, :])
+    def of_anchor(row: tuple[Array, Array, Array]) -> TripletSums:
+        distances, positive, negative = row
+        values = violation(distances[:, :, None], distances[:, None, :])
         return _sums(values, positive[:, None] & negative[None, :])
 
-    each = lax.map(of_anchor, (jnp.swapaxes(c.apart, 0, 1), c.positive, c.negative))
-    return Sums(*(jnp.sum(part, axis=0) for part in each))
+    each = lax.map(of_anchor, (jnp.swapaxes(c.distances, 0, 1), c.positive, c.negative))
+    return TripletSums(*(jnp.sum(part, axis=0) for part in each))
 
 
-def _semi_hard(c: pairs.Compared, violation: Violation) -> Sums:
+def _semi_hard(c: pairs.Compared, violation: Violation) -> TripletSums:
     """One negative for each positive pair."""
-    chosen = _nearest_beyond(lax.stop_gradient(c.apart), c.negative)
-    values = violation(c.apart, jnp.take_along_axis(c.apart, chosen, axis=-1))
+    chosen = _nearest_beyond(lax.stop_gradient(c.distances), c.negative)
+    values = violation(c.distances, jnp.take_along_axis(c.distances, chosen, axis=-1))
     return _sums(values, c.positive & jnp.any(c.negative, axis=1)[:, None])
 
 
 def _nearest_beyond(
-    apart: Float[Array, "m b b"], negative: Bool[Array, "b b"]
+    distances: Float[Array, "m b b"], negative: Bool[Array, "b b"]
 ) -> Int[Array, "m b b"]:
     """For each anchor i and row j the nearest negative beyond j; the farthest if none is."""
 
     def of_anchor(row: tuple[Array, Array]) -> Array:
-        apart, negative = row
-        beyond = negative[None, None] & (apart[:, None, :] > apart[:, :, None])
-        nearest = jnp.argmin(jnp.where(beyond, apart[:, None, :], jnp.inf), axis=-1)
-        farthest = jnp.argmax(jnp.where(negative[None], apart, -jnp.inf), axis=-1)
+        distances, negative = row
+        beyond = negative[None, None] & (distances[:, None, :] > distances[:, :, None])
+        nearest = jnp.argmin(jnp.where(beyond, distances[:, None, :], jnp.inf), axis=-1)
+        farthest = jnp.argmax(jnp.where(negative[None], distances, -jnp.inf), axis=-1)
         return jnp.where(jnp.any(beyond, axis=-1), nearest, farthest[:, None])
 
-    return jnp.swapaxes(lax.map(of_anchor, (jnp.swapaxes(apart, 0, 1), negative)), 0, 1)
+    return jnp.swapaxes(lax.map(of_anchor, (jnp.swapaxes(distances, 0, 1), negative)), 0, 1)
 
 
-def _batch_hard(c: pairs.Compared, violation: Violation) -> Sums:
+def _batch_hard(c: pairs.Compared, violation: Violation) -> TripletSums:
     """The farthest positive and the nearest negative of each anchor that has both."""
-    fixed = lax.stop_gradient(c.apart)
+    fixed = lax.stop_gradient(c.distances)
     positive = jnp.argmax(jnp.where(c.positive[None], fixed, -jnp.inf), axis=-1)
     negative = jnp.argmin(jnp.where(c.negative[None], fixed, jnp.inf), axis=-1)
-    ends = (jnp.take_along_axis(c.apart, at[..., None], axis=-1) for at in (positive, negative))
+    ends = (
+        jnp.take_along_axis(c.distances, end[..., None], axis=-1) for end in (positive, negative)
+    )
     select = jnp.any(c.positive, axis=1) & jnp.any(c.negative, axis=1)
     return _sums(violation(*ends), select[:, None])
 
@@ -79,6 +87,7 @@ REDUCTIONS = {
 }
 
 
+@checked
 def triplet(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
@@ -107,7 +116,7 @@ def triplet(
     terms that are not 0, `mean` over all triplets mined; the same where `soft`. Without triplets
     the loss is 0 with gradient 0.
 
-    Raises UserError for an unknown `mining` or `reduction`.
+    Raises ArgumentError for an unknown `mining` or `reduction`.
     Sources: Schroff et al., FaceNet, CVPR 2015, arXiv 1503.03832, section 3 (semi-hard; the
     farthest as the way out is TensorFlow's triplet_semihard_loss); Hermans et al., In Defense of
     the Triplet Loss, arXiv 1703.07737, eq. 5 (batch-hard) and the soft margin. "all" and
@@ -115,7 +124,7 @@ def triplet(
     takes every n with D(a, p) < D(a, n) <= D(a, p) + margin.
     """
     mine = pairs.choose(MINING, mining, "mining")
-    reduce = pairs.choose(REDUCTIONS, reduction, "reduction of triplet")
+    reduce = pairs.choose(REDUCTIONS, reduction, "reduction")
 
     def violation(positive: Array, negative: Array) -> Array:
         if soft:
@@ -123,3 +132,24 @@ def triplet(
         return pairs.hinge(margin, negative - positive)
 
     return jnp.sum(reduce(mine(pairs.compared(vectors, labels, mask, squared), violation)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Triplet(PairTerm):
+    """An anchor nearer to its positive than to its negative, by a margin."""
+
+    name: str = "triplet"
+    mining: str = "all"  # all | semi_hard | batch_hard
+    margin: Amount = 0.2
+    soft: bool = False  # softplus of the difference in place of the hinge; the margin is not used
+    squared: bool = False
+    reduction: str = "mean_active"  # mean_active | mean
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("mining", self.mining, MINING)
+        require("reduction", self.reduction, REDUCTIONS)
+
+    def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        labels = batch.identities(self.label)
+        return triplet(batch.vectors, labels, mask=batch.mask, **self.options())

@@ -1,0 +1,73 @@
+"""A whole global batch, as every loss sees it."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Array, Bool, Int, Key
+
+from abe_jax.errors import ArgumentError, require
+
+LABELS = ("class", "instance")
+
+
+@runtime_checkable
+class BatchEmbeddings(Protocol):
+    """What a model gives for a batch: [b, m, d] before L2 normalisation and after it."""
+
+    @property
+    def unnormalised(self) -> Array: ...
+
+    @property
+    def vectors(self) -> Array: ...
+
+
+class PlainVectors(NamedTuple):
+    """Vectors that no model gave: the same before and after normalisation."""
+
+    unnormalised: Array
+    vectors: Array
+
+
+class GlobalBatch(NamedTuple):
+    """The rows of a global batch: the embeddings of all devices, and what is known of each row."""
+
+    embeddings: BatchEmbeddings
+    labels: Int[Array, " b"]
+    image_ids: Int[Array, " b"] | None = None
+    mask: Bool[Array, " b"] | None = None  # which rows are there
+    domains: Int[Array, " b"] | None = None
+    key: Key[Array, ""] | None = None  # of this step and term; the same on every device
+
+    @property
+    def vectors(self) -> Array:
+        """[b, m, d] of unit length."""
+        return self.embeddings.vectors
+
+    @property
+    def unnormalised(self) -> Array:
+        """[b, m, d] before L2 normalisation."""
+        return self.embeddings.unnormalised
+
+    def identities(self, label: str) -> Int[Array, " b"]:
+        """What makes two rows positive by a term's `label`: their class or their image."""
+        require("label", label, LABELS)
+        if label == "class":
+            return self.labels
+        if self.image_ids is None:
+            raise ArgumentError("image_ids", "a term with label 'instance' needs them")
+        return self.image_ids
+
+    def known_domains(self) -> Int[Array, " b"]:
+        """The rows' domains, for a loss that cannot do without them."""
+        if self.domains is None:
+            raise ArgumentError(
+                "domains",
+                "a loss over domains needs those of the rows; an Objective takes them from "
+                "domain_blocks",
+            )
+        return self.domains
+
+    def known_key(self) -> Key[Array, ""]:
+        """The key, for a loss that draws at random."""
+        if self.key is None:
+            raise ArgumentError("key", "a loss that draws at random needs one")
+        return self.key
