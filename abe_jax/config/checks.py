@@ -1,27 +1,29 @@
-"""What a training can know at its start to fail at its end."""
+"""Errors that can be detected before training."""
 
+import math
 from collections.abc import Sequence
 
+import jax
+
 from abe_jax import evaluation
-from abe_jax.config import Config, Contrastive
-from abe_jax.data.dataset import Split
+from abe_jax.config import build
+from abe_jax.config.schema import Config
+from abe_jax.data import Split
 from abe_jax.errors import UserError, nearest
-from abe_jax.evaluation import protocols
-from abe_jax.evaluation.embed import require_any_shape
-from abe_jax.evaluation.resolution import require_maps
+from abe_jax.evaluation import protocols, resolution
+from abe_jax.losses import Contrastive, Scatter, Shuffle
 
 
 def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
-    """Refuses what could not be trained for, or not be measured on the splits at the end.
+    """Refuses what could not be trained, or not be measured on the splits at the end.
 
     Raises:
         UserError: with the nearest right choice.
     """
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
-    require_any_shape(config)
-    if config.evaluate.longest:
-        require_maps(config, "config.evaluate.longest and side_step")
+    with build.named("config.evaluate"):
+        resolution.require_maps(build.network(config))
     _check_layout(config)
     _check_classes(config, train)
     evaluate, names = config.evaluate, evaluation.names(config.evaluate.ks)
@@ -33,24 +35,29 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     if evaluate.whiten == 1:
         raise UserError("config.evaluate.whiten: 1 image is too few to whiten by; 2 or more, or 0")
     for split in evaluated:
-        if evaluate.domains and split.groups is None:
-            raise UserError(
-                f"config.evaluate.domains: the images of {split.name} have no domains; set it to "
-                "False, or set config.data.domain_column to the column of the CSV file that names "
-                "them"
-            )
-        if not protocols.positives(split.labels, split.gallery).any():
-            raise UserError(_alone(config, split))
-        asked = protocols.rows(len(split.labels), split.gallery)
-        most, of = asked.reach, "images" if asked.alone else "images in the gallery"
-        if max(evaluate.ks, default=1) > most:  # where all images ask, none finds itself
-            raise UserError(
-                f"config.evaluate.ks: {max(evaluate.ks)} neighbours of {split.name}'s "
-                f"{len(asked.gallery)} {of}; at most {most}"
-            )
+        _check_evaluated(config, split)
 
 
-def _alone(config: Config, split: Split) -> str:
+def _check_evaluated(config: Config, split: Split) -> None:
+    if config.evaluate.domains and split.groups is None:
+        raise UserError(
+            f"config.evaluate.domains: the images of {split.name} have no domains; set it to "
+            "False, or set config.data.domain_column to the column of the CSV file that names "
+            "them"
+        )
+    if not protocols.positives(split.labels, split.gallery).any():
+        raise UserError(_no_positives(config, split))
+    asked = protocols.rows(len(split.labels), split.gallery)
+    most, of = asked.reach, "images" if asked.alone else "images in the gallery"
+    ks = config.evaluate.ks
+    if max(ks, default=1) > most:  # where all images ask, none finds itself
+        raise UserError(
+            f"config.evaluate.ks: {max(ks)} neighbours of {split.name}'s {len(asked.gallery)} "
+            f"{of}; at most {most}"
+        )
+
+
+def _no_positives(config: Config, split: Split) -> str:
     data = config.data
     remedy = "name other images"
     if split.name == "test" and data.unseen_domains:
@@ -69,15 +76,17 @@ def _alone(config: Config, split: Split) -> str:
 
 
 def _check_layout(config: Config) -> None:
-    read = [t for t in config.objective if isinstance(t, Contrastive) and t.pairs == "adjacent"]
-    if read and config.data.repeats > 1:
+    adjacent = [
+        term for term in config.objective if isinstance(term, Contrastive) and term.pairs != "all"
+    ]
+    if adjacent and config.data.repeats > 1:
         raise UserError(
             f"config.data.repeats is {config.data.repeats}: a contrastive term with "
             "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
             "or repeats to 1"
         )
     side_by_side = config.data.sampler in ("class_balanced", "domains")
-    if any(t.label == "class" for t in read) and side_by_side:
+    if any(term.label == "class" for term in adjacent) and side_by_side:
         raise UserError(
             f"config.data.sampler: {config.data.sampler!r} lays images of one class side by side, "
             "so a contrastive term with pairs='adjacent' would see no negative pair; set its pairs "
@@ -91,4 +100,79 @@ def _check_classes(config: Config, train: Split) -> None:
         raise UserError(
             f"config.data.classes: {classes}, but the training split has "
             f"{len(train.class_names)} classes; leave it at 0 to have them counted"
+        )
+
+
+def check_devices(config: Config) -> None:
+    """Refuses a batch, or its parts for meta-learning, that do not divide over the devices.
+
+    Raises:
+        UserError: names the nearest batch that does; also the errors of `check_domains`.
+    """
+    devices = jax.device_count()
+    check_domains(config)
+    for part, rows in config.meta.rows(config.train.batch, config.data.domains_per_batch).items():
+        if rows % devices:
+            raise UserError(
+                f"config.train.batch: {rows} {part} rows of {config.train.batch} do not divide "
+                f"over {devices} devices; a multiple of {_fitting(config, devices)} does"
+            )
+    for name, batch in (
+        ("train.batch", config.train.batch),
+        ("evaluate.batch", config.evaluate.batch),
+    ):
+        if batch < 1 or batch % devices:
+            fits = max(1, round(batch / devices)) * devices
+            raise UserError(
+                f"config.{name}: {batch} images do not divide over {devices} devices; "
+                f"the nearest is {fits}"
+            )
+
+
+def _fitting(config: Config, devices: int) -> int:
+    of_class = config.data.images_per_class * config.data.repeats
+    return config.data.domains_per_batch * math.lcm(devices, of_class)
+
+
+def check_domains(config: Config) -> None:
+    """Refuses meta-learning, or losses over domains, without a batch of domains to compare.
+
+    Raises:
+        UserError: with the nearest right choice.
+    """
+    domains, meta = config.data.domains_per_batch, config.meta.domains
+    over = [term.name for term in config.objective if isinstance(term, Scatter | Shuffle)]
+    if (over or meta) and config.data.sampler != "domains":
+        what = "config.meta.domains" if meta else f"the term {over[0]!r}"
+        raise UserError(
+            f"config.data.sampler: {config.data.sampler!r}, but {what} needs batches of several "
+            "domains; set it to 'domains'"
+        )
+    if meta and config.model.norm != "bin":
+        raise UserError(
+            f"config.meta.domains: {meta}, but config.model.norm {config.model.norm!r} has no "
+            "gates to learn; set config.model.norm to 'bin', or config.meta.domains to 0"
+        )
+    if meta >= domains:
+        raise UserError(
+            f"config.meta.domains: {meta} of config.data.domains_per_batch={domains} leave none to "
+            f"test on; at most {domains - 1}"
+        )
+    if meta:
+        _check_meta_classes(config)
+
+
+def _check_meta_classes(config: Config) -> None:
+    """Refuses batches whose meta-losses have nothing to compare, and so gates that never move."""
+    data, rows = config.data, config.data.images_per_class * config.data.repeats
+    if rows < 2:
+        raise UserError(
+            "config.data.images_per_class: 1 gives meta-learning's triplets no positives; at "
+            "least 2"
+        )
+    least = 2 * rows * data.domains_per_batch
+    if config.train.batch < least:
+        raise UserError(
+            f"config.train.batch: {config.train.batch} rows hold fewer than two classes of each "
+            f"domain, which meta-learning tells apart; at least {least}"
         )

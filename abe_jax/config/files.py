@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from abe_jax import files
 from abe_jax.config.parse import from_mapping, to_mapping
 from abe_jax.config.schema import Config
 from abe_jax.errors import UserError, nearest
@@ -50,9 +51,7 @@ def read_json(path: Path) -> Config:
 
 def write_json(config: Config, path: Path) -> None:
     """Writes the resolved configuration, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(to_mapping(config), indent=2) + "\n")
-    partial.replace(path)
+    files.write(path, json.dumps(to_mapping(config), indent=2) + "\n")
 
 
 def differences(left: Config, right: Config) -> list[str]:
@@ -67,6 +66,7 @@ def differences(left: Config, right: Config) -> list[str]:
 
 
 def _flat(value: Any, where: str = "config") -> dict[str, Any]:
+    """Each single value by its full name; lists count as well, which flax's flattening has not."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):

@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from abe_jax.config import Config, Data, overridden
-from abe_jax.data.split import Split
+from abe_jax.config.files import overridden
+from abe_jax.config.schema import Config, Data
 from abe_jax.errors import UserError, nearest
-from abe_jax.evaluation import protocols
 
 # The K that a data set's results are published with; any other is asked the run's own.
 KS = {
@@ -31,7 +30,7 @@ ALSO = ("root", "unreadable_share")  # the run's own, unless they are set anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Elsewhere:
+class OtherData:
     """Another data set: its name, its path where it is a folder or a CSV file, and options."""
 
     name: str
@@ -39,11 +38,11 @@ class Elsewhere:
     options: Sequence[str] = ()  # overrides such as "data.label_column=item"
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """Such as "of holidays", or of a folder's path."""
         return f"of {self.path or self.name}"
 
-    def of(self, config: Config) -> Config:
+    def applied(self, config: Config) -> Config:
         """The configuration of the test: the run's model and preprocessing, the other's images.
 
         The run's own data set, with options, stays divided as it was, but for what they say.
@@ -80,16 +79,3 @@ class Elsewhere:
 
 def _resolved(path: str) -> Path | None:
     return Path(path).expanduser().resolve() if path else None
-
-
-def within(config: Config, split: Split) -> Config:
-    """The configuration without the K that a split's gallery is too small for; 1 is always left.
-
-    Raises:
-        UserError: one image alone, or the errors of `protocol.rows`.
-    """
-    reach = protocols.rows(len(split.labels), split.gallery).reach
-    if not reach:
-        raise UserError("there is one image alone, and no other to find: nothing can be measured")
-    ks = tuple(k for k in config.evaluate.ks if k <= reach) or (1,)
-    return dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, ks=ks))

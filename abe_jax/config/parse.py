@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from abe_jax.config.schema import Config
-from abe_jax.config.terms import TERMS, Term
-from abe_jax.errors import UserError, nearest
+from abe_jax.errors import ArgumentError, UserError, nearest
+from abe_jax.losses import TERMS, Custom, Term
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Config:
@@ -23,7 +22,18 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
 
 def to_mapping(config: Config) -> dict[str, Any]:
     """The fully resolved configuration as plain dicts, lists and scalars (JSON-able)."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    mapping = {
+        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+    return json.loads(json.dumps(mapping))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Custom):  # its function stays with the program that gave it
+        return {"name": value.name, "weight": value.weight, "custom": True}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _dataclass(cls: type, value: Any, where: str) -> Any:
@@ -40,11 +50,14 @@ def _dataclass(cls: type, value: Any, where: str) -> Any:
             made[name] = _value(hints[name], value[name], f"{where}.{name}")
         elif field.default is field.default_factory is dataclasses.MISSING:
             raise UserError(f"{where}.{name}: missing, and it has no default")
-    return cls(**made)
+    try:
+        return cls(**made)
+    except ArgumentError as error:
+        raise UserError(f"{where}.{error.argument}: {error.text}") from None
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    if hint is Term or isinstance(hint, types.UnionType):
+    if hint is Term:
         return _term(value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _dataclass(hint, value, where)
@@ -78,8 +91,22 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
 def _term(value: Any, where: str) -> Term:
     if not isinstance(value, Mapping) or "name" not in value:
         raise UserError(f"{where}: a term of the objective needs a name")
-    if value["name"] not in TERMS:
+    name = value["name"]
+    if not isinstance(name, str):
+        raise UserError(f"{where}.name: expected str, got {name!r}")
+    if value.get("custom") is True:
+        return Custom(name=name, weight=value.get("weight", 1.0), function=_not_here(name))
+    if name not in TERMS:
+        raise UserError(f"{where}.name: no loss is called {name!r}; {nearest(name, TERMS)}")
+    return _dataclass(TERMS[name], value, where)
+
+
+def _not_here(name: str) -> Callable[..., Any]:
+    """Stands for the function of a loss in a run that was trained from Python."""
+
+    def refuse(*_: Any) -> Any:
         raise UserError(
-            f"{where}.name: no loss is called {value['name']!r}; {nearest(value['name'], TERMS)}"
+            f"the loss {name!r} is a function of the program that trained the run; train it there"
         )
-    return _dataclass(TERMS[value["name"]], value, where)
+
+    return refuse

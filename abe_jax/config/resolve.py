@@ -7,14 +7,16 @@ import numpy as np
 from jaxtyping import Float
 
 from abe_jax import pretrained
-from abe_jax.config import Config, Data, Model, read_json
-from abe_jax.data import dataset
+from abe_jax.config import build
+from abe_jax.config.files import read_json
+from abe_jax.config.schema import Config, Data, Model
+from abe_jax.data import Dataset
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.table import backbone
-from abe_jax.runs.folder import RunFolder
+from abe_jax.training.run_folder import RunFolder
 
 
-def resolved(config: Config, folder: RunFolder | None = None) -> Config:
+def resolved(config: Config, dataset: Dataset, folder: RunFolder | None = None) -> Config:
     """`config` with the numbers that were left open; the same whenever a run goes on.
 
     A run that goes on in `folder` has its weights in the checkpoint: they are not asked for again.
@@ -31,7 +33,7 @@ def resolved(config: Config, folder: RunFolder | None = None) -> Config:
         begun = folder and folder.has_run() and folder.config.exists()
         data = _recorded(data, folder) if folder and begun else _normalised(data, config.model)
     if not data.classes:
-        data = dataclasses.replace(data, classes=len(dataset.load(data, "train").class_names))
+        data = dataclasses.replace(data, classes=dataset.classes)
     return dataclasses.replace(config, data=data)
 
 
@@ -78,13 +80,13 @@ def require_fit(model: Model, about: pretrained.About) -> None:
 def normalised_otherwise(config: Config) -> list[str]:
     """What to warn of where weights were trained on images that are normalised otherwise.
 
-    Black and white, as the network sees them, are compared: a twentieth of their distance is let
-    pass, since published means differ in their digits.
+    Black and white, as the network sees them, are compared: a difference of a twentieth of their
+    distance is let pass, since published means differ in their digits.
     """
     data, about = config.data, _about(config.model)
     theirs = _range(about.mean, about.std)
-    apart = np.abs(_range(data.mean, data.std) - theirs).max()
-    if apart <= 0.05 * np.ptp(theirs, axis=0).min():
+    difference = np.abs(_range(data.mean, data.std) - theirs).max()
+    if difference <= 0.05 * np.ptp(theirs, axis=0).min():
         return []
     return [
         f"config.data.mean {data.mean} and std {data.std} are not those that config.model.weights "
@@ -98,7 +100,10 @@ def _range(mean: tuple[float, ...], std: tuple[float, ...]) -> Float[np.ndarray,
 
 def _about(model: Model) -> Data | pretrained.About:
     folder = run_of(model.weights)
-    return read_json(folder.config).data if folder else pretrained.describe(model.weights)
+    if folder:
+        return read_json(folder.config).data
+    with build.named("config.model"):
+        return pretrained.describe(model.weights)
 
 
 def _normalised(data: Data, model: Model) -> Data:

@@ -1,9 +1,14 @@
-"""Every name a config file may set, with its type, default and meaning."""
+"""Every name a config file may set, with its type, default and meaning.
+
+The options of an optimiser, of meta-learning, of a training's length and of each loss are those of
+`abe_jax/training/` and `abe_jax/losses/`.
+"""
 
 import dataclasses
 
 from abe_jax.bounds import Amount, Count, Exponent, Natural, Seed, Share
-from abe_jax.config.terms import Term
+from abe_jax.losses import Term
+from abe_jax.training import Meta, Optimizer, Train
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,52 +76,6 @@ class Model:
     head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
     compute: str = "float32"  # float32 | bfloat16
     width: Count = 32  # channels of the convnet's first stage
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """An optax optimiser, its schedule and its parameter groups."""
-
-    name: str = "sgd"  # sgd | adam | adamw
-    rate: Amount = 0.01  # at the schedule's height
-    momentum: Amount = 0.9  # sgd only
-    weight_decay: Amount = 0.0
-    schedule: str = "constant"  # constant | cosine | step
-    warmup: Natural = 0  # steps of linear rise to `rate`
-    boundaries: tuple[int, ...] = ()  # schedule `step`: where the rate falls
-    factor: Amount = 0.1  # schedule `step`: by what it is multiplied there
-    clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
-    new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)
-    new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Meta:
-    """The gates of model.norm `bin`, learned on domains held out of each batch: abe_jax/episode.py.
-
-    The inner step's rate is `inner_rate` times a factor that rises from `cycle_least` to
-    `cycle_most` and falls again in each `cycle` of steps.
-    """
-
-    domains: Natural = 0  # of a batch's domains those for the inner step; 0: no meta-learning
-    start: Natural = 0  # steps before the first episode, which is also behind optimizer.new_only
-    margin: Amount = 0.3  # of the episode's batch-hard triplets
-    inner_rate: Amount = 0.1
-    outer_rate: Amount = 0.1
-    cycle: Natural = 0  # in steps; 0: the factor is 1 throughout
-    cycle_least: Amount = 0.001
-    cycle_most: Amount = 0.1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Train:
-    """Length of training and the rhythm of what happens beside it."""
-
-    steps: Natural  # 0: nothing is trained, the weights are evaluated as they are
-    batch: Count = 64  # images of one global batch
-    log_every: Count = 20
-    evaluate_every: Natural = 0  # steps between validations; 0: only at the end
-    checkpoint_every: Count = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

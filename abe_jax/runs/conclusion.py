@@ -13,23 +13,23 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abe_jax import hosts, report, evaluation
-from abe_jax.training import step
-from abe_jax.training.checkpoint import Checkpoints
+from abe_jax import evaluation, hosts, report
 from abe_jax.config import Config, read_json, to_mapping
+from abe_jax.config.other_data import Elsewhere, within
 from abe_jax.data import dataset, loader
 from abe_jax.data.dataset import Split
 from abe_jax.data.split import chosen
-from abe_jax.evaluation import baselines, protocols, benchmark_figures, grain_levels
-from abe_jax.runs import fitted_whitening
-from abe_jax.config.other_data import Elsewhere, within
+from abe_jax.evaluation import baselines, benchmark_figures, grain_levels, protocols
 from abe_jax.evaluation.embed import Embedded, embed
-from abe_jax.evaluation.measure import centred_pixels
 from abe_jax.evaluation.masks import masks
+from abe_jax.evaluation.measure import centred_pixels
 from abe_jax.evaluation.resolution import At
 from abe_jax.evaluation.whitening import unit_whitened
+from abe_jax.runs import fitted_whitening
 from abe_jax.runs.folder import RunFolder
 from abe_jax.runs.unreadable import Unreadable
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
 
 SHOWN = 8  # neighbours of each query on the sheet, and images under attention
 

@@ -12,14 +12,14 @@ from jaxtyping import Array, Float, Int
 
 from abe_jax import models
 from abe_jax.config import Config, NormSoftmax
-from abe_jax.data.images import preprocessing
 from abe_jax.data import loader, uncropped
 from abe_jax.data.dataset import Split
+from abe_jax.data.images import preprocessing
 from abe_jax.data.split import chosen
 from abe_jax.errors import Diverged, UserError
-from abe_jax.losses.objective import Objective, classifier
 from abe_jax.evaluation.embed import require_any_shape
 from abe_jax.evaluation.resolution import exponent
+from abe_jax.losses.objective import Objective, classifier
 from abe_jax.training.step import TrainState
 
 RATE, MOMENTUM, POWER = 0.005, 0.9, 0.9

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 
 from abe_jax import hosts
-from abe_jax.training import step
 from abe_jax.config import Config, to_mapping
 from abe_jax.data import dataset
 from abe_jax.data.dataset import Split
@@ -20,6 +19,7 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import whitening
 from abe_jax.evaluation.embed import Embedded, both_step, embed, embed_both
 from abe_jax.evaluation.whitening import Whitening
+from abe_jax.training import step
 
 Raw = Float[np.ndarray, "n D"]
 Embed = Callable[[step.TrainState, Split], tuple[Embedded, Raw]]

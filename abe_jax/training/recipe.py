@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 import optax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from abe_jax import models
 from abe_jax.bounds import Count, Natural
@@ -73,23 +74,26 @@ class Recipe:
         """From the loader's pixels to the network's input."""
         return self.preprocessing.normalise(images)
 
-    def batches(self, split: Split, start: int = 0) -> Iterator[loader.Batch]:
-        """This host's rows of the batches of the steps from `start` on.
+    def sampler(self, split: Split) -> Callable[[int], Int[np.ndarray, " b"]]:
+        """The rows of a split that make the batch of each step.
 
         Raises:
             ArgumentError: a batch, classes or domains that cannot hold the sampler's structure.
         """
-        sample = self.sampling.batches(
-            split.labels, self.train.batch, self.seed, groups=split.groups
-        )
-        course = loader.Course(
+        return self.sampling.batches(split.labels, self.train.batch, self.seed, groups=split.groups)
+
+    def batches(self, split: Split, start: int = 0) -> Iterator[loader.Batch]:
+        """This host's rows of the batches of the steps from `start` on; errors of `sampler`."""
+        schedule = loader.Schedule(
             seed=self.seed,
             start=start,
             steps=self.train.steps,
             threads=self.threads,
             shard=loader.Shard(jax.process_index(), jax.process_count()),
         )
-        return loader.training(split, self.preprocessing, self.augmentation, sample, course)
+        return loader.training(
+            split, self.preprocessing, self.augmentation, self.sampler(split), schedule
+        )
 
     @property
     def metrics(self) -> tuple[str, ...]:

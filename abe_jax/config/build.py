@@ -1,0 +1,117 @@
+"""From a configuration to the objects that it names: the only place where config becomes objects.
+
+What an object refuses by its own argument's name (`ArgumentError`) is told by the name that the
+config has for it.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from abe_jax import data as data_room
+from abe_jax import models
+from abe_jax.config.schema import Config, Data, Evaluate, Model
+from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling
+from abe_jax.errors import ArgumentError, UserError
+from abe_jax.evaluation.network import Network
+from abe_jax.evaluation.options import Measures
+from abe_jax.losses import Objective
+from abe_jax.training import Recipe
+
+
+@contextlib.contextmanager
+def named(section: str) -> Iterator[None]:
+    """Tells an argument's mistake by its name in a section of the config.
+
+    Raises:
+        UserError: in the place of an ArgumentError inside.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        raise UserError(f"{section}.{error.argument}: {error.text}") from None
+
+
+def model(config: Model) -> models.Ensemble:
+    """The network."""
+    given = {name: value for name, value in _fields(config).items() if name != "weights"}
+    with named("config.model"):
+        return models.build(given.pop("kind"), **given)
+
+
+def preprocessing(config: Data) -> Preprocessing:
+    """What every image goes through."""
+    with named("config.data"):
+        return Preprocessing(**_shared(config, Preprocessing))
+
+
+def augmentation(config: Data) -> Augmentation:
+    """What training does to images at random."""
+    with named("config.data"):
+        made = Augmentation(**_shared(config, Augmentation))
+        data_room.images.augmentation.check(preprocessing(config), made)
+        return made
+
+
+def sampling(config: Data) -> Sampling:
+    """Which images make a batch."""
+    with named("config.data"):
+        return Sampling(**_shared(config, Sampling))
+
+
+def dataset(config: Data) -> Dataset:
+    """The data set; its splits are read when they are asked for."""
+    with named("config.data"):
+        options = data_room.SourceOptions(**_shared(config, data_room.SourceOptions))
+        return data_room.named(config.name, options)
+
+
+def objective(config: Config) -> Objective:
+    """The weighted sum of losses."""
+    blocks = config.data.domains_per_batch if config.data.sampler == "domains" else 0
+    return Objective(config.objective, config.data.classes, blocks)
+
+
+def recipe(config: Config) -> Recipe:
+    """All parts of the training but its images."""
+    return Recipe(
+        model=model(config.model),
+        objective=objective(config),
+        optimizer=config.optimizer,
+        preprocessing=preprocessing(config.data),
+        augmentation=augmentation(config.data),
+        sampling=sampling(config.data),
+        train=config.train,
+        meta=config.meta,
+        seed=config.seed,
+        threads=config.data.threads,
+    )
+
+
+def network(config: Config) -> Network:
+    """The network as an evaluation uses it: with its preprocessing, batch and sizes."""
+    with named("config.evaluate"):
+        return Network(
+            model(config.model),
+            preprocessing(config.data),
+            batch=config.evaluate.batch,
+            longest=config.evaluate.longest,
+            side_step=config.evaluate.side_step,
+            threads=config.data.threads,
+        )
+
+
+def measures(config: Evaluate) -> Measures:
+    """What is measured of a split."""
+    return Measures(**_shared(config, Measures))
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def _shared(config: Any, cls: type) -> dict[str, Any]:
+    """The values of a section that are fields of a class as well."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {name: value for name, value in _fields(config).items() if name in names}

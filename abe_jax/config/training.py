@@ -1,0 +1,159 @@
+"""A training as a config describes it: its parts, its images, its folder and its first state."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from abe_jax import evaluation, hosts, models, pretrained
+from abe_jax import training as training_room
+from abe_jax.config import build, checks
+from abe_jax.config.files import differences, read_json, write_json
+from abe_jax.config.resolve import normalised_otherwise, require_fit, resolved, run_of
+from abe_jax.config.schema import Config
+from abe_jax.data import Dataset, Split
+from abe_jax.errors import UserError
+from abe_jax.training import Recipe, Validation
+from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.loop import Sources
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
+from abe_jax.training.stop import StopRequest
+
+Say = Callable[[str], None]
+Stages = dict[str, Any]  # stage -> tree of arrays
+
+
+class Training(NamedTuple):
+    """A training that nothing refused, ready to begin or to go on."""
+
+    config: Config  # resolved
+    folder: RunFolder
+    recipe: Recipe
+    sources: Sources
+
+    def fit(self, stop: StopRequest, say: Say) -> bool:
+        """Trains to the end, or until asked to stop (False); see `abe_jax.training.fit`."""
+        with build.named("config"):
+            return training_room.fit(self.recipe, self.sources, self.folder, stop, say)
+
+
+def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = None) -> Training:
+    """Everything that a training needs, checked; its folder is made and holds its config.json.
+
+    Of several hosts, what one refuses all refuse.
+
+    Args:
+        config: what to train.
+        workdir: the run's folder, new or of a run of the same config that goes on.
+        say: is told of warnings.
+        dataset: the images; None: those that the config names.
+
+    Raises:
+        UserError: what could not be trained, or not be measured at the end.
+    """
+    with hosts.together():
+        images = dataset or build.dataset(config.data)
+        build.augmentation(config.data)
+        checks.check_devices(config)
+        config = resolved(config, images, RunFolder(workdir))
+        recipe = build.recipe(config)
+        train, val, test = (images.split(name) for name in ("train", "val", "test"))
+        checks.check(config, train, (val, test))
+        with build.named("config.data"):
+            recipe.sampler(train)
+        folder = claimed(workdir, config)
+        if config.model.weights and not folder.has_run():
+            for warning in normalised_otherwise(config):
+                say(f"warning: {warning}")
+        validation = _validation(config, val)
+        start = lambda: starting_state(config, recipe)  # noqa: E731
+        return Training(config, folder, recipe, Sources(train, validation, start))
+
+
+def _validation(config: Config, val: Split) -> Validation:
+    network, measures = build.network(config), build.measures(config.evaluate)
+
+    def measure(state: TrainState, split: Split) -> tuple:
+        embedded = network.vectors(state, split)
+        return evaluation.ensemble_metrics(embedded, split, measures), embedded.unreadable
+
+    return Validation(
+        split=val,
+        measure=measure,
+        names=evaluation.names(config.evaluate.ks),
+        select=config.evaluate.select,
+        unreadable_share=config.data.unreadable_share,
+    )
+
+
+def claimed(path: Path, config: Config) -> RunFolder:
+    """The folder of a new run, or of one that goes on with the same configuration.
+
+    What a start left behind that never came to a checkpoint is no run: a mistake in the
+    configuration can be put right without naming another folder. Of several hosts the first
+    alone looks and writes.
+
+    Raises:
+        UserError: the folder is another configuration's, or cannot be written.
+    """
+    folder = RunFolder(path)
+    if not hosts.is_first():
+        return folder
+    try:
+        if folder.has_run():
+            _check_same(folder, config)
+            return folder
+        path.mkdir(parents=True, exist_ok=True)
+        if folder.config.exists():  # else these names are somebody else's files
+            for left in (folder.metrics, folder.unreadable):
+                left.unlink(missing_ok=True)
+        write_json(config, folder.config)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    return folder
+
+
+def _check_same(folder: RunFolder, config: Config) -> None:
+    changed = differences(read_json(folder.config), config)
+    if changed:
+        raise UserError(
+            f"{folder.path}: holds a run of another config ({'; '.join(changed[:3])}"
+            f"{'; ...' if len(changed) > 3 else ''}); name another --workdir"
+        )
+
+
+def starting_state(config: Config, recipe: Recipe) -> TrainState:
+    """The state before the first step: of the seed, with the stages of config.model.weights.
+
+    Raises:
+        UserError: weights that do not fit.
+    """
+    state = recipe.create()
+    if not config.model.weights:
+        return state
+    folder = run_of(config.model.weights)
+    params, batch_stats = _of_run(folder) if folder else _of_weights(config)
+    with build.named("config.model"):
+        # Position embeddings are those of one size of image.
+        params = pretrained.fitted(params, models.stage_params(state.params["model"]))
+        grafted = models.graft(state.params["model"], params)
+        statistics = state.batch_stats
+        if statistics:
+            statistics = models.graft(statistics, batch_stats)
+    return state.replace(params={**state.params, "model": grafted}, batch_stats=statistics)
+
+
+def _of_run(folder: RunFolder) -> tuple[Stages, Stages]:
+    """The stages of a run's best checkpoint and their statistics."""
+    best = Checkpoints(folder.best, 1)
+    state, _ = best.restore(build.recipe(read_json(folder.config)).abstract())
+    best.close()
+    return models.stage_params(state.params["model"]), models.stage_params(state.batch_stats)
+
+
+def _of_weights(config: Config) -> tuple[Stages, Stages]:
+    """The stages of weights that others trained."""
+    with build.named("config.model"):
+        weights = pretrained.load(config.model.weights)
+    require_fit(config.model, weights)
+    return weights.params, weights.batch_stats
