@@ -51,11 +51,15 @@ def lock(path: Path, patience: float | None = None) -> Iterator[bool]:
     A lock of the kernel's goes with its process, however that ends: none is ever left behind.
 
     Args:
-        path: the lock file, in a folder that exists.
+        path: the lock file, in a folder that exists; or a folder, which is locked itself.
         patience: seconds to wait for the other process; None: as long as it takes.
     """
-    with path.open("a") as file:
-        yield _acquired(file.fileno(), patience)
+    made = os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_CREAT
+    handle = os.open(path, made, 0o666)
+    try:
+        yield _acquired(handle, patience)
+    finally:
+        os.close(handle)
 
 
 def _acquired(handle: int, patience: float | None) -> bool:

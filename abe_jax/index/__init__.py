@@ -1,27 +1,34 @@
 """An index of images: the network it is made with, its vectors on disk, and search in it."""
 
+from abe_jax.index.answers import Answer, Neighbour
 from abe_jax.index.export import export_faiss
-from abe_jax.index.manifest import STORAGES, Spec, Threshold
-from abe_jax.index.search import Found, nearest
-from abe_jax.index.segments import Row
+from abe_jax.index.index import Index
+from abe_jax.index.ingest import IngestResult
+from abe_jax.index.manifest import STORAGES, Threshold, VectorSpec
+from abe_jax.index.search import NearestRows, nearest_rows
+from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot, read, verify
-from abe_jax.index.store import Adding, add, adding, create, remove, set_threshold
+from abe_jax.index.store import Transaction, add, create, remove, set_threshold, transaction
 
 __all__ = [
     "STORAGES",
-    "Adding",
-    "Found",
-    "Row",
+    "Answer",
+    "ImageRow",
+    "Index",
+    "IngestResult",
+    "NearestRows",
+    "Neighbour",
     "Snapshot",
-    "Spec",
     "Threshold",
+    "Transaction",
+    "VectorSpec",
     "add",
-    "adding",
     "create",
     "export_faiss",
-    "nearest",
+    "nearest_rows",
     "read",
     "remove",
     "set_threshold",
+    "transaction",
     "verify",
 ]

@@ -9,24 +9,20 @@ import numpy as np
 from jaxtyping import Float
 
 from abe_jax.data.sources.csv_file import shown
-from abe_jax.data.sources.folder import Files
-from abe_jax.errors import UserError
-from abe_jax.evaluation import embedder
+from abe_jax.data.sources.image_files import Files
+from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
-from abe_jax.index import snapshot
-from abe_jax.index.ingest import MODEL
-from abe_jax.index.search import Found, nearest
-from abe_jax.index.segments import Row
+from abe_jax.index.search import NearestRows, nearest_rows
+from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
-
-COPY = 1e-4  # squared distance up to which an image may be the query itself, stored in float16
+from abe_jax.index.vectors import copy_distance, is_match
 
 
 class Neighbour(NamedTuple):
-    """A row of the index beside a query."""
+    """A row of the index near a query."""
 
     id: int
-    row: Row
+    row: ImageRow
     distance: float
     rank: int  # from 1; 0 is the query itself, under its own path
     match: bool | None  # within the threshold; None where the index has none
@@ -46,87 +42,71 @@ class Answer(NamedTuple):
     readable: bool = True
 
 
-def opened(folder: Path) -> tuple[Snapshot, Embedder]:
-    """An index and its own network.
-
-    Raises:
-        UserError: no index, damage, or a network that is not the one of the vectors.
-    """
-    found = snapshot.read(folder)
-    of = embedder.load(folder / MODEL)
-    if of.fingerprint != found.spec.fingerprint:
-        raise UserError(
-            f"{folder / MODEL}: is not the network that the index's vectors are of; take the "
-            "folder from where the index was built, or build it again"
-        )
-    return found, of
-
-
-def answers(found: Snapshot, of: Embedder, paths: Sequence[str], k: int) -> list[Answer]:
+def answer_images(
+    snapshot: Snapshot, embedder: Embedder, paths: Sequence[str], k: int
+) -> list[Answer]:
     """The k nearest images of each image at `paths`, and the image itself where it is indexed.
 
     Raises:
-        UserError: k is not above 0, or a file is not there.
+        UserError: k is below 1 (ArgumentError), or a file is not there.
     """
     if k < 1:
-        raise UserError(f"--k {k}: ask for 1 neighbour or more")
+        raise ArgumentError("k", f"ask for 1 neighbour or more, not {k}")
     for path in paths:
         _require_file(path)
-    embedded = of.embed(Files(Path(), list(paths)))
-    given = [Answer(path, (), None, readable=False) for path in paths]
-    read = [int(i) for i in embedded.instances]
-    answered = of_vectors(found, embedded.vectors, [paths[i] for i in read], k)
-    for i, answer in zip(read, answered, strict=True):
-        given[i] = answer
-    return given
+    embedded = embedder.embed(Files(Path(), list(paths)))
+    answers = [Answer(path, (), None, readable=False) for path in paths]
+    readable = [int(i) for i in embedded.image_ids]
+    of_readable = answer_vectors(snapshot, embedded.vectors, [paths[i] for i in readable], k)
+    for i, answer in zip(readable, of_readable, strict=True):
+        answers[i] = answer
+    return answers
 
 
-def of_vectors(
-    found: Snapshot, vectors: Float[np.ndarray, "q m d"], paths: Sequence[str], k: int
+def answer_vectors(
+    snapshot: Snapshot, vectors: Float[np.ndarray, "q m d"], paths: Sequence[str], k: int
 ) -> list[Answer]:
-    """`answers` of images that are embedded already."""
+    """As `answer_images`, of images that are embedded already."""
     if not len(vectors):
         return []
-    k = min(k, max(found.count, 1))
-    near = nearest(found, vectors, k + 1)  # one more, for the query itself
-    given = []
+    k = min(k, max(snapshot.count, 1))
+    nearest = nearest_rows(snapshot, vectors, k + 1)  # one more, for the query itself
+    answers = []
     for i, path in enumerate(paths):
-        first = Found(near.distances[i : i + 1], near.ids[i : i + 1])
-        reached = _reaching(found, vectors[i : i + 1], path, first)
-        given.append(_answer(found, path, reached.distances[0], reached.ids[0], k))
-    return given
+        own = NearestRows(nearest.distances[i : i + 1], nearest.ids[i : i + 1])
+        answers.append(_answer(snapshot, path, _with_itself(snapshot, vectors[[i]], path, own), k))
+    return answers
 
 
-def _reaching(found: Snapshot, vector: Float[np.ndarray, "1 m d"], path: str, near: Found) -> Found:
-    """As deep as there are copies of the query, which would else hide it under its own path."""
-    own = os.path.abspath(path)
-    while near.ids[0, -1] >= 0 and near.distances[0, -1] <= COPY:
-        if any(found.row(int(id_)).path == own for id_ in near.ids[0]):
+def _with_itself(
+    snapshot: Snapshot, vector: Float[np.ndarray, "1 m d"], path: str, nearest: NearestRows
+) -> NearestRows:
+    """More neighbours, until the query is among them or all of its copies are.
+
+    Copies of an image under other paths are as near as itself, and would hide it.
+    """
+    own, copy = os.path.abspath(path), copy_distance(snapshot.spec)
+    while nearest.ids[0, -1] >= 0 and nearest.distances[0, -1] <= copy:
+        if any(snapshot.row(int(id_)).path == own for id_ in nearest.ids[0]):
             break
-        near = nearest(found, vector, 4 * near.ids.shape[1])
-    return near
+        nearest = nearest_rows(snapshot, vector, 4 * nearest.ids.shape[1])
+    return nearest
 
 
-def _answer(
-    found: Snapshot,
-    path: str,
-    distances: Float[np.ndarray, " k"],
-    ids: np.ndarray,
-    k: int,
-) -> Answer:
-    own, limit, listed = os.path.abspath(path), found.threshold, list[Neighbour]()
-    counted = 0
-    for distance, id_ in zip(distances.tolist(), ids.tolist(), strict=True):
+def _answer(snapshot: Snapshot, path: str, nearest: NearestRows, k: int) -> Answer:
+    own, threshold, listed = os.path.abspath(path), snapshot.threshold, list[Neighbour]()
+    others = 0
+    for distance, id_ in zip(nearest.distances[0].tolist(), nearest.ids[0].tolist(), strict=True):
         if id_ < 0:
             break
-        row = found.row(id_)
-        counted += row.path != own
-        rank = 0 if row.path == own else counted
-        match = None if limit is None else distance <= limit.distance
+        row = snapshot.row(id_)
+        others += row.path != own
+        rank = 0 if row.path == own else others
+        match = threshold and is_match(distance, threshold.distance, snapshot.spec)
         if rank <= k:
             listed.append(Neighbour(id_, row, distance, rank, match))
-    others = [one for one in listed if one.rank]
-    match = None if limit is None else bool(others and others[0].match)
+    first = next((neighbour for neighbour in listed if neighbour.rank), None)
+    match = None if threshold is None else bool(first and first.match)
     return Answer(path, tuple(listed), match)
 
 

@@ -1,69 +1,77 @@
 """What an index says of itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from abe_jax.config import Config
-from abe_jax.evaluation import embedder
-from abe_jax.index import ingest
+from abe_jax.index import ingest, model_files
 from abe_jax.index.snapshot import Snapshot
 
 
-def described(found: Snapshot) -> dict[str, Any]:
-    """The state of an index as plain values: its images, network, vectors and threshold."""
-    config = embedder.configuration(found.folder / ingest.MODEL)
-    spec, threshold = found.spec, found.threshold
-    unreadable = found.folder / ingest.UNREADABLE
+def describe(snapshot: Snapshot) -> dict[str, Any]:
+    """The state of an index as plain values: its images, network, vectors and threshold.
+
+    Raises:
+        UserError: the network's description is missing or damaged.
+    """
+    spec, threshold = snapshot.spec, snapshot.threshold
     return {
-        "index": str(found.folder),
-        "generation": found.generation,
-        "images": found.count,
-        "labels": len({row.label for _, row in found.rows()} - {""}),
-        "network": network(config),
+        "index": str(snapshot.folder),
+        "generation": snapshot.generation,
+        "images": snapshot.count,
+        "labels": len({row.label for _, row in snapshot.rows()} - {""}),
+        "network": network(model_files.read_description(snapshot.folder / ingest.MODEL)),
         "fingerprint": spec.fingerprint,
         "learners": spec.learners,
         "dim": spec.dim,
         "storage": spec.storage,
-        "bytes": sum(file.bytes for file in found.manifest.files()),
+        "bytes": sum(file.bytes for file in snapshot.manifest.files()),
         "threshold": threshold
         and {
             "distance": threshold.distance,
             "wish": threshold.wish,
             "measured": dict(threshold.measured),
         },
-        "unreadable": len(unreadable.read_text().splitlines()) if unreadable.exists() else 0,
+        "unreadable": len(ingest.read_unreadable(snapshot.folder)),
     }
 
 
-def network(config: Config) -> str:
-    """The network in a few words."""
-    model, longest = config.model, config.evaluate.longest
-    started = f", from {Path(model.weights).name}" if model.weights else ""
-    size = f"whole, {longest} px long" if longest else f"of {config.data.size} px"
-    return f"{model.kind} {model.backbone}{started}; images {size}"
+def network(description: Mapping[str, Any]) -> str:
+    """The network that a description is of, in a few words."""
+    model, data = description.get("model", {}), description.get("data", {})
+    weights, longest = model.get("weights"), description.get("evaluate", {}).get("longest")
+    initialised = f", from {Path(weights).name}" if weights else ""
+    size = f"uncropped, {longest} px long" if longest else f"of {data.get('size')} px"
+    return f"{model.get('kind')} {model.get('backbone')}{initialised}; images {size}"
 
 
-def text(said: dict[str, Any]) -> str:
-    """`described` as lines."""
-    limit = said["threshold"]
-    unit = "bits" if said["storage"] == "binary" else "squared distance"
+def text(description: Mapping[str, Any]) -> str:
+    """What `describe` gives, as lines."""
+    threshold = description["threshold"]
     lines = {
-        "images": f"{said['images']:,}, with {said['labels']:,} different labels",
-        "network": said["network"],
-        "fingerprint": said["fingerprint"],
-        "vectors": f"{said['learners']} x {said['dim']}, {said['storage']}",
-        "files": f"{said['bytes'] / 1e6:,.1f} MB, generation {said['generation']}",
+        "images": f"{description['images']:,}, with {description['labels']:,} different labels",
+        "network": description["network"],
+        "fingerprint": description["fingerprint"],
+        "vectors": f"{description['learners']} x {description['dim']}, {description['storage']}",
+        "files": f"{description['bytes'] / 1e6:,.1f} MB, generation {description['generation']}",
         "threshold": "none; python -m abe_jax.index calibrate finds one"
-        if limit is None
-        else f"{limit['distance']:.6g} ({unit}), for {limit['wish']}: {figures(limit['measured'])}",
+        if threshold is None
+        else f"{threshold['distance']:.6g} ({unit(description['storage'])}), for "
+        f"{threshold['wish']}: {rates(threshold['measured'])}",
     }
-    if said["unreadable"]:
-        lines["unreadable"] = f"{said['unreadable']:,}, named in {ingest.UNREADABLE}"
-    return "\n".join([said["index"], *(f"{name:12} {value}" for name, value in lines.items())])
+    if description["unreadable"]:
+        lines["unreadable"] = f"{description['unreadable']:,}, named in {ingest.UNREADABLE}"
+    values = (f"{name:12} {value}" for name, value in lines.items())
+    return "\n".join([description["index"], *values])
 
 
-def figures(measured: dict[str, Any]) -> str:
-    """What a calibration measured, in a line."""
+def unit(storage: str) -> str:
+    """The unit of an index's distances."""
+    return "bits" if storage == "binary" else "squared distance"
+
+
+def rates(measured: Mapping[str, Any]) -> str:
+    """The rates of a calibration, in a line."""
     return ", ".join(
         f"{name.replace('_', ' ')} {value:,}"
         if isinstance(value, int)

@@ -7,8 +7,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Int64
 from tqdm import tqdm
 
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 from abe_jax.index.snapshot import Snapshot
+from abe_jax.index.vectors import copy_distance
 
 BLOCK = 2048  # rows compared with as many others at once
 TRIED = 2**20  # numbers in float64 at once
@@ -17,22 +18,23 @@ TRIED = 2**20  # numbers in float64 at once
 ROUNDING = 2.0**-18
 
 
-def distance_of(found: Snapshot, cosine: float) -> float:
+def distance_at_cosine(snapshot: Snapshot, cosine: float) -> float:
     """The squared distance of the concatenation at which learners' cosines are `cosine` on average.
 
-    |x - y|^2 = 2 m (1 - cosine), for m unit vectors.
+    |x - y|^2 = 2 m (1 - cosine), for m unit vectors. Not less than what copies of one image may
+    differ by (`vectors.COPY`), so that a cosine of 1 finds them.
 
     Raises:
-        UserError: no cosine, or an index of codes, whose distances are bits.
+        ArgumentError: no cosine, or an index of codes, whose distances are bits.
     """
-    if found.spec.storage == "binary":
-        raise UserError("--cosine: the index holds binary codes; use --distance, in bits")
+    if snapshot.spec.storage == "binary":
+        raise ArgumentError("cosine", "the index holds binary codes; name a distance, in bits")
     if not -1 <= cosine <= 1:
-        raise UserError(f"--cosine {cosine:g}: a cosine lies in -1 to 1")
-    return 2 * found.spec.learners * (1 - cosine)
+        raise ArgumentError("cosine", f"lies in -1 to 1 and is not {cosine:g}")
+    return max(2 * snapshot.spec.learners * (1 - cosine), copy_distance(snapshot.spec))
 
 
-def groups(found: Snapshot, distance: float) -> list[Int64[np.ndarray, " g"]]:
+def duplicate_groups(snapshot: Snapshot, distance: float) -> list[Int64[np.ndarray, " g"]]:
     """The ids of images that pairs at most `distance` apart join, in groups of two and more.
 
     Groups are the connected components of the graph of such pairs, largest first, then by their
@@ -41,21 +43,21 @@ def groups(found: Snapshot, distance: float) -> list[Int64[np.ndarray, " g"]]:
     memory with their number. Distances are those of the index: squared Euclidean, or bits.
 
     Raises:
-        UserError: the distance is negative, infinite or no number.
+        ArgumentError: the distance is negative, infinite or no number.
     """
     if not 0 <= distance < np.inf:
-        raise UserError(f"--distance {distance:g}: 0 or more, and finite")
-    ids = found.ids()
+        raise ArgumentError("distance", f"must be 0 or more, and finite, not {distance:g}")
+    ids = snapshot.ids()
     parent = np.arange(len(ids))
     starts = range(0, len(ids), BLOCK)
-    length, bits = min(BLOCK, max(8, 1 << len(ids).bit_length())), found.spec.storage == "binary"
+    length, bits = min(BLOCK, max(8, 1 << len(ids).bit_length())), snapshot.spec.storage == "binary"
     with tqdm(
         total=len(starts) * (len(starts) + 1) // 2, desc="comparing", unit="block", disable=None
     ) as bar:
         for i in starts:
-            rows = _block(found, ids, i)
+            rows = _block(snapshot, ids, i)
             for j in starts[i // BLOCK :]:
-                others = rows if i == j else _block(found, ids, j)
+                others = rows if i == j else _block(snapshot, ids, j)
                 near = _near(rows, others, distance, bits, length)
                 a, b = np.nonzero(np.triu(near, 1) if i == j else near)
                 _join(parent, a + i, b + j)
@@ -63,8 +65,10 @@ def groups(found: Snapshot, distance: float) -> list[Int64[np.ndarray, " g"]]:
     return _components(ids, _roots(parent, np.arange(len(ids))))
 
 
-def _block(found: Snapshot, ids: Int64[np.ndarray, " n"], start: int) -> Float[np.ndarray, "b D"]:
-    vectors = found.vectors(ids[start : start + BLOCK])
+def _block(
+    snapshot: Snapshot, ids: Int64[np.ndarray, " n"], start: int
+) -> Float[np.ndarray, "b D"]:
+    vectors = snapshot.vectors(ids[start : start + BLOCK])
     return vectors.reshape(len(vectors), -1)
 
 
@@ -77,15 +81,15 @@ def _near(
 ) -> Bool[np.ndarray, "a b"]:
     """Which pairs are at most `limit` apart; blocks are filled up to `length`, to compile once."""
     filled = [np.pad(x, ((0, length - len(x)), (0, 0))) for x in (rows, others)]
-    found = np.asarray(_squared(*filled))[: len(rows), : len(others)]
+    distances = np.asarray(_squared(*filled))[: len(rows), : len(others)]
     if bits:  # of numbers 1 and -1 the squared distance is exact: 4 for each bit that differs
-        return found <= 4 * limit
-    near = found <= limit
+        return distances <= 4 * limit
+    near = distances <= limit
     slack = ROUNDING * float(np.sum(rows**2, axis=1).max() + np.sum(others**2, axis=1).max())
-    a, b = np.nonzero(np.abs(found - limit) <= slack)
+    a, b = np.nonzero(np.abs(distances - limit) <= slack)
     step = max(1, TRIED // rows.shape[1])
-    for at in range(0, len(a), step):
-        p, q = a[at : at + step], b[at : at + step]
+    for start in range(0, len(a), step):
+        p, q = a[start : start + step], b[start : start + step]
         exact = np.sum((rows[p].astype(np.float64) - others[q]) ** 2, axis=1)
         near[p, q] = exact <= limit
     return near
@@ -98,14 +102,14 @@ def _squared(rows: Float[Array, "a D"], others: Float[Array, "b D"]) -> Float[Ar
     return lengths - 2.0 * product
 
 
-def _roots(parent: Int[np.ndarray, " n"], places: Int[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
-    """The smallest place that each is known to be joined with."""
-    found = parent[places]
+def _roots(parent: Int[np.ndarray, " n"], nodes: Int[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
+    """The smallest node that each is known to be joined with."""
+    roots = parent[nodes]
     while True:
-        above = parent[found]
-        if np.array_equal(above, found):
-            return found
-        found = above
+        above = parent[roots]
+        if np.array_equal(above, roots):
+            return roots
+        roots = above
 
 
 def _join(
@@ -114,9 +118,9 @@ def _join(
     """Joins the ends of edges: the larger root is hung below the smaller until all agree."""
     while len(a):
         one, other = _roots(parent, a), _roots(parent, b)
-        parent[a], parent[b] = one, other  # shortens the ways of the next blocks
-        apart = one != other
-        a, b, one, other = a[apart], b[apart], one[apart], other[apart]
+        parent[a], parent[b] = one, other  # shortens the paths of the next blocks
+        differ = one != other
+        a, b, one, other = a[differ], b[differ], one[differ], other[differ]
         np.minimum.at(parent, np.maximum(one, other), np.minimum(one, other))
 
 
@@ -125,5 +129,5 @@ def _components(
 ) -> list[Int64[np.ndarray, " g"]]:
     order = np.argsort(roots, kind="stable")
     cuts = np.flatnonzero(np.diff(roots[order])) + 1
-    found = [ids[part] for part in np.split(order, cuts) if len(part) > 1]
-    return sorted(found, key=lambda part: (-len(part), int(part[0])))
+    groups = [ids[part] for part in np.split(order, cuts) if len(part) > 1]
+    return sorted(groups, key=lambda group: (-len(group), int(group[0])))

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from abe_jax import files
 from abe_jax.errors import UserError
-from abe_jax.index import row_numbers
+from abe_jax.evaluation.search import NOBODY
+from abe_jax.index import gallery
 from abe_jax.index.snapshot import Snapshot
 
 BLOCK = 65_536  # rows handed over at once
@@ -27,28 +29,30 @@ def export_faiss(snapshot: Snapshot, path: Path) -> None:
         raise UserError("faiss is not installed: pip install faiss-cpu") from error
     if path.exists():
         raise UserError(f"{path} exists already; name a new file")
-    made = _filled(faiss, snapshot)
-    part = path.with_name(f".{path.name}.part")
+    filled = _filled(faiss, snapshot)
+    partial = path.with_name(f".{path.name}.part")  # faiss writes by name, not to an open file
     binary = snapshot.spec.storage == "binary"
     try:
-        (faiss.write_index_binary if binary else faiss.write_index)(made, str(part))
-        os.replace(part, path)
+        (faiss.write_index_binary if binary else faiss.write_index)(filled, str(partial))
+        files.sync(partial)
+        os.replace(partial, path)
+        files.sync(path.parent)
     except (OSError, RuntimeError) as error:  # faiss raises RuntimeError where it cannot write
-        why = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be written: {why}") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be written: {reason}") from error
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _filled(faiss: Any, snapshot: Snapshot) -> Any:
     width = snapshot.spec.width
     if snapshot.spec.storage == "binary":
         flat, kind = faiss.IndexBinaryFlat(8 * width), np.uint8
-        made = faiss.IndexBinaryIDMap2(flat)
+        filled = faiss.IndexBinaryIDMap2(flat)
     else:
         flat, kind = faiss.IndexFlatL2(width), np.float32
-        made = faiss.IndexIDMap2(flat)
-    for _, at in row_numbers.chunks(snapshot, BLOCK):
-        stored, ids = row_numbers.gathered(snapshot, at[at != row_numbers.NOBODY])
-        made.add_with_ids(np.ascontiguousarray(stored, kind), ids)
-    return made
+        filled = faiss.IndexIDMap2(flat)
+    for _, numbers in gallery.chunks(snapshot, BLOCK):
+        stored, ids = gallery.gather(snapshot, numbers[numbers != NOBODY])
+        filled.add_with_ids(np.ascontiguousarray(stored, kind), ids)
+    return filled

@@ -3,27 +3,30 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from abe_jax.errors import UserError, nearest
+from abe_jax import files
+from abe_jax.errors import UserError, require
 
-NAME, NEW, FORMAT = "index.json", ".index.json.new", 1
+NAME, FORMAT = "index.json", 1
+LEFTOVERS = (".index.json.*.partial", ".index.json.new")  # of a writer that was killed
 FOLDER = "segments"
-STORAGES = {"float32": "<f4", "float16": "<f2", "binary": "|u1"}  # and what a file holds of each
+STORAGES = {"float32": "<f4", "float16": "<f2", "binary": "|u1"}  # with the type in the files
 REMOVED = "removed.npy"
 ENDINGS = ("vectors.npy", "ids.npy", "rows.jsonl")
+_PARTS = ("vectors", "ids", "rows")
 BUILD = "`python -m abe_jax.index build` makes one"
 
 
 @dataclasses.dataclass(frozen=True)
-class Spec:
-    """What the vectors of an index are: whose, how many numbers, and how these are stored.
+class VectorSpec:
+    """The vectors of an index: the network that makes them, their shape, and how they are stored.
 
-    `fingerprint` names the model; a vector is `learners` unit vectors of `dim` numbers each, one
-    after the other; `storage` is float32, float16 or binary (the bits x > 0, as `codes.pack`).
+    `fingerprint` identifies the network; a vector is `learners` unit vectors of `dim` numbers each,
+    one after the other; `storage` is float32, float16 or binary (the bits x > 0, packed as by
+    `abe_jax.evaluation.pack`).
     """
 
     fingerprint: str
@@ -33,14 +36,14 @@ class Spec:
 
     @property
     def width(self) -> int:
-        """The columns of a file of vectors: numbers, or bytes of code."""
+        """The columns of a file of vectors: numbers, or bytes of a binary code."""
         numbers = self.learners * self.dim
         return -(-numbers // 8) if self.storage == "binary" else numbers
 
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """The largest distance that counts as a match, what was wished for, and what was measured."""
+    """The largest distance that counts as a match, what was asked for, and the rates measured."""
 
     distance: float
     wish: str
@@ -48,7 +51,7 @@ class Threshold:
 
 
 @dataclasses.dataclass(frozen=True)
-class File:
+class StoredFile:
     """A file of the index: its name in segments/, its length and its SHA-256."""
 
     name: str
@@ -57,43 +60,41 @@ class File:
 
 
 @dataclasses.dataclass(frozen=True)
-class Segment:
-    """Three files with one row for each of `count` images, ids rising."""
+class SegmentFiles:
+    """The three files of a segment, with one row for each of `count` images, ids rising."""
 
     count: int
-    vectors: File
-    ids: File
-    rows: File
+    vectors: StoredFile
+    ids: StoredFile
+    rows: StoredFile
 
-    def files(self) -> tuple[File, ...]:
-        """The three files."""
+    def all(self) -> tuple[StoredFile, ...]:
+        """The three files: of vectors, of ids and of rows."""
         return self.vectors, self.ids, self.rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """One whole state of an index; `removed` names the rows of segments that count no more."""
+    """One state of an index; `removed` is the file of removed ids that segments still hold."""
 
-    spec: Spec
+    spec: VectorSpec
     generation: int = 1
     next_id: int = 0
-    segments: tuple[Segment, ...] = ()
-    removed: File | None = None
+    segments: tuple[SegmentFiles, ...] = ()
+    removed: StoredFile | None = None
     threshold: Threshold | None = None
 
-    def files(self) -> tuple[File, ...]:
+    def files(self) -> tuple[StoredFile, ...]:
         """Every file of this state."""
-        own = tuple(file for segment in self.segments for file in segment.files())
-        return own if self.removed is None else (*own, self.removed)
+        three = tuple(file for segment in self.segments for file in segment.all())
+        return three if self.removed is None else (*three, self.removed)
 
 
-def checked(spec: Spec) -> Spec:
-    """The spec. Raises UserError where it describes no vectors."""
-    if spec.storage not in STORAGES:
-        raise UserError(f"storage {spec.storage!r}: {nearest(spec.storage, STORAGES)}")
+def check(spec: VectorSpec) -> None:
+    """Raises ArgumentError for an unknown storage, UserError where a vector has no numbers."""
+    require("storage", spec.storage, STORAGES)
     if spec.learners < 1 or spec.dim < 1:
         raise UserError(f"an index of {spec.learners} learners of {spec.dim} dimensions is empty")
-    return spec
 
 
 def load(folder: Path) -> Manifest:
@@ -107,38 +108,24 @@ def load(folder: Path) -> Manifest:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     try:
         content = json.loads(text)
-        written, format_ = content.pop("sha256"), content.pop("format")
+        checksum, format_ = content.pop("sha256"), content.pop("format")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path} is damaged: not what was written ({error})") from error
     if format_ != FORMAT:
         raise UserError(f"{path} has format {format_!r}, this version reads {FORMAT}: update it")
-    if written != _digest(content):
+    if checksum != _digest(content):
         raise UserError(f"{path} is damaged: its own checksum does not fit")
-    return _from(content)
+    return _from_json(content)
 
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Makes `manifest` the state of the index: by the rename, once every byte of it is on disk.
 
-    The files that it names must be on disk already (`synced`).
+    The files that it names must be on disk already (`files.sync`).
     """
-    content = _mapping(manifest)
-    whole = {"format": FORMAT, **content, "sha256": _digest(content)}
-    with (folder / NEW).open("wb") as file:
-        file.write(json.dumps(whole, indent=1).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(folder / NEW, folder / NAME)
-    synced(folder)
-
-
-def synced(path: Path) -> None:
-    """Waits until a file or folder is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    content = _to_json(manifest)
+    signed = {"format": FORMAT, **content, "sha256": _digest(content)}
+    files.write(folder / NAME, json.dumps(signed, indent=1) + "\n")
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -146,7 +133,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _mapping(manifest: Manifest) -> dict[str, Any]:
+def _to_json(manifest: Manifest) -> dict[str, Any]:
     spec, threshold, removed = manifest.spec, manifest.threshold, manifest.removed
     return {
         "generation": manifest.generation,
@@ -159,18 +146,18 @@ def _mapping(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _from(content: Mapping[str, Any]) -> Manifest:
+def _from_json(content: Mapping[str, Any]) -> Manifest:
     removed, threshold = content["removed"], content["threshold"]
     return Manifest(
-        spec=Spec(*(content[f.name] for f in dataclasses.fields(Spec))),
+        spec=VectorSpec(*(content[f.name] for f in dataclasses.fields(VectorSpec))),
         generation=content["generation"],
         next_id=content["next_id"],
-        segments=tuple(map(_segment, content["segments"])),
-        removed=removed and File(**removed),
+        segments=tuple(map(_segment_from_json, content["segments"])),
+        removed=removed and StoredFile(**removed),
         threshold=threshold and Threshold(**threshold),
     )
 
 
-def _segment(content: Mapping[str, Any]) -> Segment:
-    files: Sequence[File] = [File(**content[part]) for part in ("vectors", "ids", "rows")]
-    return Segment(content["count"], *files)
+def _segment_from_json(content: Mapping[str, Any]) -> SegmentFiles:
+    three: Sequence[StoredFile] = [StoredFile(**content[part]) for part in _PARTS]
+    return SegmentFiles(content["count"], *three)

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
-from abe_jax.errors import UserError
-from abe_jax.evaluation import binary_codes, knn, search
+from abe_jax.errors import ArgumentError
+from abe_jax.evaluation import binary_codes, knn
+from abe_jax.evaluation import search as tiles
 from abe_jax.evaluation.search import GALLERY_TILE, NOBODY, PLANE, QUERY_TILE, Rows
-from abe_jax.index import row_numbers
+from abe_jax.index import gallery
 from abe_jax.index.snapshot import Snapshot
-from abe_jax.index.vectors import flat
+from abe_jax.index.vectors import flattened
 
 TOGETHER = 1024  # queries for which the files are read once
 CHUNK = 2**26  # bytes (64 MiB) of rows in float32 that a device compares at once
@@ -24,14 +25,14 @@ HOST = 2048  # rows in float64 at once
 ROUNDING = 2.0**-22
 
 
-class Found(NamedTuple):
+class NearestRows(NamedTuple):
     """The nearest rows of each query, nearest first; -1 at an infinite distance where none is."""
 
     distances: Float64[np.ndarray, "q k"]
     ids: Int64[np.ndarray, "q k"]
 
 
-def nearest(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) -> Found:
+def nearest_rows(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) -> NearestRows:
     """The k nearest rows of queries float32 [q, m, d], by the distance to what is stored.
 
     The squared Euclidean distance of the concatenated learners, sum_i (q_i - g_i)^2 in float64, or
@@ -42,66 +43,73 @@ def nearest(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) -> Fo
     float64. Where rounding in float32 could have kept a nearer row from being a candidate, that
     query is compared with every row on the host.
 
-    Raises UserError where k < 1, shapes do not fit or a number is not finite.
+    Raises ArgumentError where k < 1, UserError where shapes do not fit or a number is not finite.
     """
     if k < 1:
-        raise UserError(f"k = {k} neighbours: ask for 1 or more")
-    asked = flat(queries, snapshot.spec, "queries")
-    of_block = _by_bits if snapshot.spec.storage == "binary" else _by_numbers
-    best = Found(np.full((len(asked), k), np.inf), np.full((len(asked), k), NOBODY, np.int64))
+        raise ArgumentError("k", f"ask for 1 neighbour or more, not {k}")
+    flat = flattened(queries, snapshot.spec, "queries")
+    block_search = _by_bits if snapshot.spec.storage == "binary" else _by_numbers
+    shape = (len(flat), k)
+    best = NearestRows(np.full(shape, np.inf), np.full(shape, NOBODY, np.int64))
     depth = min(k, snapshot.count)
-    for start in range(0, len(asked) if depth else 0, TOGETHER):
-        at = slice(start, start + TOGETHER)
-        best.distances[at, :depth], best.ids[at, :depth] = of_block(snapshot, asked[at], depth)
+    for start in range(0, len(flat) if depth else 0, TOGETHER):
+        block = slice(start, start + TOGETHER)
+        nearest = block_search(snapshot, flat[block], depth)
+        best.distances[block, :depth], best.ids[block, :depth] = nearest
     return best
 
 
-def _by_bits(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> Found:
+def _by_bits(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> NearestRows:
     """Counts of bits are exact in float32: the first search is the last."""
-    asked = binary_codes.words(np.asarray(binary_codes.pack(queries)), "queries")
+    codes = binary_codes.words(np.asarray(binary_codes.pack(queries)), "queries")
     length = _length(snapshot, queries)
     chunks = (
-        _rows(binary_codes.words(stored, "the index"), at, length)
-        for stored, at in row_numbers.chunks(snapshot, length)
+        _padded(binary_codes.words(stored, "the index"), numbers, length)
+        for stored, numbers in gallery.chunks(snapshot, length)
     )
-    distances, near = _searched(asked, chunks, k, binary_codes.hamming)
-    _, ids = row_numbers.gathered(snapshot, near.ravel())
-    return Found(distances.astype(np.float64), ids.reshape(near.shape))
+    distances, numbers = _on_devices(codes, chunks, k, binary_codes.hamming)
+    _, ids = gallery.gather(snapshot, numbers.ravel())
+    return NearestRows(distances.astype(np.float64), ids.reshape(numbers.shape))
 
 
-def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> Found:
+def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> NearestRows:
     """Candidates in float32, the order in float64."""
     length = _length(snapshot, queries)
     chunks = (
-        _rows(stored[None], at, length) for stored, at in row_numbers.chunks(snapshot, length)
+        _padded(stored[None], numbers, length)
+        for stored, numbers in gallery.chunks(snapshot, length)
     )
-    apart, candidates = _searched(queries[None], chunks, k + SPARE, knn.squared)
-    best = Found(np.zeros((len(queries), k)), np.zeros((len(queries), k), np.int64))
-    for at, query in enumerate(queries):
-        own = candidates[at]
-        distances, near = _ordered(snapshot, query, own[own != NOBODY], k)
-        if apart[at, -1] <= _reach(query, distances[-1]):
-            near_too = _within(snapshot, query, float(distances[-1]))
-            distances, near = _ordered(snapshot, query, near_too, k)
-        best.distances[at], best.ids[at] = distances, row_numbers.gathered(snapshot, near)[1]
+    rough, candidates = _on_devices(queries[None], chunks, k + SPARE, knn.squared)
+    best = NearestRows(np.zeros((len(queries), k)), np.zeros((len(queries), k), np.int64))
+    for i, query in enumerate(queries):
+        own = candidates[i]
+        distances, numbers = _ordered(snapshot, query, own[own != NOBODY], k)
+        if rough[i, -1] <= _reach(query, distances[-1]):
+            all_near = _within(snapshot, query, float(distances[-1]))
+            distances, numbers = _ordered(snapshot, query, all_near, k)
+        best.distances[i], best.ids[i] = distances, gallery.gather(snapshot, numbers)[1]
     return best
 
 
-def _searched(
-    queries: np.ndarray, chunks: Iterator[Rows], k: int, distance: search.Distance
+def _on_devices(
+    queries: np.ndarray, chunks: Iterator[Rows], k: int, distance: tiles.Distance
 ) -> tuple[Float32[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
-    """The k nearest places of each query by any distance, over all devices of this process."""
-    number = queries.shape[1]
-    tile = max(QUERY_TILE, _power(number) // 16)  # few lengths: one compiled program serves many
-    block = -(-number // tile) * tile
-    ids = np.full(number, -2, np.int32)  # no row's: nobody is excluded
-    asked = search.padded(Rows(queries, ids, ids), block)
-    found = search.best_of(asked, chunks, k, distance, jax.local_devices())
-    return np.asarray(found.distances)[:number], np.asarray(found.indices)[:number]
+    """Distances and row numbers of the k nearest of each query, by any distance.
+
+    All devices of this process take part.
+    """
+    count = queries.shape[1]
+    tile = max(QUERY_TILE, _power(count) // 16)  # few lengths: one compiled program serves many
+    block = -(-count // tile) * tile
+    ids = np.full(count, -2, np.int32)  # no row's: nobody is excluded
+    padded = tiles.padded(Rows(queries, ids, ids), block)
+    best = tiles.best_of(padded, chunks, k, distance, jax.local_devices())
+    return np.asarray(best.distances)[:count], np.asarray(best.indices)[:count]
 
 
-def _rows(vectors: np.ndarray, at: Int[np.ndarray, " n"], length: int) -> Rows:
-    return search.padded(Rows(np.asarray(vectors), at, np.zeros(len(at), np.int32)), length)
+def _padded(vectors: np.ndarray, numbers: Int[np.ndarray, " n"], length: int) -> Rows:
+    no_groups = np.zeros(len(numbers), np.int32)
+    return tiles.padded(Rows(np.asarray(vectors), numbers, no_groups), length)
 
 
 def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
@@ -110,7 +118,7 @@ def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
     From LEAST rows on at least four chunks, so that little of the last one is empty.
     """
     most = min(CHUNK // (4 * queries.shape[1]), PLANE // _power(len(queries)))
-    fits, all_ = _power(most + 1) // 2, _power(row_numbers.size(snapshot))
+    fits, all_ = _power(most + 1) // 2, _power(gallery.size(snapshot))
     return max(GALLERY_TILE, min(fits, all_, max(LEAST, all_ // 8)))
 
 
@@ -120,15 +128,15 @@ def _power(number: int) -> int:
 
 
 def _ordered(
-    snapshot: Snapshot, query: Float32[np.ndarray, " w"], at: Int[np.ndarray, " n"], k: int
+    snapshot: Snapshot, query: Float32[np.ndarray, " w"], numbers: Int[np.ndarray, " n"], k: int
 ) -> tuple[Float64[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """The k nearest of some places in float64, and their distances."""
+    """The k nearest of some rows in float64: their distances, and their row numbers."""
     best = np.zeros(0), np.zeros(0, np.int32)
-    for start in range(0, len(at), HOST):
-        some = at[start : start + HOST]
-        stored, _ = row_numbers.gathered(snapshot, some)
-        apart = ((stored.astype(np.float64) - query.astype(np.float64)[None]) ** 2).sum(axis=1)
-        both = np.concatenate([best[0], apart]), np.concatenate([best[1], some])
+    for start in range(0, len(numbers), HOST):
+        block = numbers[start : start + HOST]
+        stored, _ = gallery.gather(snapshot, block)
+        distances = ((stored.astype(np.float64) - query.astype(np.float64)[None]) ** 2).sum(axis=1)
+        both = np.concatenate([best[0], distances]), np.concatenate([best[1], block])
         order = np.lexsort(both[::-1])[:k]
         best = both[0][order], both[1][order]
     return best
@@ -148,10 +156,10 @@ def _reach(query: Float32[np.ndarray, " w"], distance: float) -> float:
 def _within(
     snapshot: Snapshot, query: Float32[np.ndarray, " w"], distance: float
 ) -> Int[np.ndarray, " n"]:
-    """The places of all rows that can be as near as `distance`, by float32 on the host."""
+    """The numbers of all rows that can be as near as `distance`, by float32 on the host."""
     near, reach = [np.zeros(0, np.int32)], _reach(query, distance)
-    for stored, at in row_numbers.chunks(snapshot, HOST):
+    for stored, numbers in gallery.chunks(snapshot, HOST):
         rows = stored.astype(np.float32)
-        apart = (rows**2).sum(axis=1) + (query**2).sum() - 2 * (rows @ query)
-        near.append(at[(at != NOBODY) & (apart <= reach)])
+        rough = (rows**2).sum(axis=1) + (query**2).sum() - 2 * (rows @ query)
+        near.append(numbers[(numbers != NOBODY) & (rough <= reach)])
     return np.concatenate(near)

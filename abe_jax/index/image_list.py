@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 from abe_jax.data.sources import csv_file
 from abe_jax.data.sources.listing import SUFFIXES, below
-from abe_jax.errors import UserError
-from abe_jax.index.segments import Row
+from abe_jax.errors import ArgumentError, UserError
+from abe_jax.index.segments import ImageRow
 
 # Metadata by which a file is known again without being read; no column may be called so.
 BYTES, CHANGED = "file_bytes", "file_changed_ns"
 
 
-class Wanted(NamedTuple):
-    """Images to be indexed, and what cannot even be asked for its size: path -> why."""
+class ImageList(NamedTuple):
+    """Images to be indexed, and files whose size cannot even be asked for: path -> reason."""
 
-    rows: list[Row]
+    rows: list[ImageRow]
     unreadable: dict[str, str]
 
 
-def named(path: Path, label_column: str | None = None) -> Wanted:
+def list_images(path: Path, label_column: str | None = None) -> ImageList:
     """The images at `path`, by absolute paths in a fixed order; none is opened.
 
     Of a folder: every image below it at any depth, hidden ones left out; the label is the path of
@@ -34,21 +34,20 @@ def named(path: Path, label_column: str | None = None) -> Wanted:
     """
     path = Path(os.path.abspath(path.expanduser()))
     if label_column and (path.is_dir() or path.suffix.lower() in SUFFIXES):
-        raise UserError(
-            f"--label-column {label_column}: {csv_file.shown(str(path))} is no CSV file and has no "
-            "columns"
+        raise ArgumentError(
+            "label_column", f"{csv_file.shown(str(path))} is no CSV file and has no columns"
         )
     images = _images(path, label_column)
     if not images:
         raise UserError(f"{csv_file.shown(str(path))}: no image is named or lies there")
     rows, unreadable = [], {}
     for image, label, others in images:
-        known = _stamp(image)
-        if isinstance(known, str):
-            unreadable[image] = known
+        stamp = _stamp(image)
+        if isinstance(stamp, str):
+            unreadable[image] = stamp
         else:
-            rows.append(Row(image, label, {**others, **known}))
-    return Wanted(rows, unreadable)
+            rows.append(ImageRow(image, label, {**others, **stamp}))
+    return ImageList(rows, unreadable)
 
 
 def _images(path: Path, label_column: str | None) -> list[tuple[str, str, Mapping[str, str]]]:
@@ -60,12 +59,12 @@ def _images(path: Path, label_column: str | None) -> list[tuple[str, str, Mappin
         return [(str(path), "", {})]
     if path.suffix.lower() != ".csv":
         raise UserError(f"{csv_file.shown(str(path))}: is no folder, no .csv file and no image")
-    found = csv_file.table(path, label_column)
+    listed = csv_file.table(path, label_column)
     for name in (BYTES, CHANGED):
-        if any(name in image.others for image in found):
+        if any(name in image.others for image in listed):
             raise UserError(f"{path}: a column may not be called '{name}', which the index fills")
     base = os.path.dirname(path)
-    return [(os.path.join(base, image.path), image.label, image.others) for image in found]
+    return [(os.path.join(base, image.path), image.label, image.others) for image in listed]
 
 
 def _stamp(path: str) -> dict[str, str] | str:

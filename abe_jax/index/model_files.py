@@ -1,0 +1,95 @@
+"""The network of an index as files: what it was built of, and its arrays."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from abe_jax import files
+from abe_jax.errors import UserError
+from abe_jax.evaluation.embedder import Embedder
+
+CONFIG, WEIGHTS = "config.json", "weights.npz"
+
+
+def save(embedder: Embedder, folder: Path) -> None:
+    """Writes an embedder's description and arrays into `folder`, which appears when all is on disk.
+
+    Raises:
+        UserError: there is something at `folder`.
+    """
+    if folder.exists():
+        raise UserError(f"{folder}: exists already")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process
+    partial.mkdir(parents=True)
+    files.write(partial / CONFIG, json.dumps(embedder.description, indent=2) + "\n")
+    state = embedder.state
+    trees = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    arrays: dict[str, Any] = dict(_named_leaves(trees))
+    with files.writing(partial / WEIGHTS) as file:
+        np.savez(file, **arrays)
+    partial.rename(folder)
+    files.sync(folder.parent)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The description of the embedder that `save` wrote.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = folder / CONFIG
+    try:
+        description = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: not found; is {folder.parent} the folder of an index?") from None
+    except ValueError as error:  # no JSON, or no text at all
+        raise UserError(f"{path}: damaged ({error})") from None
+    if not isinstance(description, dict):
+        raise UserError(f"{path}: damaged (no JSON object)")
+    return description
+
+
+def read_arrays(folder: Path, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """The trees `params` and `batch_stats` of NumPy arrays that `save` wrote.
+
+    Args:
+        folder: where.
+        shapes: the trees with each array's shape and type, as `Network.shapes` gives them.
+
+    Raises:
+        UserError: the file is missing or damaged, or an array has another name, shape or type.
+    """
+    path = folder / WEIGHTS
+    stored = _read_npz(path)
+    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _named_leaves(shapes)}
+    given = {name: (array.shape, array.dtype) for name, array in stored.items()}
+    if expected != given:
+        names = {**expected, **given}
+        wrong = [name for name in names if expected.get(name) != given.get(name)]
+        raise UserError(f"{path}: is not of the model in {CONFIG}: {min(wrong)}")
+    leaves = [stored[name] for name, _ in _named_leaves(shapes)]
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: damaged (no .npz)")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; is it the folder of an index?") from None
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+
+
+def _named_leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        yield "/".join(key.key for key in path), leaf
