@@ -11,8 +11,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook("abe_jax", "typecheck.checker")
 
-from abe_jax.config import Data  # noqa: E402 (after the hook, which checks what is imported)
-from abe_jax.data import dataset  # noqa: E402
+from abe_jax import data  # noqa: E402 (after the hook, which checks what is imported)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -36,5 +35,5 @@ def _programs_let_go() -> Iterator[None]:
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of prepared data with glyphs_tiny in it."""
     root = tmp_path_factory.mktemp("data")
-    dataset.prepare(Data(name="glyphs_tiny", root=str(root)))
+    data.glyphs(root, tiny=True).prepare()
     return root

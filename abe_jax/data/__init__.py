@@ -7,3 +7,9 @@ import os
 # when it is first imported, holds the others to it.
 MOST_PIXELS = 2**27
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
+
+from abe_jax.data.dataset import Dataset  # noqa: E402 (what OpenCV reads stands above)
+from abe_jax.data.sources.datasets import benchmark, folder, glyphs, tfds  # noqa: E402
+from abe_jax.data.split import Split  # noqa: E402
+
+__all__ = ["MOST_PIXELS", "Dataset", "Split", "benchmark", "folder", "glyphs", "tfds"]

@@ -1,45 +1,51 @@
-"""Domains that training never sees: what they leave of each split."""
+"""Domains that training never sees: which images of each split they leave."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from abe_jax.config import Data
 from abe_jax.data.split import Split, subset
-from abe_jax.errors import UserError, nearest
+from abe_jax.errors import ArgumentError, nearest
 
 
-def restricted(split: Split, data: Data) -> Split:
-    """The images of a split that `data.unseen_domains` and `data.validation_domains` leave it.
+def restricted(
+    split: Split, unseen: Sequence[str] = (), validation: Sequence[str] = (), name: str = ""
+) -> Split:
+    """The images of a split that the unseen domains and the validation domains leave it.
 
     train  images of no domain of either
     val    images of the validation domains; where none are named, of all but the unseen ones
     test   images of the unseen domains; where none are named, all
-    So what is tested is new twice, its classes and its domains, and what is chosen on validation
-    never saw the test's domains.
+    So the test is new twice, in its classes and in its domains, and what is selected on validation
+    never saw the test's domains. `name` is the data set's, for messages.
 
     Raises:
-        UserError: a domain that is not there or is named twice, images without domains, or a
-            split of which nothing is left.
+        ArgumentError: of `unseen_domains` or `validation_domains`: a domain that is not there or
+            is named twice, images without domains, or a split of which nothing is left.
     """
-    unseen, validation = data.unseen_domains, data.validation_domains
     if not (unseen or validation):
         return split
     if split.groups is None:
-        raise UserError(_without(data))
+        option = "unseen_domains" if unseen else "validation_domains"
+        raise ArgumentError(option, _without(name or split.name))
     _check_named(split.group_names, unseen, "unseen_domains")
     _check_named(split.group_names, validation, "validation_domains")
-    both = [name for name in validation if name in unseen]
+    both = [domain for domain in validation if domain in unseen]
     if both:
-        raise UserError(
-            f"config.data.validation_domains: '{both[0]}' is in config.data.unseen_domains too, "
-            "whose images are for the test alone; leave it out of one of them"
+        raise ArgumentError(
+            "validation_domains",
+            f"'{both[0]}' is in unseen_domains too, whose images are for the test alone; leave it "
+            "out of one of them",
         )
     domains = np.array(split.group_names)[split.groups]
     kept = _kept(split.name, domains, unseen, validation)
     if not kept.any():
-        raise UserError(_nothing(split.name, domains, bool(validation)))
+        option = "validation_domains" if split.name == "val" and validation else "unseen_domains"
+        there = ", ".join(np.unique(domains).tolist())
+        raise ArgumentError(
+            option, f"no image of {split.name} is left, whose domains are {there}; name others"
+        )
     return subset(split, np.flatnonzero(kept))
 
 
@@ -58,27 +64,16 @@ def _kept(
 def _check_named(there: Sequence[str], asked: Sequence[str], option: str) -> None:
     for place, name in enumerate(asked):
         if name not in there:
-            raise UserError(
-                f"config.data.{option}: no domain is called {name!r}; {nearest(name, there)}"
-            )
+            raise ArgumentError(option, f"no domain is called {name!r}; {nearest(name, there)}")
         if name in asked[:place]:
-            raise UserError(f"config.data.{option}: '{name}' is named twice; name it once")
+            raise ArgumentError(option, f"'{name}' is named twice; name it once")
 
 
-def _without(data: Data) -> str:
-    option = "unseen_domains" if data.unseen_domains else "validation_domains"
+def _without(name: str) -> str:
     remedy = (
-        "set config.data.domain_column to the column of the CSV file that names them"
-        if data.name == "folder"
+        "set domain_column to the column of the CSV file that names them"
+        if name == "folder"
         else "leave it empty, or use the data set glyphs, or a folder's CSV file with a column "
         "for them"
     )
-    return f"config.data.{option}: the images of {data.name} have no domains; {remedy}"
-
-
-def _nothing(part: str, domains: Shaped[np.ndarray, " n"], validation: bool) -> str:
-    there = ", ".join(np.unique(domains).tolist())
-    option = "validation_domains" if part == "val" and validation else "unseen_domains"
-    return (
-        f"config.data.{option}: no image of {part} is left, whose domains are {there}; name others"
-    )
+    return f"the images of {name} have no domains; {remedy}"

@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from abe_jax.errors import UserError, nearest
+from abe_jax.errors import ArgumentError, UserError, nearest
 
 _BREAKING = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories that end a line or cannot be encoded
 
 
-class Named(NamedTuple):
+class CsvRow(NamedTuple):
     """One row of a CSV file: a path below the file's folder, a label or '', the other columns."""
 
     path: str
@@ -20,7 +20,7 @@ class Named(NamedTuple):
     others: dict[str, str]
 
 
-def table(path: pathlib.Path, label_column: str | None = None) -> list[Named]:
+def table(path: pathlib.Path, label_column: str | None = None) -> list[CsvRow]:
     """The rows of a CSV file with the column `path`; `label` and other columns are optional.
 
     Raises:
@@ -29,19 +29,19 @@ def table(path: pathlib.Path, label_column: str | None = None) -> list[Named]:
             there is for its reader to find out.
     """
     try:
-        found = rows(path, {"--label-column": label_column} if label_column else None)
+        listed = rows(path, {"label_column": label_column} if label_column else None)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    check_paths(path, [row["path"] for row in found])
+    check_paths(path, [row["path"] for row in listed])
     label_column = label_column or "label"
     taken = ("path", label_column)
     return [
-        Named(
+        CsvRow(
             row["path"],
             row.get(label_column, ""),
             {name: value for name, value in row.items() if name not in taken},
         )
-        for row in found
+        for row in listed
     ]
 
 
@@ -77,23 +77,24 @@ def rows(path: pathlib.Path, asked: Mapping[str, str] | None = None) -> list[dic
     _check_columns(path, columns, {"path": "path", **(asked or {})})
     longer = (",".join(line) for line in lines[1:] if any(line[len(columns) :]))
     refuse(path, f"more than {len(columns)} cells (one with a comma needs quotes)", longer)
-    base, place = path.absolute().parent, columns.index("path")
+    base, at = path.absolute().parent, columns.index("path")
     filled = [line + [""] * (len(columns) - len(line)) for line in lines[1:]]
     return [
         {
             **{name: cell.strip() for name, cell in zip(columns, line, strict=False) if name},
-            "path": os.path.relpath(base / line[place], base),
+            "path": os.path.relpath(base / line[at], base),
         }
         for line in filled
     ]
 
 
 def _check_columns(path: pathlib.Path, columns: list[str], asked: Mapping[str, str]) -> None:
-    for option, wanted in asked.items():
-        if wanted not in columns:
+    for option, column in asked.items():
+        if column not in columns:
             parted = len(columns) == 1 and any(sign in columns[0] for sign in ";\t|")
-            reason = "its cells are to be parted by commas" if parted else nearest(wanted, columns)
-            raise UserError(f"{path} has no column '{wanted}' ({option}); {reason}")
+            reason = "its cells are to be parted by commas" if parted else nearest(column, columns)
+            text = f"{path} has no column '{column}'; {reason}"
+            raise UserError(text) if option == "path" else ArgumentError(option, text)
     for name in columns:
         if name and columns.count(name) > 1:
             raise UserError(f"{path} has two columns '{shown(name)}'")
@@ -113,14 +114,14 @@ def missing(base: pathlib.Path, paths: list[str]) -> list[str]:
     """The paths below `base` where nothing is; what may not be looked at counts as there."""
     # One listing for each folder: asking for every file takes minutes on a distant disk.
     there: dict[str, frozenset[str]] = {}
-    found = []
+    absent = []
     for path in paths:
         folder, name = os.path.split(path)
         if folder not in there:
             there[folder] = _inside(base / folder)
         if name not in there[folder] and not _exists(base / path):
-            found.append(path)
-    return found
+            absent.append(path)
+    return absent
 
 
 def _inside(folder: pathlib.Path) -> frozenset[str]:
@@ -137,9 +138,9 @@ def _exists(path: pathlib.Path) -> bool:
         return True
 
 
-def refuse(path: pathlib.Path, what: str, found: Iterable[str]) -> None:
-    """Raises `UserError` where something is found: how many rows, and the first."""
-    listed = list(found)
+def refuse(path: pathlib.Path, what: str, wrong: Iterable[str]) -> None:
+    """Raises `UserError` where some rows are wrong: how many, and the first."""
+    listed = list(wrong)
     if listed:
         count = "a row" if len(listed) == 1 else f"{len(listed)} rows"
         raise UserError(f"{path}: {count} with {what}, the first: {shown(listed[0])}")

@@ -1,8 +1,8 @@
 """What a folder of images or a CSV file says of its images: path, class, split, domain, object.
 
-`below` is all that a folder needs where images have no classes; `csv_rows.table` the same of a CSV
-file. Names are what the file system has: any script, and bytes that are no text as lone surrogates
-(PEP 383), which `csv_rows.shown` makes fit for a line of text.
+Where images need no classes, `below` lists a folder's and `csv_file.table` a CSV file's. Names are
+what the file system has: any script, and bytes that are no text as lone surrogates (PEP 383), of
+which `csv_file.shown` makes a line of text.
 """
 
 import difflib
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from abe_jax.data.sources.csv_file import check_paths, missing, refuse, rows, shown
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError, UserError
 
 # What OpenCV decodes to 8 or 16 bits; in lower case.
 SUFFIXES = frozenset(
@@ -22,7 +22,7 @@ _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", 
 _SPLITS |= {"query": "query", "gallery": "gallery"}  # the two sides of a test
 
 
-class Image(NamedTuple):
+class ListedImage(NamedTuple):
     """One image: its path below the base, and what is said of it; '' where nothing is."""
 
     path: str
@@ -36,7 +36,7 @@ class Listing(NamedTuple):
     """All images below one base, by rising path (of a CSV file: in its order)."""
 
     base: pathlib.Path
-    images: list[Image]
+    images: list[ListedImage]
 
 
 def listing(
@@ -45,22 +45,22 @@ def listing(
     """All images that a folder or a CSV file names, with their classes; no image is opened.
 
     A folder holds a sub-folder for each class (`CLASS/**/image.jpg`), or such class folders in
-    sub-folders called train, val and test (or query and gallery), in any case. What lies in a
-    class folder is told by `below`; images outside of class folders are left out. A CSV file has
-    the columns `path` (below the file's own folder), `label_column`, if it names splits `split`,
+    sub-folders called train, val and test (or query and gallery), in any case. `below` says which
+    files in a class folder count; images outside of class folders are left out. A CSV file has
+    the columns `path` (below the file's own folder), `label_column`, `split` if it names splits,
     and `domain_column` and `instance_column` where they are asked for.
 
     Raises:
-        UserError: nothing at `path`, or what is there cannot be understood.
+        UserError: nothing is at `path`, or what is there cannot be understood.
     """
     if not path:
-        raise UserError(
-            "config.data.path: the data set 'folder' needs the path of a folder of images "
-            "or of a CSV file"
+        raise ArgumentError(
+            "path",
+            "the data set 'folder' needs the path of a folder of images or of a CSV file",
         )
     chosen = pathlib.Path(path).expanduser()
     if not chosen.exists():
-        raise UserError(f"config.data.path: nothing is at {chosen}{_sibling(chosen)}")
+        raise ArgumentError("path", f"nothing is at {chosen}{_sibling(chosen)}")
     options = ("label_column", "domain_column", "instance_column")
     named = zip(options, (label_column, domain_column, instance_column), strict=True)
     columns = {option: column for option, column in named if column}
@@ -70,18 +70,18 @@ def listing(
             return _of_folder(chosen)
         return _of_csv(chosen, columns)
     except OSError as error:
-        raise UserError(
-            f"config.data.path: cannot read {shown(str(error.filename or chosen))}: "
-            f"{error.strerror}"
+        raise ArgumentError(
+            "path", f"cannot read {shown(str(error.filename or chosen))}: {error.strerror}"
         ) from error
 
 
 def _check_no_columns(folder: pathlib.Path, columns: dict[str, str]) -> None:
     for option in sorted(columns.keys() - {"label_column"}):
         named = "', '".join(("path", *columns.values()))
-        raise UserError(
-            f"config.data.{option}: {folder} is a folder, and only a CSV file has columns; "
-            f"leave it empty, or set config.data.path to a CSV file with the columns '{named}'"
+        raise ArgumentError(
+            option,
+            f"{folder} is a folder, and only a CSV file has columns; leave it empty, or set path "
+            f"to a CSV file with the columns '{named}'",
         )
 
 
@@ -121,17 +121,20 @@ def _of_folder(base: pathlib.Path) -> Listing:
         )
     if folders and not others:
         images = [
-            Image(path, label, split)
+            ListedImage(path, label, split)
             for part, split in parts.items()
             for label in _folders(base / part)
             for path in _walk(str(base), f"{part}/{label}")
         ]
     else:
-        images = [Image(path, label, "") for label in folders for path in _walk(str(base), label)]
+        images = [
+            ListedImage(path, label, "") for label in folders for path in _walk(str(base), label)
+        ]
     if not images:
-        raise UserError(
-            f"config.data.path: no image is in the sub-folders of {base}; "
-            "a folder of images has a sub-folder for each class"
+        raise ArgumentError(
+            "path",
+            f"no image is in the sub-folders of {base}; a folder of images has a sub-folder for "
+            "each class",
         )
     return Listing(base, images)
 
@@ -170,11 +173,11 @@ def _walk(base: str, start: str) -> Iterator[str]:
         if identity in above:  # a link to a folder that it lies in
             continue
         for entry in reversed(inside):
-            found = os.path.join(path, entry.name)
+            inner = os.path.join(path, entry.name)
             if _is_folder(entry):
-                waiting.append((found, True, above | {identity}))
+                waiting.append((inner, True, above | {identity}))
             elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                waiting.append((found, False, above))
+                waiting.append((inner, False, above))
 
 
 def _identity(folder: str | pathlib.Path) -> tuple[int, int]:
@@ -183,19 +186,18 @@ def _identity(folder: str | pathlib.Path) -> tuple[int, int]:
 
 
 def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
-    options = {f"config.data.{option}": column for option, column in asked.items()}
     label, domain, instance = (
         asked.get(option, "") for option in ("label_column", "domain_column", "instance_column")
     )
     images = [
-        Image(
+        ListedImage(
             row["path"],
             row[label],
             row.get("split", "").lower(),
             row[domain] if domain else "",
             row[instance] if instance else "",
         )
-        for row in rows(path, options)
+        for row in rows(path, asked)
     ]
     base, paths = path.absolute().parent, [image.path for image in images]
     refuse(path, "no label", (i.path for i in images if not i.label))
@@ -208,5 +210,5 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
         refuse(path, "a split other than train, val or test (or query or gallery)", wrong)
     if domain:
         unnamed = (image.path for image in images if not image.domain)
-        refuse(path, f"no value in '{domain}' (config.data.domain_column)", unnamed)
+        refuse(path, f"no value in '{domain}' (domain_column)", unnamed)
     return Listing(base, [image._replace(split=_SPLITS.get(image.split, "")) for image in images])

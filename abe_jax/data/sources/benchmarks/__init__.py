@@ -1,0 +1,1 @@
+"""Data sets as their authors hand them out: prepared once, read by their published protocols."""

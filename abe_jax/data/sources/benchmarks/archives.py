@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from abe_jax.data.sources.folder import MOST_BYTES, read
+from abe_jax.data.sources.image_files import MOST_BYTES, read
 from abe_jax.errors import UserError
 
 _TARS = (".tar", ".tgz", ".tar.gz")
@@ -27,8 +27,8 @@ class Member(NamedTuple):
     """A file somewhere below a source."""
 
     path: str  # below the source, with "/"
-    # Its content; to be taken before the next member. Empty where it cannot be read or is larger
-    # than any image.
+    # Its content, to be read before the next member is asked for. Empty where it cannot be read or
+    # is larger than any image.
     read: Callable[[], bytes]
 
 
@@ -61,8 +61,8 @@ def _files(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
     if real in above:  # a link to a folder that it lies in
         return
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as inside:
+            entries = sorted(inside, key=lambda entry: entry.name)
     except OSError:  # what may not be looked at is not there: the counts will say so
         return
     for entry in entries:
@@ -90,11 +90,13 @@ def _inside(file: Any, path: str, depth: int, streamed: bool) -> Iterator[Member
             return
         if streamed:
             raise UserError(f"{path} is in a compressed archive: unpack that one first")
-        yield from _taken(_zipped(file, path), depth, streamed)
+        yield from _members_of(_zipped(file, path), depth, streamed)
     elif start[:2] == b"\x1f\x8b":
-        yield from _taken(_tarred(gzip.GzipFile(fileobj=file), path, streamed=True), depth, True)
+        yield from _members_of(
+            _tarred(gzip.GzipFile(fileobj=file), path, streamed=True), depth, True
+        )
     elif _begins_as_tar(start):
-        yield from _taken(_tarred(file, path, streamed=streamed), depth, streamed)
+        yield from _members_of(_tarred(file, path, streamed=streamed), depth, streamed)
 
 
 def _begins_as_tar(start: bytes) -> bool:
@@ -108,8 +110,8 @@ def _begins_as_tar(start: bytes) -> bool:
 Opened = tuple[str, Callable[[], Any]]  # a member's path, and how it is opened
 
 
-def _taken(found: Iterator[Opened], depth: int, streamed: bool) -> Iterator[Member]:
-    for path, opened in found:
+def _members_of(inside: Iterator[Opened], depth: int, streamed: bool) -> Iterator[Member]:
+    for path, opened in inside:
         if _is_archive(path) and depth < _DEEPEST:
             try:
                 file = opened()

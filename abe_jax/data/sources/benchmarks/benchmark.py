@@ -8,19 +8,19 @@ from typing import NamedTuple
 from abe_jax.errors import UserError
 
 
-class Image(NamedTuple):
+class BenchmarkImage(NamedTuple):
     """One image of a listing."""
 
-    key: str  # what `Original.key` makes of where it lies
-    label: int  # into `Listing.classes`
-    part: str  # one of `Original.parts`
+    key: str  # what `Benchmark.key` makes of where it lies
+    label: int  # into `BenchmarkListing.classes`
+    part: str  # one of `Benchmark.parts`
     domain: str = ""
 
 
-class Listing(NamedTuple):
+class BenchmarkListing(NamedTuple):
     """All images of a data set and its classes, both in its own order."""
 
-    images: list[Image]
+    images: list[BenchmarkImage]
     classes: list[str]
 
 
@@ -38,7 +38,7 @@ Texts = Mapping[str, bytes]  # the lists by their names, those that were found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Original:
+class Benchmark:
     """A data set in the form in which its authors hand it out.
 
     key      names an image wherever it was unpacked to (`path` is below the source); empty where
@@ -52,9 +52,9 @@ class Original:
     parts: Mapping[str, Part]
     lists: frozenset[str]  # names of the files that `listing` reads
     key: Callable[[str], str]
-    listing: Callable[[Texts, Sequence[str]], Listing]
-    objects: bool = False  # a class is one object or scene
-    held: bool = False  # the test images are of the training classes
+    listing: Callable[[Texts, Sequence[str]], BenchmarkListing]
+    class_is_object: bool = False  # a class is one object or scene
+    own_held_out: bool = False  # the test images are of the training classes
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 

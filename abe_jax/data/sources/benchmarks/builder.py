@@ -1,6 +1,6 @@
 """Writes a data set once as array_record: every image's bytes as they are, and its listing.
 
-A folder holds shards of up to `Original.shard` records in the order in which the source is read,
+A folder holds shards of up to `Benchmark.shard` records in the order in which the source is read,
 labels.npz and, written last, info.json: without that the set is not there. A build that was killed
 goes on at the first shard that is missing.
 """
@@ -18,27 +18,27 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from abe_jax import files
 from abe_jax.data.sources.benchmarks.archives import members
-from abe_jax.data.sources.benchmarks.benchmark import Original
-from abe_jax.data.sources.benchmarks.counts import Survey, digest, survey
-from abe_jax.data.sources.writing import locked, replace
-from abe_jax.data.split import damage_named
+from abe_jax.data.sources.benchmarks.benchmark import Benchmark
+from abe_jax.data.sources.benchmarks.inventory import Inventory, digest, inventory
+from abe_jax.data.sources.prepared import damage_named, locked
 from abe_jax.errors import UserError
 
 INFO, LABELS, PLAN, UNREADABLE = "info.json", "labels.npz", "plan.json", "unreadable.txt"
 _OPTIONS = "group_size:1,uncompressed"  # random access; images are compressed already
 
 
-def build(original: Original, source: Path, folder: Path, *, any_counts: bool = False) -> str:
+def build(benchmark: Benchmark, source: Path, folder: Path, *, any_counts: bool = False) -> str:
     """Writes what is not yet written of a data set into `folder`.
 
-    `any_counts`: other counts than those published are no error but what is returned.
+    `any_counts`: other counts than those published are no error; a warning is returned.
 
     Returns:
         A warning, or nothing.
 
     Raises:
-        UserError: the errors of `survey`, wrong counts, or a folder that cannot be written.
+        UserError: the errors of `inventory`, wrong counts, or a folder that cannot be written.
     """
     if (folder / INFO).exists() and not (folder / PLAN).exists():
         return ""  # nothing is left to write, so that the folder may be one that cannot be
@@ -46,17 +46,17 @@ def build(original: Original, source: Path, folder: Path, *, any_counts: bool = 
         if (folder / INFO).exists():
             _tidy(folder)
             return ""
-        found = survey(original, source)
-        if found.wrong and not any_counts:
+        there = inventory(benchmark, source)
+        if there.wrong and not any_counts:
             raise UserError(
-                f"{original.name} in {source} is not as published: {found.wrong} "
+                f"{benchmark.name} in {source} is not as published: {there.wrong} "
                 "(--allow-counts prepares it all the same)"
             )
-        order = _order(found)
-        _begin(folder, original, order)
-        _write(original, source, folder, order)
-        _finish(original, folder, found, order)
-    return found.wrong
+        order = _order(there)
+        _begin(folder, benchmark, order)
+        _write(benchmark, source, folder, order)
+        _finish(benchmark, folder, there, order)
+    return there.wrong
 
 
 def info(folder: Path) -> dict[str, Any]:
@@ -65,21 +65,21 @@ def info(folder: Path) -> dict[str, Any]:
         return json.loads((folder / INFO).read_text())
 
 
-def shard_names(original: Original, records: int) -> list[str]:
+def shard_names(benchmark: Benchmark, records: int) -> list[str]:
     """The file names of all shards."""
-    count = -(-records // original.shard)
-    return [f"{original.name}-{shard:05}-of-{count:05}.array_record" for shard in range(count)]
+    count = -(-records // benchmark.shard)
+    return [f"{benchmark.name}-{shard:05}-of-{count:05}.array_record" for shard in range(count)]
 
 
-def _order(found: Survey) -> list[str]:
+def _order(there: Inventory) -> list[str]:
     """The paths of all listed images, in the order in which the source is read."""
-    listed = {image.key for image in found.listing.images}
-    return [path for key, path in found.paths.items() if key in listed]
+    listed = {image.key for image in there.listing.images}
+    return [path for key, path in there.paths.items() if key in listed]
 
 
-def _begin(folder: Path, original: Original, order: Sequence[str]) -> None:
+def _begin(folder: Path, benchmark: Benchmark, order: Sequence[str]) -> None:
     """Keeps the shards of a build of the same images in the same order; removes any other."""
-    content = "\n".join((original.version, str(original.shard), *order))
+    content = "\n".join((benchmark.version, str(benchmark.shard), *order))
     plan = hashlib.sha256(os.fsencode(content)).hexdigest()
     for partial in folder.glob("*.partial"):
         partial.unlink()
@@ -88,24 +88,24 @@ def _begin(folder: Path, original: Original, order: Sequence[str]) -> None:
     for leftover in folder.glob("*.array_record"):
         leftover.unlink()
     (folder / UNREADABLE).unlink(missing_ok=True)
-    replace(folder / PLAN, json.dumps({"order": plan}).encode())
+    files.write(folder / PLAN, json.dumps({"order": plan}).encode())
 
 
-def _write(original: Original, source: Path, folder: Path, order: Sequence[str]) -> None:
+def _write(benchmark: Benchmark, source: Path, folder: Path, order: Sequence[str]) -> None:
     """Writes the shards that are missing."""
-    names = shard_names(original, len(order))
+    names = shard_names(benchmark, len(order))
     done = next((i for i, name in enumerate(names) if not (folder / name).exists()), len(names))
-    contents = _contents(source, order[done * original.shard :])
+    contents = _contents(source, order[done * benchmark.shard :])
     with tqdm(
         total=len(order),
-        initial=min(done * original.shard, len(order)),
-        desc=f"{original.name}: writing",
+        initial=min(done * benchmark.shard, len(order)),
+        desc=f"{benchmark.name}: writing",
         unit="image",
         mininterval=1,
     ) as bar:
         for shard in range(done, len(names)):
             partial = folder / f"{names[shard]}.partial"
-            size = min(original.shard, len(order) - shard * original.shard)
+            size = min(benchmark.shard, len(order) - shard * benchmark.shard)
             unreadable = _write_shard(partial, size, contents, bar)
             with (folder / UNREADABLE).open("ab") as file:
                 file.writelines(os.fsencode(f"{name}\n") for name in unreadable)
@@ -126,8 +126,7 @@ def _write_shard(
             writer.write(content)
             bar.update()
         writer.close()
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        files.sync(path)
     except RuntimeError as error:  # array_record's
         reason = str(error).splitlines()[0].split("; ")[0][:120]
         raise UserError(f"cannot write {path} ({reason})") from error
@@ -136,26 +135,26 @@ def _write_shard(
 
 def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Each path, which come in the order of the source, and its content."""
-    wanted = set(order)
+    remaining = set(order)
     expected = iter(order)
 
     def enter(archive: str) -> bool:
-        return any(path.startswith(f"{archive}/") for path in wanted)
+        return any(path.startswith(f"{archive}/") for path in remaining)
 
     for member in members(source, enter):
-        if member.path in wanted:
-            wanted.remove(member.path)
+        if member.path in remaining:
+            remaining.remove(member.path)
             if member.path != next(expected):
                 break
             yield member.path, member.read()
     raise UserError(f"the files in {source} changed meanwhile: run the same command again")
 
 
-def _finish(original: Original, folder: Path, found: Survey, order: Sequence[str]) -> None:
-    listing = found.listing
+def _finish(benchmark: Benchmark, folder: Path, there: Inventory, order: Sequence[str]) -> None:
+    listing = there.listing
     rows = {path: row for row, path in enumerate(order)}
     domains = sorted({image.domain for image in listing.images} - {""})
-    parts = list(original.parts)
+    parts = list(benchmark.parts)
     stored = io.BytesIO()
     np.savez_compressed(
         stored,
@@ -165,18 +164,18 @@ def _finish(original: Original, folder: Path, found: Survey, order: Sequence[str
         domains=np.array(
             [domains.index(image.domain) if domains else 0 for image in listing.images], np.int32
         ),
-        rows=np.array([rows[found.paths[image.key]] for image in listing.images], np.int64),
+        rows=np.array([rows[there.paths[image.key]] for image in listing.images], np.int64),
         # Names as bytes: as an array of text each would take four times the longest.
         keys=_joined(image.key for image in listing.images),
         class_names=_joined(listing.classes),
         domain_names=_joined(domains),
     )
-    replace(folder / LABELS, stored.getvalue())
+    files.write(folder / LABELS, stored.getvalue())
     # A name is twice there where a shard was written, but not put in its place, before a kill.
     unreadable = dict.fromkeys((folder / UNREADABLE).read_bytes().splitlines(keepends=True))
-    replace(folder / UNREADABLE, b"".join(unreadable))
-    about = _info(original, found, len(unreadable))
-    replace(folder / INFO, json.dumps(about, indent=2).encode())
+    files.write(folder / UNREADABLE, b"".join(unreadable))
+    about = _info(benchmark, there, len(unreadable))
+    files.write(folder / INFO, json.dumps(about, indent=2).encode())
     _tidy(folder)
 
 
@@ -191,20 +190,20 @@ def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:
     return np.frombuffer(os.fsencode("\n".join(names)), np.uint8)
 
 
-def _info(original: Original, found: Survey, unreadable: int) -> dict[str, Any]:
-    images = found.listing.images
+def _info(benchmark: Benchmark, there: Inventory, unreadable: int) -> dict[str, Any]:
+    images = there.listing.images
     return {
-        "name": original.name,
-        "version": original.version,
+        "name": benchmark.name,
+        "version": benchmark.version,
         "images": len(images),
         "parts": {
             part: {
                 "images": sum(image.part == part for image in images),
                 "classes": len({image.label for image in images if image.part == part}),
             }
-            for part in original.parts
+            for part in benchmark.parts
         },
-        "as_published": not found.wrong,
+        "as_published": not there.wrong,
         "unreadable": unreadable,
-        "listing_sha256": digest(found.listing),
+        "listing_sha256": digest(there.listing),
     }

@@ -13,9 +13,9 @@ from typing import Any
 import scipy.io
 
 from abe_jax.data.sources.benchmarks.benchmark import (
-    Image,
-    Listing,
-    Original,
+    Benchmark,
+    BenchmarkImage,
+    BenchmarkListing,
     Part,
     Texts,
     required,
@@ -37,7 +37,7 @@ def key(path: str) -> str:
     return name if _IMAGE.fullmatch(name) else ""
 
 
-def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """By cars_annos.mat where images of car_ims are there, else by the lists of the two parts."""
     if WHOLE in texts and any(key.startswith("car_ims/") for key in keys):
         found = _matrix(texts, WHOLE)
@@ -49,11 +49,11 @@ def listing(texts: Texts, keys: Sequence[str]) -> Listing:
         required(texts, WHOLE)
         raise UserError("car_ims.tgz is missing")
     images = [
-        Image(f"{folder}{name}", int(label) - 1, "train" if label <= TRAINING else "test")
+        BenchmarkImage(f"{folder}{name}", int(label) - 1, "train" if label <= TRAINING else "test")
         for folder, annotations, field in lists
         for name, label in zip(annotations[field], annotations["class"], strict=True)
     ]
-    return Listing(images, [str(name) for name in classes])
+    return BenchmarkListing(images, [str(name) for name in classes])
 
 
 def _matrix(texts: Texts, name: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _matrix(texts: Texts, name: str) -> dict[str, Any]:
     return found
 
 
-CARS196 = Original(
+CARS196 = Benchmark(
     name="cars196",
     version="1.0.0",
     archives="car_ims.tgz and cars_annos.mat (or cars_train.tgz, cars_test.tgz, car_devkit.tgz and "

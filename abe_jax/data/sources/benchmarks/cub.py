@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 
 from abe_jax.data.sources.benchmarks.benchmark import (
-    Image,
-    Listing,
-    Original,
+    Benchmark,
+    BenchmarkImage,
+    BenchmarkListing,
     Part,
     Texts,
     rows,
@@ -28,24 +28,24 @@ def key(path: str) -> str:
     return name if _IMAGE.fullmatch(name) else ""
 
 
-def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """By images.txt (`ID CLASS/NAME.jpg`), image_class_labels.txt (`ID CLASS`) and classes.txt."""
     classes = {int(m[1]): m[2] for m in rows(texts, "classes.txt", r"(\d+)\s+(\S+)")}
     numbers = sorted(classes)
     labels = {m[1]: int(m[2]) for m in rows(texts, "image_class_labels.txt", r"(\d+)\s+(\d+)")}
     places = {number: place for place, number in enumerate(numbers)}
     images = [
-        Image(
+        BenchmarkImage(
             f"images/{m[2]}",
             places[labels[m[1]]],
             "train" if labels[m[1]] <= TRAINING else "test",
         )
         for m in rows(texts, "images.txt", r"(\d+)\s+(\S.*)")
     ]
-    return Listing(images, [classes[number] for number in numbers])
+    return BenchmarkListing(images, [classes[number] for number in numbers])
 
 
-CUB = Original(
+CUB = Benchmark(
     name="cub",
     version="1.0.0",
     archives="CUB_200_2011.tgz",

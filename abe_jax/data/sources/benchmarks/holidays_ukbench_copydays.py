@@ -13,7 +13,13 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 
-from abe_jax.data.sources.benchmarks.benchmark import Image, Listing, Original, Part, Texts
+from abe_jax.data.sources.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkImage,
+    BenchmarkListing,
+    Part,
+    Texts,
+)
 
 COPIES = {"strong": "strong", "crop": "crops", "jpeg": "jpegqual", "original": "original"}
 
@@ -45,19 +51,20 @@ def _number(key: str) -> int:
     return int(match[1])
 
 
-def _grouped(size: int) -> Callable[[Texts, Sequence[str]], Listing]:
-    def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def _grouped(size: int) -> Callable[[Texts, Sequence[str]], BenchmarkListing]:
+    def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
         groups = sorted({_number(key) // size for key in keys})
         places = {group: place for place, group in enumerate(groups)}
         images = [
-            Image(key, places[_number(key) // size], "test") for key in sorted(keys, key=_number)
+            BenchmarkImage(key, places[_number(key) // size], "test")
+            for key in sorted(keys, key=_number)
         ]
-        return Listing(images, [str(group) for group in groups])
+        return BenchmarkListing(images, [str(group) for group in groups])
 
     return listing
 
 
-def _copydays_listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def _copydays_listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     blocks = sorted({_number(key) // 100 for key in keys})
     places = {block: place for place, block in enumerate(blocks)}
     kinds = ("original", "strong", "crops", "jpegqual")
@@ -67,13 +74,13 @@ def _copydays_listing(texts: Texts, keys: Sequence[str]) -> Listing:
         return kinds.index(kind), int(rest.rpartition("/")[0] or 0), _number(key)
 
     images = [
-        Image(key, places[_number(key) // 100], key.split("/")[0], key.rpartition("/")[0])
+        BenchmarkImage(key, places[_number(key) // 100], key.split("/")[0], key.rpartition("/")[0])
         for key in sorted(keys, key=order)
     ]
-    return Listing(images, [str(block) for block in blocks])
+    return BenchmarkListing(images, [str(block) for block in blocks])
 
 
-HOLIDAYS = Original(
+HOLIDAYS = Benchmark(
     name="holidays",
     version="1.0.0",
     archives="jpg1.tar.gz and jpg2.tar.gz",
@@ -81,9 +88,9 @@ HOLIDAYS = Original(
     lists=frozenset(),
     key=functools.partial(_named, r"1\d{5}\.jpg"),
     listing=_grouped(100),
-    objects=True,
+    class_is_object=True,
 )
-UKBENCH = Original(
+UKBENCH = Benchmark(
     name="ukbench",
     version="1.0.0",
     archives="ukbench.zip",
@@ -91,9 +98,9 @@ UKBENCH = Original(
     lists=frozenset(),
     key=functools.partial(_named, r"ukbench\d{5}\.jpg"),
     listing=_grouped(4),
-    objects=True,
+    class_is_object=True,
 )
-COPYDAYS = Original(
+COPYDAYS = Benchmark(
     name="copydays",
     version="1.0.0",
     archives="copydays_original.tar.gz and copydays_strong.tar.gz, if wished also "
@@ -107,5 +114,5 @@ COPYDAYS = Original(
     lists=frozenset(),
     key=_copydays_key,
     listing=_copydays_listing,
-    objects=True,
+    class_is_object=True,
 )

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import scipy.io
 
 from abe_jax.data.sources.benchmarks.benchmark import (
-    Image,
-    Listing,
-    Original,
+    Benchmark,
+    BenchmarkImage,
+    BenchmarkListing,
     Part,
     Texts,
     required,
@@ -41,7 +41,7 @@ def key(path: str) -> str:
     return ""
 
 
-def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """Training images by their names, which begin with their class.
 
     Validation images by the folder of a class that they lie in, else by what labels are there.
@@ -59,7 +59,9 @@ def listing(texts: Texts, keys: Sequence[str]) -> Listing:
         labelled.append((name, label, "val"))
     classes = sorted({label for _, label, _ in labelled})
     places = {name: place for place, name in enumerate(classes)}
-    return Listing([Image(name, places[label], part) for name, label, part in labelled], classes)
+    return BenchmarkListing(
+        [BenchmarkImage(name, places[label], part) for name, label, part in labelled], classes
+    )
 
 
 def _labels(texts: Texts) -> Mapping[str, str]:
@@ -78,7 +80,7 @@ def _labels(texts: Texts) -> Mapping[str, str]:
         raise UserError(f"{META} is damaged or does not belong to {TRUTH}") from error
 
 
-IMAGENET = Original(
+IMAGENET = Benchmark(
     name="imagenet",
     version="1.0.0",
     archives="ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz",
@@ -86,5 +88,5 @@ IMAGENET = Original(
     lists=frozenset((TRUTH, META, SOLUTION)),
     key=key,
     listing=listing,
-    held=True,
+    own_held_out=True,
 )

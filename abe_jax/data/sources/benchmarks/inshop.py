@@ -7,7 +7,14 @@ to the number in the first line of their list, 52,712.
 import re
 from collections.abc import Sequence
 
-from abe_jax.data.sources.benchmarks.benchmark import Image, Listing, Original, Part, Texts, rows
+from abe_jax.data.sources.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkImage,
+    BenchmarkListing,
+    Part,
+    Texts,
+    rows,
+)
 
 LIST = "list_eval_partition.txt"
 
@@ -20,15 +27,15 @@ def key(path: str) -> str:
     return match[1] if match else ""
 
 
-def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """By list_eval_partition.txt: `image_name item_id evaluation_status` behind two lines."""
     found = rows(texts, LIST, r"(\S.*?)\s+(\S+)\s+(train|query|gallery)", header=2)
     items = sorted({match[2] for match in found})
     places = {item: place for place, item in enumerate(items)}
-    return Listing([Image(m[1], places[m[2]], m[3]) for m in found], items)
+    return BenchmarkListing([BenchmarkImage(m[1], places[m[2]], m[3]) for m in found], items)
 
 
-INSHOP = Original(
+INSHOP = Benchmark(
     name="inshop",
     version="1.0.0",
     archives="img.zip and list_eval_partition.txt of the In-shop Clothes Retrieval Benchmark",

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 
 from abe_jax.data.sources.benchmarks.benchmark import (
-    Image,
-    Listing,
-    Original,
+    Benchmark,
+    BenchmarkImage,
+    BenchmarkListing,
     Part,
     Texts,
     rows,
@@ -27,7 +27,7 @@ def key(path: str) -> str:
     return name if _IMAGE.fullmatch(name) else ""
 
 
-def listing(texts: Texts, keys: Sequence[str]) -> Listing:
+def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """By Ebay_train.txt and Ebay_test.txt: `image_id class_id super_class_id path`, a header."""
     found = [
         (part, int(match[1]), match[2])
@@ -36,11 +36,11 @@ def listing(texts: Texts, keys: Sequence[str]) -> Listing:
     ]
     numbers = sorted({number for _, number, _ in found})
     places = {number: place for place, number in enumerate(numbers)}
-    images = [Image(path, places[number], part) for part, number, path in found]
-    return Listing(images, [str(number) for number in numbers])
+    images = [BenchmarkImage(path, places[number], part) for part, number, path in found]
+    return BenchmarkListing(images, [str(number) for number in numbers])
 
 
-SOP = Original(
+SOP = Benchmark(
     name="sop",
     version="1.0.0",
     archives="Stanford_Online_Products.zip",

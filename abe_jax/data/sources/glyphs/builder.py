@@ -24,11 +24,11 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int
 from tqdm import tqdm
 
-from abe_jax.data.sources import drawings, homoglyphs, typefaces
+from abe_jax.data.sources.glyphs import drawings, homoglyphs, typefaces
+from abe_jax.data.sources.glyphs.reading import LABELS, VERSION
 
 PARTS = {"train": 0.55, "val": 0.15, "test": 0.30}  # of the classes
 SPLIT_SEED = 0  # of the data set, not of a run: every run sees the same classes in each part
-SIDECAR = "labels.npz"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -51,7 +51,7 @@ TINY = GlyphsConfig(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
+class GlyphsPart:
     """One split: rows of the drawings with their labels."""
 
     rows: Int[np.ndarray, "n"]
@@ -61,7 +61,7 @@ class Part:
 
 def parts(
     drawn: drawings.Drawings, families: Int[np.ndarray, "n"], min_families: int
-) -> dict[str, Part]:
+) -> dict[str, GlyphsPart]:
     """Merges, cleans and splits the drawings by the rules of homoglyphs.py.
 
     Groups of kin classes, in an order drawn from SPLIT_SEED, each go to the part that lacks most
@@ -80,7 +80,7 @@ def parts(
     result = {}
     for name, members in _split(kin_of_class).items():
         kept = rows[np.isin(classes[rows], present[members])]
-        result[name] = Part(
+        result[name] = GlyphsPart(
             rows=kept,
             labels=np.searchsorted(present[members], classes[kept]),
             names=tuple(names[m] for m in members),
@@ -90,18 +90,18 @@ def parts(
 
 def _split(kin: Int[np.ndarray, "c"]) -> dict[str, np.ndarray]:
     """Indices of classes for each part; kin stay together."""
-    wanted = {name: share * len(kin) for name, share in PARTS.items()}
-    taken: dict[str, list[int]] = {name: [] for name in PARTS}
+    sizes = {name: share * len(kin) for name, share in PARTS.items()}
+    members: dict[str, list[int]] = {name: [] for name in PARTS}
     for group in np.random.default_rng(SPLIT_SEED).permutation(np.unique(kin)):
-        part = max(PARTS, key=lambda name: wanted[name] - len(taken[name]))
-        taken[part] += np.flatnonzero(kin == group).tolist()
-    return {name: np.array(sorted(members), dtype=np.intp) for name, members in taken.items()}
+        part = max(PARTS, key=lambda name: sizes[name] - len(members[name]))
+        members[part] += np.flatnonzero(kin == group).tolist()
+    return {name: np.array(sorted(classes), dtype=np.intp) for name, classes in members.items()}
 
 
 class Glyphs(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder of `glyphs`; beside the records it writes the labels as SIDECAR."""
+    """TFDS builder of `glyphs`; beside the records it writes the classes as LABELS."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(VERSION)
     BUILDER_CONFIGS = [FULL, TINY]  # noqa: RUF012 (the name and type that TFDS asks for)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -124,7 +124,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
                 families=typefaces.provenance(config.families),
                 pillow=importlib.metadata.version("pillow"),
             ),
-            disable_shuffling=True,  # so that the sidecar's order is the records' order
+            disable_shuffling=True,  # so that the order of LABELS is the records' order
         )
 
     def _choice(self) -> GlyphsConfig:
@@ -138,13 +138,13 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
         names = [family.name for family in config.families]
         families = np.array([names.index(style.family) for style in styles])[drawn.style]
         split = parts(drawn, families, config.min_families)
-        sidecar: dict[str, np.ndarray] = {"families": np.array(names)}
+        labels: dict[str, np.ndarray] = {"families": np.array(names)}
         for name, part in split.items():
-            sidecar[f"{name}/labels"] = part.labels.astype(np.int32)
-            sidecar[f"{name}/groups"] = families[part.rows].astype(np.int32)
-            sidecar[f"{name}/classes"] = np.array(part.names)
+            labels[f"{name}/labels"] = part.labels.astype(np.int32)
+            labels[f"{name}/groups"] = families[part.rows].astype(np.int32)
+            labels[f"{name}/classes"] = np.array(part.names)
         # TFDS renames the whole folder into place at the end: records and labels appear at once.
-        np.savez(self.data_path / SIDECAR, **sidecar)  # pyright: ignore[reportArgumentType]
+        np.savez(self.data_path / LABELS, **labels)  # pyright: ignore[reportArgumentType]
         images = sum(len(part.rows) for part in split.values())
         bar = tqdm(total=images, desc="glyphs: writing", unit="image", mininterval=1)
         return {
@@ -153,7 +153,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(
         self,
-        part: Part,
+        part: GlyphsPart,
         drawn: drawings.Drawings,
         styles: tuple[typefaces.Style, ...],
         bar: tqdm,

@@ -19,7 +19,7 @@ import unicodedata
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from abe_jax.data.sources.drawings import Drawings
+from abe_jax.data.sources.glyphs.drawings import Drawings
 
 ALIKE = 0.1  # of the shorter vector's length
 SHARE = 0.5  # of the styles that have both: from here on, one class

@@ -10,7 +10,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from abe_jax.data.sources.typefaces import Style
+from abe_jax.data.sources.glyphs.typefaces import Style
 
 SIDE = 32  # px of the square image
 EM = 22  # px of the type size: cap height about 16, and the tallest accents still fit

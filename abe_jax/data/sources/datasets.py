@@ -1,0 +1,193 @@
+"""Every data set: by the function that makes it, and by its name."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from abe_jax.data.dataset import Dataset
+from abe_jax.data.sources import folder as own_images
+from abe_jax.data.sources import tfds_splits
+from abe_jax.data.sources.benchmarks import reading as benchmark_splits
+from abe_jax.data.sources.benchmarks.benchmark import Benchmark
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+from abe_jax.data.sources.glyphs import reading as glyph_splits
+from abe_jax.data.sources.options import SourceOptions
+from abe_jax.data.sources.tfds_records import PREFIX
+from abe_jax.data.split import Split
+from abe_jax.errors import ArgumentError, nearest, require
+
+
+class Divided(TypedDict, total=False):
+    """What of a data set training may not see: see `dataset.Dataset`."""
+
+    held_out: float
+    unseen_domains: tuple[str, ...]
+    validation_domains: tuple[str, ...]
+
+
+def folder(
+    path: str | Path,
+    *,
+    label_column: str = "label",
+    domain_column: str = "",
+    instance_column: str = "",
+    test_share: float = 0.5,
+    validation_classes: int = 0,
+    **divided: Unpack[Divided],
+) -> Dataset:
+    """Images of one's own: a folder with a sub-folder for each class, or a CSV file.
+
+    A CSV file has a column `path`, relative to its own folder, and `label_column`; a column
+    `split` (train, val, test, or query and gallery) is used where there is one, and so are
+    sub-folders of these names. Where the data names no splits, `test_share` of the classes are the
+    test's; where it names no validation images, the last `validation_classes` of the training
+    classes are `val`.
+
+    Raises:
+        ArgumentError: a value that cannot be; what is found at `path` is checked by
+            `Dataset.prepare` and `Dataset.split`.
+    """
+    options = SourceOptions(
+        path=str(path),
+        label_column=label_column,
+        domain_column=domain_column,
+        instance_column=instance_column,
+        test_share=test_share,
+        validation_classes=validation_classes,
+        **divided,
+    )
+    return named("folder", options)
+
+
+def glyphs(root: str | Path = "", *, tiny: bool = False, **divided: Unpack[Divided]) -> Dataset:
+    """Characters drawn by many typefaces, whose classes are characters and domains type families.
+
+    `root` is where prepared data lies ("": $ABE_JAX_DATA, else ~/.cache/abe_jax/data); `tiny` has
+    62 characters and only matplotlib's faces, for tests.
+    """
+    options = SourceOptions(root=str(root), **divided)
+    return named("glyphs_tiny" if tiny else "glyphs", options)
+
+
+def tfds(
+    name: str,
+    root: str | Path = "",
+    *,
+    label_column: str = "label",
+    test_share: float = 0.5,
+    validation_classes: int = 0,
+    **divided: Unpack[Divided],
+) -> Dataset:
+    """What TFDS has prepared as array_record below `root`: `cars196`, `name/config:version`.
+
+    `label_column` is the feature that names the class. Classes are divided as those of `folder`
+    where TFDS's own parts share some.
+    """
+    options = SourceOptions(
+        root=str(root),
+        label_column=label_column,
+        test_share=test_share,
+        validation_classes=validation_classes,
+        **divided,
+    )
+    return named(PREFIX + name.removeprefix(PREFIX), options)
+
+
+def benchmark(
+    name: str, root: str | Path = "", *, validation_classes: int = 0, **divided: Unpack[Divided]
+) -> Dataset:
+    """A set of BENCHMARKS, such as cub, sop or inshop, prepared before by `abe_jax.prepare`.
+
+    The last `validation_classes` of the training classes are `val`.
+    """
+    require("name", name, BENCHMARKS)
+    options = SourceOptions(root=str(root), validation_classes=validation_classes, **divided)
+    return named(name, options)
+
+
+def named(name: str, options: SourceOptions | None = None) -> Dataset:
+    """The data set of this name: one of DATASETS, or tfds:<name>[/config][:version].
+
+    Raises:
+        ArgumentError: of `name`: there is none; of `held_out`: it cannot be.
+    """
+    options = options or SourceOptions()
+    if name.startswith(PREFIX):
+        return _tfds(name, options)
+    if name not in DATASETS:
+        raise ArgumentError(
+            "name",
+            f"unknown data set {name!r}; {nearest(name, DATASETS)} There are: "
+            f"{', '.join(DATASETS)}, and what TFDS prepared as {PREFIX}<name>",
+        )
+    return DATASETS[name](options)
+
+
+def _folder(options: SourceOptions) -> Dataset:
+    return _dataset(
+        "folder",
+        options,
+        functools.partial(own_images.read, options),
+        functools.partial(own_images.prepare, options),
+    )
+
+
+def _glyphs(name: str, choice: str) -> Callable[[SourceOptions], Dataset]:
+    def dataset(options: SourceOptions) -> Dataset:
+        return _dataset(
+            name,
+            options,
+            functools.partial(glyph_splits.read, options, choice),
+            functools.partial(glyph_splits.prepare, options, choice),
+        )
+
+    return dataset
+
+
+def _tfds(name: str, options: SourceOptions) -> Dataset:
+    return _dataset(
+        name,
+        options,
+        functools.partial(tfds_splits.read, name, options),
+        functools.partial(tfds_splits.prepare, name, options),
+    )
+
+
+def _benchmark(benchmark: Benchmark) -> Callable[[SourceOptions], Dataset]:
+    def dataset(options: SourceOptions) -> Dataset:
+        return _dataset(
+            benchmark.name,
+            options,
+            functools.partial(benchmark_splits.read, benchmark, options),
+            functools.partial(benchmark_splits.prepare, benchmark, options.root),
+            own_held_out=benchmark.own_held_out,
+        )
+
+    return dataset
+
+
+def _dataset(
+    name: str,
+    options: SourceOptions,
+    read: Callable[[str], Split],
+    prepare: Callable[[], Path],
+    own_held_out: bool = False,
+) -> Dataset:
+    return Dataset(
+        name=name,
+        read=read,
+        prepare=prepare,
+        held_out=options.held_out,
+        unseen_domains=options.unseen_domains,
+        validation_domains=options.validation_domains,
+        own_held_out=own_held_out,
+    )
+
+
+DATASETS: dict[str, Callable[[SourceOptions], Dataset]] = {
+    "glyphs": _glyphs("glyphs", "full"),
+    "glyphs_tiny": _glyphs("glyphs_tiny", "tiny"),  # for tests: 62 characters, matplotlib's faces
+    **{name: _benchmark(benchmark) for name, benchmark in BENCHMARKS.items()},
+    "folder": _folder,
+}

@@ -1,0 +1,33 @@
+"""What can be asked of a data set by name."""
+
+import dataclasses
+
+from abe_jax.errors import ArgumentError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Where a data set lies and how its classes and images are divided.
+
+    Each data set reads what it has a use for and leaves the rest.
+    """
+
+    path: str = ""  # of `folder`: a folder of images or a CSV file
+    label_column: str = "label"  # of `folder`, in a CSV file; of `tfds:`, a set's feature
+    domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
+    instance_column: str = ""  # likewise: images of one value and class show one object
+    test_share: float = 0.5  # of the classes, where the data names no splits
+    root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
+    validation_classes: int = 0  # the last so many of training, where the data has no val split
+    held_out: float = 0.0  # share of each training class's images that are the split `held`
+    unseen_domains: tuple[str, ...] = ()  # the test's alone
+    validation_domains: tuple[str, ...] = ()  # validation's alone
+
+    def __post_init__(self) -> None:
+        """Raises ArgumentError for a share or a count that cannot be."""
+        if not 0 <= self.test_share <= 1:
+            raise ArgumentError("test_share", f"{self.test_share} is no share; choose from 0 to 1")
+        if self.validation_classes < 0:
+            raise ArgumentError(
+                "validation_classes", f"{self.validation_classes} is no count; choose 0 or more"
+            )
