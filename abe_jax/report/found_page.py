@@ -10,7 +10,7 @@ from abe_jax.data.sources import folder
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import UserError
 from abe_jax.index.answers import Answer, Neighbour
-from abe_jax.index.segments import Row
+from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
 from abe_jax.report import html, style
 
@@ -40,7 +40,7 @@ def of_answers(path: Path, found: Snapshot, given: Sequence[Answer], *, whole: b
 
 
 def of_groups(
-    path: Path, found: Snapshot, groups: Sequence[Sequence[tuple[int, Row]]], distance: float
+    path: Path, found: Snapshot, groups: Sequence[Sequence[tuple[int, ImageRow]]], distance: float
 ) -> None:
     """Writes a page of near-duplicates, a row for each group; errors as of `of_answers`."""
     words = (

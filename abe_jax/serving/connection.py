@@ -1,15 +1,15 @@
-"""What one connection may cost: seconds in all, not only between two of its bytes."""
+"""How long one connection may take: in all, not only between two of its bytes."""
 
 import io
 import socket
 import time
 
 PATIENCE = 20.0  # seconds from a connection's first moment to the last byte of its request
-LINGER = 2.0  # seconds for which what an already refused sender still sends is read away
+LINGER = 2.0  # seconds for which the rest of a refused request is read and dropped
 
 
 class Deadlined(io.RawIOBase):
-    """What a socket receives until a deadline; behind it reading raises TimeoutError.
+    """What a socket receives until a deadline, after which reading raises TimeoutError.
 
     A time-out of the socket alone begins anew with every byte, so a sender of one byte a second
     would hold its connection for ever.
@@ -32,9 +32,9 @@ class Deadlined(io.RawIOBase):
 
 
 def drain(connection: socket.socket) -> None:
-    """Reads away what still comes, for a short while, after all was said.
+    """Reads and drops what still comes, for a short while, after the response was sent.
 
-    To close with bytes unread resets the connection, and the other side would lose our answer.
+    Closing with bytes unread resets the connection, and the other side would lose the response.
     """
     try:
         connection.shutdown(socket.SHUT_WR)

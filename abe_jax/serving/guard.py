@@ -1,8 +1,8 @@
-"""Whose requests are answered, and of what size: decided by their headers alone.
+"""Which requests are answered, and how large an upload may be, by their headers alone.
 
-A page of another site can send requests to this one through its visitor's browser, as itself (then
-`Origin` and `Sec-Fetch-Site` tell) or, once its own name points to this machine, as us (then `Host`
-tells). Neither may search here or see a picture.
+A page of another site can send requests to this server through its visitor's browser: under its own
+name (`Origin` and `Sec-Fetch-Site` show that) or, once that name points to this machine, under ours
+(`Host` shows that). Neither may search here or see a picture.
 """
 
 import ipaddress
@@ -76,23 +76,24 @@ def urlsplit_netloc(origin: str) -> str:
 
 
 def length(headers: Message) -> int:
-    """The bytes of the body, told before any is read; refuses none told, two told, too many."""
+    """The bytes of the body, known before any is read; refuses no length, two lengths, too many."""
     if headers.get("Transfer-Encoding") is not None:
-        raise Refused(411, "the length must be told by Content-Length, not in chunks")
-    told = headers.get_all("Content-Length", [])
-    if not told:
+        raise Refused(411, "the length must be given by Content-Length, not in chunks")
+    lengths = headers.get_all("Content-Length", [])
+    if not lengths:
         raise Refused(411, "the header Content-Length is missing")
-    if len(told) > 1 or not (told[0].isascii() and told[0].isdecimal() and len(told[0]) < 20):
+    digits = lengths[0]
+    if len(lengths) > 1 or not (digits.isascii() and digits.isdecimal() and len(digits) < 20):
         raise Refused(400, "Content-Length is no number of bytes")
-    if int(told[0]) > UPLOAD:
+    if int(digits) > UPLOAD:
         raise Refused(413, f"the image has more than {UPLOAD // 2**20} MiB")
-    return int(told[0])
+    return int(digits)
 
 
 def _host(headers: Message) -> str:
     """The host's name without its port, in lower case."""
-    told = headers.get_all("Host", [])
-    if len(told) != 1:
+    hosts = headers.get_all("Host", [])
+    if len(hosts) != 1:
         raise Refused(400, "a request has one header Host")
-    split = HOST.fullmatch(told[0].lower())
+    split = HOST.fullmatch(hosts[0].lower())
     return split["name"].strip("[]") if split else ""

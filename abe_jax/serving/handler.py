@@ -1,4 +1,4 @@
-"""One request: its route, whether it is let through, and its answer. A connection carries one."""
+"""One request: its route, whether it is allowed, and its response. A connection carries one."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from abe_jax.report import style
 from abe_jax.serving import guard
 from abe_jax.serving.connection import Deadlined, drain
 from abe_jax.serving.refused import Refused
-from abe_jax.serving.thumbnails import Picture
+from abe_jax.serving.thumbnails import Body
 
 if TYPE_CHECKING:
     from abe_jax.serving.server import Server
@@ -30,7 +30,7 @@ HEADERS = {
 }
 
 
-def pages() -> dict[str, Picture]:
+def pages() -> dict[str, Body]:
     """The files of the page by their paths."""
     texts = {
         "/": ("text/html", _text("page.html")),
@@ -38,7 +38,7 @@ def pages() -> dict[str, Picture]:
         "/page.js": ("text/javascript", _text("page.js")),
     }
     return {
-        path: Picture(f"{media}; charset=utf-8", text.encode())
+        path: Body(f"{media}; charset=utf-8", text.encode())
         for path, (media, text) in texts.items()
     }
 
@@ -48,17 +48,17 @@ def _text(name: str) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request of one connection, whatever it holds."""
+    """Answers the one request of a connection, whatever bytes it consists of."""
 
     server: "Server"
 
     def setup(self) -> None:
-        """Reads by a deadline instead of a time-out."""
+        """Reads until a deadline, where a time-out would begin anew with every byte."""
         super().setup()
         self.rfile = io.BufferedReader(Deadlined(self.connection, self.server.patience))
 
     def finish(self) -> None:
-        """Takes leave so that the answer arrives."""
+        """Closes the connection only when the answer has arrived."""
         try:
             super().finish()
         finally:
@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answered(self._post)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What http.server itself refuses (a line it cannot read, another method), as JSON."""
+        """Answers in JSON what http.server itself refuses: an unreadable line, another method."""
         try:
             words = HTTPStatus(code).phrase.lower()
         except ValueError:
@@ -81,13 +81,13 @@ class Handler(BaseHTTPRequestHandler):
         self._send(_error(words), code)
 
     def version_string(self) -> str:
-        """Who answers, without the versions of what."""
+        """The name of the server, without versions of Python or of anything else."""
         return "abe_jax"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what matters is in the answer."""
+        """Logs nothing: what matters is in the response."""
 
-    def _answered(self, make: Callable[[], Picture]) -> None:
+    def _answered(self, make: Callable[[], Body]) -> None:
         status = 200
         try:
             guard.check_host(self.headers, self.server.host)
@@ -97,14 +97,14 @@ class Handler(BaseHTTPRequestHandler):
         except TimeoutError:
             status, answer = 408, _error("the request took too long to arrive")
         except ConnectionError:
-            raise  # nobody is there to answer
+            raise  # the other side is gone
         except Exception as error:
-            # Whatever an image made a library do: one line there and here, and the next request.
+            # Some library failed on this image: one line there and here, and the next request.
             print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             status, answer = 500, _error("this went wrong; the server's terminal says how")
         self._send(answer, status)
 
-    def _get(self) -> Picture:
+    def _get(self) -> Body:
         path = self.path.partition("?")[0]
         guard.check_origin(self.headers, opens=path == "/", changes=False)
         if path in self.server.pages:
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             return _as_json({**self.server.service.about(), "upload": guard.UPLOAD})
         return self.server.service.thumbnail(_id(path, "/thumbnail/"))
 
-    def _post(self) -> Picture:
+    def _post(self) -> Body:
         guard.check_origin(self.headers, opens=False, changes=True)
         expected = guard.length(self.headers)
         if self.path != "/search":
@@ -123,9 +123,11 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, f"the image ended after {len(encoded)} of {expected} bytes")
         return _as_json(self.server.service.search(encoded))
 
-    def _send(self, answer: Picture, status: int) -> None:
+    def _send(self, answer: Body, status: int) -> None:
         self.close_connection = True
-        self.request_version = "HTTP/1.0"  # a line without one would be answered without headers
+        self.request_version = (
+            "HTTP/1.0"  # http.server sends no headers where the request names no version
+        )
         self.connection.settimeout(self.server.patience)  # for all of the answer
         self.send_response(status)
         for name, value in HEADERS.items():
@@ -137,17 +139,17 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.data)
 
 
-def _as_json(found: dict[str, Any]) -> Picture:
-    return Picture("application/json", json.dumps(found, allow_nan=False).encode() + b"\n")
+def _as_json(content: dict[str, Any]) -> Body:
+    return Body("application/json", json.dumps(content, allow_nan=False).encode() + b"\n")
 
 
-def _error(reason: str) -> Picture:
+def _error(reason: str) -> Body:
     return _as_json({"error": " ".join(reason.split())})
 
 
 def _id(path: str, before: str) -> int:
-    """The number of a row behind `before`; anything else is no path of ours."""
-    told = path.removeprefix(before)
-    if told == path or not (told.isascii() and told.isdecimal() and len(told) < 19):
+    """The number of a row after `before`; any other path is refused."""
+    digits = path.removeprefix(before)
+    if digits == path or not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
         raise Refused(404, "nothing is here")
-    return int(told)
+    return int(digits)

@@ -1,8 +1,8 @@
-"""What the server does not do for a request, and the status of HTTP that says so."""
+"""The error for a request that is not answered, with its HTTP status."""
 
 
 class Refused(Exception):  # noqa: N818 (an outcome that is answered, not a failure)
-    """One line for whoever asked, with its status of HTTP."""
+    """One line for whoever asked, with the HTTP status."""
 
     def __init__(self, status: int, reason: str):
         super().__init__(reason)

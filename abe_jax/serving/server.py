@@ -38,9 +38,9 @@ class Server(socketserver.ThreadingTCPServer):
         self.service, self.patience, self.pages = service, patience, pages()
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self.address_family = found[0][0]
-            super().__init__((str(found[0][4][0]), port), Handler)
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self.address_family = addresses[0][0]
+            super().__init__((str(addresses[0][4][0]), port), Handler)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(
@@ -55,7 +55,7 @@ class Server(socketserver.ThreadingTCPServer):
         return f"http://{name}:{self.server_address[1]}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the connection, or, where there are too many, a word and its end."""
+        """Starts a thread for the connection, or, where there are too many, answers 503."""
         if self._free.acquire(blocking=False):
             try:
                 super().process_request(request, client_address)
@@ -69,14 +69,14 @@ class Server(socketserver.ThreadingTCPServer):
         self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection, in its own thread."""
+        """Answers one connection, in its own thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is none of ours; whatever else goes wrong is told in a line."""
+        """Ignores a connection that broke; prints a line for any other error."""
         error = sys.exception()
         if not isinstance(error, OSError):
             print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

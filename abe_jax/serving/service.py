@@ -1,4 +1,4 @@
-"""What lives as long as the server: the model, the index as it is now, and whose turn it is."""
+"""What lives as long as the server: the index with its network, and whose turn it is."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,14 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from abe_jax.data.sources import folder
+from abe_jax.data.sources import image_files
 from abe_jax.errors import UserError
-from abe_jax.evaluation import embedder
-from abe_jax.index import manifest, snapshot
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.index.index import Index, OtherNetworkError
 from abe_jax.index.snapshot import Snapshot
-from abe_jax.serving import answers, thumbnails
-from abe_jax.serving.answers import Answer, Eye
+from abe_jax.serving import responses, thumbnails
 from abe_jax.serving.refused import Refused
+from abe_jax.serving.responses import Response
 
 WAITING = 4  # searches that wait for the one that runs; more are told to come back
 KEPT = 512  # thumbnails kept in memory
@@ -27,19 +27,19 @@ class Turns:
     """One at a time, a few in a queue, the others sent away."""
 
     def __init__(self, waiting: int):
-        self._places = threading.BoundedSemaphore(waiting + 1)
+        self._queue = threading.BoundedSemaphore(waiting + 1)
         self._one = threading.Lock()
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """A turn, waited for; raises `Refused` where the queue is full."""
-        if not self._places.acquire(blocking=False):
+        if not self._queue.acquire(blocking=False):
             raise Refused(503, "busy: other searches are waiting, try again in a moment")
         try:
             with self._one:
                 yield
         finally:
-            self._places.release()
+            self._queue.release()
 
     def close(self, seconds: float) -> None:
         """Takes the last turn, if it comes within so many seconds."""
@@ -47,68 +47,61 @@ class Turns:
 
 
 class Service:
-    """An index and its model, answering; safe to use from several threads."""
+    """An index, answering; safe to use from several threads."""
 
-    def __init__(self, index: Path, k: int):
-        """Opens the index; raises UserError where it or its model cannot be read."""
-        self._folder, self._k = index, k
-        self._snapshot = snapshot.read(index)
-        self._eye = answers.opened(embedder.load(index / "model"))
-        if not self._fits(self._snapshot):
-            raise UserError(f"{index}: its vectors are of another model than the one in model/")
+    def __init__(self, index: Index, k: int):
+        """Answers with `k` neighbours."""
+        self._index, self._k = index, k
         self._turns = Turns(WAITING)
-        self._reading = threading.Lock()
         self._decoding = threading.Semaphore(DECODED)
-        self._thumbnail = lru_cache(KEPT)(self._made)
+        self._thumbnail = lru_cache(KEPT)(self._read_thumbnail)
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Compiles what a search needs, so that the first does not wait for it."""
-        data = self._eye.embedder.config.data
-        grey = np.full((data.size, data.size, data.channels), 128, np.uint8)
+        image = self._index.embedder.network.preprocessing
+        grey = np.full((image.size, image.size, image.channels), 128, np.uint8)
         self.search(cv2.imencode(".png", grey)[1].tobytes())
 
-    def search(self, encoded: bytes) -> Answer:
-        """The answer to an uploaded image."""
-        return self._answer(lambda eye, now: answers.of_image(eye, now, encoded, self._k))
+    def search(self, encoded: bytes) -> Response:
+        """The response to an uploaded image."""
+        return self._respond(
+            lambda embedder, now: responses.to_upload(embedder, now, encoded, self._k)
+        )
 
-    def like(self, row: int) -> Answer:
-        """The answer to an image of the index."""
-        return self._answer(lambda eye, now: answers.of_row(eye, now, row, self._k))
+    def like(self, id_: int) -> Response:
+        """The response to an image of the index."""
+        return self._respond(lambda embedder, now: responses.to_row(embedder, now, id_, self._k))
 
-    def about(self) -> Answer:
+    def about(self) -> Response:
         """What the index holds now."""
-        return answers.about(self._now())
+        return responses.about(self._now())
 
-    def thumbnail(self, row: int) -> thumbnails.Picture:
+    def thumbnail(self, id_: int) -> thumbnails.Body:
         """An image of the index, small."""
         now = self._now()
-        answers.require(now, row)
-        path = now.row(row).path
+        responses.require_row(now, id_)
+        path = now.row(id_).path
         return self._thumbnail(path, thumbnails.stamp(path))
 
-    def rest(self, seconds: float) -> None:
+    def close(self, seconds: float) -> None:
         """Waits so long for the search that runs, and lets no other begin."""
         self._turns.close(seconds)
 
-    def _made(self, path: str, _: tuple[int, int] | None) -> thumbnails.Picture:
+    def _read_thumbnail(self, path: str, _: tuple[int, int] | None) -> thumbnails.Body:
         with self._decoding:
-            return thumbnails.thumbnail(folder.read(Path(path)))
+            return thumbnails.thumbnail(image_files.read(Path(path)))
 
-    def _answer(self, ask: Callable[[Eye, Snapshot], Answer]) -> Answer:
+    def _respond(self, ask: Callable[[Embedder, Snapshot], Response]) -> Response:
         with self._turns.one():
-            return ask(self._eye, self._now())
+            return ask(self._index.embedder, self._now())
 
     def _now(self) -> Snapshot:
-        """The index as it is now: read again where index.json is another."""
-        with self._reading:
-            try:
-                if manifest.load(self._folder) != self._snapshot.manifest:
-                    self._snapshot = snapshot.read(self._folder)
-            except UserError as error:
-                raise Refused(503, str(error)) from error
-            if self._fits(self._snapshot):
-                return self._snapshot
-        raise Refused(409, "the index is of another model now: start the server again")
-
-    def _fits(self, now: Snapshot) -> bool:
-        return now.spec.fingerprint == self._eye.embedder.fingerprint
+        """The index as it is now."""
+        try:
+            return self._index.snapshot
+        except OtherNetworkError as error:
+            raise Refused(409, "the index is of another model now: start the server again") from (
+                error
+            )
+        except UserError as error:
+            raise Refused(503, str(error)) from error

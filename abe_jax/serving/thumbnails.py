@@ -8,29 +8,26 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax.config import Data
 from abe_jax.data.images import decoding
 from abe_jax.report import pixels
 from abe_jax.serving.refused import Refused
 
 SIDE = 320  # pixels of a thumbnail's longer side, twice what is shown, for sharp screens
 
-_COLOUR = Data(name="folder", channels=3)
 
-
-class Picture(NamedTuple):
-    """A picture as a browser takes it."""
+class Body(NamedTuple):
+    """The content of an HTTP response: its media type and its bytes."""
 
     media: str
     data: bytes
 
 
-def picture(image: UInt8[np.ndarray, "h w c"], side: int = SIDE) -> Picture:
+def picture(image: UInt8[np.ndarray, "h w c"], side: int = SIDE) -> Body:
     """The image as JPEG of at most `side` px, or to the pixel as PNG where it is small."""
     longest = max(image.shape[:2])
     if longest <= pixels.SMALL:
-        return Picture("image/png", pixels.png(image))
-    return Picture("image/jpeg", pixels.jpeg(pixels.fitted(image, min(side, longest))))
+        return Body("image/png", pixels.png(image))
+    return Body("image/jpeg", pixels.jpeg(pixels.fitted(image, min(side, longest))))
 
 
 def data_uri(image: UInt8[np.ndarray, "h w c"], side: int = SIDE) -> str:
@@ -39,30 +36,30 @@ def data_uri(image: UInt8[np.ndarray, "h w c"], side: int = SIDE) -> str:
     return f"data:{media};base64,{base64.b64encode(data).decode()}"
 
 
-def thumbnail(encoded: bytes) -> Picture:
+def thumbnail(encoded: bytes) -> Body:
     """An image file as a small picture, in colour and upright.
 
     Raises:
         Refused: the bytes are no image that can be read.
     """
     try:
-        return picture(decoding.reduced(encoded, _COLOUR, _spare).image)
+        return picture(decoding.reduced(encoded, 3, _excess).image)
     except decoding.UnreadableImage as error:
         raise Refused(404, f"the image cannot be shown: {error}") from error
 
 
-def _spare(height: int, width: int) -> float:
-    """How many times larger than a thumbnail a picture is, which shortens the decoding of JPEG."""
+def _excess(height: int, width: int) -> float:
+    """How many times larger than a thumbnail an image is, which shortens the decoding of JPEG."""
     return max(height, width) / SIDE
 
 
 def stamp(path: str) -> tuple[int, int] | None:
     """What tells a changed file from what it was; None where there is none."""
     try:
-        known = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return known.st_size, known.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def is_file(path: str) -> bool:

@@ -8,7 +8,9 @@ from abe_jax.index.snapshot import Snapshot
 BLOCK = 2**14  # rows compared at once
 
 
-def distances(snapshot: Snapshot, query: Float[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+def learner_distances(
+    snapshot: Snapshot, query: Float[np.ndarray, "m d"]
+) -> Float64[np.ndarray, "n m"]:
     """Each learner's squared Euclidean distance from the query to every row, in the ids' order.
 
     Of a binary index, the number of its bits that differ. In float64, as the search's distances:
@@ -16,11 +18,11 @@ def distances(snapshot: Snapshot, query: Float[np.ndarray, "m d"]) -> Float64[np
     """
     ids = snapshot.ids()
     blocks = [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
-    found = [_apart(snapshot.vectors(block), query, snapshot.spec.storage) for block in blocks]
-    return np.concatenate([np.zeros((0, len(query))), *found])
+    parts = [_distances(snapshot.vectors(ids), query, snapshot.spec.storage) for ids in blocks]
+    return np.concatenate([np.zeros((0, len(query))), *parts])
 
 
-def _apart(
+def _distances(
     vectors: Float[np.ndarray, "k m d"], query: Float[np.ndarray, "m d"], storage: str
 ) -> Float64[np.ndarray, "k m"]:
     if storage == "binary":
@@ -29,11 +31,14 @@ def _apart(
     return np.einsum("kmd,kmd->km", difference, difference)
 
 
-def ranks(own: Float[np.ndarray, "n m"], places: Int[np.ndarray, " k"]) -> Int[np.ndarray, "k m"]:
-    """Each learner's rank, from 1, of the rows at `places`; of equals the earlier is the nearer."""
-    rows = np.arange(len(own))[:, None]
-    found = [
-        (own < own[place]).sum(axis=0) + ((own == own[place]) & (rows < place)).sum(axis=0)
-        for place in places
+def learner_ranks(
+    distances: Float[np.ndarray, "n m"], rows: Int[np.ndarray, " k"]
+) -> Int[np.ndarray, "k m"]:
+    """Each learner's rank, from 1, of some rows; of equals the earlier is the nearer."""
+    numbers = np.arange(len(distances))[:, None]
+    ranks = [
+        (distances < distances[row]).sum(axis=0)
+        + ((distances == distances[row]) & (numbers < row)).sum(axis=0)
+        for row in rows
     ]
-    return np.stack(found) + 1 if found else np.zeros((0, own.shape[1]), np.int64)
+    return np.stack(ranks) + 1 if ranks else np.zeros((0, distances.shape[1]), np.int64)
