@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Int, Shaped, UInt8, UInt32
 
 from abe_jax.errors import UserError
 from abe_jax.evaluation.knn import Vectors, check_finite
-from abe_jax.evaluation.search import BLOCK, Search, all_nearest, check_k, ready
+from abe_jax.evaluation.search import BLOCK, Groups, Search, all_nearest, check_k, ready
 
-HAMMING = "hamming"  # what `ensemble` is called where packed codes are ranked
+HAMMING = "hamming"  # the ensemble of a `Ranking` of packed codes
 # Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2.5 ms of
 # 512 bits and 4.5 of 2,048 (their top_k 3.6); of 512 bits as a product of signs 11 ms in float32,
 # 15 in bfloat16, 63 in int8, and with NumPy's bitwise_count 11. One loop over 64 words takes 31 ms,
@@ -41,6 +41,11 @@ def pack(vectors: Vectors) -> UInt8[np.ndarray | Array, "n bytes"]:
     return np.packbits(np.asarray(positive, np.uint8), axis=1)
 
 
+def one_sided(vectors: Vectors) -> bool:
+    """Whether no number is below 0, so that codes, which keep signs, say little or nothing."""
+    return bool(np.min(np.asarray(vectors), initial=np.inf) >= 0)
+
+
 def hamming_nearest(
     queries: Packed,
     gallery: Packed,
@@ -53,36 +58,34 @@ def hamming_nearest(
 
     `queries` [q, bytes] and `gallery` [n, bytes] from `pack`, nearest first. Distances are whole
     numbers from 0 to the number of bits, so ties are the rule: equal distances rank by gallery
-    index, as in `nearest`. `exclude_self`: row i of the queries is row i of the gallery and not
+    index, as in `knn`. `exclude_self`: row i of the queries is row i of the gallery and not
     its own neighbour; its duplicates are.
 
-    Exact: every distance is counted (XOR, then the bits set), as many at once as in `nearest`.
+    Exact: every distance is counted (XOR, then the bits set), as many at once as in `knn`.
     Raises UserError where shapes do not fit, k exceeds the gallery, or these are no codes.
     """
-    search = prepare(
-        queries,
-        gallery,
-        exclude_self=exclude_self,
-        query_groups=None,
-        gallery_groups=None,
-        block=block,
-    )
+    search = prepare(queries, gallery, exclude_self=exclude_self, groups=None, block=block)
     check_k(k, len(gallery) - exclude_self)
-    found = all_nearest(search, k)
-    return np.asarray(found.distances, np.int32), np.asarray(found.indices)
+    best = all_nearest(search, k)
+    return np.asarray(best.distances, np.int32), np.asarray(best.indices)
 
 
 def prepare(
-    queries: Shaped[np.ndarray | Array, "..."], gallery: Shaped[np.ndarray | Array, "..."], **rules
+    queries: Shaped[np.ndarray | Array, "..."],
+    gallery: Shaped[np.ndarray | Array, "..."],
+    *,
+    exclude_self: bool,
+    groups: Groups | None,
+    block: int,
 ) -> Search:
-    """A search of codes; `rules` are the other arguments of `search.ready`."""
+    """A search of codes, as `search.ready` has it of vectors."""
     q = words(queries, "queries")
     g = q if gallery is queries else words(gallery, "gallery")
     if np.shape(queries)[1] != np.shape(gallery)[1]:
         raise UserError(
             f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in their bytes"
         )
-    return ready(q, g, hamming, **rules)
+    return ready(q, g, hamming, exclude_self=exclude_self, groups=groups, block=block)
 
 
 def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndarray, "w n 1"]:
@@ -91,7 +94,7 @@ def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndar
     if x.dtype != np.uint8 or x.ndim != 2 or 0 in x.shape:
         raise UserError(
             f"{what} must be codes, uint8 [n, bytes], not {x.dtype} of shape {x.shape}; "
-            "retrieval.pack makes them of vectors"
+            "evaluation.pack makes them of vectors"
         )
     number = -(-x.shape[1] // 4)
     if number > TOGETHER:

@@ -29,17 +29,17 @@ def between_learners(
     x = np.asarray(vectors).astype(np.float32, copy=False)
     x = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
     m = x.shape[1]
-    everyone = np.arange(len(x))
+    images = np.arange(len(x))
     below = np.triu(np.ones((m, m), bool), k=1)
-    apart = ~np.eye(m, dtype=bool)
-    result = {"same_image": _summary(_cosines(x, everyone, everyone, below))}
+    different = ~np.eye(m, dtype=bool)
+    result = {"same_image": _summary(_cosines(x, images, images, below))}
     for name, same in (("positive", True), ("negative", False)):
         if gallery is None:
             left, right = image_pairs(np.asarray(labels), same=same)
         else:
             left, right = pairs_across(np.asarray(labels), gallery, same=same)
         if len(left):
-            result[name] = _summary(_cosines(x, left, right, apart))
+            result[name] = _summary(_cosines(x, left, right, different))
     return result | {"edges": np.linspace(-1.0, 1.0, BINS + 1).tolist()}
 
 
@@ -48,7 +48,7 @@ def image_pairs(
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """Pairs of images of one class, or of two, drawn uniformly with replacement; none if none is.
 
-    With rows sorted by class the partners of an image are a run of places, taken modulo n, or
+    With rows sorted by class the partners of an image are consecutive rows, taken modulo n, or
     modulo its class: one random number for each pair, and none is rejected.
     """
     n = len(labels)
@@ -77,8 +77,8 @@ def pairs_across(
     seed: int = 0,
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """As `image_pairs`, each pair a query, outside of the gallery, and a row of it."""
-    queries, asked = np.flatnonzero(~gallery), np.flatnonzero(gallery)
-    order = asked[np.argsort(labels[asked], kind="stable")]
+    queries, searched = np.flatnonzero(~gallery), np.flatnonzero(gallery)
+    order = searched[np.argsort(labels[searched], kind="stable")]
     start = np.searchsorted(labels[order], labels[queries], side="left")
     end = np.searchsorted(labels[order], labels[queries], side="right")
     partners = end - start if same else len(order) - (end - start)
@@ -87,7 +87,7 @@ def pairs_across(
     rng = np.random.default_rng(seed)
     left = rng.choice(len(queries), size=pairs, p=partners / partners.sum())
     step = rng.integers(partners[left])
-    # Behind the run of the query's class the others follow, and go on from the first.
+    # The others follow the rows of the query's class, and go on from the first row.
     right = start[left] + step if same else (end[left] + step) % len(order)
     return queries[left], order[right]
 

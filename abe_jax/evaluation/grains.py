@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.evaluation import knn, protocols
 from abe_jax.evaluation.knn import Vectors
+from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.ranks import ranks
 from abe_jax.evaluation.search import BLOCK
 
@@ -19,7 +20,7 @@ UKBENCH = 4  # how many of the nearest are looked at; its groups have so many im
 
 
 def top_k(
-    embedding: Float[np.ndarray | Array, "n m d"],
+    embeddings: Float[np.ndarray | Array, "n m d"],
     kernel: Float[np.ndarray | Array, "m d c"],
     bias: Float[np.ndarray | Array, "m c"],
     labels: Int[np.ndarray, " n"],
@@ -35,7 +36,7 @@ def top_k(
     before = np.zeros(len(labels), np.int64)
     for start in range(0, len(labels), block):
         at = slice(start, start + block)
-        x = np.asarray(embedding[at], np.float64)
+        x = np.asarray(embeddings[at], np.float64)
         logits = np.einsum("nmd,mdc->nc", x, w, optimize=True) / len(w) + b[None]
         own = np.take_along_axis(logits, labels[at][:, None], axis=1)
         lower = np.arange(logits.shape[1])[None] < labels[at][:, None]
@@ -45,7 +46,7 @@ def top_k(
 
 def instance(
     vectors: Vectors,
-    objects: Int[np.ndarray, " n"],
+    object_ids: Int[np.ndarray, " n"],
     gallery: Bool[np.ndarray, " n"] | None = None,
     *,
     block: int = BLOCK,
@@ -60,51 +61,54 @@ def instance(
                      counts as one of the 4 and as right
     ukbench_most     what a perfect ranking would score: 4 where objects have 4 images or more
 
-    `objects` [n]: rows of one number show one object. Ties as in `nearest`. With a `gallery` each
+    `object_ids` [n]: rows of one number show one object. Ties as in `knn`. With a `gallery` each
     image outside of it asks it alone: `queries` are those whose object it shows, `gallery` its
     images, and UKBench's score, in which every image asks all, is left out.
     """
     if gallery is not None:
-        return _asked(vectors, objects, gallery, block)
-    _, codes, sizes = np.unique(objects, return_inverse=True, return_counts=True)
+        return _of_gallery(vectors, object_ids, gallery, block)
+    _, codes, sizes = np.unique(object_ids, return_inverse=True, return_counts=True)
     if sizes.max(initial=0) < 2:
         return {}
     sought = np.flatnonzero(sizes[codes] > 1)
-    nearest = min(UKBENCH, len(codes)) - 1
-    _, found = knn.nearest(vectors, vectors, nearest, exclude_self=True, block=block)
-    right = 1 + (codes[found] == codes[:, None]).sum(axis=1)
+    k, ranking = min(UKBENCH, len(codes)) - 1, Ranking(block=block)
+    _, nearest = knn.knn(vectors, vectors, k, exclude_self=True, ranking=ranking)
+    right = 1 + (codes[nearest] == codes[:, None]).sum(axis=1)
     queries, targets = _first_and_others(codes, sizes)
-    places = ranks(vectors, vectors, targets, rows=queries, block=block)
+    ranked = ranks(vectors, vectors, targets, rows=queries, block=block)
     return {
         "images": len(codes),
         "queries": len(queries),
-        "map": float(average_precision(places, targets >= 0).mean()),
+        "map": float(average_precision(ranked, targets >= 0).mean()),
         "ukbench": float(right[sought].mean()),
         "ukbench_most": float(np.minimum(sizes[codes[sought]], UKBENCH).mean()),
     }
 
 
-def _asked(
-    vectors: Vectors, objects: Int[np.ndarray, " n"], gallery: Bool[np.ndarray, " n"], block: int
+def _of_gallery(
+    vectors: Vectors,
+    object_ids: Int[np.ndarray, " n"],
+    gallery: Bool[np.ndarray, " n"],
+    block: int,
 ) -> dict[str, float | int]:
     """`instance` where queries ask a gallery."""
-    asking, asked, _ = protocols.rows(len(objects), gallery)
-    shown, sizes = np.unique(objects[asked], return_counts=True)
-    asking = asking[np.isin(objects[asking], shown)]
-    if not len(asking):
+    queries, searched, _ = protocols.rows(len(object_ids), gallery)
+    known, sizes = np.unique(object_ids[searched], return_counts=True)
+    queries = queries[np.isin(object_ids[queries], known)]
+    if not len(queries):
         return {}
-    order = np.argsort(objects[asked], kind="stable")
-    start = np.searchsorted(objects[asked][order], objects[asking])
-    number = sizes[np.searchsorted(shown, objects[asking])]
-    place = np.arange(number.max())[None]
-    reach = np.minimum(start[:, None] + place, len(order) - 1)
-    targets = np.where(place < number[:, None], order[reach], -1)
-    places = ranks(vectors[asking], vectors[asked], targets, block=block)
+    order = np.argsort(object_ids[searched], kind="stable")
+    start = np.searchsorted(object_ids[searched][order], object_ids[queries])
+    number = sizes[np.searchsorted(known, object_ids[queries])]
+    column = np.arange(number.max())[None]
+    reach = np.minimum(start[:, None] + column, len(order) - 1)
+    targets = np.where(column < number[:, None], order[reach], -1)
+    ranked = ranks(vectors[queries], vectors[searched], targets, block=block)
     return {
-        "images": len(objects),
-        "queries": len(asking),
-        "gallery": len(asked),
-        "map": float(average_precision(places, targets >= 0).mean()),
+        "images": len(object_ids),
+        "queries": len(queries),
+        "gallery": len(searched),
+        "map": float(average_precision(ranked, targets >= 0).mean()),
     }
 
 
@@ -114,28 +118,28 @@ def _first_and_others(
     """Of every object with two images: its first row, and its other rows filled up with -1."""
     order = np.argsort(codes, kind="stable")
     starts = np.cumsum(sizes) - sizes
-    place = np.arange(len(codes)) - starts[codes[order]]
+    column = np.arange(len(codes)) - starts[codes[order]]
     table = np.full((len(sizes), sizes.max()), -1, np.int64)
-    table[codes[order], place] = order
+    table[codes[order], column] = order
     table = table[sizes > 1]
     return table[:, 0], table[:, 1:]
 
 
 def average_precision(
-    places: Int[np.ndarray, "q t"], there: Bool[np.ndarray, "q t"]
+    positions: Int[np.ndarray, "q t"], mask: Bool[np.ndarray, "q t"]
 ) -> Float[np.ndarray, " q"]:
     """Average precision of each query by the trapezoidal rule, as Holidays and Copydays have it.
 
-    1/R sum_j (P_j + P'_j) / 2 over the R right ones at places r_j = 0, 1, .. of the ranking, where
-    P_j = j / r_j is the precision just before the j-th right one (1 at the first place) and
-    P'_j = (j + 1) / (r_j + 1) the one just behind it. `there` says which entries are; every query
+    1/R sum_j (P_j + P'_j) / 2 over the R right ones at positions r_j = 0, 1, .. of the ranking;
+    P_j = j / r_j is the precision just before the j-th right one (1 at position 0) and
+    P'_j = (j + 1) / (r_j + 1) the one just behind it. `mask` says which entries count; every query
     has one.
     """
-    ranked = np.sort(np.where(there, places, np.iinfo(np.int64).max), axis=1).astype(np.float64)
+    ranked = np.sort(np.where(mask, positions, np.iinfo(np.int64).max), axis=1).astype(np.float64)
     earlier = np.arange(ranked.shape[1], dtype=np.float64)[None]
     before = np.where(ranked > 0, earlier / np.maximum(ranked, 1.0), 1.0)
     behind = (earlier + 1.0) / (ranked + 1.0)
-    right = there.sum(axis=1)
+    right = mask.sum(axis=1)
     counted = earlier < right[:, None]
     return ((before + behind) / 2.0 * counted).sum(axis=1) / right
 
@@ -153,13 +157,14 @@ def copies(
 
     {"queries", "gallery", "map", "recall@1", "attacks": {name: {"map", "recall@1"}}}: the means
     over all copies, and over those of each kind. One gallery row is right for each copy,
-    `originals` [q]; the average precision is the trapezoidal one, 1 at the first place and half of
-    1 / (place) behind it. `kinds` [q] are indices into `names`; a kind without a copy is left out.
+    `originals` [q]; the average precision is the trapezoidal one, 1 at rank 0 and half of
+    1 / (rank + 1) behind it. `kinds` [q] are indices into `names`; a kind without a copy is left
+    out.
     Source: Copydays (Douze et al., CIVR 2009) for the task.
     """
-    places = ranks(vectors, gallery, originals[:, None], block=block)
-    precision = average_precision(places, np.ones(places.shape, bool))
-    first = places[:, 0] == 0
+    ranked = ranks(vectors, gallery, originals[:, None], block=block)
+    precision = average_precision(ranked, np.ones(ranked.shape, bool))
+    first = ranked[:, 0] == 0
 
     def means(chosen: np.ndarray) -> dict[str, float]:
         return {

@@ -6,70 +6,64 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Shaped
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation.search import BLOCK, Search, all_nearest, check_k, ready
+from abe_jax.evaluation.options import Ranking
+from abe_jax.evaluation.search import Groups, Search, all_nearest, check_k, ready
 
 ENSEMBLES = ("concatenation", "mean_distance")
 
 Vectors = Float[np.ndarray | Array, "_ ... _"]  # [n, d] or [n, m, d]
 
 
-def nearest(
+def knn(
     queries: Vectors,
     gallery: Vectors,
     k: int,
     *,
-    ensemble: str = "concatenation",
     exclude_self: bool = False,
-    query_groups: Shaped[np.ndarray | Array, "..."] | None = None,
-    gallery_groups: Shaped[np.ndarray | Array, "..."] | None = None,
-    block: int = BLOCK,
+    groups: Groups | None = None,
+    ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
 ) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
     """The k nearest gallery rows of every query: distances and indices [q, k], nearest first.
 
-    `queries` and `gallery` are [n, d] or [n, m, d]. `ensemble="concatenation"` ranks by the squared
-    Euclidean distance of the concatenated learners (for unit vectors: by their mean cosine),
-    `"mean_distance"` by the mean over learners of the unsquared distance. Equal distances rank by
-    gallery index. `exclude_self`: row i of the queries is row i of the gallery and not its own
-    neighbour. With groups, gallery rows of the query's own group do not count. Where fewer than k
-    neighbours are left, the index is -1 and the distance infinite.
+    `queries` and `gallery` are [n, d] or [n, m, d]. The ensemble "concatenation" ranks by the
+    squared Euclidean distance of the concatenated learners (for unit vectors: by their mean
+    cosine), "mean_distance" by the mean over learners of the unsquared distance. Equal distances
+    rank by gallery index. `exclude_self`: row i of the queries is row i of the gallery and not its
+    own neighbour. With `groups`, of the queries and of the gallery's rows, gallery rows of the
+    query's own group do not count. Where fewer than k neighbours are left, the index is -1 and the
+    distance infinite.
 
     Exact: every distance is computed, in float32 with full-precision products, as
     |q|^2 + |g|^2 - 2 q.g, at most `block` (rounded up to 8) times 2^25 / `block` of them at once.
     Raises UserError where shapes do not fit, k exceeds the gallery, or a vector is not finite.
     """
-    search = prepare(
-        queries,
-        gallery,
-        ensemble=ensemble,
-        exclude_self=exclude_self,
-        query_groups=query_groups,
-        gallery_groups=gallery_groups,
-        block=block,
-    )
+    search = prepare(queries, gallery, exclude_self=exclude_self, groups=groups, ranking=ranking)
     check_k(k, len(gallery) - exclude_self)
-    found = all_nearest(search, k)
-    return np.asarray(found.distances), np.asarray(found.indices)
+    best = all_nearest(search, k)
+    return np.asarray(best.distances), np.asarray(best.indices)
 
 
 def prepare(
     queries: Shaped[np.ndarray | Array, "..."],
     gallery: Shaped[np.ndarray | Array, "..."],
     *,
-    ensemble: str,
-    **rules,
+    exclude_self: bool,
+    groups: Groups | None,
+    ranking: Ranking,
 ) -> Search:
-    """Checks what `nearest` is given; `rules` are the other arguments of `ready`."""
-    if ensemble not in ENSEMBLES:
+    """Checks what `knn` is given and makes its search ready."""
+    if ranking.ensemble not in ENSEMBLES:
         raise UserError(
-            f"unknown ensemble {ensemble!r}: 'concatenation' or 'mean_distance'; the metrics of "
-            "packed codes know 'hamming' too"
+            f"unknown ensemble {ranking.ensemble!r}: 'concatenation' or 'mean_distance'; the "
+            "metrics of packed codes know 'hamming' too"
         )
-    rooted = ensemble == "mean_distance"
+    rooted = ranking.ensemble == "mean_distance"
     q = _by_learner(queries, "queries", rooted)
     g = q if gallery is queries else _by_learner(gallery, "gallery", rooted)
     if q.shape[::2] != g.shape[::2]:
         raise UserError(f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in d")
-    return ready(q, g, _mean_unsquared if rooted else squared, **rules)
+    distance = _mean_unsquared if rooted else squared
+    return ready(q, g, distance, exclude_self=exclude_self, groups=groups, block=ranking.block)
 
 
 def squared(queries: Float[Array, "1 q d"], gallery: Float[Array, "1 n d"]) -> Float[Array, "q n"]:
@@ -97,7 +91,7 @@ def _by_learner(vectors: np.ndarray | Array, what: str, rooted: bool) -> np.ndar
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise UserError(f"{what} must be [n, d] or [n, m, d] and not empty, not of shape {x.shape}")
     if x.dtype == np.uint8:
-        raise UserError(f"{what} are packed codes (uint8): rank them by ensemble='hamming'")
+        raise UserError(f"{what} are packed codes (uint8): rank them by ensemble 'hamming'")
     x = x.astype(np.float32, copy=False)
     check_finite(x, what)
     if not rooted or x.ndim == 2:

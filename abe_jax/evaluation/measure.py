@@ -1,197 +1,146 @@
-"""Everything that is measured of one embedded split, as plain numbers."""
+"""Everything that is measured of one split: its vectors, their retrieval, and the grains."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Float, Int
 
-from abe_jax.config import Evaluate
-from abe_jax.data.split import Split, chosen
-from abe_jax.errors import UserError
-from abe_jax.evaluation import binary_codes, cosine, protocols
-from abe_jax.evaluation.by_domain import by_domain
-from abe_jax.evaluation.metrics import Scores
-from abe_jax.evaluation.search import BLOCK
+from abe_jax.data.held_out import HELD
+from abe_jax.data.split import Split
+from abe_jax.errors import ArgumentError
+from abe_jax.evaluation import baselines, benchmark_figures, grain_levels, protocols, retrieval
+from abe_jax.evaluation.baselines import centred_pixels
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.grain_levels import HeldOut, RankedSplit
+from abe_jax.evaluation.network import Embedded
+from abe_jax.evaluation.options import Measures
+from abe_jax.evaluation.protocols import GroundTruth
+from abe_jax.evaluation.results import Results
+from abe_jax.evaluation.whitening import Whitening, unit_whitened
 
-Labels = Int[np.ndarray | Array, "..."]
+Raw = Float[np.ndarray, "n D"]
+# Makes a whitening, or None, given what is whitened of the images of a split
+FitWhitening = Callable[[Callable[[Split], Raw]], Whitening | None]
 
 
-def of_split(
-    vectors: Float[np.ndarray | Array, "n m d"],
-    instances: Int[np.ndarray, " n"],
+class SplitVectors(NamedTuple):
+    """A split's vectors and, where they are whitened too, the whitened unit vectors."""
+
+    embedded: Embedded
+    whitened: Float[np.ndarray, "n k"] | None = None
+
+
+def ensemble_metrics(embedded: Embedded, split: Split, measures: Measures) -> dict[str, float]:
+    """The ensemble's metrics alone, {"recall@K": .., "r_precision": .., "map@r": ..}."""
+    truth = GroundTruth.of(split, embedded.image_ids)
+    return retrieval.scores(embedded.vectors, truth, measures).means()
+
+
+def embed_split(
+    embedder: Embedder, split: Split, fit_whitening: FitWhitening | None = None
+) -> SplitVectors:
+    """A split's vectors and, with `fit_whitening`, the whitened ones; all hosts call it.
+
+    The whitening is asked for first; a host that is given None has no whitened vectors. What is
+    whitened of one learner is its embedding before L2, whose length the bias channel keeps; of
+    several the concatenation of their unit vectors, by which the ensemble is compared.
+    """
+    if fit_whitening is None:
+        return SplitVectors(embedder.embed(split))
+    whitening = fit_whitening(lambda images: _with_raw(embedder, images)[1])
+    embedded, raw = _with_raw(embedder, split)
+    return SplitVectors(embedded, None if whitening is None else unit_whitened(whitening, raw))
+
+
+def _with_raw(embedder: Embedder, split: Split) -> tuple[Embedded, Raw]:
+    """A split's vectors, and what is whitened of them."""
+    if embedder.learners > 1:
+        embedded = embedder.embed(split)
+        return embedded, embedded.vectors.reshape(len(embedded.vectors), -1)
+    embedded, raw = embedder.network.with_unnormalised(embedder.replicated, split)
+    return embedded, raw[:, 0]
+
+
+def measure_split(
+    embedder: Embedder,
     split: Split,
-    evaluate: Evaluate,
-) -> dict[str, float]:
-    """The ensemble's metrics alone, of vectors of the split's images `instances`."""
-    read = chosen(split, instances)
-    found = protocols.scores(
-        vectors, read.labels, evaluate.ks, gallery=read.gallery, block=evaluate.block
-    )
-    return found.means()
-
-
-def evaluate(
-    vectors: Float[np.ndarray | Array, "n m d"],
-    labels: Labels,
+    measures: Measures = Measures(),  # noqa: B008 (immutable)
     *,
-    ks: Sequence[int] = (1, 2, 4, 8),
-    gallery: Bool[np.ndarray | Array, " n"] | None = None,
-    groups: Labels | None = None,
-    domains: Sequence[str] = (),
-    pixels: Shaped[np.ndarray | Array, "..."] | None = None,
-    whitened: Float[np.ndarray, "n k"] | None = None,
-    block: int = BLOCK,
-    binary: bool = False,
-) -> dict:
-    """Retrieval over one split: the ensemble, its learners, and the pixel floor.
+    vectors: SplitVectors | None = None,
+    held_out: HeldOut | None = None,
+    benchmark: str = "",
+) -> tuple[Results, Embedded]:
+    """Everything that `measures` asks of a split, and its vectors; all hosts call it.
 
-    Each image asks all others or, with `gallery` [n], the images outside of it ask it alone, in
-    every part of the result, see `protocol.scores`. `vectors` [n, m, d] of m learners, integer
-    `labels` [n]; `groups` [n] (say, type families) add
-    "other_family", where neighbours of the query's own group do not count, and with the groups'
-    names `domains` also "domains", where only those of its own do; `pixels` [n, ...] add
-    what the images give without any training, see `centred_pixels`. The result holds only dicts,
-    lists, floats and ints and is bitwise the same on every call:
+    The numbers are those of `retrieval.evaluate`, with raw pixels and, under "grains", those of
+    `grain_levels.measure` and of the benchmark, beside them the "floor", what raw pixels give.
+    Where the split is the images held out of training and no class has two of them, nothing can be
+    retrieved: only the class is measured.
 
-    images, classes, queries (those with a positive; the others are in no mean)
-    gallery       how many images it has; left out where all images are
-    metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
-                  learners_mean, learners_std (over learners, of the m values themselves), pixels;
-                  each {"recall@K": .., "r_precision": .., "map@r": ..}; with `binary` also
-                  binary, the ensemble's codes by Hamming distance, see `codes.pack`, and with
-                  `whitened` whitened, by these unit vectors, see `whitening.unit_whitened`
-    other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
-                  a positive in another group, or no gallery row is of the group of a query
-    domains       ensemble, pixels, see `by_domain`
-    cosine        see `between_learners`; left out for one learner
-    Errors: those of `recall_at_k`.
+    Args:
+        embedder: the network.
+        split: the images.
+        measures: what is measured.
+        vectors: from `embed_split`; None: they are embedded here, without a whitening.
+        held_out: where there are such images and the run has a classifier.
+        benchmark: name of the data set, for figures of its own (see benchmark_figures.py).
+
+    Raises:
+        UserError: nothing at all can be measured, or as in `retrieval.evaluate`.
     """
-    x, y = np.asarray(vectors), np.asarray(labels)
-    if x.ndim != 3:
-        raise UserError(f"vectors must be [n, m, d], not of shape {x.shape}")
-    asked = None if gallery is None else np.asarray(gallery)
-    of_split = _Split(y, asked, ks, None if groups is None else np.asarray(groups), block)
-    floor = None if pixels is None else centred_pixels(np.asarray(pixels))
-    ensemble = of_split.scores(x)
-    result: dict = {
-        "images": len(x),
-        "classes": len(np.unique(y)),
-        "queries": ensemble.queries,
-        **({} if asked is None else {"gallery": int(asked.sum())}),
-        "metrics": {
-            "ensemble": ensemble.means(),
-            **_of_learners(x, of_split, ensemble),
-            **_beside(x, floor, whitened, binary, of_split),
-        },
-    }
-    if groups is not None:
-        result |= _other_family(x, floor, of_split)
-    if domains:
-        result["domains"] = _of_domains(x, floor, of_split, domains)
-    if x.shape[1] > 1:
-        result["cosine"] = cosine.between_learners(x, y, asked)
-    return result
+    embedded, whitened = embed_split(embedder, split) if vectors is None else vectors
+    levels = {}
+    if measures.grains:
+        levels = grain_levels.measure(embedder, split, embedded, measures, held_out)
+    if nothing_to_retrieve(split, embedded):
+        if "class" not in levels:
+            levels = levels | {"class": _class_alone(embedder, held_out, measures)}
+        return Results(_counts(split, embedded) | {"metrics": {}, "grains": levels}), embedded
+    small = baselines.small_pixels(embedder.network, split, embedded.image_ids)
+    truth = GroundTruth.of(split, embedded.image_ids)
+    numbers = retrieval.evaluate(embedded.vectors, truth, measures, pixels=small, whitened=whitened)
+    figures = partial(benchmark_figures.measure, benchmark, split, embedded.image_ids)
+    levels |= figures(embedded.vectors)
+    if levels:
+        pixels = RankedSplit(split, embedded.image_ids, centred_pixels(small))
+        floor = _baseline_levels(embedder, pixels, measures) | figures(pixels.vectors)
+        levels |= {"floor": floor} if floor else {}
+    return Results(numbers | ({"grains": levels} if levels else {})), embedded
 
 
-class _Split(NamedTuple):
-    """What the evaluation knows of a split beside the vectors that are ranked."""
+def nothing_to_retrieve(split: Split, embedded: Embedded) -> bool:
+    """Whether these are images held out of training, one of each class: none finds another."""
+    if split.name != HELD:
+        return False
+    return not protocols.positives(split.labels[embedded.image_ids], None).any()
 
-    labels: np.ndarray
-    gallery: np.ndarray | None
-    ks: Sequence[int]
-    groups: np.ndarray | None
-    block: int
 
-    def scores(
-        self, vectors: np.ndarray | Array, *, apart: bool = False, ensemble: str = "concatenation"
-    ) -> Scores:
-        """Of its queries; `apart`: neighbours of the query's own group do not count."""
-        return protocols.scores(
-            vectors,
-            self.labels,
-            self.ks,
-            gallery=self.gallery,
-            groups=self.groups if apart else None,
-            ensemble=ensemble,
-            block=self.block,
+def _class_alone(
+    embedder: Embedder, held_out: HeldOut | None, measures: Measures
+) -> dict[str, Any]:
+    """The class of held-out images among which nothing can be retrieved, `grains` or not."""
+    own = {}
+    if held_out is not None:
+        own = grain_levels.class_level(embedder, held_out, measures.block)
+    if not own:
+        raise ArgumentError(
+            "held_out",
+            "no class has two images held out, so none finds another, and no term of the objective "
+            "has a classifier to test on single ones; hold out a greater share",
         )
+    return own
 
 
-def _beside(
-    x: np.ndarray,
-    floor: np.ndarray | None,
-    whitened: np.ndarray | None,
-    binary: bool,
-    split: _Split,
-) -> dict:
-    found = {}
-    if binary:
-        found["binary"] = split.scores(binary_codes.pack(x), ensemble=binary_codes.HAMMING).means()
-    if floor is not None:
-        found["pixels"] = split.scores(floor).means()
-    if whitened is not None:
-        found["whitened"] = split.scores(whitened).means()
-    return found
+def _counts(split: Split, embedded: Embedded) -> dict[str, int]:
+    labels = split.labels[embedded.image_ids]
+    return {"images": len(labels), "classes": len(np.unique(labels)), "queries": 0}
 
 
-def _of_learners(x: np.ndarray, split: _Split, ensemble: Scores) -> dict:
-    """The ensemble by mean distance, each learner, and the learners' mean and spread."""
-    if x.shape[1] == 1:  # one learner ranks alike by every one of these
-        mean_distance, each = ensemble.means(), [ensemble.means()]
-    else:
-        mean_distance = split.scores(x, ensemble="mean_distance").means()
-        each = [split.scores(x[:, p]).means() for p in range(x.shape[1])]
-    values = {name: np.array([learner[name] for learner in each]) for name in each[0]}
-    return {
-        "ensemble_mean_distance": mean_distance,
-        "learners": each,
-        "learners_mean": {name: float(value.mean()) for name, value in values.items()},
-        "learners_std": {name: float(value.std()) for name, value in values.items()},
-    }
+def _baseline_levels(embedder: Embedder, pixels: RankedSplit, measures: Measures) -> dict[str, Any]:
+    def vectors_of(altered: Split) -> tuple[np.ndarray, Int[np.ndarray, " k"]]:
+        rows = np.arange(len(altered.labels))
+        return centred_pixels(baselines.small_pixels(embedder.network, altered, rows)), rows
 
-
-def _other_family(x: np.ndarray, floor: np.ndarray | None, split: _Split) -> dict:
-    assert split.groups is not None
-    if not protocols.positives(split.labels, split.gallery, split.groups).any():
-        return {}
-    if split.gallery is not None:
-        asking, asked, _ = protocols.rows(len(x), split.gallery)
-        if not np.intersect1d(split.groups[asking], split.groups[asked]).size:
-            return {}
-    ensemble = split.scores(x, apart=True)
-    found = {"ensemble": ensemble.means()}
-    if floor is not None:
-        found["pixels"] = split.scores(floor, apart=True).means()
-    return {"other_family": found, "queries_other_family": ensemble.queries}
-
-
-def _of_domains(
-    x: np.ndarray, floor: np.ndarray | None, split: _Split, domains: Sequence[str]
-) -> dict:
-    if split.groups is None:
-        raise UserError("the names of domains need the groups that they are the names of")
-    ranked = {"ensemble": x} | ({} if floor is None else {"pixels": floor})
-    return by_domain(
-        ranked,
-        split.labels,
-        split.groups,
-        domains,
-        gallery=split.gallery,
-        ks=split.ks,
-        block=split.block,
-    )
-
-
-def centred_pixels(pixels: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n p"]:
-    """Images as unit vectors after each image's own mean is subtracted: the untrained floor.
-
-    Nearest by these is nearest by cosine on mean-centred raw pixels, that is, by correlation. On
-    glyphs it finds more than subtracting the mean image of the set (R@1 78 against 73 on the test
-    classes): a floor should be the harder one to beat. An image of one value is the zero vector.
-    Large images are for the caller to shrink: n * p float32 values are held.
-    """
-    x = pixels.reshape(len(pixels), -1).astype(np.float32)
-    x -= x.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(lengths == 0.0, np.float32(1), lengths)
+    return grain_levels.baseline(pixels, vectors_of, embedder.network.preprocessing, measures)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
@@ -10,7 +11,8 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import binary_codes, knn
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
-from abe_jax.evaluation.search import BLOCK, Search, blocks, check_k
+from abe_jax.evaluation.options import Ranking
+from abe_jax.evaluation.search import Search, blocks, check_k
 
 Codes = Shaped[np.ndarray | Array, "..."]  # labels or groups: one integer for each row
 
@@ -39,25 +41,30 @@ def names(ks: Sequence[int]) -> tuple[str, ...]:
     return (*(f"recall@{k}" for k in ks), "r_precision", "map@r")
 
 
+class LabelledGallery(NamedTuple):
+    """The rows that queries search: vectors (or packed codes), labels and, where given, groups."""
+
+    vectors: Vectors | Packed
+    labels: Codes
+    groups: Codes | None = None
+
+
 def recall_at_k(
     vectors: Vectors | Packed,
     labels: Codes,
     ks: Sequence[int],
     *,
-    gallery: Vectors | Packed | None = None,
-    gallery_labels: Codes | None = None,
     groups: Codes | None = None,
-    gallery_groups: Codes | None = None,
-    ensemble: str = "concatenation",
-    block: int = BLOCK,
+    gallery: LabelledGallery | None = None,
+    ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
 ) -> dict[int, float]:
     """Recall@K for each K: the share of queries with a positive among their K nearest.
 
     `vectors` [n, d] or [n, m, d], NumPy or JAX, integer `labels` [n]. Without a `gallery` every
     row is a query against all others (leave-one-out: itself excluded by index). With `groups`,
     gallery rows of the query's group do not count, neither as neighbours nor as positives.
-    `ensemble` and ties as in `nearest`; `ensemble="hamming"` ranks packed codes (`retrieval.pack`)
-    in place of vectors, as in `hamming_nearest`.
+    Ensembles and ties as in `knn`; `Ranking(ensemble="hamming")` ranks packed codes
+    (`evaluation.pack`) in place of vectors, as in `hamming_nearest`.
 
     A query without any positive in its gallery (the only image of its class) cannot be right or
     wrong: it is left out of the mean, but stays in the gallery of the others.
@@ -66,36 +73,41 @@ def recall_at_k(
     """
     if not ks:
         raise UserError("recall_at_k needs one K or more")
-    found = scores(
-        vectors,
-        labels,
-        ks,
-        gallery=gallery,
-        gallery_labels=gallery_labels,
-        groups=groups,
-        gallery_groups=gallery_groups,
-        ensemble=ensemble,
-        block=block,
-        at_r=False,
-    )
-    return {k: float(hits.mean()) for k, hits in found.recall.items()}
+    test = _prepared(vectors, labels, groups, gallery, ranking)
+    return {k: float(hits.mean()) for k, hits in _scores(test, ks, at_r=False).recall.items()}
 
 
-def r_precision(vectors: Vectors | Packed, labels: Codes, **options) -> float:
+def r_precision(
+    vectors: Vectors | Packed,
+    labels: Codes,
+    *,
+    groups: Codes | None = None,
+    gallery: LabelledGallery | None = None,
+    ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
+) -> float:
     """Mean over queries of the share of positives among the R nearest, R the query's positives.
 
     Arguments, rules and errors are those of `recall_at_k`.
     """
-    return float(scores(vectors, labels, (), **options).r_precision.mean())
+    test = _prepared(vectors, labels, groups, gallery, ranking)
+    return float(_scores(test, ()).r_precision.mean())
 
 
-def map_at_r(vectors: Vectors | Packed, labels: Codes, **options) -> float:
+def map_at_r(
+    vectors: Vectors | Packed,
+    labels: Codes,
+    *,
+    groups: Codes | None = None,
+    gallery: LabelledGallery | None = None,
+    ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
+) -> float:
     """Mean over queries of 1/R sum_{i <= R} P(i) rel(i), P(i) the precision among the i nearest.
 
     Arguments, rules and errors are those of `recall_at_k`.
     Source: Musgrave et al., A Metric Learning Reality Check, ECCV 2020.
     """
-    return float(scores(vectors, labels, (), **options).average_precision.mean())
+    test = _prepared(vectors, labels, groups, gallery, ranking)
+    return float(_scores(test, ()).average_precision.mean())
 
 
 def scores(
@@ -103,75 +115,69 @@ def scores(
     labels: Codes,
     ks: Sequence[int] = (1,),
     *,
-    gallery: Vectors | Packed | None = None,
-    gallery_labels: Codes | None = None,
     groups: Codes | None = None,
-    gallery_groups: Codes | None = None,
-    ensemble: str = "concatenation",
-    block: int = BLOCK,
-    at_r: bool = True,
+    gallery: LabelledGallery | None = None,
+    ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
 ) -> Scores:
-    """All metrics of every query that has a positive, from one search; see `recall_at_k`.
+    """All metrics of every query that has a positive, from one search; see `recall_at_k`."""
+    return _scores(_prepared(vectors, labels, groups, gallery, ranking), ks)
+
+
+class _Prepared(NamedTuple):
+    """A search, and what is right for each query."""
+
+    search: Search
+    labels: np.ndarray  # of the queries
+    gallery_labels: np.ndarray
+    positives: np.ndarray  # how many gallery rows are right for each query
+    reach: int  # how many neighbours each query has
+
+
+def _prepared(
+    vectors: Vectors | Packed,
+    labels: Codes,
+    groups: Codes | None,
+    gallery: LabelledGallery | None,
+    ranking: Ranking,
+) -> _Prepared:
+    alone = gallery is None
+    rows = LabelledGallery(vectors, labels, groups) if gallery is None else gallery
+    if (groups is None) != (rows.groups is None):
+        raise UserError("groups of queries and of the gallery are given together or not at all")
+    both = None if groups is None or rows.groups is None else (groups, rows.groups)
+    if ranking.ensemble == binary_codes.HAMMING:
+        search = binary_codes.prepare(
+            vectors, rows.vectors, exclude_self=alone, groups=both, block=ranking.block
+        )
+    else:
+        search = knn.prepare(
+            vectors, rows.vectors, exclude_self=alone, groups=both, ranking=ranking
+        )
+    own = _codes(labels, len(vectors), "labels")
+    others = own if alone else _codes(rows.labels, len(rows.vectors), "gallery labels")
+    number = positives(own, others, alone=alone, groups=both)
+    return _Prepared(search, own, others, number, len(others) - alone)
+
+
+def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
+    """Goes through the queries by rising R, so that few are searched as deep as the largest R.
 
     `at_r=False` searches no deeper than the largest K and leaves the metrics at R empty.
     """
-    alone = gallery is None
-    _check_gallery(alone, gallery_labels, gallery_groups)
-    there = vectors if gallery is None else gallery
-    gallery_groups = groups if alone else gallery_groups
-    search = _search(
-        vectors,
-        there,
-        ensemble=ensemble,
-        exclude_self=alone,
-        query_groups=groups,
-        gallery_groups=gallery_groups,
-        block=block,
-    )
-    queries = _codes(labels, len(vectors), "labels")
-    others = queries if alone else _codes(gallery_labels, len(there), "gallery_labels")
     for k in ks:
-        check_k(k, len(others) - alone)
-    number = positives(queries, others, alone=alone, groups=groups, gallery_groups=gallery_groups)
-    return _scores(search, queries, others, number, tuple(ks), at_r)
-
-
-def _search(
-    vectors: Vectors | Packed, gallery: Vectors | Packed, *, ensemble: str, **rules
-) -> Search:
-    if ensemble == binary_codes.HAMMING:
-        return binary_codes.prepare(vectors, gallery, **rules)
-    return knn.prepare(vectors, gallery, ensemble=ensemble, **rules)
-
-
-def _check_gallery(alone: bool, gallery_labels: Codes | None, gallery_groups: Codes | None) -> None:
-    if not alone and gallery_labels is None:
-        raise UserError("a gallery needs gallery_labels")
-    if alone and (gallery_labels is not None or gallery_groups is not None):
-        raise UserError("gallery_labels and gallery_groups are given with a gallery only")
-
-
-def _scores(
-    search: Search,
-    labels: np.ndarray,
-    gallery_labels: np.ndarray,
-    number: np.ndarray,
-    ks: tuple[int, ...],
-    at_r: bool,
-) -> Scores:
-    """Goes through the queries by rising R, so that few are searched as deep as the largest R."""
-    order = np.argsort(number, kind="stable")
+        check_k(k, test.reach)
+    number, order = test.positives, np.argsort(test.positives, kind="stable")
     order = order[number[order] > 0]
     if not len(order):
         raise UserError("no query has a positive in its gallery: nothing can be measured")
     recall = {k: np.zeros(len(order)) for k in ks}
     precision, average = np.zeros((2, len(order) if at_r else 0))
-    for start in range(0, len(order), search.block):
-        rows = order[start : start + search.block]
+    for start in range(0, len(order), test.search.block):
+        rows = order[start : start + test.search.block]
         deepest = max(*ks, 1, int(number[rows[-1]]) if at_r else 1)
-        ((_, found),) = blocks(search, rows, _depth(deepest))
+        ((_, nearest),) = blocks(test.search, rows, _depth(deepest))
         # The index -1 follows every neighbour there is, positives too: its label changes nothing.
-        match = gallery_labels[found.indices] == labels[rows][:, None]
+        match = test.gallery_labels[nearest.indices] == test.labels[rows][:, None]
         at = slice(start, start + len(rows))
         for k in ks:
             recall[k][at] = match[:, :k].any(axis=1)
@@ -190,9 +196,9 @@ def at_own_depth(
     match: Bool[np.ndarray, "q k"], positives: Int[np.ndarray, " q"]
 ) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
     """R-precision and average precision at R; `match[i, j]`: neighbour j of query i is positive."""
-    places = np.arange(1, match.shape[1] + 1)
-    hits = match & (places[None] <= positives[:, None])
-    precisions = np.cumsum(hits, axis=1) / places[None]
+    depths = np.arange(1, match.shape[1] + 1)
+    hits = match & (depths[None] <= positives[:, None])
+    precisions = np.cumsum(hits, axis=1) / depths[None]
     return hits.sum(axis=1) / positives, (precisions * hits).sum(axis=1) / positives
 
 
@@ -201,14 +207,13 @@ def positives(
     gallery_labels: Int[np.ndarray, " n"],
     *,
     alone: bool,
-    groups: Codes | None = None,
-    gallery_groups: Codes | None = None,
+    groups: tuple[Codes, Codes] | None = None,
 ) -> Int[np.ndarray, " q"]:
     """R of every query: gallery rows of its label, less those of its group, or less itself."""
     total = _count(labels, gallery_labels)
-    if groups is None or gallery_groups is None:
+    if groups is None:
         return total - int(alone)
-    both = np.concatenate([np.asarray(groups), np.asarray(gallery_groups)])
+    both = np.concatenate([np.asarray(part) for part in groups])
     values, codes = np.unique(both, return_inverse=True)
     own = labels * len(values) + codes[: len(labels)]
     return total - _count(own, gallery_labels * len(values) + codes[len(labels) :])
@@ -217,8 +222,8 @@ def positives(
 def _count(keys: np.ndarray, among: np.ndarray) -> np.ndarray:
     """How often each key occurs among others."""
     values, counts = np.unique(among, return_counts=True)
-    place = np.minimum(np.searchsorted(values, keys), len(values) - 1)
-    return np.where(values[place] == keys, counts[place], 0)
+    index = np.minimum(np.searchsorted(values, keys), len(values) - 1)
+    return np.where(values[index] == keys, counts[index], 0)
 
 
 def _codes(labels: Codes | None, n: int, what: str) -> np.ndarray:

@@ -1,20 +1,40 @@
 """Who asks whom in a split: every image all others, or its queries its gallery."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from abe_jax.data.split import Split, chosen
 from abe_jax.errors import UserError
 from abe_jax.evaluation import knn, metrics
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
+from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.search import BLOCK
 
 
-class Rows(NamedTuple):
-    """The rows of a split that ask and those that are searched; all and all, `alone`, without."""
+@dataclasses.dataclass(frozen=True)
+class GroundTruth:
+    """What is known of n images beside the vectors that are ranked."""
+
+    labels: Int[np.ndarray, " n"]  # the class
+    # True: a row of the gallery, the others are queries; None: every image asks all others
+    gallery: Bool[np.ndarray, " n"] | None = None
+    groups: Int[np.ndarray, " n"] | None = None  # the domain or, of glyphs, the type family
+    group_names: Sequence[str] = ()  # by group
+
+    @classmethod
+    def of(cls, split: Split, image_ids: Int[np.ndarray, " n"]) -> "GroundTruth":
+        """Of the images `image_ids` of a split."""
+        part = chosen(split, image_ids)
+        return cls(part.labels, part.gallery, part.groups, part.group_names)
+
+
+class QueriesAndGallery(NamedTuple):
+    """The rows of a split that ask and those that are searched; `alone`: all and all others."""
 
     queries: Int[np.ndarray, " q"]
     gallery: Int[np.ndarray, " g"]
@@ -26,25 +46,25 @@ class Rows(NamedTuple):
         return len(self.gallery) - self.alone
 
 
-def rows(count: int, gallery: Bool[np.ndarray, " n"] | None) -> Rows:
-    """The rows of a split of `count` images; `gallery` as in `Split.gallery`.
+def rows(count: int, gallery: Bool[np.ndarray, " n"] | None) -> QueriesAndGallery:
+    """The rows of a split of `count` images; `gallery` as in `GroundTruth`.
 
     Raises:
         UserError: a mask of another length, no query, or no gallery.
     """
     if gallery is None:
         every = np.arange(count)
-        return Rows(every, every, alone=True)
+        return QueriesAndGallery(every, every, alone=True)
     if gallery.shape != (count,) or gallery.dtype != bool:
         raise UserError(
             f"gallery must be one bool for each of {count} images, "
             f"not {gallery.dtype} of shape {gallery.shape}"
         )
-    found = Rows(np.flatnonzero(~gallery), np.flatnonzero(gallery), alone=False)
-    for what, these in (("query", found.queries), ("gallery", found.gallery)):
+    both = QueriesAndGallery(np.flatnonzero(~gallery), np.flatnonzero(gallery), alone=False)
+    for what, these in (("query", both.queries), ("gallery", both.gallery)):
         if not len(these):
             raise UserError(f"none of {count} images is a {what} image: nothing can be measured")
-    return found
+    return both
 
 
 def positives(
@@ -53,13 +73,12 @@ def positives(
     groups: Int[np.ndarray, " n"] | None = None,
 ) -> Int[np.ndarray, " q"]:
     """How many rows are right for each query of a split, as `metrics.positives` counts them."""
-    asking, asked, alone = rows(len(labels), gallery)
+    both = rows(len(labels), gallery)
     return metrics.positives(
-        labels[asking],
-        labels[asked],
-        alone=alone,
-        groups=None if groups is None else groups[asking],
-        gallery_groups=None if groups is None else groups[asked],
+        labels[both.queries],
+        labels[both.gallery],
+        alone=both.alone,
+        groups=None if groups is None else (groups[both.queries], groups[both.gallery]),
     )
 
 
@@ -70,8 +89,7 @@ def scores(
     *,
     gallery: Bool[np.ndarray, " n"] | None = None,
     groups: Shaped[np.ndarray, " n"] | None = None,
-    ensemble: str = "concatenation",
-    block: int = BLOCK,
+    ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
 ) -> metrics.Scores:
     """All metrics of a split's queries, as `metrics.scores` has them.
 
@@ -80,18 +98,17 @@ def scores(
     no query are distractors. Ties, `groups` and errors are those of `metrics.scores` and `rows`.
     """
     if gallery is None:
-        return metrics.scores(vectors, labels, ks, groups=groups, ensemble=ensemble, block=block)
-    asking, asked, _ = rows(len(labels), gallery)
+        return metrics.scores(vectors, labels, ks, groups=groups, ranking=ranking)
+    queries, searched, _ = rows(len(labels), gallery)
     return metrics.scores(
-        vectors[asking],
-        labels[asking],
+        vectors[queries],
+        labels[queries],
         ks,
-        gallery=vectors[asked],
-        gallery_labels=labels[asked],
-        groups=None if groups is None else groups[asking],
-        gallery_groups=None if groups is None else groups[asked],
-        ensemble=ensemble,
-        block=block,
+        groups=None if groups is None else groups[queries],
+        gallery=metrics.LabelledGallery(
+            vectors[searched], labels[searched], None if groups is None else groups[searched]
+        ),
+        ranking=ranking,
     )
 
 
@@ -100,12 +117,12 @@ def nearest(
 ) -> tuple[Int[np.ndarray, " q"], Int[np.ndarray, "q k"]]:
     """The rows of a split's queries, and for each the rows of its k nearest, or of all there are.
 
-    Ties and errors as in `neighbours.nearest` and `rows`.
+    Ties and errors as in `knn` and `rows`.
     """
-    asking, asked, alone = found = rows(len(vectors), gallery)
-    k = min(k, found.reach)
-    if alone:
-        _, near = knn.nearest(vectors, vectors, k, exclude_self=True, block=block)
+    both, ranking = rows(len(vectors), gallery), Ranking(block=block)
+    k = min(k, both.reach)
+    if both.alone:
+        _, near = knn.knn(vectors, vectors, k, exclude_self=True, ranking=ranking)
     else:
-        _, near = knn.nearest(vectors[asking], vectors[asked], k, block=block)
-    return asking, asked[near]
+        _, near = knn.knn(vectors[both.queries], vectors[both.gallery], k, ranking=ranking)
+    return both.queries, both.gallery[near]

@@ -21,12 +21,14 @@ QUERY_TILE, GALLERY_TILE = 8, 128
 NOBODY = -1  # id of padding, and the index given where a query has too few neighbours
 
 Distance = Callable[[Array, Array], Array]  # [m, q, d] x [m, n, d] -> float32 [q, n]
+# Of each query and of each gallery row: one integer or name
+Groups = tuple[Shaped[np.ndarray | Array, "..."], Shaped[np.ndarray | Array, "..."]]
 
 
 class Rows(NamedTuple):
     """Vectors of m learners with the row each came from and the group it belongs to.
 
-    Or whatever else the search's distance compares: packed codes are m words, d = 1.
+    Packed codes, or whatever else the search's distance compares: they are m words, d = 1.
     """
 
     vectors: Shaped[np.ndarray | Array, "m n d"]
@@ -34,7 +36,7 @@ class Rows(NamedTuple):
     groups: Int[np.ndarray | Array, " n"]
 
 
-class Found(NamedTuple):
+class Nearest(NamedTuple):
     """The best neighbours so far, nearest first."""
 
     distances: Float[np.ndarray | Array, "q k"]
@@ -63,12 +65,12 @@ def ready(
     distance: Distance,
     *,
     exclude_self: bool,
-    query_groups: Shaped[np.ndarray | Array, "..."] | None = None,
-    gallery_groups: Shaped[np.ndarray | Array, "..."] | None = None,
+    groups: Groups | None = None,
     block: int,
 ) -> Search:
     """Puts the gallery on the device, chunk by chunk, for a search by any distance.
 
+    `groups` are those of the queries and those of the gallery's rows.
     Raises UserError where the groups, the block or `exclude_self` do not fit.
     """
     number, n = queries.shape[1], gallery.shape[1]
@@ -76,7 +78,7 @@ def ready(
         raise UserError(f"block = {block}: use 1 or more queries at once")
     if exclude_self and number != n:
         raise UserError("exclude_self needs the queries to be the gallery's rows, one for one")
-    q_groups, g_groups = _group_codes(query_groups, gallery_groups, number, n)
+    q_groups, g_groups = _group_codes(groups, number, n)
     own = np.arange(number, dtype=np.int32) if exclude_self else np.full(number, -2, np.int32)
     block = _round_up(min(block, number), QUERY_TILE)
     return Search(
@@ -87,11 +89,11 @@ def ready(
     )
 
 
-def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Found]]:
+def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Nearest]]:
     """The k nearest of the queries `rows`, block by block, each with its place in `rows`."""
-    for at, queries in asked(search, rows):
+    for at, queries in query_blocks(search, rows):
         best = best_of(queries, search.gallery, k, search.distance, (None,))
-        yield at, Found(*(part[: at.stop - at.start] for part in best))
+        yield at, Nearest(*(part[: at.stop - at.start] for part in best))
 
 
 def best_of(
@@ -100,7 +102,7 @@ def best_of(
     k: int,
     distance: Distance,
     devices: Sequence[Any],
-) -> Found:
+) -> Nearest:
     """The k nearest of one block of queries among all chunks, on the host.
 
     Each chunk is compared on the device whose turn it is and merged into the best that this device
@@ -109,26 +111,26 @@ def best_of(
     device that JAX takes by itself.
     """
     shape = (len(queries.ids), k)
-    empty = Found(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
+    empty = Nearest(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
     asking = [jax.device_put(queries, device) for device in devices]
     best = [jax.device_put(empty, device) for device in devices]
     for chunk, at in zip(chunks, itertools.cycle(range(len(devices))), strict=False):
         there = jax.device_put(chunk, devices[at])
         jax.block_until_ready(best[at])
         best[at] = _merge(best[at], asking[at], there, distance=distance)
-    return _united([Found(*map(np.asarray, found)) for found in best])
+    return _united([Nearest(*map(np.asarray, nearest)) for nearest in best])
 
 
-def _united(found: Sequence[Found]) -> Found:
+def _united(lists: Sequence[Nearest]) -> Nearest:
     """The best of several devices' lists, by the rule of `_merge`; what is no row comes last."""
-    if len(found) == 1:
-        return found[0]
-    distances, indices = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
-    order = np.lexsort((indices, distances))[:, : found[0].indices.shape[1]]
-    return Found(*(np.take_along_axis(part, order, axis=1) for part in (distances, indices)))
+    if len(lists) == 1:
+        return lists[0]
+    distances, indices = (np.concatenate(parts, axis=1) for parts in zip(*lists, strict=True))
+    order = np.lexsort((indices, distances))[:, : lists[0].indices.shape[1]]
+    return Nearest(*(np.take_along_axis(part, order, axis=1) for part in (distances, indices)))
 
 
-def asked(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[slice, Rows]]:
+def query_blocks(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[slice, Rows]]:
     """The queries `rows` in blocks of one length, the last one padded, with their places in it."""
     own = search.queries
     for start in range(0, len(rows), search.block):
@@ -137,53 +139,47 @@ def asked(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[slice, 
         yield slice(start, start + len(chosen)), padded(queries, search.block)
 
 
-def all_nearest(search: Search, k: int) -> Found:
+def all_nearest(search: Search, k: int) -> Nearest:
     """The k nearest of every query, on the host."""
-    found = [best for _, best in blocks(search, np.arange(len(search.queries.ids)), k)]
-    return Found(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    lists = [best for _, best in blocks(search, np.arange(len(search.queries.ids)), k)]
+    return Nearest(*(np.concatenate(parts) for parts in zip(*lists, strict=True)))
 
 
 @partial(jax.jit, static_argnames="distance")
-def _merge(best: Found, queries: Rows, chunk: Rows, *, distance: Distance) -> Found:
+def _merge(best: Nearest, queries: Rows, chunk: Rows, *, distance: Distance) -> Nearest:
     """The best of `best` and a chunk; top_k keeps the earlier of equals, that is, lower indices."""
     k = best.indices.shape[1]
-    apart = counted(queries, chunk, distance)
-    score, place = lax.top_k(-apart, min(k, apart.shape[1]))
-    # What does not count is infinitely far, and there the k empty places of `best` come first.
+    distances = counted_distances(queries, chunk, distance)
+    score, column = lax.top_k(-distances, min(k, distances.shape[1]))
+    # What does not count is infinitely far, and there the k empty entries of `best` come first.
     scores = jnp.concatenate([-best.distances, score], axis=1)
-    indices = jnp.concatenate([best.indices, chunk.ids[place]], axis=1)
-    score, place = lax.top_k(scores, k)
-    return Found(-score, jnp.take_along_axis(indices, place, axis=1))
+    indices = jnp.concatenate([best.indices, chunk.ids[column]], axis=1)
+    score, column = lax.top_k(scores, k)
+    return Nearest(-score, jnp.take_along_axis(indices, column, axis=1))
 
 
-def counted(queries: Rows, chunk: Rows, distance: Distance) -> Float[Array, "q n"]:
+def counted_distances(queries: Rows, chunk: Rows, distance: Distance) -> Float[Array, "q n"]:
     """The distances from queries to a chunk, infinite to the rows that do not count for a query."""
-    apart = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
+    distances = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
     counts = (
         (chunk.ids[None] != NOBODY)
         & (chunk.ids[None] != queries.ids[:, None])
         & (chunk.groups[None] != queries.groups[:, None])
     )
-    return jnp.where(counts, apart, jnp.inf)
+    return jnp.where(counts, distances, jnp.inf)
 
 
-def _group_codes(
-    query_groups: np.ndarray | Array | None,
-    gallery_groups: np.ndarray | Array | None,
-    q: int,
-    n: int,
-) -> tuple[np.ndarray, np.ndarray]:
+def _group_codes(groups: Groups | None, q: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Groups as small integers; without groups, codes of which no query's is a gallery row's."""
-    if query_groups is None and gallery_groups is None:
+    if groups is None:
         return np.full(q, -1, np.int32), np.full(n, -2, np.int32)
-    if query_groups is None or gallery_groups is None:
-        raise UserError("groups of queries and of the gallery are given together or not at all")
-    if np.shape(query_groups) != (q,) or np.shape(gallery_groups) != (n,):
+    of_queries, of_gallery = map(np.asarray, groups)
+    if of_queries.shape != (q,) or of_gallery.shape != (n,):
         raise UserError(
-            f"groups {np.shape(query_groups)} and {np.shape(gallery_groups)} do not fit "
-            f"{q} queries and {n} gallery rows"
+            f"groups {of_queries.shape} and {of_gallery.shape} do not fit {q} queries and {n} "
+            "gallery rows"
         )
-    both = np.concatenate([np.asarray(query_groups), np.asarray(gallery_groups)])
+    both = np.concatenate([of_queries, of_gallery])
     codes = np.unique(both, return_inverse=True)[1].astype(np.int32)
     return codes[:q], codes[q:]
 

@@ -24,7 +24,7 @@ class Whitening(NamedTuple):
     projection: Float[np.ndarray, "D+1 k"]  # components / standard deviation, the largest first
 
 
-class Classifier(NamedTuple):
+class FoldedClassifier(NamedTuple):
     """A linear classifier of y: logits y weight^T + bias."""
 
     weight: Float[np.ndarray, "classes k"]
@@ -83,20 +83,20 @@ def unit_whitened(
     whitening: Whitening, embeddings: Float[np.ndarray, "n D"]
 ) -> Float[np.ndarray, "n k"]:
     """y / |y| in float32, computed in float64: nearest by these is nearest by the cosine of y."""
-    found = np.empty((len(embeddings), whitening.projection.shape[1]), np.float32)
-    for start in range(0, len(found), ROWS):
+    whitened = np.empty((len(embeddings), whitening.projection.shape[1]), np.float32)
+    for start in range(0, len(whitened), ROWS):
         rows = slice(start, start + ROWS)
         y = apply(whitening, embeddings[rows].astype(np.float64))
         length = np.linalg.norm(y, axis=1, keepdims=True)
-        found[rows] = y / np.where(length == 0.0, 1.0, length)
-    return found
+        whitened[rows] = y / np.where(length == 0.0, 1.0, length)
+    return whitened
 
 
 def fold(
     whitening: Whitening,
     weight: Float[np.ndarray, "classes D"],
     bias: Float[np.ndarray, " classes"],
-) -> Classifier:
+) -> FoldedClassifier:
     """The classifier of y that says of e what `weight` e + `bias` says, divided by |[e; 1]|.
 
     W' = W~ (P^T)^+ and b' = W~ mean with W~ = [weight, bias], so that W' y + b' = W~ z. The
@@ -111,4 +111,4 @@ def fold(
     p = whitening.projection
     # P's columns are orthogonal and 1 / sqrt(variance) long: (P^T)^+ is P diag(variance).
     inverse = p / (p * p).sum(axis=0)
-    return Classifier(joined @ inverse, joined @ whitening.mean)
+    return FoldedClassifier(joined @ inverse, joined @ whitening.mean)

@@ -1,0 +1,222 @@
+"""A network with its preprocessing, applied to every image of a split on all devices of all hosts.
+
+The same program on the same machine gives the same bits. A row's bits may still depend on its place
+in a batch, since a processor's matrix products cut their blocks by its caches and instructions:
+place in the batch, size of the batch, kind and number of devices move a vector by less than
+ROUNDING of its length. Nothing that decides may hang on less.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Array, Float, Int, UInt8
+
+from abe_jax import hosts, models
+from abe_jax.data import loader, uncropped
+from abe_jax.data.images.preprocessing import Preprocessing
+from abe_jax.data.loader import Batch
+from abe_jax.data.split import Split
+from abe_jax.errors import ArgumentError
+from abe_jax.models.backbones.table import backbone
+from abe_jax.training import step
+from abe_jax.training.state import TrainState
+
+# Measured on networks in float32: up to 2e-7 by the place in a batch, up to 2e-6 by another batch.
+ROUNDING = 2e-6
+
+Apply = Callable[[TrainState, Batch], np.ndarray]  # this host's rows of a batch
+
+
+class Embedded(NamedTuple):
+    """The vectors of a split's readable images, and the rows of the split that these are.
+
+    `unreadable` are the split's other rows.
+    """
+
+    vectors: Float[np.ndarray, "n m d"]
+    image_ids: Int[np.ndarray, " n"]
+    unreadable: Int[np.ndarray, " k"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A model, how images are made ready for it, and how many are embedded at once.
+
+    Each program is compiled once for each network (of uncropped images: once for each shape), so
+    keep the network where more than one split is embedded.
+
+    Raises:
+        ArgumentError: `longest` of a model that takes squares of one size only.
+    """
+
+    model: models.Ensemble
+    preprocessing: Preprocessing
+    _: dataclasses.KW_ONLY
+    batch: int = 256  # images at once; grows to the next number that divides over the devices
+    longest: int = 0  # px of the longest side of images embedded uncropped; 0: centre crops
+    side_step: int = 32  # `longest`: the shorter side becomes a multiple of so many px
+    threads: int = 2  # that read and decode images
+
+    def __post_init__(self):
+        if self.longest and backbone(self.model.backbone).tokens:
+            raise ArgumentError(
+                "longest",
+                f"{self.model.backbone!r} has positions for squares of one size only "
+                f"({self.preprocessing.size} px); set longest to 0, or take a convolutional "
+                "backbone",
+            )
+
+    def vectors(self, state: TrainState, split: Split) -> Embedded:
+        """Embeds every image of a split once, in its order.
+
+        Args:
+            state: the replicated state; of `params` only the part `model` is used.
+            split: the images. All hosts call with the same one, and each gets all vectors.
+        """
+        return Embedded(*self._rows(self._embed_step, state, split))
+
+    def with_unnormalised(
+        self, state: TrainState, split: Split
+    ) -> tuple[Embedded, Float[np.ndarray, "n m d"]]:
+        """As `vectors`, and the same images' embeddings before L2, in twice the memory."""
+        both, image_ids, unreadable = self._rows(self._both_step, state, split)
+        return Embedded(both[:, 0], image_ids, unreadable), both[:, 1]
+
+    def unnormalised(
+        self, state: TrainState, split: Split
+    ) -> tuple[Float[np.ndarray, "n m d"], Int[np.ndarray, " n"]]:
+        """The embeddings before L2 of a split's readable images, and which rows these are."""
+        rows, image_ids, _ = self._rows(self._unnormalised_step, state, split)
+        return rows, image_ids
+
+    def at_exponents(
+        self, state: TrainState, split: Split, ps: Sequence[float]
+    ) -> tuple[list[Float[np.ndarray, "n m d"]], Int[np.ndarray, " n"]]:
+        """The vectors of a split's readable images for each p of GeM, and which rows these are.
+
+        It takes as many times the memory of `vectors` as there are exponents.
+        """
+        rows, image_ids, _ = self._rows(self.exponents_step(ps), state, split)
+        return [rows[:, i] for i in range(rows.shape[1])], image_ids
+
+    def masks(
+        self, state: TrainState, images: UInt8[np.ndarray, "s h w c"]
+    ) -> Float[np.ndarray, "s m i j k"]:
+        """Every learner's attention mask [i, j] for each of k channels, over preprocessed images.
+
+        The model is one with attention. This host's devices alone compute it, so a job of several
+        hosts must not ask.
+        """
+        devices = jax.local_device_count()
+        rows = np.resize(np.arange(len(images)), -(-len(images) // devices) * devices)
+        blank = np.zeros(len(rows), np.int32)
+        batch = Batch(images[rows], blank, blank, np.ones(len(rows), bool))
+        return self._mask_step(state, batch)[: len(images)]
+
+    def shapes(self) -> dict[str, Any]:
+        """Shapes and types of the model's `params` and `batch_stats`, without computing them."""
+        side, channels = self.preprocessing.size, self.preprocessing.channels
+        variables = jax.eval_shape(
+            lambda x: self.model.init(jax.random.key(0), x),
+            jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32),
+        )
+        return {"batch_stats": {}, **variables}
+
+    def exponents_step(self, ps: Sequence[float]) -> Apply:
+        """The vectors [b, p, m, d] of this host's rows of a batch for each p of `ps` as GeM's."""
+        exponents = jnp.asarray(ps, jnp.float32)
+        model = self.model.clone(gem_p=3.0, gem_learned=True)
+        return step.apply_step(
+            model,
+            self.preprocessing.normalise,
+            lambda model, variables, pixels: at_exponents(model, variables, pixels, exponents),
+        )
+
+    @cached_property
+    def _embed_step(self) -> Apply:
+        return step.embed_step(self.model, self.preprocessing.normalise)
+
+    @cached_property
+    def _mask_step(self) -> Apply:
+        return step.mask_step(self.model, self.preprocessing.normalise)
+
+    @cached_property
+    def _both_step(self) -> Apply:
+        def both(model: Any, variables: Any, pixels: Array) -> Array:
+            embeddings = model.apply(variables, pixels, train=False)
+            return jnp.stack([embeddings.vectors, embeddings.unnormalised], axis=1)
+
+        return step.apply_step(self.model, self.preprocessing.normalise, both)
+
+    @cached_property
+    def _unnormalised_step(self) -> Apply:
+        return step.apply_step(
+            self.model,
+            self.preprocessing.normalise,
+            lambda model, variables, pixels: (
+                model.apply(variables, pixels, train=False).unnormalised
+            ),
+        )
+
+    def _rows(
+        self, apply_step: Apply, state: TrainState, split: Split
+    ) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, " n"], Int[np.ndarray, " k"]]:
+        """What a step gives of a split's readable images, which rows these are, and the others."""
+        values, image_ids, masks = [], [], []
+        for batch in self._batches(split):
+            values.append(apply_step(state, batch))
+            image_ids.append(batch.image_ids)
+            masks.append(batch.mask)
+        parts = (np.concatenate(values), np.concatenate(image_ids), np.concatenate(masks))
+        if jax.process_count() > 1:
+            parts = multihost_utils.process_allgather(parts, tiled=True)
+        order = np.argsort(parts[1], kind="stable")
+        kept = order[np.asarray(parts[2])[order]]
+        readable = np.asarray(parts[1])[kept]
+        unreadable = np.setdiff1d(np.arange(len(split.labels)), readable)
+        return np.asarray(parts[0])[kept], readable, unreadable
+
+    def _batches(self, split: Split) -> Iterator[Batch]:
+        devices = jax.device_count()
+        shard = loader.Shard(jax.process_index(), jax.process_count())
+        # A run may be evaluated on other devices than it was trained on.
+        batch = -(-self.batch // devices) * devices
+        if not self.longest:
+            return loader.in_order(split, self.preprocessing, batch, self.threads, shard)
+        sizes = self._sizes(split, shard)
+        shapes = uncropped.shapes(sizes, self.longest, self.side_step)
+        planned = uncropped.plan(shapes, batch, devices)
+        return uncropped.batches(split, self.preprocessing, planned, self.threads, shard)
+
+    def _sizes(self, split: Split, shard: loader.Shard) -> Int[np.ndarray, "n 2"]:
+        """The sizes of all images: each host reads the headers of its share, then all know all.
+
+        Every file is thus read twice, but decoded once (twice where it is neither JPEG nor PNG).
+        """
+        count = len(split.labels)
+        share = -(-count // shard.count)
+        rows = np.minimum(shard.index * share + np.arange(share), count - 1)
+        sizes = uncropped.sizes(split, rows, self.threads)
+        return hosts.gather_rows(sizes)[:count]
+
+
+def at_exponents(
+    model: Any, variables: Any, pixels: Float[Array, "b h w c"], ps: Float[Array, " p"]
+) -> Float[Array, "b p m d"]:
+    """The vectors of images for each exponent p of a model whose exponent is a parameter.
+
+    The pooling and what follows it alone are computed for each: vmap leaves as it is what does
+    not depend on p.
+    """
+
+    def at(p: Array) -> Array:
+        params = models.with_exponent(variables["params"], p)
+        return model.apply(variables | {"params": params}, pixels, train=False).vectors
+
+    return jax.vmap(at, out_axes=1)(ps)
