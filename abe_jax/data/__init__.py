@@ -8,8 +8,28 @@ import os
 MOST_PIXELS = 2**27
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
-from abe_jax.data.dataset import Dataset  # noqa: E402 (what OpenCV reads stands above)
+# Behind the line above, which has to stand before anything imports OpenCV:
+from abe_jax.data.dataset import HELD, SPLITS, Dataset  # noqa: E402
+from abe_jax.data.images.augmentation import Augmentation  # noqa: E402
+from abe_jax.data.images.preprocessing import Preprocessing  # noqa: E402
+from abe_jax.data.sampling import Sampling  # noqa: E402
+from abe_jax.data.sources import SourceOptions, named  # noqa: E402
 from abe_jax.data.sources.datasets import benchmark, folder, glyphs, tfds  # noqa: E402
 from abe_jax.data.split import Split  # noqa: E402
 
-__all__ = ["MOST_PIXELS", "Dataset", "Split", "benchmark", "folder", "glyphs", "tfds"]
+__all__ = [
+    "HELD",
+    "MOST_PIXELS",
+    "SPLITS",
+    "Augmentation",
+    "Dataset",
+    "Preprocessing",
+    "Sampling",
+    "SourceOptions",
+    "Split",
+    "benchmark",
+    "folder",
+    "glyphs",
+    "named",
+    "tfds",
+]
