@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.losses import term as term_
 from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
 from abe_jax.losses.cross_entropy import CrossEntropy
 from abe_jax.losses.domains import blocks
 from abe_jax.losses.norm_softmax import NormSoftmax
-from abe_jax.losses.term import Sum, Term, Values, keys, weighted
+from abe_jax.losses.term import Term, Values, keys, weighted
+from abe_jax.losses.term import terms as as_terms
 
 
 def rates(terms: Iterable[Term]) -> dict[str, float]:
@@ -41,9 +41,13 @@ class Objective(nn.Module):
     an empty tree where no term has parameters. Errors: those of the terms' losses.
     """
 
-    terms: Term | Sum | tuple[Term, ...]
+    terms: Iterable[Term]  # a term, a sum or several terms; kept as a tuple
     classes: int = 0
     domain_blocks: int = 0
+
+    def __post_init__(self) -> None:
+        self.terms = as_terms(self.terms)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -60,7 +64,7 @@ class Objective(nn.Module):
         def loss(term: Term, name: str, batch: GlobalBatch) -> Array:
             return LearnedTerm(term, self.classes, name=name)(batch)
 
-        return weighted(term_.terms(self.terms), batch, loss)
+        return weighted(as_terms(self.terms), batch, loss)
 
 
 class LearnedTerm(nn.Module):

@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,6 @@ from abe_jax.losses.batch import LABELS, BatchEmbeddings, GlobalBatch, PlainVect
 
 Parameters = Mapping[str, Any]  # arrays by name
 Values = dict[str, Float[Array, ""]]  # of each term, before its weight
-TermType = TypeVar("TermType", bound="Term")
 
 
 class Parameter(NamedTuple):
@@ -27,14 +26,17 @@ class Parameter(NamedTuple):
 
 
 class Added:
-    """What terms and sums of terms have in common: `+`, and scaling by a number."""
+    """One term or several, in order: `+` joins them, a number scales their weights."""
 
-    def __add__(self, other: "Terms") -> "Sum":
-        return Sum((*terms(self), *terms(other)))  # pyright: ignore[reportArgumentType]
+    def __iter__(self) -> Iterator["Term"]:
+        raise NotImplementedError
 
-    def __radd__(self, other: Any) -> "Sum":
+    def __add__(self, other: Iterable["Term"]) -> "Sum":
+        return Sum((*self, *terms(other)))
+
+    def __radd__(self, other: Literal[0]) -> "Sum":
         """So that Python's `sum`, which starts from 0, adds up terms."""
-        return Sum((*(() if other == 0 else terms(other)), *terms(self)))  # pyright: ignore[reportArgumentType]
+        return Sum(tuple(self)) if other == 0 else NotImplemented
 
     def __rmul__(self, factor: float) -> Self:
         return self * factor
@@ -62,6 +64,9 @@ class Term(Added):
                 value = getattr(self, option)
                 if not least <= value <= most:
                     raise ArgumentError(option, f"{value} is not between {least:g} and {most:g}")
+
+    def __iter__(self) -> Iterator["Term"]:
+        yield self
 
     def options(self) -> dict[str, Any]:
         """The loss's own options, by the names that the loss's function has for them."""
@@ -159,13 +164,8 @@ class Sum(Added):
         )[0]
 
 
-Terms = Term | Sum | Iterable[Term]
-
-
-def terms(objective: Terms) -> tuple[Term, ...]:
+def terms(objective: Iterable[Term]) -> tuple[Term, ...]:
     """The terms of a single term, a sum, or several terms in order."""
-    if isinstance(objective, Term):
-        return (objective,)
     made = tuple(objective)
     for term in made:
         if not isinstance(term, Term):
