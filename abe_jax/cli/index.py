@@ -12,19 +12,20 @@ index is a folder that can be moved and holds its network; paths of images are s
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.errors import UserError, nearest
-from abe_jax.evaluation import embedder
-from abe_jax.index import answers, calibration, description, ingest, removal, snapshot, store
+from abe_jax.cli.options import named_as_options
+from abe_jax.config import stored
+from abe_jax.errors import ArgumentError, UserError, nearest, require
+from abe_jax.index import description, ingest, snapshot
 from abe_jax.index.export import export_faiss
+from abe_jax.index.image_list import list_images
+from abe_jax.index.index import PRECISION, remove_images
 from abe_jax.index.manifest import STORAGES
-from abe_jax.index.selection import named
 
 IMAGES = (
     "a folder (every image below it; an image's label is the path of its own folder below it), a "
@@ -81,20 +82,19 @@ def build(argv: Sequence[str]) -> None:
         help="images embedded at once, in searches too; default: as the run is evaluated",
     )
     arguments = _arguments(parser, argv)
-    if arguments.storage not in STORAGES:
-        raise UserError(f"--storage {arguments.storage}: {nearest(arguments.storage, STORAGES)}")
+    require("storage", arguments.storage, STORAGES)
     if arguments.batch is not None and arguments.batch < 1:
-        raise UserError(f"--batch {arguments.batch}: 1 image or more")
+        raise ArgumentError("batch", f"must be 1 image or more, not {arguments.batch}")
     ingest.require_free(arguments.out)
-    wanted = named(arguments.images, arguments.label_column)
-    of = (
-        embedder.of_run(arguments.workdir)
+    images = list_images(arguments.images, arguments.label_column)
+    embedder = (
+        stored.embedder_of_run(arguments.workdir)
         if arguments.workdir
-        else embedder.of_weights(arguments.weights)
+        else stored.embedder_of_weights(arguments.weights)
     )
     if arguments.batch:
-        of = of.in_batches_of(arguments.batch)
-    _tell(arguments.out, ingest.build(arguments.out, of, arguments.storage, wanted))
+        embedder = stored.in_batches_of(embedder, arguments.batch)
+    _say_result(arguments.out, ingest.build(arguments.out, embedder, arguments.storage, images))
 
 
 def add(argv: Sequence[str]) -> None:
@@ -106,43 +106,38 @@ def add(argv: Sequence[str]) -> None:
     parser = _with_index("add", says)
     _add_images(parser)
     arguments = _arguments(parser, argv)
-    _, of = answers.opened(arguments.index)
-    wanted = named(arguments.images, arguments.label_column)
-    _tell(arguments.index, ingest.add(arguments.index, of, wanted))
+    index = stored.index(arguments.index)
+    _say_result(index.folder, index.add(arguments.images, label_column=arguments.label_column))
 
 
-def _tell(folder: Path, outcome: ingest.Outcome) -> None:
+def _say_result(folder: Path, result: ingest.IngestResult) -> None:
     parts = [
         f"{number:,} {what}"
         for number, what in (
-            (outcome.added, "added"),
-            (outcome.replaced, "replaced"),
-            (outcome.unchanged, "unchanged"),
+            (result.added, "added"),
+            (result.replaced, "replaced"),
+            (result.unchanged, "unchanged"),
         )
         if number or what == "added"
     ]
     command.say(f"{folder}: {', '.join(parts)}; {snapshot.read(folder).count:,} images")
-    if outcome.unreadable:
+    if result.unreadable:
         command.say(
-            f"warning: {len(outcome.unreadable):,} files cannot be read, named in "
+            f"warning: {len(result.unreadable):,} files cannot be read, named in "
             f"{folder / ingest.UNREADABLE}"
         )
 
 
 def remove(argv: Sequence[str]) -> None:
-    """Takes images out of an index."""
-    says = "Takes images out of the index, by path (of a folder: all below it) or by id."
+    """Removes images from an index."""
+    says = "Removes images from the index, by path (of a folder: all below it) or by id."
     parser = _with_index("remove", says)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="an image or a folder of images")
     parser.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID")
     arguments = _arguments(parser, argv)
     if bool(arguments.paths) == bool(arguments.ids):
         raise UserError("remove takes paths, or --ids and no paths")
-    found = snapshot.read(arguments.index)
-    ids = (
-        removal.held(found, arguments.ids) if arguments.ids else removal.at(found, arguments.paths)
-    )
-    count = store.remove(arguments.index, ids)
+    count = remove_images(arguments.index, arguments.paths, arguments.ids)
     left = snapshot.read(arguments.index).count
     command.say(f"{arguments.index}: {count:,} removed; {left:,} images")
 
@@ -153,15 +148,15 @@ def info(argv: Sequence[str]) -> None:
     parser.add_argument("--verify", action="store_true", help="read every file, prove it whole")
     parser.add_argument("--json", action="store_true", help="for machines")
     arguments = _arguments(parser, argv)
-    found = snapshot.read(arguments.index)
+    now = snapshot.read(arguments.index)
     if arguments.verify:
-        snapshot.verify(found)
-        found, _ = answers.opened(arguments.index)
-    said = description.described(found) | ({"verified": True} if arguments.verify else {})
+        snapshot.verify(now)
+        now = stored.index(arguments.index).snapshot
+    described = description.describe(now) | ({"verified": True} if arguments.verify else {})
     if arguments.json:
-        command.say(json.dumps(said, indent=1))
+        command.say(json.dumps(described, indent=1))
         return
-    command.say(description.text(said))
+    command.say(description.text(described))
     if arguments.verify:
         command.say("every file is what was written")
 
@@ -171,9 +166,9 @@ def export(argv: Sequence[str]) -> None:
     parser = _with_index("export", "Writes the vectors for faiss, under the index's ids.")
     parser.add_argument("--faiss", required=True, type=Path, metavar="FILE", help="a new file")
     arguments = _arguments(parser, argv)
-    found = snapshot.read(arguments.index)
-    export_faiss(found, arguments.faiss)
-    command.say(f"{arguments.faiss}: {found.count:,} vectors")
+    now = snapshot.read(arguments.index)
+    export_faiss(now, arguments.faiss)
+    command.say(f"{arguments.faiss}: {now.count:,} vectors")
 
 
 def calibrate(argv: Sequence[str]) -> None:
@@ -184,32 +179,30 @@ def calibrate(argv: Sequence[str]) -> None:
     )
     parser = _with_index("calibrate", says)
     _add_images(parser)
-    wish = parser.add_mutually_exclusive_group()
-    wish.add_argument(
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument(
         "--precision",
         type=float,
         metavar="P",
         help="of the nearest neighbours that are matches, so many have the query's label; "
-        "default: 0.95",
+        f"default: {PRECISION}",
     )
-    wish.add_argument(
+    goal.add_argument(
         "--false-match-rate",
         type=float,
         metavar="R",
         help="so many queries at most match another label where nothing of their own is indexed",
     )
     arguments = _arguments(parser, argv)
-    found, of = answers.opened(arguments.index)
-    wanted = named(arguments.images, arguments.label_column)
-    measured = calibration.of_images(found, of, wanted, command.say)
-    if arguments.false_match_rate is not None:
-        threshold = calibration.by_false_matches(measured, arguments.false_match_rate)
-    else:
-        wished = 0.95 if arguments.precision is None else arguments.precision
-        threshold = calibration.by_precision(measured, wished)
-    told = {**threshold.measured, "indexed": found.count}
-    store.set_threshold(arguments.index, dataclasses.replace(threshold, measured=told))
-    command.say(description.text(description.described(snapshot.read(arguments.index))))
+    index = stored.index(arguments.index)
+    index.calibrate(
+        arguments.images,
+        precision=arguments.precision,
+        false_match_rate=arguments.false_match_rate,
+        label_column=arguments.label_column,
+        say=command.say,
+    )
+    command.say(description.text(description.describe(index.snapshot)))
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -229,4 +222,5 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(0 if argv else 2)
     if argv[0] not in COMMANDS:
         raise UserError(f"{argv[0]}: no such command; {nearest(argv[0], COMMANDS)}")
-    COMMANDS[argv[0]](argv[1:])
+    with named_as_options(folder="--out"):
+        COMMANDS[argv[0]](argv[1:])

@@ -15,32 +15,33 @@ from pathlib import Path
 from typing import Any
 
 from abe_jax.cli import command
+from abe_jax.cli.options import named_as_options
+from abe_jax.config import stored
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import UserError
 from abe_jax.index import snapshot
-from abe_jax.index.answers import Answer, Neighbour, answers, opened
-from abe_jax.index.duplicates import distance_of, groups
+from abe_jax.index.answers import Answer, Neighbour
+from abe_jax.index.index import COSINE, near_duplicates
 from abe_jax.index.snapshot import Snapshot
-from abe_jax.report import found_page
+from abe_jax.report import index_page
 
 K = 10
-COSINE = 0.95
 
 
 def search(arguments: argparse.Namespace) -> None:
     """Answers each image."""
-    found, of = opened(arguments.index)
-    given = answers(found, of, arguments.images, arguments.k)
+    index = stored.index(arguments.index)
+    now, answers = index.snapshot, index.search(arguments.images, arguments.k)
     if arguments.html:
-        found_page.of_answers(arguments.html, found, given, whole=arguments.all)
+        index_page.write_answers(arguments.html, now, answers, beyond=arguments.all)
     if arguments.json:
-        limit = found.threshold.distance if found.threshold else None
-        said = {"index": str(arguments.index), "threshold": limit}
-        command.say(json.dumps({**said, "results": [_plain(one) for one in given]}, indent=1))
+        limit = now.threshold.distance if now.threshold else None
+        about = {"index": str(arguments.index), "threshold": limit}
+        command.say(json.dumps({**about, "results": [_plain(one) for one in answers]}, indent=1))
     else:
-        for answer in given:
-            command.say("\n".join(_lines(found, answer, arguments.all)))
-    if not any(answer.readable for answer in given):
+        for answer in answers:
+            command.say("\n".join(_lines(now, answer, arguments.all)))
+    if not any(answer.readable for answer in answers):
         raise UserError("none of the images can be read")
 
 
@@ -65,24 +66,24 @@ def _plain(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _lines(found: Snapshot, answer: Answer, whole: bool) -> list[str]:
+def _lines(now: Snapshot, answer: Answer, list_all: bool) -> list[str]:
     """One answer as text: a line for each neighbour."""
     name = shown(answer.query)
     if not answer.readable:
         return [f"{name}: cannot be read"]
-    listed = [one for one in answer.neighbours if whole or one.match is not False]
+    listed = [one for one in answer.neighbours if list_all or one.match is not False]
     marked = any(one.match is False for one in listed)
-    cells = [_cells(found, one, marked) for one in listed]
+    cells = [_cells(now, one, marked) for one in listed]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [name, *("  " + _line(row, widths) for row in cells)]
-    without = found_page.no_match(found, answer)
+    without = index_page.no_match(now, answer)
     return [*lines, f"  {without}"] if without else lines
 
 
-def _cells(found: Snapshot, one: Neighbour, marked: bool) -> list[str]:
+def _cells(now: Snapshot, one: Neighbour, marked: bool) -> list[str]:
     beyond = ["beyond" if one.match is False else ""] if marked else []
     rank = str(one.rank) if one.rank else "itself"
-    distance = found_page.apart(found, one.distance)
+    distance = index_page.distance_text(now, one.distance)
     return [rank, distance, *beyond, shown(one.row.label), shown(one.row.path)]
 
 
@@ -94,28 +95,23 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def duplicates(arguments: argparse.Namespace) -> None:
     """Lists groups of near-duplicates."""
-    found = snapshot.read(arguments.index)
-    distance = arguments.distance
-    if distance is None:
-        if arguments.cosine is None and found.spec.storage == "binary":
-            raise UserError("--duplicates of binary codes: name --distance, in bits")
-        distance = distance_of(found, COSINE if arguments.cosine is None else arguments.cosine)
-    listed = [[(int(id_), found.row(int(id_))) for id_ in ids] for ids in groups(found, distance)]
+    now = snapshot.read(arguments.index)
+    distance, groups = near_duplicates(now, cosine=arguments.cosine, distance=arguments.distance)
     if arguments.html:
-        found_page.of_groups(arguments.html, found, listed, distance)
+        index_page.write_duplicates(arguments.html, now, groups, distance)
     if arguments.json:
         plain = [
             [{"id": id_, "label": row.label, "path": row.path} for id_, row in group]
-            for group in listed
+            for group in groups
         ]
         command.say(json.dumps({"distance": distance, "groups": plain}, indent=1))
         return
-    for number, group in enumerate(listed, start=1):
+    for number, group in enumerate(groups, start=1):
         command.say(f"group {number}: {len(group)} images")
         command.say("\n".join(f"  {id_}  {shown(row.path)}" for id_, row in group))
-    images = sum(map(len, listed))
+    images = sum(map(len, groups))
     command.say(
-        f"{images:,} of {found.count:,} images in {len(listed):,} groups of pairs at most "
+        f"{images:,} of {now.count:,} images in {len(groups):,} groups of pairs at most "
         f"{distance:.6g} apart"
     )
 
@@ -146,7 +142,8 @@ def main(argv: Sequence[str]) -> None:
     if overrides:
         raise UserError(f"--config.{overrides[0]}: an index is searched by its own network")
     _check(arguments)
-    (duplicates if arguments.duplicates else search)(arguments)
+    with named_as_options():
+        (duplicates if arguments.duplicates else search)(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -160,5 +157,5 @@ def _check(arguments: argparse.Namespace) -> None:
         if not arguments.images:
             raise UserError("name images to look for, or --duplicates")
         if arguments.cosine is not None or arguments.distance is not None:
-            raise UserError("--cosine and --distance are of --duplicates")
+            raise UserError("--cosine and --distance go with --duplicates")
         arguments.k = K if arguments.k is None else arguments.k

@@ -1,7 +1,7 @@
 """Opens an index to the browser: python -m abe_jax.serve --index INDEX [--port 8321].
 
-A page on this machine alone: drop an image there and see its neighbours, where each learner looked
-and which it voted for. With --host it listens on another address, and whoever reaches that can
+A page on this machine alone: drop an image there and see its neighbours, where each learner looks
+and how each ranks them. With --host it listens on another address, and whoever reaches that can
 search the index and see its images.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from abe_jax.cli import command
+from abe_jax.config import stored
 from abe_jax.errors import UserError
 from abe_jax.serving import guard
 from abe_jax.serving.server import Server
@@ -47,15 +48,15 @@ def serve(index: Path, host: str, port: int, k: int) -> None:
     Raises:
         UserError: no index there, or an address that cannot be listened on.
     """
-    service = Service(index, k)
+    service = Service(stored.index(index), k)
     with Server(host, port, service) as server:
         command.say(f"compiling the model of {index}")
-        service.warm()
+        service.warm_up()
         if not guard.is_loopback(server.host):
             command.say("open to other machines: whoever reaches this address sees the images")
         command.say(f"{server.address}  (Ctrl-C ends)")
         ended = _until_signal(server)
-        service.rest(REST)
+        service.close(REST)
     if ended == signal.SIGINT:
         raise KeyboardInterrupt
 

@@ -20,7 +20,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "generation": snapshot.generation,
         "images": snapshot.count,
         "labels": len({row.label for _, row in snapshot.rows()} - {""}),
-        "network": network(model_files.read_description(snapshot.folder / ingest.MODEL)),
+        "network": network(model_files.read_description(snapshot.folder / model_files.FOLDER)),
         "fingerprint": spec.fingerprint,
         "learners": spec.learners,
         "dim": spec.dim,

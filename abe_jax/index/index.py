@@ -17,6 +17,7 @@ from abe_jax.index import (
     duplicates,
     ingest,
     manifest,
+    model_files,
     removal,
     snapshot,
     store,
@@ -141,7 +142,7 @@ class Index:
         """
         several = not isinstance(images, str | os.PathLike)
         paths = [os.fspath(path) for path in images] if several else [os.fspath(images)]
-        return remove(self.folder, paths, ids)
+        return remove_images(self.folder, paths, ids)
 
     def calibrate(
         self,
@@ -190,11 +191,11 @@ class Index:
         if self._latest.spec.fingerprint != self.embedder.fingerprint:
             raise OtherNetworkError(
                 f"{self.folder}: its vectors were not made by this network; use the one in "
-                f"{ingest.MODEL}/ of the index as it was built, or build the index again"
+                f"{model_files.FOLDER}/ of the index as it was built, or build the index again"
             )
 
 
-def remove(folder: Path, paths: Sequence[str], ids: Sequence[int]) -> int:
+def remove_images(folder: Path, paths: Sequence[str], ids: Sequence[int]) -> int:
     """Removes images of the index in `folder` as `Index.remove` does; needs no network."""
     now = snapshot.read(folder)
     chosen = [removal.existing_ids(now, ids), removal.ids_below(now, paths)]

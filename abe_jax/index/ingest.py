@@ -23,7 +23,7 @@ from abe_jax.index.image_list import ImageList
 from abe_jax.index.manifest import NAME, VectorSpec
 from abe_jax.index.segments import ImageRow
 
-MODEL, UNREADABLE = "model", "unreadable.txt"
+UNREADABLE = "unreadable.txt"
 PIECE = 512  # images between two writes, rounded up to full batches: what memory holds at once
 
 
@@ -45,7 +45,7 @@ def build(folder: Path, embedder: Embedder, storage: str, images: ImageList) -> 
     spec = VectorSpec(embedder.fingerprint, embedder.learners, embedder.dim, storage)
     with _new_folder(folder) as new:
         store.create(new, spec)
-        model_files.save(embedder, new / MODEL)
+        model_files.save(embedder, new / model_files.FOLDER)
         return add(new, embedder, images)
 
 

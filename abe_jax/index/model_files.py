@@ -14,6 +14,7 @@ from abe_jax import files
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 
+FOLDER = "model"  # in the folder of the index
 CONFIG, WEIGHTS = "config.json", "weights.npz"
 
 
