@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from abe_jax.report import Attention, Choice, Gallery, choose, gallery
+from abe_jax.evaluation.examples import Attention, Gallery, choose, shown_images
 
 FACES = ("DejaVuSans", "DejaVuSerif-Bold", "DejaVuSansMono", "STIXGeneral", "DejaVuSans-Oblique")
 CHARACTERS = "AgRß&Ωжλ<4"
@@ -32,21 +32,20 @@ def shown(*, neighbours: int = 6) -> Gallery:
     rng = np.random.default_rng(0)
     first = rng.random(len(labels)) > 0.3
     choice = choose(first, spaced=5, failed=3)
-    found = np.stack(
-        [_neighbours(rng, labels, q, neighbours, bool(first[q])) for q in _all(choice)]
+    queries = np.concatenate([choice.spaced, choice.failed])
+    nearest = np.stack([_neighbours(rng, labels, q, neighbours, bool(first[q])) for q in queries])
+    images = shown_images(
+        queries, nearest, lambda i: drawing(CHARACTERS[labels[i]], FACES[i % len(FACES)])
     )
-    return gallery(
-        choice,
-        found,
-        labels=labels,
+    return Gallery(
+        images=images.images,
+        labels=labels[images.rows],
         class_names=tuple(CHARACTERS),
-        image=lambda i: drawing(CHARACTERS[labels[i]], FACES[i % len(FACES)]),
-        details=lambda i: FACES[i % len(FACES)],
+        queries=images.queries,
+        neighbours=images.neighbours,
+        failures=len(choice.failed),
+        details=[FACES[i % len(FACES)] for i in images.rows],
     )
-
-
-def _all(choice: Choice) -> np.ndarray:
-    return np.concatenate([choice.spaced, choice.failed])
 
 
 def _neighbours(rng, labels: np.ndarray, query: int, k: int, right: bool) -> np.ndarray:
@@ -88,18 +87,18 @@ def result(learners: int = 4) -> dict:
         "learners_std": {key: float(np.std([a[key] for a in alone])) for key in keys},
         "pixels": row(0.6583),
     }
-    found = {"images": 11904, "classes": 192, "step": 1800, "metrics": metrics}
-    found["other_family"] = {"ensemble": row(0.8012), "pixels": row(0.4821)}
+    values = {"images": 11904, "classes": 192, "step": 1800, "metrics": metrics}
+    values["other_family"] = {"ensemble": row(0.8012), "pixels": row(0.4821)}
     if learners > 1:
-        found["cosine"] = cosine()
-    return found
+        values["cosine"] = cosine()
+    return values
 
 
 def cosine() -> dict:
     """Histograms of three normal distributions over [-1, 1]."""
     rng = np.random.default_rng(2)
     edges = np.linspace(-1, 1, 81)
-    found: dict = {"edges": edges.tolist()}
+    values: dict = {"edges": edges.tolist()}
     for kind, centre, width in (
         ("same_image", 0.42, 0.11),
         ("positive", 0.36, 0.14),
@@ -107,12 +106,12 @@ def cosine() -> dict:
     ):
         drawn = rng.normal(centre, width, 20000)
         counts = np.histogram(drawn, edges)[0]
-        found[kind] = {
+        values[kind] = {
             "mean": float(drawn.mean()),
             "std": float(drawn.std()),
             "histogram": counts.tolist(),
         }
-    return found
+    return values
 
 
 def config(kind: str = "attention", learners: int = 4) -> dict:

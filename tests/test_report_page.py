@@ -10,7 +10,8 @@ import pytest
 import report_examples as examples
 
 from abe_jax import report
-from abe_jax.report import curves, tables
+from abe_jax.evaluation.examples import Attention, Gallery
+from abe_jax.report import Report, curves, tables
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -63,7 +64,7 @@ def written(folder: Path, **changed) -> str:
         "attention": examples.seen(),
         "environment": examples.ENVIRONMENT,
     } | changed
-    report.write(folder / "report.html", **given)
+    report.write(folder / "report.html", Report(**given))
     return (folder / "report.html").read_text("utf-8")
 
 
@@ -129,12 +130,12 @@ def test_marks_follow_the_labels(content, page):
     assert sum(alt.startswith("right: ") for alt in alts) == right == page.text.count("✓") - 1
     wrong = gallery.neighbours.size - right
     assert sum(alt.startswith("wrong: ") for alt in alts) == wrong == page.text.count("✗") - 1
-    for query, found in zip(gallery.queries, gallery.neighbours, strict=True):
+    for query, near in zip(gallery.queries, gallery.neighbours, strict=True):
         start = alts.index(f"query: {gallery.name(int(query))}")
-        row, alts = alts[start + 1 : start + 1 + len(found)], alts[start + 1 :]
-        same = [gallery.labels[i] == gallery.labels[query] for i in found]
+        row, alts = alts[start + 1 : start + 1 + len(near)], alts[start + 1 :]
+        same = [gallery.labels[i] == gallery.labels[query] for i in near]
         assert [alt.startswith("right: ") for alt in row] == same
-        assert [alt.split(": ")[1] for alt in row] == [gallery.name(int(i)) for i in found]
+        assert [alt.split(": ")[1] for alt in row] == [gallery.name(int(i)) for i in near]
 
 
 def test_every_picture_is_described(page):
@@ -167,8 +168,8 @@ def test_plots_follow_the_page(content):
 def test_best_checkpoint_is_the_evaluated_one_else_the_best_validated():
     past = {"step": np.array([10.0, 20.0, 30.0]), "val_map@r": np.array([0.2, 0.5, 0.4])}
     config = {"evaluate": {"select": "map@r"}}
-    assert "best: step 30<" in curves.curves(config, past, {"test": {"step": 30}})
-    assert "best: step 20<" in curves.curves(config, past, {})
+    assert "best: step 30<" in curves.section(config, past, {"test": {"step": 30}})
+    assert "best: step 20<" in curves.section(config, past, {})
 
 
 def test_repeats_to_the_byte(tmp_path, content):
@@ -176,7 +177,9 @@ def test_repeats_to_the_byte(tmp_path, content):
 
 
 def test_leaves_nothing_else_behind(tmp_path):
-    report.write(tmp_path / "report.html", config={}, metrics=tmp_path / "no", evaluation={})
+    report.write(
+        tmp_path / "report.html", Report(config={}, metrics=tmp_path / "no", evaluation={})
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -188,7 +191,9 @@ def test_a_failed_write_keeps_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        report.write(tmp_path / "report.html", config={}, metrics=tmp_path / "no", evaluation={})
+        report.write(
+            tmp_path / "report.html", Report(config={}, metrics=tmp_path / "no", evaluation={})
+        )
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
 
@@ -220,7 +225,7 @@ def test_text_from_outside_is_escaped(tmp_path):
     [
         ({"attention": None}, "Where each learner looks"),
         ({"gallery": None}, "Nearest neighbours"),
-        ({"environment": None}, "0.12.8"),
+        ({"environment": {}}, "0.12.8"),
         ({"evaluation": {}}, "Error ratio"),
         ({"evaluation": {"val": {"images": 3}}}, "R-prec"),
         ({"evaluation": {"val": {"images": 3}}}, "Evaluation"),
@@ -232,13 +237,13 @@ def test_text_from_outside_is_escaped(tmp_path):
 def test_missing_parts_are_left_out(tmp_path, page, changed, missing):
     none = Path("nowhere.csv")
     given = {"gallery": None, "attention": None, "metrics": none} | changed
-    found = Page(written(tmp_path, **given))
-    assert missing in page.text and missing not in found.text
-    assert "How to get this again" in found.text
+    shown = Page(written(tmp_path, **given))
+    assert missing in page.text and missing not in shown.text
+    assert "How to get this again" in shown.text
 
 
 def test_nothing_at_all_is_still_a_page(tmp_path):
-    report.write(tmp_path / "r.html", config={}, metrics=tmp_path / "no", evaluation={})
+    report.write(tmp_path / "r.html", Report(config={}, metrics=tmp_path / "no", evaluation={}))
     page = Page((tmp_path / "r.html").read_text("utf-8"))
     assert "Not yet evaluated." in page.text and "No step was logged." in page.text
 
@@ -247,24 +252,22 @@ def test_unmeasured_figures_and_pairs(tmp_path):
     result = examples.result()
     result["metrics"]["pixels"] = {"recall@1": float("nan"), "map@r": None}
     result["cosine"]["negative"] = {"mean": None, "std": None, "histogram": [0] * 80}
-    found = Page(written(tmp_path, evaluation={"test": result}, gallery=None, attention=None))
-    assert ["raw pixels, no training", "", "-", "-", "-", "-", "-", "-"] in found.rows
-    assert "Error ratio" not in found.text and "nan" not in found.text
-    assert "images of two classes" not in found.text and "same image: mean" in found.text
+    shown = Page(written(tmp_path, evaluation={"test": result}, gallery=None, attention=None))
+    assert ["raw pixels, no training", "", "-", "-", "-", "-", "-", "-"] in shown.rows
+    assert "Error ratio" not in shown.text and "nan" not in shown.text
+    assert "images of two classes" not in shown.text and "same image: mean" in shown.text
 
 
 def test_stays_small_with_large_images(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (40, 224, 224, 3), np.uint8)
-    gallery = report.Gallery(
+    gallery = Gallery(
         images=noise,
         labels=np.arange(40) % 5,
         class_names=[f"car {i}" for i in range(5)],
         queries=np.arange(16),
         neighbours=rng.integers(0, 40, (16, 8)),
     )
-    attention = report.Attention(
-        images=noise[:8], masks=examples.seen(8, 8).masks, captions=["car"] * 8
-    )
+    attention = Attention(images=noise[:8], masks=examples.seen(8, 8).masks, captions=["car"] * 8)
     content = written(tmp_path, gallery=gallery, attention=attention)
     assert 500_000 < len(content) < 3_000_000

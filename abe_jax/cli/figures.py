@@ -9,62 +9,91 @@ share the pictures of cosine and recall. The same command writes the same bytes.
 import argparse
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.config import read_json
-from abe_jax.data import dataset
+from abe_jax.config import build, read_json, stored
 from abe_jax.errors import UserError, nearest
-from abe_jax.report import paper
-from abe_jax.report.paper import captions, embedding_map
-from abe_jax.runs.folder import RunFolder
+from abe_jax.report import figures
+from abe_jax.report.figures import captions, embedding_map
+from abe_jax.training.run_folder import RunFolder
 
 
-def run(arguments: argparse.Namespace) -> None:
+def draw(arguments: argparse.Namespace) -> None:
     """Draws what is asked for and writes the captions.
 
     Raises:
-        UserError: errors of `wanted` and `paper.drawn`, or nothing could be drawn.
+        UserError: errors of `asked` and `embedded`, or nothing could be drawn.
     """
-    asked, paths = wanted(arguments.only), arguments.workdir
+    kinds, paths = asked(arguments.only), arguments.workdir
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise UserError(f"--workdir {path}: named twice")
     for path in paths:  # a mistake in the last is said before the first is embedded
-        dataset.prepare(read_json(RunFolder(path).config).data)
+        build.dataset(read_json(RunFolder(path).config).data).prepare()
     out = arguments.out or paths[0] / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    found, skipped = [], []
-    for what, drawn in paper.drawn(paths, arguments.split, asked):
-        if isinstance(drawn, paper.Skipped):
+    runs = {
+        name: partial(embedded, path, name, arguments.split)
+        for path, name in zip(paths, names(paths), strict=True)
+    }
+    written, skipped = [], []
+    for what, drawn in figures.draw(runs, kinds):
+        if isinstance(drawn, figures.Skipped):
             skipped.append(f"{what}: {drawn.reason}")
             command.say(f"no picture of {skipped[-1]}")
             continue
         for picture in drawn:
-            paper.write(picture.figure, out, picture.name)
-            found.append(paper.Caption(picture.name, picture.caption))
+            figures.write(picture.figure, out, picture.name)
+            written.append(figures.Caption(picture.name, picture.caption))
             command.say(f"{out / picture.name}.png and .pdf")
-    if not found:
+    if not written:
         raise UserError(f"nothing could be drawn ({'; '.join(skipped)})")
-    captions.write(out, again(arguments), found, skipped)
+    captions.write(out, again(arguments), written, skipped)
     command.say(str(out / captions.NAME))
 
 
-def wanted(only: str | None) -> tuple[str, ...]:
+def asked(only: str | None) -> tuple[str, ...]:
     """The names of --only, all where it is not given.
 
     Raises:
         UserError: no such picture, or the map is asked for by name without scikit-learn.
     """
     if only is None:
-        return paper.NAMES
-    asked = tuple(dict.fromkeys(only.split(",")))
-    for name in asked:
-        if name not in paper.NAMES:
-            raise UserError(f"--only {name}: no such picture; {nearest(name, paper.NAMES)}")
-    if "map" in asked:
+        return figures.NAMES
+    kinds = tuple(dict.fromkeys(only.split(",")))
+    for name in kinds:
+        if name not in figures.NAMES:
+            raise UserError(f"--only {name}: no such picture; {nearest(name, figures.NAMES)}")
+    if "map" in kinds:
         embedding_map.require()
-    return asked
+    return kinds
+
+
+def embedded(path: Path, name: str, split: str) -> figures.EmbeddedRun:
+    """The run in a folder with one split embedded.
+
+    Raises:
+        UserError: no run, no checkpoint in it or a damaged one, no such data, or no image of it
+            can be read.
+    """
+    run = stored.run(path)
+    return figures.EmbeddedRun.of(
+        name, run.embedder, run.step, run.dataset.split(split), run.tested.measures
+    )
+
+
+def names(paths: Sequence[Path]) -> list[str]:
+    """What to call each run: its folder's name, with as much of the path as sets it apart."""
+    parts = [path.resolve().parts[1:] for path in paths]
+    chosen = []
+    for own in parts:
+        length = 1
+        while length < len(own) and sum(p[-length:] == own[-length:] for p in parts) > 1:
+            length += 1
+        chosen.append("/".join(own[-length:]))
+    return chosen
 
 
 def again(arguments: argparse.Namespace) -> str:
@@ -83,8 +112,8 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: figures in the first RUN")
-    parser.add_argument("--only", metavar="NAME,NAME", help=f"some of {', '.join(paper.NAMES)}")
+    parser.add_argument("--only", metavar="NAME,NAME", help=f"some of {', '.join(figures.NAMES)}")
     arguments, overrides = parser.parse(argv)
     if overrides:
         raise UserError(f"--config.{overrides[0]}: a run is drawn as its config.json says")
-    run(arguments)
+    draw(arguments)

@@ -115,16 +115,15 @@ def choose(right: Bool[np.ndarray, "n"], *, spaced: int = 8, failed: int = 8) ->
     Both are fixed by the split's order alone, so the sheet cannot be picked by hand; no query
     comes twice. `right` says of each query whether its nearest neighbour is of its class.
     """
-    first = _even(np.arange(len(right)), spaced)
+    first = evenly(len(right), spaced)
     wrong = np.setdiff1d(np.flatnonzero(~right), first)
-    return Choice(spaced=first, failed=_even(wrong, failed))
+    return Choice(spaced=first, failed=wrong[evenly(len(wrong), failed)])
 
 
-def _even(items: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the items, evenly spaced, each from the middle of its share."""
-    count = min(count, len(items))
-    indices = (np.arange(count) + 0.5) * len(items) / max(count, 1)
-    return items[indices.astype(np.int64)]
+def evenly(count: int, most: int) -> Int[np.ndarray, " k"]:
+    """At most `most` of `count` indices, evenly spaced, each from the middle of its share."""
+    most = min(count, most)
+    return ((np.arange(most) + 0.5) * count / max(most, 1)).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

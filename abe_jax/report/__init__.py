@@ -1,16 +1,6 @@
-"""A run's figures as text tables, as pictures, and as one self-contained page."""
+"""A run's results as text tables, as pictures, and as one self-contained page."""
 
-from abe_jax.report import sheet, tables
-from abe_jax.report.examples import Attention, Choice, Gallery, choose, gallery
-from abe_jax.report.page import write
+from abe_jax.report import tables
+from abe_jax.report.page import Report, write
 
-__all__ = [
-    "Attention",
-    "Choice",
-    "Gallery",
-    "choose",
-    "gallery",
-    "sheet",
-    "tables",
-    "write",
-]
+__all__ = ["Report", "tables", "write"]

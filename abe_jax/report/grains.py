@@ -10,25 +10,25 @@ PIXELS = "  raw pixels, no training"
 
 
 def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Rows (grain, figure, figure, what was measured) of evaluation.json[split]["grains"]."""
+    """Rows (grain, number, number, measured on what) of evaluation.json[split]["grains"]."""
     grains = result.get("grains", {})
-    found, floor = [], grains.get("floor", {})
+    rows, baseline = [], grains.get("floor", {})
     if own := grains.get("class"):
         fifth = f"top-5 {100 * own['top-5']:.1f} %" if "top-5" in own else ""
         words = f"{own['images']:,} held-out images, {own['classes']:,} classes"
-        found.append(("class", f"top-1 {100 * own['top-1']:.1f} %", fifth, words))
+        rows.append(("class", f"top-1 {100 * own['top-1']:.1f} %", fifth, words))
     if own := grains.get("instance"):
         words = f"{own['queries']:,} objects among {own['images']:,} images"
         if "gallery" in own:
             words = f"{own['queries']:,} queries, {own['gallery']:,} images in the gallery"
-        found.append(("instance", *_instances(own), words))
-        found += [(PIXELS, *_instances(of), "") for of in [floor.get("instance")] if of]
+        rows.append(("instance", *_instances(own), words))
+        rows += [(PIXELS, *_instances(of), "") for of in [baseline.get("instance")] if of]
     if own := grains.get("copy"):
         words = f"{own['queries']:,} copies, {own['gallery']:,} images"
-        found.append(("copy", *_copies(own), words))
-        found += [(PIXELS, *_copies(of), "") for of in [floor.get("copy")] if of]
-        found += [(f"  {name}", *_copies(of), "") for name, of in own["attacks"].items()]
-    return found
+        rows.append(("copy", *_copies(own), words))
+        rows += [(PIXELS, *_copies(of), "") for of in [baseline.get("copy")] if of]
+        rows += [(f"  {name}", *_copies(of), "") for name, of in own["attacks"].items()]
+    return rows
 
 
 def _instances(values: Mapping[str, float]) -> tuple[str, str]:

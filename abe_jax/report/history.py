@@ -13,22 +13,22 @@ def read(path: Path) -> History:
     """The columns of metrics.csv as float64 arrays of one length, with `step` rising.
 
     An empty or unreadable cell is NaN. A row without a step, such as one cut short by a kill, is
-    left out; of two rows of one step the later stays. No file gives no columns.
+    left out; of two rows of one step the later one counts. A missing file gives no columns.
     """
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        found = {}
+        rows = {}
         reader = csv.DictReader(file)
         for row in reader:
             step = _number(row.get("step"))
             if math.isfinite(step):
-                found[step] = row
-    if not found:
+                rows[step] = row
+    if not rows:
         return {}
     names = [name for name in reader.fieldnames or [] if name]
-    order = sorted(found)
-    columns = {n: np.array([_number(found[s].get(n)) for s in order], np.float64) for n in names}
+    order = sorted(rows)
+    columns = {n: np.array([_number(rows[s].get(n)) for s in order], np.float64) for n in names}
     return {name: column for name, column in columns.items() if np.isfinite(column).any()}
 
 

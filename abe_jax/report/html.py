@@ -70,8 +70,26 @@ def table(body: Iterable[str], *, heads: Iterable[str], kind: str, caption: str 
     )
 
 
-def document(title: str, style: str, head: str, sections: Iterable[str], foot: str) -> str:
-    """The whole page: no scripts, and nothing fetched from anywhere."""
+def shot(picture: str, name: str, kind: str, *, detail: str, title: str) -> str:
+    """A picture with its mark, its name and a line of detail below it.
+
+    Args:
+        picture: an element, such as `image`.
+        name: said below it.
+        kind: "query", "right", "wrong" or none of these.
+        detail: said below the name, or empty.
+        title: what a pointer over it shows.
+    """
+    mark = {"right": "<b>✓</b> ", "wrong": "<b>✗</b> "}.get(kind, "")
+    line = f'<span class="detail">{text(detail)}</span>' if detail else ""
+    return (
+        f'<span class="shot {kind}" title="{text(title)}">{picture}'
+        f'<span class="name">{mark}{text(name)}</span>{line}</span>'
+    )
+
+
+def document(title: str, style: str, head: str, sections: Iterable[str]) -> str:
+    """A page of its own: no scripts, and nothing fetched from anywhere."""
     inside = "\n".join(part for part in sections if part)
     return f"""<!doctype html>
 <html lang="en">
@@ -87,7 +105,7 @@ def document(title: str, style: str, head: str, sections: Iterable[str], foot: s
 <main>
 {inside}
 </main>
-<footer><p>{text(foot)}</p></footer>
+<footer><p>Written by abe_jax. This page is one file and loads nothing.</p></footer>
 </body>
 </html>
 """

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abe_jax.report import html, pixels
-from abe_jax.report.examples import Attention, Gallery
+from abe_jax.evaluation.examples import Attention, Gallery
 
 KEY = (
     '<p class="key"><span class="query">query</span>'
@@ -57,15 +57,10 @@ def _shot(gallery: Gallery, item: int, kind: str) -> str:
     if item < 0:
         return ""
     name = gallery.name(item)
-    mark = {"query": "", "right": "<b>✓</b> ", "wrong": "<b>✗</b> "}[kind]
     detail = gallery.details[item] if gallery.details else ""
-    alt = f"{kind}: {name}"
-    line = f'<span class="detail">{html.text(detail)}</span>' if detail else ""
-    full = html.text(f"{name}, {detail}" if detail else name)
-    return (
-        f'<span class="shot {kind}" title="{full}">{html.image(gallery.images[item], alt)}'
-        f'<span class="name">{mark}{html.text(name)}</span>{line}</span>'
-    )
+    picture = html.image(gallery.images[item], f"{kind}: {name}")
+    title = f"{name}, {detail}" if detail else name
+    return html.shot(picture, name, kind, detail=detail, title=title)
 
 
 def attention(seen: Attention | None) -> str:

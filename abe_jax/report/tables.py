@@ -1,4 +1,4 @@
-"""An evaluation as rows of figures, and rows as aligned text or Markdown."""
+"""An evaluation as rows of numbers, and rows as aligned text or Markdown."""
 
 import dataclasses
 import math
@@ -21,11 +21,11 @@ Values = Mapping[str, float | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One row of the evaluation table; `spread` is the standard deviation beside `values`."""
 
     name: str
-    part: str  # ensemble | learner | mean | floor
+    part: str  # ensemble | learner | mean | baseline
     values: Values
     spread: Values | None = None
     under: str = ""  # the line that the row stands under, with others of the same
@@ -45,14 +45,14 @@ def title(metric: str) -> str:
     return {"r_precision": "R-prec", "map@r": "MAP@R"}[metric]
 
 
-def figure(metric: str, value: float | None) -> str:
+def printed(metric: str, value: float | None) -> str:
     """The printed value: percent with one decimal for Recall@K, else three decimals."""
     if value is None or not math.isfinite(value):
         return ABSENT
     return f"{100 * value:.1f}" if metric.startswith("recall@") else f"{value:.3f}"
 
 
-def rows(result: Mapping[str, Any]) -> list[Row]:
+def rows(result: Mapping[str, Any]) -> list[TableRow]:
     """The rows of one split's evaluation, `evaluation.json[split]`; what is missing is left out.
 
     Where there is but one learner it is the embedding, so its repetitions are left out.
@@ -61,46 +61,50 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     learners = metrics.get("learners", [])
     many = len(learners) > 1
     named = ENSEMBLE if many else EMBEDDING
-    found = [Row(name=named, part="ensemble", values=metrics.get("ensemble", {}))]
+
+    def row(name: str, part: str, key: str) -> TableRow:
+        return TableRow(name=name, part=part, values=metrics.get(key, {}))
+
+    listed = [row(named, "ensemble", "ensemble")]
     if many:
-        values = metrics.get("ensemble_mean_distance", {})
-        found.append(Row(name=MEAN_DISTANCE, part="ensemble", values=values))
-    found.append(Row(name=BINARY[many], part="ensemble", values=metrics.get("binary", {})))
+        listed.append(row(MEAN_DISTANCE, "ensemble", "ensemble_mean_distance"))
+    listed.append(row(BINARY[many], "ensemble", "binary"))
     if many:
         for i, values in enumerate(learners, start=1):
-            found.append(Row(name=f"learner {i}", part="learner", values=values))
-        found.append(
-            Row(
-                name="learners, mean",
-                part="mean",
-                values=metrics.get("learners_mean", {}),
-                spread=metrics.get("learners_std", {}),
-            )
-        )
-    whitened = metrics.get("whitened", {})
-    found.append(Row(name=WHITENED[many], part="ensemble", values=whitened))
-    found.append(Row(name=PIXELS, part="floor", values=metrics.get("pixels", {})))
-    other = result.get("other_family", {})
-    for name, part, key in ((named, "ensemble", "ensemble"), (PIXELS, "floor", "pixels")):
-        found.append(Row(name=name, part=part, values=other.get(key, {}), under=OTHER_FAMILY))
-    found += _of_domains(result.get("domains", {}), named)
-    return [row for row in found if row.values]
+            listed.append(TableRow(name=f"learner {i}", part="learner", values=values))
+        mean = row("learners, mean", "mean", "learners_mean")
+        listed.append(dataclasses.replace(mean, spread=metrics.get("learners_std", {})))
+    listed.append(row(WHITENED[many], "ensemble", "whitened"))
+    listed.append(row(PIXELS, "baseline", "pixels"))
+    listed += _both(result.get("other_family", {}), named, OTHER_FAMILY)
+    listed += _of_domains(result.get("domains", {}), named)
+    return [row for row in listed if row.values]
 
 
-def _of_domains(domains: Mapping[str, Any], named: str) -> list[Row]:
-    """The mean over domains, the floor's, and each domain's embedding."""
+def _both(values: Mapping[str, Any], named: str, under: str) -> list[TableRow]:
+    """The embedding and its baseline, under a line of their own."""
+    parts = ((named, "ensemble", "ensemble"), (PIXELS, "baseline", "pixels"))
+    return [
+        TableRow(name=name, part=part, values=values.get(key, {}), under=under)
+        for name, part, key in parts
+    ]
+
+
+def _of_domains(domains: Mapping[str, Any], named: str) -> list[TableRow]:
+    """The mean over domains, the baseline's, and each domain's embedding."""
     each, mean, without = (domains.get(key, {}) for key in ("each", "mean", "left_out"))
     under = f"each domain by itself, mean of {len(each)}"
     if without:
         under += f" (without a query that has a positive: {', '.join(without)})"
-    found = [
-        Row(name=named, part="ensemble", values=mean.get("ensemble", {}), under=under),
-        Row(name=PIXELS, part="floor", values=mean.get("pixels", {}), under=under),
+    return _both(mean, named, under) + [
+        TableRow(
+            name=f"{name} ({one['queries']:,})",
+            part="learner",
+            values=one["ensemble"],
+            under=OF_DOMAIN,
+        )
+        for name, one in each.items()
     ]
-    for name, one in each.items():
-        queries = f"{name} ({one['queries']:,})"
-        found.append(Row(name=queries, part="learner", values=one["ensemble"], under=OF_DOMAIN))
-    return found
 
 
 def heading(result: Mapping[str, Any], split: str) -> str:
@@ -139,9 +143,9 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
             under = row.under
             table.append([f"{under}:"])
         indent = "  " if row.under else ""
-        table.append([indent + row.name, *(figure(n, row.values.get(n)) for n in names)])
+        table.append([indent + row.name, *(printed(n, row.values.get(n)) for n in names)])
         if row.spread:
-            spread = (figure(n, row.spread.get(n)) for n in names)
+            spread = (printed(n, row.spread.get(n)) for n in names)
             table.append(["learners, std", *spread])
     return "\n".join([heading(result, split), *_aligned(table), *grains.lines(result)])
 
@@ -187,7 +191,7 @@ def error_ratio(result: Mapping[str, Any]) -> float | None:
     """(1 - R@1 of the ensemble) / (1 - R@1 of raw pixels); None where it is not defined."""
     metrics = result.get("metrics", {})
     ours = metrics.get("ensemble", {}).get("recall@1")
-    floor = metrics.get("pixels", {}).get("recall@1")
-    if ours is None or floor is None or not floor < 1 or not math.isfinite(ours):
+    baseline = metrics.get("pixels", {}).get("recall@1")
+    if ours is None or baseline is None or not baseline < 1 or not math.isfinite(ours):
         return None
-    return (1 - ours) / (1 - floor)
+    return (1 - ours) / (1 - baseline)

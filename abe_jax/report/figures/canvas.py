@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy import ndarray
 
-from abe_jax.report import palette, pixels, sheet
-from abe_jax.report.paper import style
+from abe_jax.report import palette, pixels
+from abe_jax.report.figures import layout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Canvas:
         above: float = 1.0,
     ) -> None:
         """A square picture with its corner at (x, y), framed in a colour of the palette."""
-        shown = pixels.fitted(image, min(round(side * style.DPI), 2 * max(image.shape[:2])))
+        shown = pixels.fitted(image, min(round(side * layout.DPI), 2 * max(image.shape[:2])))
         extent = (x, x + side, y + side, y)
         self.axes.imshow(shown, extent=extent, aspect="auto", zorder=above, origin="upper")
         edge = Rectangle(
@@ -53,10 +53,10 @@ class Canvas:
         )
         self.axes.add_patch(edge)
 
-    def text(self, x: float, y: float, words: str, *, most: int = 60, **style_of: Any) -> None:
-        """Words at (x, y), by default below and to the right of it; cut to `most` characters."""
-        given = {"va": "top", "ha": "left", "color": palette.light("ink"), "fontsize": style.SMALL}
-        self.axes.text(x, y, sheet.drawable(words, most), **(given | style_of))
+    def text(self, x: float, y: float, words: str, *, most: int = 60, **style: Any) -> None:
+        """Words at (x, y), by default below and right of it, cut to `most` characters."""
+        given = {"va": "top", "ha": "left", "color": palette.light("ink"), "fontsize": layout.SMALL}
+        self.axes.text(x, y, layout.drawable(words, most), **(given | style))
 
     def scale(self, x: float, y: float, low: float, high: float) -> None:
         """The colours of masks with the values at their two ends, one inch wide."""

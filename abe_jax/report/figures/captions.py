@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from abe_jax import files
+
 NAME = "figures.md"
 
 
@@ -15,25 +17,23 @@ class Caption(NamedTuple):
     words: str
 
 
-def plain(name: str) -> str:
-    """A name from outside as text that Markdown takes for nothing else; `|` is for its tables."""
+def escaped(name: str) -> str:
+    """A name from outside as text without any Markdown; `tables.markdown` escapes `|`."""
     return re.sub(r"([\\`*_\[\]<>#&])", r"\\\1", " ".join(name.split()))
 
 
-def write(folder: Path, command: str, found: Sequence[Caption], skipped: Sequence[str]) -> None:
-    """Writes figures.md, whole or not at all; it says nothing of any other command's pictures.
+def write(folder: Path, command: str, captions: Sequence[Caption], skipped: Sequence[str]) -> None:
+    """Writes figures.md, whole or not at all, of one command's pictures alone.
 
     Args:
         folder: where the pictures are.
         command: that draws them.
-        found: what was drawn.
+        captions: of what was drawn.
         skipped: what was not, and why.
     """
     parts = ["# Figures", f"    {command}"]
-    for name, words in found:
+    for name, words in captions:
         parts += [f"## {name}", f"![{name}]({name}.png)", words]
     if skipped:
         parts += ["## Left out", "\n".join(f"- {line}" for line in skipped)]
-    partial = folder / f"{NAME}.partial"
-    partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    partial.replace(folder / NAME)
+    files.write(folder / NAME, "\n\n".join(parts) + "\n")

@@ -5,13 +5,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from abe_jax.data import loader
-from abe_jax.evaluation.masks import masks
+from abe_jax.evaluation.examples import evenly
 from abe_jax.report import palette, pixels
-from abe_jax.report.paper import style
-from abe_jax.report.paper.canvas import canvas
-from abe_jax.report.paper.run import Drawn, Picture, Run, Skipped, evenly
-from abe_jax.training import step
+from abe_jax.report.figures import layout
+from abe_jax.report.figures.canvas import Canvas, canvas
+from abe_jax.report.figures.embedded_run import Drawn, EmbeddedRun, Picture, Skipped
 
 ROWS = 6  # images
 MOST = 12  # learners
@@ -22,39 +20,39 @@ PIXELS = 256  # of a mask's side
 Masks = Float[np.ndarray, "s m i j"]
 
 
-@matplotlib.rc_context(style.RC)
-def pictures(run: Run) -> Drawn:
+@matplotlib.rc_context(layout.RC)
+def pictures(run: EmbeddedRun) -> Drawn:
     """Two grids of a model with attention, over images evenly spaced over the split."""
-    if run.config.model.kind != "attention":
-        return Skipped(f"a model of kind {run.config.model.kind!r} has no attention masks")
+    kind = run.embedder.network.model.kind
+    if kind != "attention":
+        return Skipped(f"a model of kind {kind!r} has no attention masks")
     rows = evenly(len(run.labels), ROWS)
-    images = loader.seen(run.split, run.config.data, run.embedded.instances[rows])
-    found = masks(run.state, step.mask_step(run.config), images)
-    names = [run.class_name(int(row)) for row in rows]
-    chosen = channels(found)
-    one = np.stack([found[:, m, :, :, c] for m, c in enumerate(chosen)], axis=1)
+    images = run.images(rows)
+    masks = run.embedder.masks(images)
+    chosen = channels(masks)
+    one = np.stack([masks[:, m, :, :, c] for m, c in enumerate(chosen)], axis=1)
     said = [f"channel {c + 1}" for c in chosen]
-    mean = found.mean(axis=-1, dtype=np.float32)
+    mean = masks.mean(axis=-1, dtype=np.float32)
     return [
-        _picture("attention_channel", run, images, one.astype(np.float32), names, said),
-        _picture("attention_mean", run, images, mean, names, []),
+        _picture("attention_channel", run, images, rows, one.astype(np.float32), said),
+        _picture("attention_mean", run, images, rows, mean, []),
     ]
 
 
-def channels(found: Float[np.ndarray, "s m i j k"]) -> Int[np.ndarray, " m"]:
-    """Each learner's channel of the largest variance over images and places; the first of equals.
+def channels(masks: Float[np.ndarray, "s m i j k"]) -> Int[np.ndarray, " m"]:
+    """Each learner's channel of the largest variance over images and positions, the first of equals.
 
-    A channel that is everywhere alike would show nothing; no other choice is made by eye.
+    A channel that hardly varies would show nothing. No channel is chosen by hand.
     """
-    return np.argmax(found.astype(np.float64).var(axis=(0, 2, 3)), axis=-1)
+    return np.argmax(masks.astype(np.float64).var(axis=(0, 2, 3)), axis=-1)
 
 
 def _picture(
     name: str,
-    run: Run,
+    run: EmbeddedRun,
     images: UInt8[np.ndarray, "s h w c"],
+    rows: Int[np.ndarray, " s"],
     shown: Masks,
-    names: list[str],
     said: list[str],
 ) -> Picture:
     learners = shown.shape[1]
@@ -70,6 +68,7 @@ def _picture(
         f"all, {drawn.min():.3f} to {drawn.max():.3f}. Images evenly spaced over the split. "
         f"{run.words}."
     )
+    names = [run.class_name(int(row)) for row in rows]
     return Picture(name, grid(images, drawn, names, said), caption)
 
 
@@ -85,18 +84,13 @@ def grid(
         said: below each learner's number, or empty.
     """
     learners = shown.shape[1]
-    width = style.COLUMN if learners <= 4 else style.PAGE
+    width = layout.COLUMN if learners <= 4 else layout.PAGE
     head = LINE * (2 if said else 1) + 0.03
     side = min(LARGEST, (width - LEFT - learners * GAP) / (learners + 1))
     width = LEFT + (learners + 1) * (side + GAP) - GAP
     drawn = canvas(width, head + len(images) * (side + GAP) + FOOT)
     low, high = float(shown.min()), float(shown.max())
-    for m in range(learners):
-        x = LEFT + (m + 1) * (side + GAP) + side / 2
-        drawn.text(x, head - LINE * bool(said) - 0.03, f"learner {m + 1}", ha="center", va="bottom")
-        if said:
-            soft = palette.light("soft")
-            drawn.text(x, head - 0.03, said[m], ha="center", va="bottom", color=soft, fontsize=5)
+    _heads(drawn, head, side, learners, said)
     for s, (image, name) in enumerate(zip(images, names, strict=True)):
         y = head + s * (side + GAP)
         most = max(3, int(side / 0.055))
@@ -109,3 +103,13 @@ def grid(
             drawn.image(LEFT + (m + 1) * (side + GAP), y, side, heat)
     drawn.scale(LEFT + (width - LEFT - 1) / 2, drawn.height - FOOT + 0.07, low, high)
     return drawn.figure
+
+
+def _heads(drawn: Canvas, head: float, side: float, learners: int, said: list[str]) -> None:
+    """Above each column the learner's number and what is said of it."""
+    for m in range(learners):
+        x = LEFT + (m + 1) * (side + GAP) + side / 2
+        drawn.text(x, head - LINE * bool(said) - 0.03, f"learner {m + 1}", ha="center", va="bottom")
+        if said:
+            soft = palette.light("soft")
+            drawn.text(x, head - 0.03, said[m], ha="center", va="bottom", color=soft, fontsize=5)

@@ -15,30 +15,30 @@ import pytest
 from processes import TINY
 from processes import run as started
 
-from abe_jax import config
-from abe_jax.cli import figures
-from abe_jax.data.dataset import Split
+from abe_jax import config, runs
+from abe_jax.cli import figures as command
+from abe_jax.config import build, stored
+from abe_jax.data.split import Split
 from abe_jax.errors import UserError
-from abe_jax.evaluation import cosine
-from abe_jax.evaluation.embed import Embedded
-from abe_jax.report import paper
-from abe_jax.report.paper import (
+from abe_jax.evaluation import cosine as cosines_of
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.network import Embedded
+from abe_jax.evaluation.options import Measures
+from abe_jax.report import cosines, figures, plots
+from abe_jax.report.figures import (
     attention,
     captions,
+    chosen,
+    class_ranking,
     classes,
-    cosines,
-    drawing,
+    cosine,
     embedding_map,
     recall,
-    style,
 )
-from abe_jax.report.paper import run as runs
-from abe_jax.report.paper.canvas import canvas
-from abe_jax.report.paper.run import Picture, Run, Skipped
-from abe_jax.runs.conclusion import conclude
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import step
+from abe_jax.report.figures.canvas import canvas
+from abe_jax.report.figures.embedded_run import Drawn, EmbeddedRun, Picture, Skipped
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
 
 SINGLE = ("model.kind=single", "model.learners=1", "objective=[{'name': 'contrastive'}]")
 

@@ -1,0 +1,72 @@
+"""The top of a run's page: what was trained, and its Recall@1 beside that of raw pixels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from abe_jax.report import html, tables
+
+KINDS = {"single": "Single head", "heads": "{m}-heads", "attention": "ABE-{m}"}
+
+
+def name(config: Mapping[str, Any]) -> str:
+    """What was trained on what, such as "ABE-4 on glyphs"."""
+    model = config.get("model", {})
+    kind = KINDS.get(model.get("kind", ""), "Embedding").format(m=model.get("learners", 1))
+    data = config.get("data", {}).get("name")
+    return f"{kind} on {data}" if data else kind
+
+
+def summary(config: Mapping[str, Any]) -> str:
+    """The experiment in one line, of what the configuration says."""
+    model, train = config.get("model", {}), config.get("train", {})
+    learners = model.get("learners")
+    parts = [
+        learners and f"{learners} learner{'s' if learners > 1 else ''}",
+        model.get("dim") and f"{model['dim']} dimensions in all",
+        model.get("backbone")
+        and f"{model['backbone']}, shared up to {model.get('branch', 'its end')}",
+        train.get("steps") and f"{train['steps']:,} steps of {train.get('batch', '?')} images",
+        config.get("seed") is not None and f"seed {config['seed']}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> str:
+    """What was trained, and Recall@1 beside its baseline."""
+    metrics = result.get("metrics", {})
+    ours = metrics.get("ensemble", {}).get("recall@1")
+    baseline = metrics.get("pixels", {}).get("recall@1")
+    ratio = tables.error_ratio(result)
+    many = len(metrics.get("learners", [])) > 1
+    named = "Recall@1 of the ensemble" if many else "Recall@1"
+    never = "images of training classes, kept out of training"
+    where = never if split == "held" else f"{split} classes, which training never saw"
+    boxes = [
+        _recall(named, ours, where, "ours"),
+        _recall("Recall@1 of raw pixels", baseline, "the baseline: no training at all"),
+    ]
+    if ratio is not None:
+        words = "errors of the model for each error of raw pixels"
+        boxes.append(_box("Error ratio", f"{ratio:.2f}", "", words))
+    shown = "".join(box for box in boxes if box)
+    beside = f'<dl class="figures">{shown}</dl>' if shown else html.note("Not yet evaluated.")
+    return (
+        f'<header class="top">\n<h1>{html.text(name(config))}</h1>\n'
+        f'<p class="lead">{html.text(summary(config))}</p>\n'
+        f"{beside}\n</header>"
+    )
+
+
+def _recall(title: str, value: float | None, words: str, kind: str = "") -> str:
+    if value is None:
+        return ""
+    return _box(title, tables.printed("recall@1", value), "%", words, kind)
+
+
+def _box(title: str, value: str, unit: str, words: str, kind: str = "") -> str:
+    named = f' class="{kind}"' if kind else ""
+    unit = f"<small>{html.text(unit)}</small>" if unit else ""
+    return (
+        f"<div><dt>{html.text(title)}</dt><dd{named}>{html.text(value)}{unit}</dd>"
+        f'<dd class="about">{html.text(words)}</dd></div>'
+    )
