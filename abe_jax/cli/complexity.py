@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of a config's model: `python -m abe_jax.complexity --config C`.
 
-What counts as a multiply-add is said in `abe_jax.counting`.
+What counts as a multiply-add is said in `abe_jax.models.counting`.
 """
 
 import dataclasses
@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 
 from abe_jax.cli import command
-from abe_jax.config import Config
-from abe_jax.models.counting import Row, rows
+from abe_jax.config import Config, build
+from abe_jax.models.counting import PartCount, parts
 
 
-def text(config: Config, found: Sequence[Row]) -> str:
+def text(config: Config, counts: Sequence[PartCount]) -> str:
     """The rows as an aligned table under a line that names the model."""
     model, data = config.model, config.data
     title = (
@@ -20,7 +20,7 @@ def text(config: Config, found: Sequence[Row]) -> str:
         f"{model.backbone}, {data.size} x {data.size} x {data.channels}"
     )
     head = ("part", "", "parameters", "multiply-adds")
-    cells = [(r.name, r.detail, f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in found]
+    cells = [(r.name, r.detail, f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in counts]
     widths = [max(len(row[i]) for row in [head, *cells]) for i in range(4)]
     lines = [_line(row, widths) for row in [head, *cells]]
     rule = "-" * len(lines[0])
@@ -39,9 +39,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments, overrides = parser.parse(argv)
     config = command.configuration(arguments.config, overrides)
-    found = rows(config)
+    counts = parts(build.model(config.model), config.data.size, config.data.channels)
     if arguments.json:
-        *parts, total = map(dataclasses.asdict, found)
-        print(json.dumps({"parts": parts, "total": total}, indent=2))
+        *others, total = map(dataclasses.asdict, counts)
+        print(json.dumps({"parts": others, "total": total}, indent=2))
     else:
-        print(text(config, found))
+        print(text(config, counts))

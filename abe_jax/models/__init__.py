@@ -1,90 +1,58 @@
 """Networks: images [b, h, w, c] -> Embeddings(features [b, m, c], vectors [b, m, d])."""
 
-import math
+import dataclasses
+from typing import Any
 
-from abe_jax.config import Model
-from abe_jax.errors import UserError
-from abe_jax.models import pooling
+from abe_jax.errors import require
+from abe_jax.models.abe import ABE
 from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
-from abe_jax.models.backbones.stages import Stage, cut, require, with_trunk
-from abe_jax.models.backbones.table import DTYPES, backbone, stages
-from abe_jax.models.ensemble import HEADS, KINDS, Embeddings, Ensemble, with_exponent
-from abe_jax.models.grafting import graft, new_parameters, stage_params
+from abe_jax.models.backbones.stages import Stage
+from abe_jax.models.backbones.table import BACKBONES, stages
+from abe_jax.models.ensemble import Embeddings, Ensemble
+from abe_jax.models.multi_head import MultiHead
+from abe_jax.models.parameters import graft, new_parameters, stage_params, with_exponent
+from abe_jax.models.single_head import SingleHead
 
 __all__ = [
+    "ABE",
+    "BACKBONES",
+    "KINDS",
     "Embeddings",
     "Ensemble",
+    "MultiHead",
+    "SingleHead",
     "Stage",
     "build",
     "clamped",
     "gates",
     "graft",
     "new_parameters",
+    "options",
     "stage_params",
     "stages",
     "with_exponent",
     "with_gates",
 ]
 
+KINDS: dict[str, type[Ensemble]] = {
+    "single": SingleHead,
+    "heads": MultiHead,
+    "attention": ABE,
+}
+_OF_A_PROCESS = ("axis_name", "parent", "name")  # of a module's fields: no option of the network
 
-def build(model: Model, axis_name: str | None = None) -> Ensemble:
-    """The network that a config names; `module.apply(variables, images, train=...)` embeds.
 
-    Args:
-        model: the config's part for the model.
-        axis_name: the device axis over which batch normalisation gathers its statistics while
-            training; None where no such axis is bound.
+def build(kind: str, **given: Any) -> Ensemble:
+    """The network of a kind with its options, as `options` gives them.
 
     Raises:
-        UserError: names or numbers that make no network, with the nearest right choice.
+        ArgumentError: names or numbers that make no network, with the nearest right choice.
     """
-    _check(model)
-    parts = cut(stages(model, axis_name), model.branch)
-    if model.kind == "attention":
-        parts = with_trunk(parts, model.trunk_depth)
-    return Ensemble(
-        cut=parts,
-        kind=model.kind,
-        learners=model.learners,
-        dim=model.dim,
-        dtype=DTYPES[model.compute],
-        pooling=_pooling(model),
-        layer_norm=model.layer_norm,
-        head_kind=model.head,
-    )
+    require("kind", kind, KINDS)
+    return KINDS[kind](**given)
 
 
-def _pooling(model: Model) -> pooling.Pooling:
-    tokens = backbone(model.backbone).tokens
-    pooling.require_fit(model.pooling, tokens)
-    if model.pooling == "gem" and model.gem_learned and math.isinf(model.gem_p):
-        raise UserError(
-            "config.model.gem_p: inf is the maximum and cannot be learned; "
-            "start from 3, or set gem_learned to False"
-        )
-    return pooling.Pooling(
-        kind=model.pooling, p=model.gem_p, learned=model.gem_learned, tokens=tokens
-    )
-
-
-def _check(model: Model) -> None:
-    require("config.model.kind", model.kind, KINDS)
-    require("config.model.pooling", model.pooling, pooling.POOLINGS)
-    require("config.model.head", model.head, HEADS)
-    if model.width < 1:
-        raise UserError(f"config.model.width: {model.width}; it is at least 1")
-    m, dim = model.learners, model.dim
-    if m < 1:
-        raise UserError(f"config.model.learners: {m}; there is at least 1")
-    if model.kind == "single" and m != 1:
-        raise UserError(
-            f"config.model.learners: {m}, but config.model.kind 'single' has one; "
-            "set learners to 1, or kind to 'heads' or 'attention'"
-        )
-    if dim < 1 or dim % m:
-        below, above = max(dim, 0) // m * m, (max(dim, 0) // m + 1) * m
-        near = f"{below} or {above}" if below else f"{above}"
-        raise UserError(
-            f"config.model.dim: {dim} does not split evenly over {m} learners; "
-            f"the nearest is {near}"
-        )
+def options(model: Ensemble) -> dict[str, Any]:
+    """What `build` makes the same network of, `kind` included: plain strings and numbers."""
+    fields = [f.name for f in dataclasses.fields(model) if f.name not in _OF_A_PROCESS]
+    return {"kind": model.kind} | {name: getattr(model, name) for name in fields}

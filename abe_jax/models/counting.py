@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a config's model, counted in the traced computation.
+"""Parameters and multiply-adds of a model, counted in the traced computation.
 
 Multiply-adds are those of convolutions and matrix products for one image. A convolution counts
 output size x kernel size x channels in x channels out / groups, positions in the zero padding
@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from abe_jax import models
-from abe_jax.config import Config
-from abe_jax.models import Ensemble
+from abe_jax.models.backbones.stages import Stage
+from abe_jax.models.ensemble import Ensemble
 
 PARTS = {
     "encoder": "encoder",
@@ -32,7 +31,7 @@ OTHER = "other"  # a computation outside all parts; models have none so far
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class PartCount:
     """One part of a model, or its total."""
 
     name: str
@@ -41,19 +40,22 @@ class Row:
     multiply_adds: int
 
 
-def rows(config: Config) -> list[Row]:
-    """One row for each part of the model that has parameters or work, then the total.
+def parts(model: Ensemble, size: int, channels: int) -> list[PartCount]:
+    """One entry for each part of the model that has parameters or work, then the total.
 
     Nothing is allocated: parameters and computation are traced with abstract values.
+
+    Args:
+        model: the network.
+        size: px of the side of its images.
+        channels: of its images.
     """
-    model = models.build(config.model)
-    shape = (1, config.data.size, config.data.size, config.data.channels)
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     macs = multiply_adds(lambda v, x: model.apply(v, x, train=False), variables, image)
     details = _details(model)
-    found = [
-        Row(
+    counts = [
+        PartCount(
             name=PARTS.get(part, part),
             detail=details.get(part, ""),
             parameters=_size(variables["params"].get(part, {})),
@@ -62,13 +64,13 @@ def rows(config: Config) -> list[Row]:
         for part in (*PARTS, OTHER)
         if part in variables["params"] or macs[part]
     ]
-    total = Row(
+    total = PartCount(
         name="total",
         detail="",
         parameters=_size(variables["params"]),
         multiply_adds=sum(macs.values()),
     )
-    return [*found, total]
+    return [*counts, total]
 
 
 def multiply_adds(function: Callable[..., Any], *args: Any) -> Counter[str]:
@@ -79,7 +81,7 @@ def multiply_adds(function: Callable[..., Any], *args: Any) -> Counter[str]:
     """
     counted: Counter[str] = Counter()
     for stack, macs in _products(jax.make_jaxpr(function)(*args).jaxpr, "", 1):
-        # Flax puts the modules' names on the stack, such as Ensemble/decoder/head0/inception5a.
+        # Flax puts the modules' names on the stack, such as MultiHead/decoder/head0/inception5a.
         part = next((word for word in re.findall(r"\w+", stack) if word in PARTS), OTHER)
         counted[part] += macs
     return counted
@@ -93,15 +95,15 @@ def _products(jaxpr: Jaxpr, outer: str, times: int) -> Iterator[tuple[str, int]]
         if name in COUNTS:
             yield stack, times * COUNTS[name](eqn)
             continue
-        inner = [found for value in eqn.params.values() for found in _jaxprs(value)]
+        inner = [nested for value in eqn.params.values() for nested in _jaxprs(value)]
         turns = times * eqn.params["length"] if name == "scan" else times
         products = [list(_products(one, stack, turns)) for one in inner]
         if name == "while" and any(products):
             raise ValueError(f"{stack}: a while loop whose number of turns is unknown")
         if name == "cond":  # one branch runs: the costliest is counted
             products = [max(products, key=lambda branch: sum(macs for _, macs in branch))]
-        for found in products:
-            yield from found
+        for counted in products:
+            yield from counted
 
 
 def _jaxprs(value: Any) -> Iterator[Jaxpr]:
@@ -138,7 +140,7 @@ def _size(params: Any) -> int:
 
 
 def _details(model: Ensemble) -> dict[str, str]:
-    def span(part: Sequence[models.Stage]) -> str:
+    def span(part: Sequence[Stage]) -> str:
         return f"{part[0].name} .. {part[-1].name}" if part else ""
 
     m, cut = model.learners, model.cut

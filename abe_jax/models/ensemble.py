@@ -1,6 +1,7 @@
-"""Single head, M-heads and ABE-M: how learners share one backbone (arXiv 1804.00382)."""
+"""What the three kinds share: a backbone cut in two, M learners behind the cut, one vector each."""
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import flax.struct
@@ -8,13 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError
-from abe_jax.models.attention import MaskHeads
+from abe_jax.errors import ArgumentError, require
 from abe_jax.models.backbones.layers import GLOROT
-from abe_jax.models.backbones.stages import Cut, Stage, Stages
-from abe_jax.models.pooling import Pooling, patches
+from abe_jax.models.backbones.stages import Cut, cut, with_trunk
+from abe_jax.models.backbones.table import DTYPES, backbone, stages
+from abe_jax.models.pooling import POOLINGS, Pooling
 
-KINDS = ("single", "heads", "attention")
 HEADS = ("linear", "projection", "none")
 
 
@@ -23,129 +23,147 @@ class Embeddings:
     """What a network makes of images, in float32."""
 
     features: Any  # [b, m, c], pooled from the last map
-    embedding: Any  # [b, m, d], not normalised: what a classifier sees
+    unnormalised: Any  # [b, m, d], before L2 normalisation: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
 
 
-class Heads(nn.Module):
-    """M decoders of their own on one map: [b, h, w, c] -> [b, m, h', w', c'].
-
-    A loop over M modules: as one module vmapped over its parameters, whose convolutions become
-    grouped ones, forward and backward took 4 to 21 times as long on CPU (GoogLeNet, batch 4,
-    M = 4: 1.69 s against 0.39 s), and as a scan over heads more than 12 times.
-    """
-
-    stages: tuple[Stage, ...]
-    heads: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m i j k"]:
-        maps = [Stages(self.stages, name=f"head{i}")(x, train) for i in range(self.heads)]
-        return jnp.stack(maps, axis=1)
-
-
 class Ensemble(nn.Module):
-    """A backbone cut in two with M learners behind the cut.
+    """M learners on one backbone; SingleHead, MultiHead and ABE say how they differ.
 
-    single: one learner, the plain network. heads: a decoder and a fully connected layer for each
-    learner. attention: everything shared, learner m sees S(x) * A_m(S(x)), where S is the encoder;
-    the trunk of A runs once for all learners.
+    `module.apply(variables, images, train=...)` embeds images that are already normalised.
+
+    Raises:
+        ArgumentError: names or numbers that make no network, with the nearest right choice.
     """
 
-    cut: Cut
-    kind: str
-    learners: int
-    dim: int
-    dtype: Any
-    pooling: Pooling
-    layer_norm: bool = False  # without affine parameters, before the head
-    head_kind: str = "linear"
+    kind: ClassVar[str] = ""
 
-    def setup(self) -> None:
-        self.encoder = Stages(self.cut.encoder)
-        if self.kind == "heads":
-            self.decoder = Heads(self.cut.decoder, self.learners)
-        else:
-            self.decoder = Stages(self.cut.decoder)
-        self.pool = self.pooling.clone()
+    backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
+    learners: int = 1
+    dim: int = 512  # of all learners together, split evenly
+    branch: str = ""  # last stage of the shared encoder; empty: the backbone's own
+    # Stages behind `branch` that ABE's attention trunk copies, poolings left out; None: the
+    # backbone's own number. The other kinds have no trunk.
+    trunk_depth: int | None = None
+    norm: str = ""  # one of the backbone's; empty: its first
+    freeze_norm: bool = False  # batch normalisation by its running statistics, also in training
+    pooling: str = "average"  # average | max | gem | rmac | token (vision transformers)
+    gem_p: float = 3.0  # GeM's exponent, its start where it is learned; inf is the maximum
+    gem_learned: bool = False
+    layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
+    head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
+    compute: str = "float32"  # float32 | bfloat16
+    width: int = 32  # channels of the convnet's first stage
+    axis_name: str | None = None  # of the devices that batch normalisation's statistics span
+
+    def __post_init__(self) -> None:
+        _check(self)
+        super().__post_init__()
+
+    @property
+    def cut(self) -> Cut:
+        """The stages of the encoder, of the attention trunk (ABE's alone) and of the decoder."""
+        made = stages(
+            self.backbone,
+            norm=self.norm,
+            freeze_norm=self.freeze_norm,
+            compute=self.compute,
+            width=self.width,
+            axis_name=self.axis_name,
+        )
+        parts = cut(made, self.branch or backbone(self.backbone).branch)
+        return parts if self.kind != "attention" else with_trunk(parts, self._depth(parts))
+
+    def _depth(self, parts: Cut) -> int:
+        if self.trunk_depth is not None:
+            return self.trunk_depth
+        return min(backbone(self.backbone).trunk_depth, len(parts.candidates))
+
+    @property
+    def dtype(self) -> Any:
+        """The type that convolutions and matrix products compute in."""
+        return DTYPES[self.compute]
+
+    def setup_head(self) -> None:
+        """What stands behind the last map: pooling and the fully connected layer."""
+        self.pool = Pooling(
+            kind=self.pooling,
+            p=self.gem_p,
+            learned=self.gem_learned,
+            tokens=backbone(self.backbone).tokens,
+        )
         if self.layer_norm:
-            self.norm = nn.LayerNorm(
+            self.standardise = nn.LayerNorm(
                 epsilon=1e-5, use_scale=False, use_bias=False, use_fast_variance=False
             )
-        if self.head_kind != "none":
-            self.head = self._dense()(
-                self.dim // self.learners,
-                use_bias=self.head_kind == "linear",
-                kernel_init=GLOROT,
+        if self.head != "none":
+            dense, d = self.dense(), self.dim // self.learners
+            bias = self.head == "linear"
+            self.connected = dense(d, use_bias=bias, kernel_init=GLOROT, name="head")
+
+    def dense(self) -> Any:
+        """The module of the fully connected layer: one for all learners."""
+        return nn.Dense
+
+    def embed(self, maps: Float[Array, "b m h w c"]) -> Embeddings:
+        """Pools every learner's last map and connects it: unit(head(pool(map)))."""
+        features = self.pool(fold(maps)).reshape(*maps.shape[:2], -1)
+        x = self.standardise(features) if self.layer_norm else features
+        if self.head != "none":
+            x = self.connected(x)
+        elif self.dim != self.learners * x.shape[-1]:
+            raise ArgumentError(
+                "dim",
+                f"{self.dim}; with head 'none' it is that of the pooled features of all learners, "
+                f"{self.learners * x.shape[-1]}",
             )
-        if self.kind == "attention":
-            self.trunk = Stages(self.cut.trunk)
-            self.mask_heads = MaskHeads(self.learners, self.dtype)
-
-    def _dense(self) -> Any:
-        """The fully connected layer: of kind `heads` one for each learner, else one for all."""
-        if self.kind != "heads":
-            return nn.Dense
-        return nn.vmap(
-            nn.Dense,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=1,
-            out_axes=1,
-            axis_size=self.learners,
-        )
-
-    def __call__(self, images: Float[Array, "b h w c"], train: bool = False) -> Embeddings:
-        """Embeds images already normalised; keep `batch_stats` mutable when `train` is true."""
-        x = self.encoder(images.astype(self.dtype), train)
-        if self.kind == "attention":
-            x = x[:, None] * self._masks(x, train)
-            x = self.decoder(_fold(x), train)
-            x = x.reshape(-1, self.learners, *x.shape[1:])
-        elif self.kind == "heads":
-            x = self.decoder(x, train)
-        else:
-            x = self.decoder(x, train)[:, None]
-        features = self.pool(_fold(x)).reshape(*x.shape[:2], -1)
-        embedding = self._embedding(features)
-        return Embeddings(features=features, embedding=embedding, vectors=unit(embedding))
-
-    def _embedding(self, features: Float[Array, "b m c"]) -> Float[Array, "b m d"]:
-        x = self.norm(features) if self.layer_norm else features
-        if self.head_kind != "none":
-            return self.head(x)
-        own = x.shape[-1] * self.learners
-        if self.dim != own:
-            raise UserError(
-                f"config.model.dim: {self.dim}; with config.model.head 'none' it is that of the "
-                f"pooled features of all learners, {own}"
-            )
-        return x
-
-    def masks(self, images: Float[Array, "b h w c"], train: bool = False) -> Array:
-        """The attention masks [b, m, i, j, k] in (0, 1) over the encoder's map of `images`."""
-        found = self._masks(self.encoder(images.astype(self.dtype), train), train)
-        if not self.pooling.tokens:
-            return found
-        square = patches(_fold(found))
-        return square.reshape(*found.shape[:2], *square.shape[1:])
-
-    def _masks(self, x: Array, train: bool) -> Array:
-        return self.mask_heads(self.trunk(x, train), x.shape[-1])
+        return Embeddings(features=features, unnormalised=x, vectors=unit(x))
 
 
-def _fold(x: Float[Array, "b m h w c"]) -> Float[Array, "n h w c"]:
-    """Learners into the batch axis, so that a shared decoder sees them as more images."""
+def fold(x: Float[Array, "b m h w c"]) -> Float[Array, "n h w c"]:
+    """Learners into the batch axis, so that shared layers see them as more images."""
     return x.reshape(-1, *x.shape[2:])
-
-
-def with_exponent(params: dict[str, Any], p: float | Float[Array, ""] | None) -> dict[str, Any]:
-    """A network's parameters with GeM's exponent p, as `gem_learned` has it; None: without one."""
-    others = {name: part for name, part in params.items() if name != "pool"}
-    return others if p is None else others | {"pool": {"p": p}}
 
 
 def unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
     """x / |x| over the last axis; a zero vector stays zero and its gradient is finite."""
     square = jnp.sum(x * x, axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
+
+
+def _check(model: Ensemble) -> None:
+    require("pooling", model.pooling, POOLINGS)
+    require("head", model.head, HEADS)
+    if model.width < 1:
+        raise ArgumentError("width", f"{model.width}; it is at least 1")
+    _check_learners(model)
+    _ = model.cut
+    if model.pooling == "token" and not backbone(model.backbone).tokens:
+        raise ArgumentError(
+            "pooling",
+            "'token' is for vision transformers; a convolutional backbone has 'average', 'max', "
+            "'gem' or 'rmac'",
+        )
+    if model.pooling == "gem" and model.gem_learned and math.isinf(model.gem_p):
+        raise ArgumentError(
+            "gem_p",
+            "inf is the maximum and cannot be learned; start from 3, or set gem_learned to False",
+        )
+
+
+def _check_learners(model: Ensemble) -> None:
+    m, dim = model.learners, model.dim
+    if m < 1:
+        raise ArgumentError("learners", f"{m}; there is at least 1")
+    if model.kind == "single" and m != 1:
+        raise ArgumentError(
+            "learners",
+            f"{m}, but a network of kind 'single' has one; "
+            "set learners to 1, or kind to 'heads' or 'attention'",
+        )
+    if dim < 1 or dim % m:
+        below, above = max(dim, 0) // m * m, (max(dim, 0) // m + 1) * m
+        near = f"{below} or {above}" if below else f"{above}"
+        raise ArgumentError(
+            "dim", f"{dim} does not split evenly over {m} learners; the nearest is {near}"
+        )

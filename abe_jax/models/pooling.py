@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError
-
 POOLINGS = ("average", "max", "gem", "rmac", "token")
 SCALES = 3  # of R-MAC
 OVERLAP = 0.4  # of neighbouring regions of R-MAC
@@ -111,12 +109,3 @@ def _starts(length: int, side: int, number: int) -> list[int]:
     if number == 1:
         return [(length - side) // 2]
     return [(length - side) * i // (number - 1) for i in range(number)]
-
-
-def require_fit(kind: str, tokens: bool) -> None:
-    """Raises UserError when a backbone without tokens is asked for its class token."""
-    if kind == "token" and not tokens:
-        raise UserError(
-            "config.model.pooling: 'token' is for vision transformers; a convolutional backbone "
-            "has 'average', 'max', 'gem' or 'rmac'"
-        )

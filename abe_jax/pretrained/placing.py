@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.stages import Stages
 from abe_jax.pretrained.torch_file import Arrays
@@ -88,8 +87,7 @@ class Layer:
 
 def template(backbone: str, norm: str) -> dict[str, Any]:
     """Collection -> stage -> tree of shapes, of a backbone on images of 224 x 224 x 3."""
-    model = Model(backbone=backbone, kind="single", norm=norm)
-    net, images = Stages(models.stages(model)), jnp.zeros((1, 224, 224, 3))
+    net, images = Stages(models.stages(backbone, norm=norm)), jnp.zeros((1, 224, 224, 3))
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), images, False))
     return {"params": {}, "batch_stats": {}, **shapes}
 

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.conv_norm import ConvNorm
 from abe_jax.models.backbones.googlenet import Conv2, Unit
 from abe_jax.models.backbones.layers import MaxPool, box_mean, max_pool
@@ -81,9 +81,9 @@ class Inception(nn.Module):
 def _require_even(sides: tuple[int, ...], stride: int) -> None:
     """Of an odd side, the strided convolutions make one position more than the pooling."""
     if stride == 2 and (sides[0] % 2 or sides[1] % 2):
-        raise UserError(
-            f"config.data.size: BN-Inception cannot halve a map of {sides[0]} x {sides[1]}; "
-            "multiples of 32 fit"
+        raise ArgumentError(
+            "size",
+            f"BN-Inception cannot halve a map of {sides[0]} x {sides[1]}; multiples of 32 fit",
         )
 
 

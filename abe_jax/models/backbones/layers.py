@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 
 HE = nn.initializers.he_normal()
 GLOROT = nn.initializers.glorot_uniform()
@@ -108,9 +108,7 @@ def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int, cei
     room = length + 2 * pad - size
     out = (-(-room // stride) if ceil else room // stride) + 1
     if out < 1:
-        raise UserError(
-            f"config.data.size: too small, a map of side {length} cannot be pooled by {size}"
-        )
+        raise ArgumentError("size", f"too small, a map of side {length} cannot be pooled by {size}")
     if ceil and (out - 1) * stride >= length + pad:
         out -= 1  # Caffe drops a last window that would lie in the padding alone
     span = (out - 1) * stride + 1
@@ -126,9 +124,10 @@ def mean_pool(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b i j c
     """Mean over windows of size x size that do not overlap; `size` divides the map's sides."""
     b, h, w, c = x.shape
     if not h or not w or h % size or w % size:
-        raise UserError(
-            f"config.data.size: a map of {h} x {w} cannot be pooled by {size} x {size}; "
-            "the convnet takes multiples of 8"
+        raise ArgumentError(
+            "size",
+            f"a map of {h} x {w} cannot be pooled by {size} x {size}; "
+            "the convnet takes multiples of 8",
         )
     return x.reshape(b, h // size, size, w // size, size, c).mean(axis=(2, 4))
 

@@ -1,7 +1,7 @@
 """A backbone is a tuple of named stages that can be cut anywhere."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError, nearest
+from abe_jax.errors import ArgumentError, require
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,11 @@ class Cut:
     trunk: tuple[Stage, ...]
     decoder: tuple[Stage, ...]
 
+    @property
+    def candidates(self) -> tuple[Stage, ...]:
+        """What the trunk can copy."""
+        return tuple(stage for stage in self.decoder if not stage.pooling)
+
 
 class Stages(nn.Module):
     """Runs stages one after the other: [b, h, w, c] -> [b, h', w', c']."""
@@ -63,22 +68,16 @@ class Stages(nn.Module):
         return x
 
 
-def require(what: str, name: str, choices: Iterable[str]) -> None:
-    """Raises UserError unless `name` is among `choices`; the line names the nearest of them."""
-    known = tuple(choices)
-    if name not in known:
-        raise UserError(f"{what}: nothing is called {name!r}; {nearest(name, known)}")
-
-
 def cut(stages: tuple[Stage, ...], branch: str) -> Cut:
     """Cuts after the stage `branch`; the trunk is empty until `with_trunk` gives it stages."""
     names = [stage.name for stage in stages]
-    require("config.model.branch", branch, names)
+    require("branch", branch, names)
     after = names.index(branch) + 1
     if after == len(stages):
-        raise UserError(
-            f"config.model.branch: {branch!r} is the backbone's last stage and leaves nothing "
-            f"behind the branch: the latest possible is {names[-2]!r}"
+        raise ArgumentError(
+            "branch",
+            f"{branch!r} is the backbone's last stage and leaves nothing behind the branch: the "
+            f"latest possible is {names[-2]!r}",
         )
     return Cut(encoder=stages[:after], trunk=(), decoder=stages[after:])
 
@@ -89,11 +88,12 @@ def with_trunk(parts: Cut, depth: int) -> Cut:
     A mask must have the size of the map that it is laid on, so a stage that makes the map smaller
     by a stride is copied without its stride.
     """
-    candidates = [stage for stage in parts.decoder if not stage.pooling]
+    candidates = parts.candidates
     if not 0 <= depth <= len(candidates):
-        raise UserError(
-            f"config.model.trunk_depth: {depth}; behind {parts.encoder[-1].name!r} there are "
-            f"{len(candidates)} stages to copy, so it lies in 0..{len(candidates)}"
+        raise ArgumentError(
+            "trunk_depth",
+            f"{depth}; behind {parts.encoder[-1].name!r} there are {len(candidates)} stages to "
+            f"copy, so it lies in 0..{len(candidates)}",
         )
     copied = [_unstrided(stage) for stage in candidates[:depth]]
     return dataclasses.replace(parts, trunk=tuple(copied))

@@ -1,11 +1,11 @@
-"""The backbones by name: which normalisations each takes, and what makes its stages."""
+"""The backbones by name: their stages, normalisations, and where they are cut unless said."""
 
 import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from abe_jax.config import Model
+from abe_jax.errors import require
 from abe_jax.models.backbones import (
     bn_inception,
     conv_norm,
@@ -16,52 +16,86 @@ from abe_jax.models.backbones import (
     resnet,
     vit,
 )
-from abe_jax.models.backbones.stages import Options, Stage, require
+from abe_jax.models.backbones.stages import Options, Stage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """How a backbone is made. `norms`: the first is what an empty `config.model.norm` means."""
+    """How a backbone is made.
+
+    GoogLeNet is cut as in arXiv 1804.00382, section 5: behind the pooling that leaves 14 x 14
+    positions at 224 px, with a trunk of inception4a to 4e. Of the other networks the cut lies near
+    the same depth; no paper says where.
+    """
 
     stages: Callable[[Options], tuple[Stage, ...]]
-    norms: tuple[str, ...]
+    norms: tuple[str, ...]  # the first is what an empty `norm` means
+    branch: str  # what an empty `branch` means
+    trunk_depth: int  # what a `trunk_depth` of None means
     tokens: bool = False  # its maps are [b, 1, 1 + n, c]: a class token, then n patches
     size: int = 224  # px of the side of the images that it was designed for
 
 
+def _lite(make: Callable[[Options], tuple[Stage, ...]], size: int, branch: str) -> Backbone:
+    return Backbone(stages=make, norms=conv_norm.NORMS, branch=branch, trunk_depth=2, size=size)
+
+
+def _normalised(
+    make: Callable[[Options], tuple[Stage, ...]], branch: str, trunk_depth: int
+) -> Backbone:
+    return Backbone(stages=make, norms=conv_norm.NORMS, branch=branch, trunk_depth=trunk_depth)
+
+
 BACKBONES: dict[str, Backbone] = {
-    "convnet": Backbone(stages=convnet.stages, norms=convnet.NORMS),
-    "googlenet": Backbone(stages=googlenet.stages, norms=googlenet.NORMS),
-    "googlenet_bn": Backbone(stages=googlenet_bn.stages, norms=conv_norm.NORMS),
-    "bn_inception": Backbone(stages=bn_inception.stages, norms=conv_norm.NORMS),
-    "vit_s16": Backbone(stages=vit.stages, norms=vit.NORMS, tokens=True),
-    "efficientnet_lite0": Backbone(stages=mobile.lite0, norms=conv_norm.NORMS),
-    "efficientnet_lite1": Backbone(stages=mobile.lite1, norms=conv_norm.NORMS, size=240),
-    "efficientnet_lite2": Backbone(stages=mobile.lite2, norms=conv_norm.NORMS, size=260),
-    "mobilenet_v2": Backbone(stages=mobile.mobilenet_v2, norms=conv_norm.NORMS),
-    "resnet18": Backbone(stages=resnet.resnet18, norms=conv_norm.NORMS),
-    "resnet50": Backbone(stages=resnet.resnet50, norms=conv_norm.NORMS),
+    "convnet": Backbone(
+        stages=convnet.stages, norms=convnet.NORMS, branch="pool4", trunk_depth=1, size=32
+    ),
+    "googlenet": Backbone(
+        stages=googlenet.stages, norms=googlenet.NORMS, branch="pool3", trunk_depth=5
+    ),
+    "googlenet_bn": _normalised(googlenet_bn.stages, "pool3", 5),
+    "bn_inception": _normalised(bn_inception.stages, "inception3c", 5),
+    "vit_s16": Backbone(
+        stages=vit.stages, norms=vit.NORMS, branch="block5", trunk_depth=2, tokens=True
+    ),
+    "efficientnet_lite0": _lite(mobile.lite0, 224, "block10"),
+    "efficientnet_lite1": _lite(mobile.lite1, 240, "block14"),
+    "efficientnet_lite2": _lite(mobile.lite2, 260, "block14"),
+    "mobilenet_v2": _normalised(mobile.mobilenet_v2, "block12", 2),
+    "resnet18": _normalised(resnet.resnet18, "block2_1", 2),
+    "resnet50": _normalised(resnet.resnet50, "block2_3", 2),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def backbone(name: str) -> Backbone:
-    """The backbone called `name`; a UserError names the nearest one where there is none."""
-    require("config.model.backbone", name, BACKBONES)
+    """The backbone called `name`; an ArgumentError names the nearest one where there is none."""
+    require("backbone", name, BACKBONES)
     return BACKBONES[name]
 
 
-def stages(model: Model, axis_name: str | None = None) -> tuple[Stage, ...]:
-    """The stages of the config's backbone, from the image to the last map."""
-    found = backbone(model.backbone)
-    norm = model.norm or found.norms[0]
-    require("config.model.norm", norm, found.norms)
-    require("config.model.compute", model.compute, DTYPES)
+def stages(
+    name: str,
+    *,
+    norm: str = "",
+    freeze_norm: bool = False,
+    compute: str = "float32",
+    width: int = 32,
+    axis_name: str | None = None,
+) -> tuple[Stage, ...]:
+    """The stages of the backbone `name`, from the image to the last map.
+
+    The options are those of the models: see `abe_jax.models.ensemble.Ensemble`.
+    """
+    known = backbone(name)
+    norm = norm or known.norms[0]
+    require("norm", norm, known.norms)
+    require("compute", compute, DTYPES)
     options = Options(
         norm=norm,
-        dtype=DTYPES[model.compute],
+        dtype=DTYPES[compute],
         axis_name=axis_name,
-        freeze_norm=model.freeze_norm,
-        width=model.width,
+        freeze_norm=freeze_norm,
+        width=width,
     )
-    return found.stages(options)
+    return known.stages(options)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.stages import Options, Stage
 
 NORMS = ("layer",)
@@ -103,9 +103,10 @@ def attention(qkv: Float[Array, "b 1 t e"], heads: int) -> Float[Array, "b 1 t c
 def _require_patches(height: int, width: int) -> None:
     if height != width or height % PATCH:
         near = max(1, round(height / PATCH)) * PATCH
-        raise UserError(
-            f"config.data.size: ViT-S/16 takes squares of a multiple of {PATCH} px, not "
-            f"{height} x {width}; the nearest is {near}"
+        raise ArgumentError(
+            "size",
+            f"ViT-S/16 takes squares of a multiple of {PATCH} px, not {height} x {width}; the "
+            f"nearest is {near}",
         )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 from jax.tree_util import DictKey
+from jaxtyping import Array, Float
 
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.batch_instance import completed
 
 NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
@@ -38,7 +39,7 @@ def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
     normalisation fit a network with batch-instance normalisation: see `completed`.
 
     Raises:
-        UserError: a stage that `stages` does not have, or whose parameters have other names or
+        ArgumentError: a stage that `stages` does not have, or whose parameters have other names or
             shapes; all such stages are named.
     """
     wrong: dict[str, str] = {}
@@ -52,8 +53,14 @@ def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
             grafted[part] = _fill(params[part], stages, wrong)
     if wrong:
         listed = "; ".join(f"{name} {reason}" for name, reason in wrong.items())
-        raise UserError(f"config.model.weights does not fit this model: {listed}")
+        raise ArgumentError("weights", f"they do not fit this model: {listed}")
     return grafted
+
+
+def with_exponent(params: Tree, p: float | Float[Array, ""] | None) -> dict[str, Any]:
+    """A network's parameters with GeM's exponent p, as `gem_learned` has it; None: without one."""
+    others = {name: part for name, part in params.items() if name != "pool"}
+    return others if p is None else others | {"pool": {"p": p}}
 
 
 def _fill(targets: Tree, stages: Mapping[str, Tree], wrong: dict[str, str]) -> dict[str, Tree]:
