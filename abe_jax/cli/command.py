@@ -1,13 +1,14 @@
 """What every entry point's command line shares: arguments, one-line errors, the JAX setup."""
 
 import argparse
+import contextlib
 import io
 import logging
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ import jax
 
 from abe_jax import hosts
 from abe_jax.config import Config, load
-from abe_jax.errors import UserError, nearest
+from abe_jax.errors import ArgumentError, UserError, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,9 +54,22 @@ def configuration(path: str, overrides: Sequence[str]) -> Config:
     return load(path, overrides)
 
 
+@contextlib.contextmanager
+def options_named() -> Iterator[None]:
+    """Tells an argument's mistake by the option of the command line that has its name.
+
+    Raises:
+        UserError: in the place of an ArgumentError inside.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        raise UserError(f"--{error.argument.replace('_', '-')} {error.text}") from None
+
+
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Runs an entry point; a user's mistake becomes one line and exit status 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what no text does
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _set_up_jax()
@@ -75,8 +89,8 @@ def _refuse(line: str) -> NoReturn:
     print(f"error: {line}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     if jax.process_count() == 1:
-        # At once: what Orbax abandoned in a failed write would complain behind our line. Of
-        # several hosts each has to take leave of the others first.
+        # At once: what Orbax abandoned in a failed write would complain behind our line. With
+        # several hosts each must first disconnect from the others, as `sys.exit` lets JAX do.
         os._exit(2)
     sys.exit(2)
 

@@ -21,8 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abe_jax import comparison
+from abe_jax.cli import comparisons
 from abe_jax.comparison import Arm, Tuning
 from abe_jax.errors import UserError
+from abe_jax.training.stop import on_sigterm
 
 
 def arms(named: Sequence[str], varied: Sequence[str]) -> list[Arm]:
@@ -31,21 +33,21 @@ def arms(named: Sequence[str], varied: Sequence[str]) -> list[Arm]:
     Raises:
         UserError: an arm without a name or two of one name, or a --vary without values.
     """
-    found = [_arm(text) for text in named] or [Arm(name="", overrides=())]
+    made = [_arm(text) for text in named] or [Arm(name="", overrides=())]
     for text in varied:
         name, values = named_values("--vary", text)
-        found = [
+        made = [
             dataclasses.replace(
                 arm,
                 name=f"{arm.name} {name.split('.')[-1]}={value}".strip(),
                 overrides=(*arm.overrides, f"{name}={value}"),
             )
-            for arm, value in itertools.product(found, values)
+            for arm, value in itertools.product(made, values)
         ]
-    names = [arm.name for arm in found]
+    names = [arm.name for arm in made]
     if len(set(names)) < len(names) or not all(names):
         raise UserError(f"arms need names of their own, got {names}; --arm 'NAME: OVERRIDES'")
-    return found
+    return made
 
 
 def named_values(flag: str, text: str) -> tuple[str, tuple[str, ...]]:
@@ -65,18 +67,18 @@ def _arm(text: str) -> Arm:
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Trains and evaluates every arm with every seed, then writes and prints the table."""
-    found = arms(arguments.arm, arguments.vary)
+    asked = arms(arguments.arm, arguments.vary)
     tunings = [Tuning(*named_values("--tune", text)) for text in arguments.tune]
-    of = comparison.compared(arguments, overrides)
-    with contextlib.suppress(comparison.Stopped):
+    with on_sigterm() as stop, contextlib.suppress(comparison.Stopped):
+        of = comparisons.comparison_of(arguments, overrides, stop)
         for tuning in tunings:
-            found = [comparison.tuned(of, arm, tuning) for arm in found]
-        comparison.write(of, comparison.table(of, found))
+            asked = [comparison.tuned(of, arm, tuning) for arm in asked]
+        comparison.write(of, comparison.table(of, asked))
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    made = comparison.parser((__doc__ or "").splitlines()[0], seeds=3, splits=("val", "test"))
+    made = comparisons.parser((__doc__ or "").splitlines()[0], seeds=3, splits=("val", "test"))
     made.add_argument("--arm", action="append", default=[], metavar="'NAME: OVERRIDES'")
     made.add_argument("--vary", action="append", default=[], metavar="NAME=VALUE,VALUE")
     made.add_argument("--tune", action="append", default=[], metavar="NAME=VALUE,VALUE")

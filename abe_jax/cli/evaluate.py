@@ -13,15 +13,12 @@ from pathlib import Path
 
 from abe_jax import hosts
 from abe_jax.cli import command
-from abe_jax.config import read_json
-from abe_jax.config.other_data import Elsewhere
-from abe_jax.data import dataset
+from abe_jax.config import build, read_json, stored
+from abe_jax.config.other_data import OtherData
 from abe_jax.data.sources.benchmarks import reading
-from abe_jax.data.sources.benchmarks.table import ORIGINALS
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 from abe_jax.errors import UserError
-from abe_jax.evaluation.resolution import At
-from abe_jax.runs.conclusion import conclude
-from abe_jax.runs.folder import RunFolder
+from abe_jax.training.run_folder import RunFolder
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,20 +32,23 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--path", metavar="PATH", help="its folder or CSV file")
     command.add_hosts(parser)
     arguments, overrides = parser.parse(argv)
-    elsewhere = _elsewhere(arguments, overrides)
+    other = _other_data(arguments, overrides)
     command.join_hosts(arguments)
-    folder = RunFolder(arguments.workdir)
     with hosts.together():
-        own = read_json(folder.config)
-        data = (elsewhere.of(own) if elsewhere else own).data
-        dataset.prepare(data)
-    if data.name in ORIGINALS and (odd := reading.unpublished(ORIGINALS[data.name], data.root)):
+        own = read_json(RunFolder(arguments.workdir).config)
+        data = (other.applied(own) if other else own).data
+        build.dataset(data).prepare()
+    if data.name in BENCHMARKS and (
+        odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
+    ):
         command.say(f"warning: {odd}")
-    at = At(size=arguments.size, p=arguments.p)
-    conclude(folder, arguments.split, command.say, at, elsewhere)
+    run = stored.run(arguments.workdir, other)
+    with command.options_named():
+        run = run.at(arguments.size, arguments.p)
+    run.write_evaluation(arguments.split, command.say)
 
 
-def _elsewhere(arguments: argparse.Namespace, overrides: Sequence[str]) -> Elsewhere | None:
+def _other_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> OtherData | None:
     name, path = arguments.dataset or "folder", arguments.path or ""
     if path and name != "folder":
         raise UserError(
@@ -56,7 +56,7 @@ def _elsewhere(arguments: argparse.Namespace, overrides: Sequence[str]) -> Elsew
             "leave --dataset out to take what is there as a folder of classes or a CSV file"
         )
     if arguments.dataset or path:
-        return Elsewhere(name=name, path=path, options=overrides)
+        return OtherData(name=name, path=path, options=overrides)
     if overrides:
         raise UserError(f"--config.{overrides[0]}: a run is evaluated as its config.json says")
     return None

@@ -10,32 +10,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.config import Data
-from abe_jax.data import dataset
+from abe_jax.config import build
+from abe_jax.data.sources import DATASETS, SourceOptions, named
 from abe_jax.data.sources.benchmarks import builder, reading
-from abe_jax.data.sources.benchmarks.benchmark import Original
-from abe_jax.data.sources.benchmarks.table import ORIGINALS
+from abe_jax.data.sources.benchmarks.benchmark import Benchmark
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 from abe_jax.errors import UserError
 
 
-def prepare(original: Original, source: Path | None, root: str, any_counts: bool) -> None:
+def prepare(benchmark: Benchmark, source: Path | None, root: str, any_counts: bool) -> None:
     """Prepares a data set that its authors hand out, and says what is there.
 
     Raises:
         UserError: no source, the errors of `builder.build`, or other counts than those published
             where such a set is there already and `any_counts` does not allow it.
     """
-    folder = reading.folder(original, root)
+    folder = reading.folder(benchmark, root)
     there = (folder / builder.INFO).exists()
     if source is None:
         if not there:
             raise UserError(
-                f"--source is missing: the folder with {original.archives}, unpacked or not"
+                f"--source is missing: the folder with {benchmark.archives}, unpacked or not"
             )
-    elif warning := builder.build(original, source, folder, any_counts=any_counts):
-        command.say(f"warning: {original.name} is not as published: {warning}")
+    elif warning := builder.build(benchmark, source, folder, any_counts=any_counts):
+        command.say(f"warning: {benchmark.name} is not as published: {warning}")
     info = builder.info(folder)
-    if there and (odd := reading.unpublished(original, root)):
+    if there and (odd := reading.counts_warning(benchmark, root)):
         if source and not any_counts:
             raise UserError(f"{odd}; delete that folder to prepare {source} in its place")
         command.say(f"warning: {odd}")
@@ -49,7 +49,7 @@ def prepare(original: Original, source: Path | None, root: str, any_counts: bool
         for name, part in info["parts"].items()
         if part["images"]
     )
-    command.say(f"{original.name} is {'already ' if there else ''}in {folder}: {parts}")
+    command.say(f"{benchmark.name} is {'already ' if there else ''}in {folder}: {parts}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -67,11 +67,13 @@ def main(argv: Sequence[str]) -> None:
     if overrides:
         raise UserError(f"--config.{overrides[0]}: only --root is taken from a config here")
     name = arguments.dataset
-    if name in ORIGINALS:
-        prepare(ORIGINALS[name], arguments.source, arguments.root, arguments.allow_counts)
+    if name in BENCHMARKS:
+        prepare(BENCHMARKS[name], arguments.source, arguments.root, arguments.allow_counts)
         return
     if name == "folder":
         raise UserError("folder needs no preparation: config.data.path says where the images are")
-    if arguments.source and (name in dataset.DATASETS or name.startswith("tfds:")):
+    if arguments.source and (name in DATASETS or name.startswith("tfds:")):
         raise UserError(f"--source: {name} needs none; leave it out")
-    command.say(f"{name} is in {dataset.prepare(Data(name=name, root=arguments.root))}")
+    with build.named("config.data"):
+        prepared = named(name, SourceOptions(root=arguments.root)).prepare()
+    command.say(f"{name} is in {prepared}")

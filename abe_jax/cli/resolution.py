@@ -15,68 +15,58 @@ from pathlib import Path
 
 from abe_jax import evaluation
 from abe_jax.cli import command
-from abe_jax.config import Config, read_json
-from abe_jax.data import dataset
+from abe_jax.config import stored
 from abe_jax.errors import UserError
-from abe_jax.evaluation.embed import embed
-from abe_jax.evaluation.resolution import (
-    best,
-    cross_validated,
-    exponent,
-    require_gem,
-    sized,
-    with_p,
-)
+from abe_jax.evaluation.resolution import best, cross_validated, exponent
 from abe_jax.report import tables
-from abe_jax.runs.exponent import learned
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import step
-from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.runs.exponent import Learning
+from abe_jax.runs.run import Run
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Tries and learns exponents, prints their table and the command for the best."""
-    folder, ps = RunFolder(arguments.workdir), exponents(arguments.p)
-    config = read_json(folder.config)
-    require_gem(config)
-    for p in ps:
-        with_p(config, p)
-    tested = sized(config, arguments.size)
-    dataset.prepare(config.data)
-    val = dataset.load(config.data, "val")
-    held = Checkpoints(folder.best, 1)
-    state, _ = held.restore(step.abstract(config))
-    held.close()
+    ps = exponents(arguments.p)
+    trained = stored.run(arguments.workdir)
+    with command.options_named():
+        own_p = exponent(trained.embedder.network.model, trained.embedder.state)
+        for p in ps:
+            trained.at(p=p)
+        tested = trained.at(arguments.size)
     if arguments.learn is not None and arguments.learn < 0:
         raise UserError(f"--learn {arguments.learn}: steps are 0 (one pass) or more")
     names = [f"{p:g}" for p in ps]
     if arguments.learn is not None:
-        train = dataset.load(config.data, "train")
-        ps.append(round(learned(state, train, tested, arguments.learn, command.say), 4))
+        ps.append(_learned(tested, own_p, arguments.learn))
         names.append(f"{ps[-1]:g}, learned")
-    replicated = step.replicate(state)
-    own = _as_trained(replicated, val, config)
-    own_size = config.evaluate.longest or config.data.size
-    found = cross_validated(replicated, val, tested, ps)
-    metrics = [f"recall@{config.evaluate.ks[0]}", "map@r"]
+    val, measures = trained.dataset.split("val"), trained.tested.measures
+    as_trained = evaluation.ensemble_metrics(trained.embedder.embed(val), val, measures)
+    tried = cross_validated(tested.embedder.network, trained.embedder.replicated, val, measures, ps)
+    network = trained.embedder.network
+    own_size = network.longest or network.preprocessing.size
+    metrics = [f"recall@{measures.ks[0]}", "map@r"]
     rows = [
-        [name, size, *(tables.figure(metric, values[metric]) for metric in metrics)]
+        [name, size, *(tables.printed(metric, values[metric]) for metric in metrics)]
         for name, size, values in [
-            (f"{exponent(config, state):g}, as trained", own_size, own),
-            *((name, arguments.size, values) for name, values in zip(names, found, strict=True)),
+            (f"{own_p:g}, as trained", own_size, as_trained),
+            *((name, arguments.size, values) for name, values in zip(names, tried, strict=True)),
         ]
     ]
     command.say(tables.markdown(rows, ["p", "px", *map(tables.title, metrics)]))
-    chosen = ps[best(found, config.evaluate.select)]
+    chosen = ps[best(tried, trained.select)]
     command.say(
-        f"best on validation classes: python -m abe_jax.evaluate --workdir {folder.path} "
+        f"best on validation classes: python -m abe_jax.evaluate --workdir {trained.folder.path} "
         f"--size {arguments.size} --p {chosen:g}"
     )
 
 
-def _as_trained(state: step.TrainState, val: dataset.Split, config: Config) -> dict[str, float]:
-    embedded = embed(state, step.embed_step(config), val, config)
-    return evaluation.of_split(embedded.vectors, embedded.instances, val, config.evaluate)
+def _learned(tested: Run, start: float, steps: int) -> float:
+    """The exponent that the run's classifier learns on training images of the test's size."""
+    recipe = tested.recipe
+    learning = Learning(
+        network=tested.embedder.network, objective=recipe.objective, seed=recipe.seed
+    )
+    train, state = tested.dataset.split("train"), tested.embedder.state
+    return round(learning.exponent(state, train, start, steps, command.say), 4)
 
 
 def exponents(text: str) -> list[float]:

@@ -4,8 +4,8 @@
         [--branch pool2,pool4] [--depth 0,1] [--seeds 1] [--config.NAME=VALUE ...]
 
 Without --branch every stage but the last is a branch, without --depth the trunk is empty, half of
-what follows, or all of it. Each place is trained with the same budget; the table shows what it
-finds and what it costs. The best place for the attention differs from backbone to backbone, which
+what follows, or all of it. Each of them is trained with the same budget; the table shows what it
+finds and what it costs. The best branch for the attention differs from backbone to backbone, which
 Kim et al. (arXiv 1804.00382) name as the method's weakness. The test classes are not looked at.
 """
 
@@ -14,14 +14,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from abe_jax import comparison, models
-from abe_jax.cli import command
+from abe_jax.cli import command, comparisons
 from abe_jax.comparison import Arm, Table
-from abe_jax.config import Config, Model, load
-from abe_jax.errors import UserError
-from abe_jax.models.backbones.stages import require
+from abe_jax.config import Config, Model, build, load
+from abe_jax.errors import UserError, require
+from abe_jax.training.stop import on_sigterm
 
 
-def places(model: Model, branches: Sequence[str], depths: Sequence[int]) -> list[Arm]:
+def branch_arms(model: Model, branches: Sequence[str], depths: Sequence[int]) -> list[Arm]:
     """An arm for every branch and depth of the trunk that the backbone allows.
 
     Args:
@@ -35,13 +35,15 @@ def places(model: Model, branches: Sequence[str], depths: Sequence[int]) -> list
     """
     if model.kind != "attention":
         raise UserError(
-            f"config.model.kind: {model.kind!r} has no attention to place; set it to 'attention'"
+            f"config.model.kind: {model.kind!r} has no attention that branches off; set it to "
+            "'attention'"
         )
-    stages = models.stages(model)
+    with build.named("config.model"):
+        stages = models.stages(model.backbone, norm=model.norm, width=model.width)
     names = [stage.name for stage in stages[:-1]]
     for branch in branches:
         require("--branch", branch, names)
-    found = [
+    arms = [
         Arm(
             name=f"{branch} {depth}",
             overrides=(f"model.branch={branch}", f"model.trunk_depth={depth}"),
@@ -49,9 +51,9 @@ def places(model: Model, branches: Sequence[str], depths: Sequence[int]) -> list
         for branch in branches or names
         for depth in _depths(stages[names.index(branch) + 1 :], depths)
     ]
-    if not found:
+    if not arms:
         raise UserError(f"--depth: no branch has {min(depths)} stages behind it to copy")
-    return found
+    return arms
 
 
 def _depths(behind: Sequence[models.Stage], asked: Sequence[int]) -> Iterator[int]:
@@ -60,7 +62,7 @@ def _depths(behind: Sequence[models.Stage], asked: Sequence[int]) -> Iterator[in
 
 
 def best(table: Table, arms: Sequence[Arm], select: str) -> str:
-    """The place with the highest mean, as what a command line says of it.
+    """The branch and depth with the highest mean, as what a command line says of it.
 
     Of MAP@R where `select` (config.evaluate.select) is that, else of R@1.
     """
@@ -71,11 +73,11 @@ def best(table: Table, arms: Sequence[Arm], select: str) -> str:
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Trains every place, writes and prints the table and names the best."""
+    """Trains every arm, writes and prints the table and names the best."""
     config: Config = load(arguments.config, overrides)
-    arms = places(config.model, _listed(arguments.branch), _numbers(arguments.depth))
-    of = comparison.compared(arguments, overrides)
-    with contextlib.suppress(comparison.Stopped):
+    arms = branch_arms(config.model, _listed(arguments.branch), _numbers(arguments.depth))
+    with on_sigterm() as stop, contextlib.suppress(comparison.Stopped):
+        of = comparisons.comparison_of(arguments, overrides, stop)
         made = comparison.table(of, arms)
         comparison.write(of, made)
         command.say(best(made, arms, config.evaluate.select))
@@ -94,7 +96,7 @@ def _numbers(text: str) -> list[int]:
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    made = comparison.parser((__doc__ or "").splitlines()[0], seeds=1, splits=("val",))
+    made = comparisons.parser((__doc__ or "").splitlines()[0], seeds=1, splits=("val",))
     made.set_defaults(rounds=0)
     made.add_argument("--branch", default="", metavar="STAGE,STAGE")
     made.add_argument("--depth", default="", metavar="N,N")

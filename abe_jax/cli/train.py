@@ -6,16 +6,11 @@ from pathlib import Path
 
 import jax
 
-from abe_jax import hosts
 from abe_jax.cli import command
 from abe_jax.config import Config
-from abe_jax.config.resolve import resolved
-from abe_jax.data.images import preprocessing
-from abe_jax.runs.conclusion import conclude
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import fit, step
+from abe_jax.config.training import prepared
 from abe_jax.training.progress import duration
-from abe_jax.training.stop import StopRequest
+from abe_jax.training.stop import on_sigterm
 
 
 def run(config: Config, workdir: Path) -> None:
@@ -24,21 +19,17 @@ def run(config: Config, workdir: Path) -> None:
     A run that was stopped, at whatever point, goes on where it was saved last.
     """
     began = time.perf_counter()
-    stop = StopRequest()
-    with hosts.together():
-        preprocessing.check(config.data)
-        step.check_devices(config)
-        config = resolved(config, RunFolder(workdir))
-        preprocessing.check(config.data)  # and what the weights brought
-        folder = RunFolder.create(workdir, config)
+    with on_sigterm() as stop:
+        training = prepared(config, workdir, command.say)
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "
             f"{jax.devices()[0].platform} device(s)"
         )
-    if not fit(config, folder, stop, command.say):
-        return
-    conclude(folder, "test", command.say)
-    command.say(f"finished in {duration(time.perf_counter() - began)}; look at {folder.report}")
+        if not training.fit(stop, command.say):
+            return
+        training.run().write_evaluation("test", command.say)
+    took = duration(time.perf_counter() - began)
+    command.say(f"finished in {took}; look at {training.folder.report}")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -5,9 +5,7 @@ from abe_jax.comparison.arms import (
     Comparison,
     Stopped,
     Tuning,
-    compared,
     evaluations,
-    parser,
     tuned,
 )
 from abe_jax.comparison.table import Table, table, write
@@ -18,9 +16,7 @@ __all__ = [
     "Stopped",
     "Table",
     "Tuning",
-    "compared",
     "evaluations",
-    "parser",
     "table",
     "tuned",
     "write",

@@ -3,24 +3,18 @@
 A comparison that was stopped goes on where it was.
 """
 
-import argparse
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from abe_jax.cli import command
-from abe_jax.config import Config, load
-from abe_jax.config.resolve import resolved
-from abe_jax.data.images import preprocessing
+from abe_jax.config import load
+from abe_jax.config.training import Training, prepared
 from abe_jax.errors import Diverged, UserError
-from abe_jax.runs.conclusion import conclude
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import fit, step
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.stop import StopRequest
 
@@ -58,22 +52,11 @@ class Comparison:
     stop: StopRequest
     say: Callable[[str], None]
 
-    def run(self, arm: Arm, seed: int) -> "Run":
-        """An arm's run with one seed."""
-        folder = RunFolder(self.workdir / f"{arm.name.replace('/', '_')} seed {seed}")
+    def training(self, arm: Arm, seed: int) -> Training:
+        """An arm's training with one seed, in a folder of its own."""
+        folder = self.workdir / f"{arm.name.replace('/', '_')} seed {seed}"
         overrides = (*self.overrides, *arm.overrides, f"seed={seed}")
-        loaded = load(arm.file or self.file, overrides)
-        preprocessing.check(loaded.data)
-        config = resolved(loaded, folder)
-        preprocessing.check(config.data)  # and what the weights brought
-        return Run(config=config, folder=RunFolder.create(folder.path, config))
-
-
-class Run(NamedTuple):
-    """One training of a comparison, and where it lies."""
-
-    config: Config
-    folder: RunFolder
+        return prepared(load(arm.file or self.file, overrides), folder, self.say)
 
 
 def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
@@ -89,23 +72,23 @@ def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
         )
         for value in tuning.values
     ]
-    found = [_validated(of, choice) for choice in choices]
-    if max(found) == -math.inf:
+    reached = [_validated(of, choice) for choice in choices]
+    if max(reached) == -math.inf:
         raise UserError(f"--tune {tuning.name}: {arm.name!r} diverges with each of the values")
-    listed = ", ".join(f"{v}: {r:.4f}" for v, r in zip(tuning.values, found, strict=True))
-    best = choices[int(np.argmax(found))]
+    listed = ", ".join(f"{v}: {r:.4f}" for v, r in zip(tuning.values, reached, strict=True))
+    best = choices[int(np.argmax(reached))]
     of.say(f"{arm.name}: {tuning.name} on validation classes: {listed}")
     return best
 
 
 def _validated(of: Comparison, arm: Arm) -> float:
-    run = of.run(arm, 0)
+    training = of.training(arm, 0)
     try:
-        _train(of, run)
+        _fit(of, training)
     except Diverged as error:  # a value that is too large loses, and the others go on
         of.say(f"{arm.name}: {error}")
         return -math.inf
-    best = Checkpoints(run.folder.best, 1)
+    best = Checkpoints(training.folder.best, 1)
     value = max(best.about(at)["value"] for at in best.steps())
     best.close()
     return value
@@ -113,53 +96,20 @@ def _validated(of: Comparison, arm: Arm) -> float:
 
 def evaluations(of: Comparison, arm: Arm) -> list[dict]:
     """What every seed of an arm reaches on the comparison's split, trained now or earlier."""
-    return [_evaluated(of, of.run(arm, seed)) for seed in range(of.seeds)]
+    return [_evaluation(of, of.training(arm, seed)) for seed in range(of.seeds)]
 
 
-def _evaluated(of: Comparison, run: Run) -> dict:
-    path = run.folder.evaluation
-    known = json.loads(path.read_text()) if path.exists() else {}
-    if of.split not in known:
-        _train(of, run)
-        conclude(run.folder, of.split, of.say)
-        known = json.loads(path.read_text())
-    return known[of.split]
+def _evaluation(of: Comparison, training: Training) -> dict:
+    path = training.folder.evaluation
+    recorded = json.loads(path.read_text()) if path.exists() else {}
+    if of.split not in recorded:
+        _fit(of, training)
+        training.run().write_evaluation(of.split, of.say)
+        recorded = json.loads(path.read_text())
+    return recorded[of.split]
 
 
-def _train(of: Comparison, run: Run) -> None:
-    step.check_devices(run.config)
-    of.say(f"--- {run.folder.path.name}")
-    if not fit(run.config, run.folder, of.stop, of.say):
+def _fit(of: Comparison, training: Training) -> None:
+    of.say(f"--- {training.folder.path.name}")
+    if not training.fit(of.stop, of.say):
         raise Stopped
-
-
-def compared(arguments: argparse.Namespace, overrides: Sequence[str]) -> Comparison:
-    """What the arguments of `parser` say that all arms have in common.
-
-    Raises:
-        UserError: no seed, or fewer than no rounds.
-    """
-    if arguments.seeds < 1:
-        raise UserError(f"--seeds {arguments.seeds}: 1 or more")
-    if arguments.rounds < 0:
-        raise UserError(f"--rounds {arguments.rounds}: 0 (no step is timed) or more")
-    return Comparison(
-        file=Path(arguments.config),
-        overrides=tuple(overrides),
-        workdir=arguments.workdir,
-        seeds=arguments.seeds,
-        split=arguments.split,
-        rounds=arguments.rounds,
-        stop=StopRequest(),
-        say=command.say,
-    )
-
-
-def parser(description: str, *, seeds: int, splits: Sequence[str]) -> command.Parser:
-    """The arguments that every comparison takes, with the number of seeds that is its default."""
-    made = command.with_config(description)
-    made.add_argument("--workdir", required=True, type=Path, metavar="DIR")
-    made.add_argument("--seeds", type=int, default=seeds, help="seeds 0 to N - 1")
-    made.add_argument("--split", choices=splits, default=splits[0])
-    made.add_argument("--rounds", type=int, default=20, help="steps timed of each arm; 0: none")
-    return made

@@ -5,26 +5,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abe_jax.config import Config
 from abe_jax.models import counting
+from abe_jax.training import Recipe
 
-Evaluation = dict  # of one split, as evaluation.json has it
-Figure = Callable[[Evaluation], float | None]
+Numbers = dict  # of one split, as evaluation.json has it
+Figure = Callable[[Numbers], float | None]
 
 
 class Column(NamedTuple):
-    """A figure of an evaluation; None is for one that has it not."""
+    """A figure of an evaluation; None where it has none."""
 
     title: str
     digits: int
     figure: Figure
 
 
-def _at(*path: str) -> Figure:
+def _number(*path: str) -> Figure:
     """The number that lies there in an evaluation."""
 
-    def figure(found: Evaluation) -> float | None:
-        value = found
+    def figure(evaluation: Numbers) -> float | None:
+        value = evaluation
         for name in path:
             if name not in value:
                 return None
@@ -35,8 +35,8 @@ def _at(*path: str) -> Figure:
 
 
 def _percent(*path: str) -> Figure:
-    def figure(found: Evaluation) -> float | None:
-        value = _at(*path)(found)
+    def figure(evaluation: Numbers) -> float | None:
+        value = _number(*path)(evaluation)
         return None if value is None else 100 * value
 
     return figure
@@ -44,38 +44,39 @@ def _percent(*path: str) -> Figure:
 
 ACCURACY = (
     Column("R@1 %", 2, _percent("metrics", "ensemble", "recall@1")),
-    Column("MAP@R", 3, _at("metrics", "ensemble", "map@r")),
+    Column("MAP@R", 3, _number("metrics", "ensemble", "map@r")),
     Column("class top-1 %", 2, _percent("grains", "class", "top-1")),
-    Column("instance mAP", 3, _at("grains", "instance", "map")),
-    Column("copy mAP", 3, _at("grains", "copy", "map")),
+    Column("instance mAP", 3, _number("grains", "instance", "map")),
+    Column("copy mAP", 3, _number("grains", "copy", "map")),
     Column("R@1 % within a domain", 2, _percent("domains", "mean", "ensemble", "recall@1")),
     Column("R@1 % of one learner", 2, _percent("metrics", "learners_mean", "recall@1")),
-    Column("cosine of learners", 3, _at("cosine", "same_image", "mean")),
+    Column("cosine of learners", 3, _number("cosine", "same_image", "mean")),
     Column("binary R@1 %", 2, _percent("metrics", "binary", "recall@1")),
     Column("whitened R@1 %", 2, _percent("metrics", "whitened", "recall@1")),
 )
 COST = ("parameters", "million MACs")
 
 
-def header(arms: Sequence[Sequence[Evaluation]]) -> list[Column]:
+def header(arms: Sequence[Sequence[Numbers]]) -> list[Column]:
     """The columns of which at least one arm has a figure."""
     return [
         column
         for column in ACCURACY
-        if any(column.figure(found) is not None for arm in arms for found in arm)
+        if any(column.figure(evaluation) is not None for arm in arms for evaluation in arm)
     ]
 
 
 def row(
-    name: str, config: Config, evaluations: Sequence[Evaluation], columns: Sequence[Column]
+    name: str, recipe: Recipe, evaluations: Sequence[Numbers], columns: Sequence[Column]
 ) -> list[str]:
     """An arm's figures over its seeds, as `mean ± standard deviation`, and its cost."""
     cells = [name]
     for column in columns:
-        values = [column.figure(found) for found in evaluations]
+        values = [column.figure(evaluation) for evaluation in evaluations]
         known = [value for value in values if value is not None]
         cells.append(spread(known, column.digits) if known else "-")
-    total = counting.rows(config)[-1]
+    size = recipe.preprocessing
+    total = counting.parts(recipe.model, size.size, size.channels)[-1]
     return [*cells, f"{total.parameters:,}", f"{total.multiply_adds / 1e6:.2f}"]
 
 

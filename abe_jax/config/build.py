@@ -13,16 +13,25 @@ from abe_jax import data as data_room
 from abe_jax import models
 from abe_jax.config.schema import Config, Data, Evaluate, Model
 from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling
+from abe_jax.data.images.augmentation import check as check_together
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.network import Network
 from abe_jax.evaluation.options import Measures
 from abe_jax.losses import Objective
-from abe_jax.training import Recipe
+from abe_jax.training import Optimizer, Recipe, Train
+
+SECTIONS = {
+    "config.data": Data,
+    "config.model": Model,
+    "config.optimizer": Optimizer,
+    "config.train": Train,
+    "config.evaluate": Evaluate,
+}
 
 
 @contextlib.contextmanager
-def named(section: str) -> Iterator[None]:
-    """Tells an argument's mistake by its name in a section of the config.
+def named(*sections: str) -> Iterator[None]:
+    """Tells an argument's mistake by its name in the config: of the first section that has it.
 
     Raises:
         UserError: in the place of an ArgumentError inside.
@@ -30,6 +39,8 @@ def named(section: str) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
+        having = [name for name in sections if error.argument in _names(SECTIONS[name])]
+        section = (having or sections)[0]
         raise UserError(f"{section}.{error.argument}: {error.text}") from None
 
 
@@ -50,7 +61,7 @@ def augmentation(config: Data) -> Augmentation:
     """What training does to images at random."""
     with named("config.data"):
         made = Augmentation(**_shared(config, Augmentation))
-        data_room.images.augmentation.check(preprocessing(config), made)
+        check_together(preprocessing(config), made)
         return made
 
 
@@ -113,5 +124,8 @@ def _fields(config: Any) -> dict[str, Any]:
 
 def _shared(config: Any, cls: type) -> dict[str, Any]:
     """The values of a section that are fields of a class as well."""
-    names = {field.name for field in dataclasses.fields(cls)}
-    return {name: value for name, value in _fields(config).items() if name in names}
+    return {name: value for name, value in _fields(config).items() if name in _names(cls)}
+
+
+def _names(cls: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}

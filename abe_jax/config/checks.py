@@ -22,8 +22,10 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     """
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
-    with build.named("config.evaluate"):
-        resolution.require_maps(build.network(config))
+    network = build.network(config)
+    if network.longest:
+        with build.named("config.evaluate"):
+            resolution.require_maps(network)
     _check_layout(config)
     _check_classes(config, train)
     evaluate, names = config.evaluate, evaluation.names(config.evaluate.ks)

@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from abe_jax import models, pretrained
-from abe_jax.config import Config, Data, Evaluate, Model, Train
+from abe_jax.config.schema import Config, Data, Evaluate, Model
 from abe_jax.models.backbones.stages import Stages
 from abe_jax.models.backbones.table import backbone
+from abe_jax.training import Train
 
 BATCH = 32  # images embedded at once; also the work of a search for one
 
 
-def packaged(about: pretrained.About, name: str) -> Config:
+def pretrained_model(about: pretrained.About, name: str) -> Config:
     """One learner: the pooled last map itself, of images as such weights are tested on.
 
     That is the middle square, scaled to 8/7 of the backbone's own size, of which the middle is
@@ -39,9 +40,9 @@ def packaged(about: pretrained.About, name: str) -> Config:
         pooling="token" if known.tokens else "average",
         head="none",
     )
-    made = models.stages(model)
-    # A single network may be cut anywhere; `pool3` is no stage of most.
-    model = dataclasses.replace(model, branch=made[0].name, dim=_features(made, data))
+    stages = models.stages(model.backbone, norm=model.norm)
+    # A single network may be cut anywhere.
+    model = dataclasses.replace(model, branch=stages[0].name, dim=_features(stages, data))
     return Config(
         data=data,
         model=model,
@@ -51,8 +52,8 @@ def packaged(about: pretrained.About, name: str) -> Config:
     )
 
 
-def _features(made: tuple[models.Stage, ...], data: Data) -> int:
+def _features(stages: tuple[models.Stage, ...], data: Data) -> int:
     """The channels of the last map."""
-    net, images = Stages(made), jnp.zeros((1, data.size, data.size, data.channels))
-    last, _ = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images, False))
+    network, images = Stages(stages), jnp.zeros((1, data.size, data.size, data.channels))
+    last, _ = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), images, False))
     return int(last.shape[-1])

@@ -22,8 +22,9 @@ def resolved(config: Config, dataset: Dataset, folder: RunFolder | None = None) 
     A run that goes on in `folder` has its weights in the checkpoint: they are not asked for again.
 
     config.data.mean and std, where both are empty, become those that the weights were trained
-    with; config.data.classes, where it is 0, the number of the training split's classes. Without
-    weights mean and std stay empty.
+    with; config.data.classes, where it is 0, the number of the training split's classes;
+    config.model.branch, where it is empty, the backbone's own. Without weights mean and std stay
+    empty.
 
     Raises:
         UserError: weights that are not there or are another backbone's, or data that is not there.
@@ -34,7 +35,11 @@ def resolved(config: Config, dataset: Dataset, folder: RunFolder | None = None) 
         data = _recorded(data, folder) if folder and begun else _normalised(data, config.model)
     if not data.classes:
         data = dataclasses.replace(data, classes=dataset.classes)
-    return dataclasses.replace(config, data=data)
+    model = config.model
+    if not model.branch:
+        with build.named("config.model"):
+            model = dataclasses.replace(model, branch=backbone(model.backbone).branch)
+    return dataclasses.replace(config, data=data, model=model)
 
 
 def _recorded(data: Data, folder: RunFolder) -> Data:

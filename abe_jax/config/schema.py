@@ -56,17 +56,17 @@ class Data:
 class Model:
     """The network: a backbone cut in two, and how its learners differ."""
 
-    backbone: str  # one of BACKBONES in abe_jax/models/backbones.py
+    backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
     kind: str  # single | heads | attention
     learners: Count = 1
     dim: Count = 512  # of all learners together, split evenly
     weights: str = ""  # what the stages start from: a name, a file or a run's folder; empty: random
-    branch: str = "pool3"  # last stage of the shared encoder
+    branch: str = ""  # last stage of the shared encoder; empty: the backbone's own
     trunk_depth: Natural = (
         5  # stages after `branch` that the attention trunk copies, poolings left out
     )
     # googlenet: none | lrn; convnet: none | batch | bin; others of convolutions: batch | bin, which
-    # is batch-instance normalisation (models/batch_instance.py). Empty: the backbone's first.
+    # is batch-instance normalisation (models/backbones/batch_instance.py). Empty: the first.
     norm: str = ""
     freeze_norm: bool = False  # batch normalisation by its running statistics, also in training
     pooling: str = "average"  # average | max | gem | rmac | token (vision transformers)

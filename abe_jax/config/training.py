@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax import training as training_room
-from abe_jax.config import build, checks
+from abe_jax.config import build, checks, stored
 from abe_jax.config.files import differences, read_json, write_json
 from abe_jax.config.resolve import normalised_otherwise, require_fit, resolved, run_of
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.errors import UserError
+from abe_jax.runs.run import Run
 from abe_jax.training import Recipe, Validation
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.loop import Sources
@@ -31,10 +32,15 @@ class Training(NamedTuple):
     recipe: Recipe
     sources: Sources
 
+    dataset: Dataset
+
     def fit(self, stop: StopRequest, say: Say) -> bool:
         """Trains to the end, or until asked to stop (False); see `abe_jax.training.fit`."""
-        with build.named("config"):
-            return training_room.fit(self.recipe, self.sources, self.folder, stop, say)
+        return training_room.fit(self.recipe, self.sources, self.folder, stop, say)
+
+    def run(self) -> Run:
+        """The run that the training left in its folder; errors of `stored.run`."""
+        return stored.run(self.folder.path, dataset=self.dataset)
 
 
 def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = None) -> Training:
@@ -59,15 +65,16 @@ def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = 
         recipe = build.recipe(config)
         train, val, test = (images.split(name) for name in ("train", "val", "test"))
         checks.check(config, train, (val, test))
-        with build.named("config.data"):
+        with build.named("config.optimizer", "config.data"):
             recipe.sampler(train)
+            recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
         folder = claimed(workdir, config)
         if config.model.weights and not folder.has_run():
             for warning in normalised_otherwise(config):
                 say(f"warning: {warning}")
         validation = _validation(config, val)
         start = lambda: starting_state(config, recipe)  # noqa: E731
-        return Training(config, folder, recipe, Sources(train, validation, start))
+        return Training(config, folder, recipe, Sources(train, validation, start), images)
 
 
 def _validation(config: Config, val: Split) -> Validation:
@@ -128,7 +135,8 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
     Raises:
         UserError: weights that do not fit.
     """
-    state = recipe.create()
+    with build.named("config.optimizer", "config.model", "config.data"):
+        state = recipe.create()
     if not config.model.weights:
         return state
     folder = run_of(config.model.weights)

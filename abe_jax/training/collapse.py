@@ -27,14 +27,14 @@ def warnings(recipe: Recipe, values: dict[str, float]) -> list[str]:
     negative = values.get("negative_distance")
     if margins and negative is not None and negative < STUCK * margins[0]:
         raised.append(
-            f"the loss sticks at the margin: the distance of negative pairs is {negative:.4f} where "
-            f"{margins[0]} is asked (contrastive {values.get('contrastive', float('nan')):.4f}); "
-            "lower optimizer.rate"
+            f"the loss sticks at the margin: negative pairs have a distance of {negative:.4f} "
+            f"where {margins[0]} is asked "
+            f"(contrastive {values.get('contrastive', float('nan')):.4f}); lower optimizer.rate"
         )
     elif negative is not None and negative < ONE_POINT:
         raised.append(
-            f"the embedding collapses: the squared distance of negative pairs is {negative:.1g}, of "
-            "at most 4; mine easier negatives at first (triplet: all or semi_hard), or lower "
-            "optimizer.rate"
+            "the embedding collapses: negative pairs have a squared distance of "
+            f"{negative:.1g}, of at most 4; mine easier negatives at first (triplet: all or "
+            "semi_hard), or lower optimizer.rate"
         )
     return raised

@@ -75,7 +75,7 @@ class _Loop:
         self.at = int(start.step)
         self.state = step.replicate(start)
         self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
-        self.train_step = recipe.step()
+        self.train_step = recipe.train_step()
         self.proved = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
         validated = (f"val_{name}" for name in self.validation.names)
         columns = (*self.proved, *recipe.metrics, *validated)

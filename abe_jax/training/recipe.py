@@ -19,9 +19,11 @@ from abe_jax.data.sampling import Sampling
 from abe_jax.data.split import Split
 from abe_jax.losses import objective as objectives
 from abe_jax.losses.objective import Objective
-from abe_jax.training import state, step
+from abe_jax.training import state as states
 from abe_jax.training.metabin import ClampedGates, Meta, MetaBIN
 from abe_jax.training.optimizer import Optimizer
+from abe_jax.training.state import TrainState
+from abe_jax.training.step import AfterUpdate, train_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,24 +52,29 @@ class Recipe:
     augmentation: Augmentation
     sampling: Sampling
     train: Train
-    meta: Meta = Meta()
+    meta: Meta = dataclasses.field(default_factory=Meta)
     seed: int = 0
     threads: int = 2  # that decode images
 
-    def create(self) -> state.TrainState:
+    def create(self) -> TrainState:
         """The state before the first step."""
         side, channels = self.preprocessing.size, self.preprocessing.channels
         shape = (side, side, channels)
-        return state.create(self.model, self.objective, self._tx, shape, self.seed)
+        return states.create(self.model, self.objective, self.transformation, shape, self.seed)
 
-    def abstract(self) -> state.TrainState:
+    def abstract(self) -> TrainState:
         """The shapes and types of the state, without computing it."""
         return jax.eval_shape(self.create)
 
-    def step(self) -> Callable[[state.TrainState, loader.Batch], tuple]:
+    def train_step(self) -> Callable[[TrainState, loader.Batch], tuple]:
         """The compiled training step, see `step.train_step`."""
-        return step.train_step(
-            self.model, self.objective, self._tx, self.preprocess, self.seed, self.after_update
+        return train_step(
+            self.model,
+            self.objective,
+            self.transformation,
+            self.preprocess,
+            self.seed,
+            self.after_update,
         )
 
     def preprocess(self, images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
@@ -102,17 +109,17 @@ class Recipe:
         return (*observed, *self.after_update.metrics)
 
     @cached_property
-    def after_update(self) -> step.AfterUpdate:
+    def after_update(self) -> AfterUpdate:
         """What moves or clamps the gates of batch-instance normalisation, where there are any."""
         if self.meta.domains:
             blocks = self.sampling.domains_per_batch
             begins = max(self.meta.start, self.optimizer.new_only)
             meta = dataclasses.replace(self.meta, start=begins)
             return MetaBIN(self.model, self.preprocess, meta, blocks)
-        return ClampedGates() if self.model.norm == "bin" else step.AfterUpdate()
+        return ClampedGates() if self.model.norm == "bin" else AfterUpdate()
 
     @cached_property
-    def _tx(self) -> optax.GradientTransformation:
+    def transformation(self) -> optax.GradientTransformation:
         """The optimiser over the state's parameters, each at its own rate.
 
         Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's

@@ -1,0 +1,152 @@
+"""What earlier programs left on disk, as objects: runs, the networks of indexes, weights."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from abe_jax import models, pretrained
+from abe_jax.config import build
+from abe_jax.config.files import read_json
+from abe_jax.config.other_data import OtherData
+from abe_jax.config.parse import from_mapping, to_mapping
+from abe_jax.config.pretrained_model import pretrained_model
+from abe_jax.config.schema import Config
+from abe_jax.data import Dataset
+from abe_jax.errors import ArgumentError, UserError
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.index import manifest, model_files
+from abe_jax.index.index import Index
+from abe_jax.runs.run import Run, Tested
+from abe_jax.training import Recipe
+from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
+
+
+def run(path: Path, other: OtherData | None = None, dataset: Dataset | None = None) -> Run:
+    """The run in a folder: its best checkpoint and all that a test of it needs.
+
+    Args:
+        path: the run's folder.
+        other: another data set to test on than the run's own.
+        dataset: the run's images, where a program gave them that no config names.
+
+    Raises:
+        UserError: no run, no checkpoint, or a damaged one; errors of `OtherData.applied`.
+    """
+    folder = RunFolder(path)
+    config = read_json(folder.config)
+    recipe = build.recipe(config)
+    state, about = _best(folder, recipe)
+    own = dataset or build.dataset(config.data)
+    return Run(
+        folder=folder,
+        recipe=recipe,
+        embedder=Embedder(build.network(config), state, to_mapping(config)),
+        dataset=own,
+        tested=_tested(config, own, other),
+        whiten=config.evaluate.whiten,
+        select=config.evaluate.select,
+        step=int(about["step"]),
+        digest=about["digest"],
+        unreadable_share=config.data.unreadable_share,
+    )
+
+
+def _tested(config: Config, own: Dataset, other: OtherData | None) -> Tested:
+    if other is None:
+        return Tested(own, build.measures(config.evaluate))
+    applied = other.applied(config)
+    measures = build.measures(applied.evaluate)
+    return Tested(build.dataset(applied.data), measures, other.label)
+
+
+def _best(folder: RunFolder, recipe: Recipe) -> tuple[TrainState, dict[str, Any]]:
+    if not folder.best.is_dir():  # Orbax would make it
+        raise UserError(f"{folder.path}: the run has no checkpoint yet; train it first")
+    best = Checkpoints(folder.best, 1)
+    try:
+        return best.restore(recipe.abstract())
+    finally:
+        best.close()
+
+
+def embedder_of_run(path: Path) -> Embedder:
+    """The network of a run's best checkpoint, without the optimiser; errors of `run`."""
+    folder = RunFolder(path)
+    config = read_json(folder.config)
+    state, _ = _best(folder, build.recipe(config))
+    return Embedder.of(
+        build.network(config), state.params["model"], state.batch_stats, to_mapping(config)
+    )
+
+
+def embedder_of_weights(name: str) -> Embedder:
+    """The network of weights that others trained, nothing trained on top: a single learner.
+
+    `name` is one of `pretrained.NAMED` or an .npz of `python -m abe_jax.convert`. The vector is the
+    unit vector of the last map's average (of a vision transformer: of its class token). Images are
+    what such weights are tested on: the middle square, scaled to 8/7 of the backbone's own size,
+    of which the middle is seen.
+
+    Raises:
+        ArgumentError: no such weights.
+    """
+    weights = pretrained.load(name)
+    config = pretrained_model(weights, name)
+    network = build.network(config)
+    needed = network.shapes()
+    stages = pretrained.fitted(weights.params, models.stage_params(needed["params"]))
+    params, statistics = models.graft(needed["params"], stages), needed["batch_stats"]
+    if statistics:
+        statistics = models.graft(statistics, weights.batch_stats)
+    return Embedder.of(network, params, statistics, to_mapping(config))
+
+
+def embedder_of_index(folder: Path) -> Embedder:
+    """The network in a folder that `index.model_files.save` wrote.
+
+    Raises:
+        UserError: a file is missing or damaged, or does not fit its config.
+    """
+    path = folder / model_files.CONFIG
+    try:
+        config = from_mapping(model_files.read_description(folder))
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    network = build.network(config)
+    arrays = model_files.read_arrays(folder, network.shapes())
+    return Embedder.of(network, arrays["params"], arrays["batch_stats"], to_mapping(config))
+
+
+def index(folder: Path) -> Index:
+    """An index with its own network.
+
+    Raises:
+        UserError: no index, damage, or a network that is not the one of the vectors.
+    """
+    manifest.load(folder)  # its errors are the first to be told
+    return Index(folder, embedder_of_index(folder / model_files.FOLDER))
+
+
+def in_batches_of(embedder: Embedder, images: int) -> Embedder:
+    """The same network with another batch, which its description names as well."""
+    config = from_mapping(embedder.description)
+    evaluate = dataclasses.replace(config.evaluate, batch=images)
+    described = to_mapping(dataclasses.replace(config, evaluate=evaluate))
+    return embedder.in_batches_of(images, described)
+
+
+def load(path: str | Path) -> "Run | Index":
+    """The run or the index in a folder, by what lies in it.
+
+    Raises:
+        UserError: neither, or damage.
+    """
+    folder = Path(path).expanduser()
+    if (folder / manifest.NAME).exists():
+        return index(folder)
+    if RunFolder(folder).config.exists():
+        return run(folder)
+    raise ArgumentError("path", f"{folder} is the folder of neither a run nor an index")
