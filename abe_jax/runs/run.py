@@ -1,0 +1,258 @@
+"""A trained run: its best checkpoint, and what can be asked of it."""
+
+import dataclasses
+import json
+import platform
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from abe_jax import evaluation, files, hosts, losses, report
+from abe_jax.data import Dataset, Split
+from abe_jax.data.held_out import HELD
+from abe_jax.errors import UserError
+from abe_jax.evaluation import examples, grain_levels, protocols
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.grain_levels import HeldOut
+from abe_jax.evaluation.network import Embedded
+from abe_jax.evaluation.options import Measures
+from abe_jax.evaluation.resolution import Resolution
+from abe_jax.evaluation.results import Results
+from abe_jax.evaluation.whitening import Whitening
+from abe_jax.runs import fitted_whitening
+from abe_jax.training import Recipe
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
+
+Say = Callable[[str], None]
+
+
+class Tested(NamedTuple):
+    """Images that a run is tested on, and what is measured of them."""
+
+    dataset: Dataset
+    measures: Measures
+    label: str = ""  # such as "of holidays"; empty: the run's own images
+
+
+class Evaluation(NamedTuple):
+    """A measured split: its name in evaluation.json, the numbers, and what they are of."""
+
+    name: str
+    results: Results
+    split: Split
+    embedded: Embedded
+
+
+def _say_nothing(line: str) -> None:
+    """A program that calls a run prints for itself."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A run at its best checkpoint.
+
+    `recipe` is what it was trained by, `dataset` what it was trained on, `tested` what it is tested
+    on. A test at another resolution is another Run, see `at`.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    embedder: Embedder
+    dataset: Dataset
+    tested: Tested
+    step: int  # of the checkpoint
+    digest: str  # of the checkpoint
+    whiten: int = 0  # training images that a whitening is fitted on; 0: none is
+    select: str = "recall@1"  # the metric that chose the checkpoint
+    unreadable_share: float = 0.01  # a greater share of unreadable images is an error
+    variant: str = ""  # such as "at 448 px, p=4"
+
+    def at(self, size: int | None = None, p: float | None = None) -> "Run":
+        """The run as it is tested on images of `size` px, with p as GeM's exponent.
+
+        Raises:
+            ArgumentError: a network that takes no such images or has no such exponent.
+        """
+        changed, own = Resolution(size=size, p=p), self.embedder
+        network, state = changed.network(own.network), changed.state(own.state)
+        embedder = Embedder(network, state, own.description)
+        return dataclasses.replace(self, embedder=embedder, variant=changed.words)
+
+    def embed(self, images: Sequence[str | Path | bytes]) -> Float[np.ndarray, "n m d"]:
+        """The vectors of image files, or of their bytes, one row for each.
+
+        Rows stay aligned: the row of an image that cannot be read is NaN, and a warning names it.
+        """
+        embedded = self.embedder.embed(_Encoded(images))
+        vectors = np.full((len(images), self.embedder.learners, self.embedder.dim), np.nan)
+        vectors = vectors.astype(np.float32)
+        vectors[embedded.image_ids] = embedded.vectors
+        for row in embedded.unreadable:
+            name = images[row] if not isinstance(images[row], bytes) else f"image {row}"
+            warnings.warn(f"{name} cannot be read; its vector is NaN", stacklevel=2)
+        return vectors
+
+    def masks(self, images: Sequence[str | Path | bytes]) -> Float[np.ndarray, "n m h w c"]:
+        """Where each learner looks: its mask over the encoder's map of each image.
+
+        Raises:
+            UserError: the model has no attention.
+        """
+        if self.recipe.model.kind != "attention":
+            raise UserError(f"a model of kind {self.recipe.model.kind!r} has no attention masks")
+        crop = self.embedder.network.preprocessing.crop
+        return self.embedder.masks(np.stack([crop(one) for one in _Encoded(images)]))
+
+    def evaluate(self, split: str = "test") -> Results:
+        """Retrieval on a split, `test`, `val` or `held`; written nowhere.
+
+        Raises:
+            UserError: no such split, too many unreadable images, or nothing to measure.
+        """
+        return self.measure(split).results
+
+    def measure(self, split: str = "test", say: Say = _say_nothing) -> Evaluation:
+        """`evaluate`, with the images and vectors that the numbers are of.
+
+        All hosts call it; `say` is told of unreadable images and of what to beware of.
+        """
+        images = self.tested.dataset.split(split)
+        name = " ".join(part for part in (split, self.tested.label, self.variant) if part)
+        if self.tested.label:
+            images = dataclasses.replace(images, name=name)
+        fit = partial(self._whitening, say) if self.whiten else None
+        vectors = evaluation.embed_split(self.embedder, images, fit)
+        noted = Unreadable(self.folder, images, self.unreadable_share, say)
+        noted.add(vectors.embedded.unreadable)
+        results, embedded = evaluation.measure_split(
+            self.embedder,
+            images,
+            self._measures(images),
+            vectors=vectors,
+            held_out=self._held_out(split),
+            benchmark=self.tested.dataset.name,
+        )
+        self._warn_of_codes(embedded, say)
+        numbers = {"step": self.step, **results.numbers}
+        return Evaluation(name, Results(numbers), images, embedded)
+
+    def _whitening(self, say: Say, raw_of: Callable[[Split], Any]) -> Whitening | None:
+        """The checkpoint's whitening, fitted on images that the run was trained on."""
+        seed, train = self.recipe.seed, self.dataset.split
+        return fitted_whitening.kept_or_fitted(
+            self.folder.whitening(self.variant),
+            fitted_whitening.source(self.digest, self.embedder.description),
+            lambda: raw_of(fitted_whitening.drawn(train("train"), self.whiten, seed)),
+            say,
+        )
+
+    def _measures(self, images: Split) -> Measures:
+        """What is measured: on other images without the K that their gallery is too small for."""
+        measures = self.tested.measures
+        if not self.tested.label:
+            return measures
+        reach = protocols.rows(len(images.labels), images.gallery).reach
+        if not reach:
+            raise UserError("there is one image alone, and no other to find: nothing is measured")
+        ks = tuple(k for k in measures.ks if k <= reach) or (1,)
+        return dataclasses.replace(measures, ks=ks)
+
+    def _held_out(self, split: str) -> HeldOut | None:
+        """Held-out images of the training classes, where the run has a classifier for them."""
+        if self.tested.label or not (self.tested.measures.grains or split == HELD):
+            return None
+        params, terms = self.embedder.state.params, losses.terms(self.recipe.objective.terms)
+        classifier = grain_levels.classifier(terms, params.get("objective", {}))
+        if classifier is None or not self.dataset.has_held_out:
+            return None
+        return HeldOut(classifier, self.dataset.split(HELD))
+
+    def _warn_of_codes(self, embedded: Embedded, say: Say) -> None:
+        """Codes keep signs: of features behind a ReLU or GeM, all alike, they keep nothing."""
+        if self.tested.measures.binary and embedded.vectors.min() >= 0:
+            say(
+                "warning: binary codes: no number of any embedding is below 0, so the codes (1 "
+                "where a number is above 0) say little or nothing; a linear head (model.head) or "
+                "model.layer_norm gives both signs"
+            )
+
+    def write_evaluation(self, split: str, say: Say) -> None:
+        """Measures a split, says its table, and writes evaluation.json and report.html.
+
+        All hosts call it; the first one writes.
+        """
+        measured = self.measure(split, say)
+        if not hosts.is_first():
+            return
+        self.record(measured)
+        say(report.tables.evaluation_table(measured.results.numbers, split=measured.name))
+        self.report(self.folder.report, measured)
+
+    def record(self, measured: Evaluation) -> dict[str, Any]:
+        """Writes an evaluation beside the others into evaluation.json and gives all of them."""
+        recorded = self.recorded() | {measured.name: dict(measured.results.numbers)}
+        files.write(self.folder.evaluation, json.dumps(recorded, indent=1) + "\n")
+        return recorded
+
+    def recorded(self) -> dict[str, Any]:
+        """The evaluations in evaluation.json, by name; a damaged file counts as none."""
+        try:
+            return json.loads(self.folder.evaluation.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def report(self, path: str | Path, measured: Evaluation | None = None) -> None:
+        """Writes the run's page: its course, every recorded evaluation, and pictures of one split.
+
+        Args:
+            path: of the HTML file.
+            measured: whose queries, neighbours and masks are shown; None: the test split is
+                measured for it.
+        """
+        shown = self.measure() if measured is None else measured
+        pictured = (self.embedder, shown.split, shown.embedded)
+        page = report.Report(
+            config=self.embedder.description,
+            metrics=self.folder.metrics,
+            evaluation=self.recorded() | {shown.name: dict(shown.results.numbers)},
+            gallery=examples.gallery(*pictured, self.tested.measures.block),
+            attention=examples.attention(*pictured),
+            environment=self._environment(),
+        )
+        report.write(Path(path), page)
+
+    def _environment(self) -> dict[str, str]:
+        device = jax.devices()[0]
+        return {
+            "command": f"python -m abe_jax.evaluate --workdir {self.folder.path}",
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
+            "devices": f"{jax.device_count()} x {device.device_kind}",
+        }
+
+
+class _Encoded(Sequence[bytes]):
+    """The bytes of image files, read when they are asked for; b"" of one that cannot be opened."""
+
+    def __init__(self, images: Sequence[str | Path | bytes]):
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        image = self._images[index]
+        if isinstance(image, bytes):
+            return image
+        try:
+            return Path(image).expanduser().read_bytes()
+        except OSError:
+            return b""
