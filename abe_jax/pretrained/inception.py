@@ -12,7 +12,7 @@ from abe_jax.pretrained.placing import (
     CONV_BIAS_BGR,
     NORM,
     Layer,
-    Part,
+    LayerArray,
 )
 
 # Our unit of an inception stage -> torchvision's.
@@ -88,7 +88,10 @@ def torch_bn_inception() -> tuple[Layer, ...]:
 
 
 def _bn_inception(
-    join: str, first: tuple[Part, ...], conv: tuple[Part, ...], norm: tuple[Part, ...]
+    join: str,
+    first: tuple[LayerArray, ...],
+    conv: tuple[LayerArray, ...],
+    norm: tuple[LayerArray, ...],
 ) -> Iterator[Layer]:
     units = {
         ("conv1",): f"conv1{join}7x7_s2",

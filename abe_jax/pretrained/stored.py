@@ -1,29 +1,31 @@
-"""Our own file of weights: one .npz of arrays by their place, and JSON that says what they are."""
+"""Our own file of weights: one .npz of arrays by their path, and JSON that says what they are."""
 
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from abe_jax import files
 from abe_jax.errors import UserError
 
 FORMAT = 1
 _ABOUT = "about"  # the name of the JSON among the arrays
 _COLLECTIONS = ("params", "batch_stats")
 
-Stages = dict[str, Any]  # stage -> tree of arrays
+StageTrees = dict[str, Any]  # stage -> tree of arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class About:
     """What weights are for, and what images they were trained on."""
 
-    backbone: str  # one of config.model.backbone
-    norm: str  # one of config.model.norm
+    backbone: str  # a name in models.BACKBONES
+    norm: str  # one of the backbone's normalisations
     mean: tuple[float, ...]  # per channel (red, green, blue), in units of 0..255
     std: tuple[float, ...]
     source: str  # where they come from
@@ -33,19 +35,18 @@ class About:
 class Weights(About):
     """The parameters and running statistics of every stage of a backbone."""
 
-    params: Stages
-    batch_stats: Stages
+    params: StageTrees
+    batch_stats: StageTrees
 
 
 def write(weights: Weights, path: Path) -> None:
     """Writes weights, whole or not at all, under exactly the name `path`."""
     about = {f.name: getattr(weights, f.name) for f in dataclasses.fields(About)}
-    arrays: dict[str, Any] = dict(_flat({name: getattr(weights, name) for name in _COLLECTIONS}))
+    trees = {name: getattr(weights, name) for name in _COLLECTIONS}
+    arrays = {key: np.asarray(value) for key, value in flatten_dict(trees, sep="/").items()}
     arrays[_ABOUT] = np.array(json.dumps({"format": FORMAT, **about}))
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    partial.replace(path)
+    with files.writing(path) as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]: arrays by name
 
 
 def read(path: Path) -> Weights:
@@ -54,30 +55,24 @@ def read(path: Path) -> Weights:
     Raises:
         UserError: no such file, a damaged one, or one of another kind.
     """
-    found = _read(path, arrays=True)
-    about = _about(found.pop(_ABOUT, np.array("")), path)
-    trees: dict[str, Stages] = {name: {} for name in _COLLECTIONS}
-    for key, array in found.items():
-        collection, *parents, last = key.split("/")
-        if collection not in trees or not parents:
+    arrays = _read(path, arrays=True)
+    about = _about(arrays.pop(_ABOUT, np.array("")), path)
+    for key in arrays:
+        if key.split("/")[0] not in _COLLECTIONS or key.count("/") < 2:
             raise UserError(f"{path}: holds an array {key!r}, which no stage has")
-        node: dict[str, Any] = trees[collection]
-        for name in parents:
-            node = node.setdefault(name, {})
-        node[last] = array
-    return of(about, trees)
+    return weights(about, unflatten_dict(arrays, sep="/"))
 
 
-def of(about: About, trees: Mapping[str, Stages]) -> Weights:
-    """Weights of the trees `params` and `batch_stats`."""
+def weights(about: About, trees: Mapping[str, StageTrees]) -> Weights:
+    """The weights in trees `params` and `batch_stats`; a backbone may have no statistics."""
     return Weights(
         backbone=about.backbone,
         norm=about.norm,
         mean=about.mean,
         std=about.std,
         source=about.source,
-        params=trees["params"],
-        batch_stats=trees["batch_stats"],
+        params=trees.get("params", {}),
+        batch_stats=trees.get("batch_stats", {}),
     )
 
 
@@ -112,12 +107,3 @@ def _about(stored: np.ndarray, path: Path) -> About:
 
 def _foreign(path: Path) -> UserError:
     return UserError(f"{path}: an .npz, but not one of python -m abe_jax.convert")
-
-
-def _flat(tree: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in tree.items():
-        path = f"{where}/{name}" if where else name
-        if isinstance(value, Mapping):
-            yield from _flat(value, path)
-        else:
-            yield path, np.asarray(value)
