@@ -1,6 +1,5 @@
 """Retrieval over one set of vectors: the ensemble, its learners, and the pixel baseline."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,8 @@ def evaluate(
     cosine        see `between_learners`; left out for one learner
     Errors: those of `recall_at_k` and `by_domain`.
     """
-    x, truth = np.asarray(vectors), _on_host(labels)
+    x = np.asarray(vectors)
+    truth = labels if isinstance(labels, GroundTruth) else GroundTruth(np.asarray(labels))
     if x.ndim != 3:
         raise UserError(f"vectors must be [n, m, d], not of shape {x.shape}")
     baseline = None if pixels is None else centred_pixels(np.asarray(pixels))
@@ -89,14 +89,6 @@ def scores(
         gallery=truth.gallery,
         groups=truth.groups if other_groups else None,
         ranking=Ranking(ensemble=ensemble, block=measures.block),
-    )
-
-
-def _on_host(labels: Any) -> GroundTruth:
-    truth = labels if isinstance(labels, GroundTruth) else GroundTruth(labels)
-    arrays = {name: getattr(truth, name) for name in ("labels", "gallery", "groups")}
-    return dataclasses.replace(
-        truth, **{name: None if x is None else np.asarray(x) for name, x in arrays.items()}
     )
 
 

@@ -1,0 +1,54 @@
+"""Raw pixels: shrunk as evaluation has them, without ever holding all images at full size."""
+
+import dataclasses
+import tracemalloc
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from abe_jax import config
+from abe_jax.data import loader
+from abe_jax.data.dataset import Split
+from abe_jax.evaluation.baselines import small_pixels
+
+TINY = Path(__file__).with_name("tiny_config.py")
+
+
+def made(count: int, side: int) -> tuple[Split, config.Config]:
+    """Images of noise, one of them no image."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
+    encoded = [cv2.imencode(".bmp", image)[1].tobytes() for image in images]
+    encoded[3] = b"no image"
+    labels = np.arange(count, dtype=np.int32) // 2
+    split = Split(
+        name="val", records=encoded, labels=labels, groups=None, class_names=("a",) * count
+    )
+    sizes = (f"data.size={side}", f"data.resize={side}", "data.channels=3", "evaluate.batch=4")
+    read = config.load(TINY, (*sizes, "data.mean=()", "data.std=()"))
+    return split, dataclasses.replace(read, data=dataclasses.replace(read.data, threads=1))
+
+
+def test_pixels_are_those_of_each_image_shrunk() -> None:
+    split, read = made(10, 80)
+    rows = np.array([0, 1, 2, 4, 9])
+    full = loader.seen(split, read.data, rows)
+    assert full.shape == (5, 80, 80, 3) and len(np.unique(full.reshape(5, -1), axis=0)) == 5
+    batches = list(loader.in_order(split, read.data, 4))
+    assert (np.concatenate([batch.images for batch in batches])[rows] == full).all()
+    wanted = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA) for image in full]
+    assert (small_pixels(split, read, rows) == np.stack(wanted)).all()
+    split, read = made(6, 20)  # smaller already
+    assert (small_pixels(split, read, rows[:4]) == loader.seen(split, read.data, rows[:4])).all()
+
+
+def test_a_split_is_never_held_at_full_size() -> None:
+    split, read = made(120, 224)
+    whole = 120 * 224 * 224 * 3
+    tracemalloc.start()
+    found = small_pixels(split, read, np.arange(120))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.shape == (120, 32, 32, 3)
+    assert peak < whole / 2

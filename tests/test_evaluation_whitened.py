@@ -1,0 +1,182 @@
+"""The whitening of a run's checkpoint: what it is fitted on, kept with, and bound to."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from abe_jax.runs.folder import RunFolder
+
+from abe_jax import config, evaluation, models
+from abe_jax.config import Config
+from abe_jax.data import dataset, loader
+from abe_jax.data.dataset import Split
+from abe_jax.data.images import preprocessing
+from abe_jax.errors import UserError
+from abe_jax.evaluation import whitening
+from abe_jax.evaluation.whitening import Whitening
+from abe_jax.report import tables
+from abe_jax.report.tables import WHITENED
+from abe_jax.runs import fitted_whitening
+from abe_jax.runs.conclusion import conclude
+from abe_jax.training import step
+from abe_jax.training.checkpoint import Checkpoints
+
+TINY = Path(__file__).with_name("tiny_config.py")
+SINGLE = (
+    "model.kind=single",
+    "model.learners=1",
+    "objective=[{'name': 'cross_entropy'}]",
+    "data.classes=35",
+)
+ALL = 10_000  # more images than there are
+
+
+@pytest.fixture(autouse=True)
+def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+def saved(folder: Path, *overrides: str) -> RunFolder:
+    """A folder as a run leaves it that has evaluated nothing yet."""
+    made = config.load(TINY, (f"evaluate.whiten={ALL}", *overrides))
+    run = RunFolder.create(folder, made)
+    best = Checkpoints(run.best, 1)
+    best.save(jax.tree.map(np.asarray, step.create(made)), {"value": 0.5})
+    best.close()
+    return run
+
+
+def evaluated(run: RunFolder) -> tuple[dict[str, float], list[str]]:
+    """The whitened row of an evaluation, and what was said of it."""
+    said: list[str] = []
+    conclude(run, "test", said.append)
+    found = json.loads(run.evaluation.read_text())["test"]["metrics"]["whitened"]
+    return found, [line for line in "\n".join(said).splitlines() if "whiten" in line]
+
+
+def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What of a split is whitened, by the network itself, and the labels."""
+    split, state = dataset.load(made.data, name), step.create(made)
+    variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
+    apply = jax.jit(models.build(made.model).apply)
+    raw = []
+    for batch in loader.in_order(split, made.data, 64):
+        found = apply(
+            variables, preprocessing.normalise(jnp.asarray(batch.images), made.data, "float32")
+        )
+        read = found.embedding if made.model.learners == 1 else found.vectors
+        raw.append(np.asarray(read).reshape(64, -1)[batch.mask])
+    return np.concatenate(raw), split.labels
+
+
+def nearest_mean(raw: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The linear classifier whose argmax is the class of the nearest mean."""
+    means = np.stack([raw[labels == label].mean(axis=0) for label in np.unique(labels)])
+    return means, -(means**2).sum(axis=1) / 2
+
+
+def test_classifier_of_a_network_folds_into_the_whitening_of_its_embeddings() -> None:
+    made = config.load(TINY, SINGLE)
+    train, (raw, _) = embeddings(made, "train"), embeddings(made, "test")
+    fitted = whitening.fit(train[0])
+    weight, bias = nearest_mean(*train)
+    double = raw.astype(np.float64)
+    logits = double @ weight.astype(np.float64).T + bias
+    wanted = logits / np.sqrt((double**2).sum(axis=1, keepdims=True) + 1)
+    folded = whitening.fold(fitted, weight, bias)
+    for dtype, bound in ((np.float64, 1e-10), (np.float32, 1e-4)):
+        y = whitening.apply(fitted, raw.astype(dtype))
+        found = y @ folded.weight.astype(dtype).T + folded.bias.astype(dtype)
+        assert (found.argmax(axis=1) == logits.argmax(axis=1)).all()
+        assert np.abs(found - wanted).max() < bound
+    assert len(set(logits.argmax(axis=1))) > 10
+
+
+def test_whitened_row_stands_behind_the_embedding_or_the_ensemble() -> None:
+    values = {"recall@1": 0.5}
+    for learners, name in (([values], "embedding, whitened"), ([values] * 2, WHITENED[True])):
+        metrics = {"ensemble": values, "learners": learners, "whitened": values, "pixels": values}
+        names = [row.name for row in tables.rows({"metrics": metrics})]
+        assert names[-2:] == [name, tables.PIXELS]
+        del metrics["whitened"]
+        assert name not in [row.name for row in tables.rows({"metrics": metrics})]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [SINGLE, ()], ids=["one learner", "two learners"])
+def test_evaluation_measures_what_is_whitened_by_training_images(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = saved(tmp_path / "run", *overrides)
+    found, said = evaluated(run)
+    made = config.read_json(run.config)
+    fitted = whitening.fit(embeddings(made, "train")[0])
+    raw, labels = embeddings(made, "test")
+    unit = whitening.unit_whitened(fitted, raw)
+    wanted = evaluation.scores(unit, labels, (1, 2)).means()
+    assert found == pytest.approx(wanted, abs=0.003)  # two programs round an embedding apart
+    plain = json.loads(run.evaluation.read_text())["test"]["metrics"]["ensemble"]
+    assert abs(found["map@r"] - plain["map@r"]) > 0.01
+    one = overrides == SINGLE
+    assert said[0].startswith("whitening fitted on") and f"{16 + one} of 17 directions" in said[0]
+    assert said[1].startswith(f"{'embedding' if one else 'ensemble'}, whitened ")
+    again, said = evaluated(run)
+    assert again == found and len(said) == 1  # the row alone: the kept whitening serves
+
+
+def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_another(
+    tmp_path: Path,
+) -> None:
+    made = config.load(TINY, ("evaluate.whiten=40",))
+    path, fits = tmp_path / "whitening.npz", list[str]()
+
+    def raw_of(split: Split) -> np.ndarray:
+        return np.random.default_rng(len(fits)).normal(size=(len(split.labels), 3))
+
+    def of(digest: str, asked: Config) -> Whitening:
+        found = fitted_whitening.of_checkpoint(path, digest, raw_of, asked, fits.append)
+        assert found is not None
+        return found
+
+    first = of("one", made)
+    assert fits == ["whitening fitted on 40 training images: 4 of 4 directions"]
+    again = of("one", made)
+    assert len(fits) == 1 and np.array_equal(again.projection, first.projection)
+    path.write_bytes(path.read_bytes()[:300])
+    second = of("one", made)
+    assert len(fits) == 2 and not np.array_equal(second.mean, first.mean)
+    of("two", made)
+    of("two", config.load(TINY, ("evaluate.whiten=40", "data.size=30")))
+    assert len(fits) == 4
+
+
+def test_a_whitening_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+    made = config.load(TINY, ("evaluate.whiten=40",))
+    (tmp_path / "file").write_text("something of mine")
+    path = tmp_path / "file" / "whitening.npz"
+
+    def raw_of(split: Split) -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(len(split.labels), 3))
+
+    with pytest.raises(UserError, match="cannot be written"):
+        fitted_whitening.of_checkpoint(path, "one", raw_of, made, print)
+
+
+def test_images_it_is_fitted_on_are_drawn_by_the_seed() -> None:
+    made = config.load(TINY, ("evaluate.whiten=40",))
+    train = dataset.load(made.data, "train")
+    drawn = fitted_whitening.drawn(train, made)
+    assert len(drawn.records) == 40
+    assert np.array_equal(drawn.labels, fitted_whitening.drawn(train, made).labels)
+    assert len(set(drawn.labels)) > 10  # of all over the split, not its first classes
+    other = fitted_whitening.drawn(train, config.load(TINY, ("evaluate.whiten=40", "seed=1")))
+    assert not np.array_equal(drawn.labels, other.labels)
+    assert drawn.records[3] in [
+        train.records[int(i)] for i in np.flatnonzero(train.labels == drawn.labels[3])
+    ]
