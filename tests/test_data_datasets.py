@@ -1,6 +1,5 @@
 """Preparing and loading data sets by name, and what damaged or missing data gets."""
 
-import dataclasses
 import os
 import pathlib
 import shutil
@@ -15,22 +14,26 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from abe_jax.config import Data
-from abe_jax.data import dataset
-from abe_jax.data.sources import glyphs
+from abe_jax.data import SPLITS, Dataset, SourceOptions, Split, benchmark, named
 from abe_jax.errors import UserError
 
 PREPARE = """
 import sys
-from abe_jax.config import Data
-from abe_jax.data import datasets
-print(datasets.prepare(Data(name="glyphs_tiny")))
+from abe_jax.data import glyphs
+assert "tensorflow_datasets" not in sys.modules
+print(glyphs(tiny=True).prepare())
 assert "tensorflow" not in sys.modules
 """
 
 
-def data(root, name="glyphs_tiny", **changes) -> Data:
-    return Data(**{"name": name, "root": str(root), "resize": 32, "size": 32, **changes})
+def data(root, name="glyphs_tiny", **changes) -> Dataset:
+    return named(name, SourceOptions(root=str(root), **changes))
+
+
+def prepared(root) -> pathlib.Path:
+    folder = data(root).prepare()
+    assert folder
+    return folder
 
 
 def opened(folder) -> Any:
@@ -46,7 +49,7 @@ def pixels(encoded: bytes) -> np.ndarray:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     root = tmp_path_factory.mktemp("prepared")
-    dataset.prepare(data(root))
+    data(root).prepare()
     return root
 
 
@@ -57,15 +60,15 @@ def copy(tiny, tmp_path):
 
 
 def test_a_split_holds_images_labels_and_groups_in_one_order(tiny):
-    for name in dataset.SPLITS:
-        split = dataset.load(data(tiny), name)
+    for name in SPLITS:
+        split = data(tiny).split(name)
         assert split.name == name and split.groups is not None
         assert len(split.records) == len(split.labels) == len(split.groups) > 100
         assert split.labels.dtype == split.groups.dtype == np.int32
         np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
         assert split.group_names == ("DejaVu Sans", "DejaVu Sans Mono", "DejaVu Serif", "STIX")
         # The records carry their labels too: the sidecar must agree with each of them.
-        folder = dataset.prepare(data(tiny))
+        folder = prepared(tiny)
         stored = opened(folder).as_data_source(split=name)
         for i in range(0, len(stored), 7):
             image = pixels(split.records[i])
@@ -76,35 +79,30 @@ def test_a_split_holds_images_labels_and_groups_in_one_order(tiny):
 
 
 def test_the_splits_have_no_class_in_common(tiny):
-    names = [dataset.load(data(tiny), split).class_names for split in dataset.SPLITS]
+    names = [data(tiny).split(name).class_names for name in SPLITS]
     assert len(set().union(*names)) == sum(map(len, names)) == 62
 
 
 def test_records_end_like_a_sequence(tiny):
-    records = dataset.load(data(tiny), "test").records
+    records = data(tiny).split("test").records
     assert records[len(records) - 1] == records[-1]
     with pytest.raises(IndexError):
         records[len(records)]
 
 
 def test_the_metadata_states_the_licences(tiny):
-    metadata = opened(dataset.prepare(data(tiny))).info.metadata
+    metadata = opened(prepared(tiny)).info.metadata
     assert metadata["families"]["STIX"]["licence"] == "LicenseRef-STIX-Font-License-2010"
 
 
-def test_the_names_that_two_files_share_agree():
-    assert str(glyphs.Glyphs.VERSION) == dataset._GLYPHS_VERSION
-    assert glyphs.SIDECAR == dataset._SIDECAR
-
-
 def test_preparing_twice_builds_once_and_twice_apart_builds_the_same(tiny, tmp_path, capsys):
-    dataset.prepare(data(tiny))
+    data(tiny).prepare()
     assert "drawing" not in capsys.readouterr().err
-    dataset.prepare(data(tmp_path))
+    data(tmp_path).prepare()
     streams = capsys.readouterr()
     assert "drawing" in streams.err and not streams.out
-    for name in dataset.SPLITS:
-        one, other = (dataset.load(data(root), name) for root in (tiny, tmp_path))
+    for name in SPLITS:
+        one, other = (data(root).split(name) for root in (tiny, tmp_path))
         assert [one.records[i] for i in range(len(one.records))] == [
             other.records[i] for i in range(len(other.records))
         ]
@@ -117,7 +115,7 @@ def test_two_processes_at_once_build_once(tmp_path):
     assert [process.returncode for process in both] == [0, 0], ended
     assert sum("drawing" in err for _, err in ended) == 1
     assert ended[0][0] == ended[1][0]
-    assert len(dataset.load(data(tmp_path), "train").records) > 100
+    assert len(data(tmp_path).split("train").records) > 100
 
 
 def test_a_killed_preparation_is_done_again(tmp_path):
@@ -130,7 +128,7 @@ def test_a_killed_preparation_is_done_again(tmp_path):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert list(folder.glob("incomplete.*")) and not (folder / "1.0.0").exists()
-    assert len(dataset.load(data(tmp_path), "train").records) > 100
+    assert len(data(tmp_path).split("train").records) > 100
     assert not list(folder.glob("incomplete.*"))
 
 
@@ -148,24 +146,50 @@ def started(root) -> subprocess.Popen:
 @pytest.mark.parametrize("name", ["glyph", "Glyphs", "cars"])
 def test_an_unknown_name_gets_the_nearest(name, tmp_path):
     nearest = "cars196" if name == "cars" else "glyphs"
-    with pytest.raises(UserError, match=f"unknown data set '{name}'.*(mean '{nearest}|There are)"):
-        dataset.prepare(data(tmp_path, name))
+    with pytest.raises(
+        UserError, match=f"name: unknown data set '{name}'; did you mean '{nearest}'.*There are"
+    ):
+        data(tmp_path, name).prepare()
 
 
 def test_an_unknown_split_is_refused(tiny):
     with pytest.raises(UserError, match=r"unknown split 'validation'.*train, val, test"):
-        dataset.load(data(tiny), "validation")
+        data(tiny).split("validation")
+
+
+def test_splits_of_ones_own_are_a_data_set(tiny):
+    glyphs = data(tiny)
+    own = Dataset.of_splits(glyphs.split("val"), test=glyphs.split("test"))
+    train, test = own.split("train"), own.split("test")
+    assert (train.name, test.name, own.classes) == ("train", "test", len(train.class_names))
+    assert test is own.split("test") and train.class_names == glyphs.split("val").class_names
+    assert own.prepare() is None and not own.has_held_out
+    with pytest.raises(UserError, match="made without a split 'val'"):
+        own.split("val")
+    with pytest.raises(UserError, match="held_out: 0, so no image"):
+        own.split("held")
+
+
+def test_values_that_cannot_be_are_refused_at_once():
+    with pytest.raises(ValueError, match=r"held_out: 1\.5 is no share"):
+        named("glyphs", SourceOptions(held_out=1.5))
+    with pytest.raises(ValueError, match=r"test_share: -0\.1 is no share"):
+        SourceOptions(test_share=-0.1)
+    with pytest.raises(ValueError, match="name: nothing is called 'cub200'; did you mean 'cub'"):
+        benchmark("cub200")
 
 
 def test_glyphs_keep_their_own_validation_classes(tiny):
-    with pytest.raises(UserError, match="validation_classes at 0"):
-        dataset.load(data(tiny, validation_classes=5), "val")
+    with pytest.raises(
+        UserError, match="but glyphs has validation classes of its own: leave it at 0"
+    ):
+        data(tiny, validation_classes=5).split("val")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "glyphs").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot write prepared data"):
-        dataset.prepare(data(tmp_path))
+    with pytest.raises(UserError, match="root: cannot write prepared data"):
+        data(tmp_path).prepare()
 
 
 def damage(folder: pathlib.Path, how: str) -> None:
@@ -201,23 +225,23 @@ def damage(folder: pathlib.Path, how: str) -> None:
     ],
 )
 def test_damaged_data_names_the_folder_to_delete(copy, how):
-    folder = dataset.prepare(data(copy))
+    folder = prepared(copy)
     damage(folder, how)
     with pytest.raises(UserError) as caught:
-        dataset.load(data(copy), "train")
+        data(copy).split("train")
     message = str(caught.value)
     assert str(folder) in message and "delete" in message and "\n" not in message
 
 
 def test_a_damaged_record_is_told_when_it_is_read(copy):
-    folder = dataset.prepare(data(copy))
+    folder = prepared(copy)
     path = next(folder.glob("glyphs-train*"))
     content = bytearray(path.read_bytes())
     signature = content.index(b"\x89PNG") if b"\x89PNG" in content else 200
     content[signature : signature + 64] = bytes(64)
     path.write_bytes(content)
     with pytest.raises(UserError, match="damaged"):
-        records = dataset.load(data(copy), "train").records
+        records = data(copy).split("train").records
         for i in range(len(records)):
             records[i]
 
@@ -268,7 +292,7 @@ def cars(tmp_path_factory):
     return root
 
 
-def greys(split: dataset.Split) -> np.ndarray:
+def greys(split: Split) -> np.ndarray:
     return np.array([np.median(pixels(split.records[i])) for i in range(len(split.records))])
 
 
@@ -277,14 +301,14 @@ def test_cars_are_split_by_class_over_both_parts_of_tfds(cars):
     expected = {"train": range(0, 88), "val": range(88, 98), "test": range(98, 196)}
     images = 0
     for name, classes in expected.items():
-        split = dataset.load(chosen, name)
+        split = chosen.split(name)
         assert split.class_names == tuple(f"car {c + 1}" for c in classes)
         assert split.groups is None and split.labels.dtype == np.int32
         np.testing.assert_allclose(greys(split), split.labels + classes[0], atol=2)
         np.testing.assert_array_equal(np.bincount(split.labels), 4)
         images += len(split.records)
     assert images == 4 * 196
-    whole = dataset.load(dataclasses.replace(chosen, validation_classes=0), "train")
+    whole = data(cars, "tfds:cars196").split("train")
     assert len(whole.class_names) == 98
 
 
@@ -293,23 +317,25 @@ def test_cars_labels_are_read_from_the_records_once(cars, tmp_path, capsys):
     for sidecar in (tmp_path / "c").rglob("abe_jax_labels.npy"):
         sidecar.unlink()
     chosen = data(tmp_path / "c", "tfds:cars196")
-    first = dataset.load(chosen, "test")
+    first = chosen.split("test")
     assert "reading labels" in capsys.readouterr().err
-    np.testing.assert_array_equal(dataset.load(chosen, "test").labels, first.labels)
+    np.testing.assert_array_equal(chosen.split("test").labels, first.labels)
     assert "reading labels" not in capsys.readouterr().err
 
 
 def test_cars_validation_classes_are_checked(cars):
-    with pytest.raises(UserError, match=r"set config\.data\.validation_classes"):
-        dataset.load(data(cars, "tfds:cars196"), "val")
+    with pytest.raises(
+        UserError, match="validation_classes: cars196 has no validation images of its own: set it"
+    ):
+        data(cars, "tfds:cars196").split("val")
     for wrong in (-1, 98):
-        with pytest.raises(UserError, match=f"validation_classes is {wrong}"):
-            dataset.load(data(cars, "tfds:cars196", validation_classes=wrong), "train")
+        with pytest.raises(UserError, match=f"validation_classes: {wrong}(, but| is no count)"):
+            data(cars, "tfds:cars196", validation_classes=wrong).split("train")
 
 
 def test_missing_cars_say_how_to_prepare_them(tmp_path):
     with pytest.raises(UserError, match=r"tfds build cars196 --file_format=array_record"):
-        dataset.load(data(tmp_path, "tfds:cars196"), "train")
+        data(tmp_path, "tfds:cars196").split("train")
 
 
 def test_cars_in_tensorflows_format_say_what_to_do(cars, tmp_path):
@@ -319,10 +345,11 @@ def test_cars_in_tensorflows_format_say_what_to_do(cars, tmp_path):
     for sidecar in (tmp_path / "c").rglob("abe_jax_labels.npy"):
         sidecar.unlink()
     with pytest.raises(UserError, match=r"tfrecord.*--file_format=array_record"):
-        dataset.load(data(tmp_path / "c", "tfds:cars196"), "train")
+        data(tmp_path / "c", "tfds:cars196").split("train")
 
 
 def test_the_newest_version_is_taken_by_number(cars, tmp_path):
     for version in ("2.0.9", "2.0.10"):
         shutil.copytree(cars / "cars196" / "2.1.0", tmp_path / "cars196" / version)
-    assert dataset.prepare(data(tmp_path, "tfds:cars196")).name == "2.0.10"
+    folder = data(tmp_path, "tfds:cars196").prepare()
+    assert folder and folder.name == "2.0.10"

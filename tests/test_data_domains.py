@@ -1,22 +1,31 @@
 """Domains: read from a CSV file's column, and kept from training."""
 
-import dataclasses
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
 
-from abe_jax.config import Data
-from abe_jax.data import dataset, loader, sampling, split
-from abe_jax.data.images import preprocessing
+from abe_jax.data import (
+    SPLITS,
+    Dataset,
+    Preprocessing,
+    Sampling,
+    SourceOptions,
+    Split,
+    domains,
+    glyphs,
+    loader,
+    named,
+    split,
+)
 from abe_jax.errors import UserError
-from abe_jax.runs.folder import RunFolder
-from abe_jax.runs.unreadable import Unreadable
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 DOMAINS = ("dawn", "noon", "dusk", "night")
-SPLITS: dict[str, str] = dict(zip(CLASSES, ["train"] * 4 + ["val"] * 2 + ["test"] * 2, strict=True))
+SPLIT_OF = dict(zip(CLASSES, ["train"] * 4 + ["val"] * 2 + ["test"] * 2, strict=True))
 LACKING = (("bee", "noon"), ("cat", "noon"), ("cat", "dawn"), ("hen", "night"))
 
 
@@ -38,25 +47,29 @@ def file(tmp_path: Path) -> Path:
         name = f"{c} {d} {i}.png"
         pixels = np.full((8, 8, 3), value(c, d, i), np.uint8)
         (tmp_path / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-        lines.append(f"{name},{c},{SPLITS[c]}, {d} ")
+        lines.append(f"{name},{c},{SPLIT_OF[c]}, {d} ")
     path = tmp_path / "table.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def data(file: Path, **changes) -> Data:
-    values = {"name": "folder", "path": str(file), "domain_column": "light", "resize": 8, "size": 8}
-    return Data(**{**values, **changes})
+SEEN = Preprocessing(resize=8, size=8)
 
 
-def shown(split: dataset.Split) -> list[tuple[str, str, int]]:
+def data(file: Path, **changes) -> Dataset:
+    return named(
+        "folder", SourceOptions(**{"path": str(file), "domain_column": "light", **changes})
+    )
+
+
+def shown(split: Split) -> list[tuple[str, str, int]]:
     """(class, domain, value) of every image, the value read from its file."""
     assert split.groups is not None and split.groups.dtype == split.labels.dtype == np.int32
     assert len(split.labels) == len(split.groups) == len(split.records) == len(split.paths)
     np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
     found = []
     for i, (label, group) in enumerate(zip(split.labels, split.groups, strict=True)):
-        pixels = preprocessing.decode(split.records[i], data(Path("x")))
+        pixels = SEEN.decode(split.records[i])
         name, domain = split.class_names[label], split.group_names[group]
         assert split.paths[i].startswith(f"{name} {domain} ")
         found.append((name, domain, int(pixels[0, 0, 0])))
@@ -64,22 +77,22 @@ def shown(split: dataset.Split) -> list[tuple[str, str, int]]:
 
 
 def wanted(part: str, domains: tuple[str, ...]) -> list[tuple[str, str, int]]:
-    kept = [(c, d, i) for c, d, i in rows() if SPLITS[c] == part and d in domains]
+    kept = [(c, d, i) for c, d, i in rows() if SPLIT_OF[c] == part and d in domains]
     return [(c, d, value(c, d, i)) for c, d, i in kept]
 
 
 def test_a_column_names_the_domain_of_every_image(file):
-    for part in dataset.SPLITS:
-        split = dataset.load(data(file), part)
+    for part in SPLITS:
+        split = data(file).split(part)
         assert shown(split) == wanted(part, DOMAINS)
         assert split.group_names == tuple(sorted(DOMAINS))
-    bare = dataset.load(data(file, domain_column=""), "train")
+    bare = data(file, domain_column="").split("train")
     assert bare.groups is None and bare.group_names == ()
 
 
 def test_numbers_that_are_domains_stand_in_their_order(file):
     file.write_text(file.read_text().replace("dawn \n", "10\n").replace("noon \n", "9\n"))
-    assert dataset.load(data(file), "test").group_names == ("9", "10", "dusk", "night")
+    assert data(file).split("test").group_names == ("9", "10", "dusk", "night")
 
 
 @pytest.mark.parametrize(
@@ -92,26 +105,26 @@ def test_numbers_that_are_domains_stand_in_their_order(file):
 )
 def test_each_split_keeps_its_domains_alone(file, unseen, validation, train, val, test):
     chosen = data(file, unseen_domains=unseen, validation_domains=validation)
-    for part, domains in (("train", train), ("val", val), ("test", test)):
-        assert shown(dataset.load(chosen, part)) == wanted(part, domains)
+    for part, kept in (("train", train), ("val", val), ("test", test)):
+        assert shown(chosen.split(part)) == wanted(part, kept)
 
 
 def test_classes_without_an_image_left_vanish_and_the_others_are_numbered_anew(file):
     chosen = data(file, unseen_domains=("dusk", "night"), validation_domains=("dawn",))
-    split = dataset.load(chosen, "train")  # noon alone, which bee and cat lack
+    split = chosen.split("train")  # noon alone, which bee and cat lack
     assert split.class_names == ("ant", "dog")
     assert split.labels.tolist() == [0, 0, 1, 1]
     assert split.group_names == tuple(sorted(DOMAINS))
 
 
 def test_batches_and_the_record_of_unreadable_images_are_of_the_images_kept(file, tmp_path):
-    chosen = data(file, unseen_domains=("noon", "night"), validation_domains=("dawn",), threads=1)
-    split = dataset.load(chosen, "train")
+    chosen = data(file, unseen_domains=("noon", "night"), validation_domains=("dawn",))
+    split = chosen.split("train")
     (tmp_path / "cat dusk 1.png").write_bytes(b"no image")
-    (batch,) = loader.in_order(split, chosen, 8)
+    (batch,) = loader.in_order(split, SEEN, 8, threads=1)
     kept = wanted("train", ("dusk",))
     assert batch.mask.tolist() == [True] * 5 + [False] + [True] * 2
-    np.testing.assert_array_equal(batch.instances, np.arange(8))
+    np.testing.assert_array_equal(batch.image_ids, np.arange(8))
     for (c, _, v), label, pixels, there in zip(
         kept, batch.labels, batch.images, batch.mask, strict=True
     ):
@@ -123,10 +136,10 @@ def test_batches_and_the_record_of_unreadable_images_are_of_the_images_kept(file
 
 
 def test_a_batch_by_domains_is_of_what_the_column_says(file):
-    chosen = data(file, sampler="domains", domains_per_batch=2, images_per_class=2)
-    split = dataset.load(chosen, "train")
+    split = data(file).split("train")
     listed = shown(split)
-    sample = sampling.sampler(chosen, split.labels, 8, seed=0, groups=split.groups)
+    sampling = Sampling(sampler="domains", domains_per_batch=2, images_per_class=2)
+    sample = sampling.batches(split.labels, 8, seed=0, groups=split.groups)
     for step in range(10):
         blocks = [[listed[row][:2] for row in block] for block in sample(step).reshape(2, 4)]
         assert [len({d for _, d in block}) for block in blocks] == [1, 1]
@@ -151,22 +164,16 @@ def test_a_subset_counts_its_images_and_classes_anew():
 
 
 def test_glyphs_families_are_domains(tiny_data):
-    chosen = Data(
-        name="glyphs_tiny",
-        root=str(tiny_data),
-        unseen_domains=("STIX",),
-        validation_domains=("DejaVu Sans Mono",),
-        resize=32,
-        size=32,
-        channels=1,
+    bare = glyphs(tiny_data, tiny=True)
+    chosen = glyphs(
+        tiny_data, tiny=True, unseen_domains=("STIX",), validation_domains=("DejaVu Sans Mono",)
     )
-    bare = dataclasses.replace(chosen, unseen_domains=(), validation_domains=())
     for part, families in (
         ("train", {"DejaVu Sans", "DejaVu Serif"}),
         ("val", {"DejaVu Sans Mono"}),
         ("test", {"STIX"}),
     ):
-        split, whole = dataset.load(chosen, part), dataset.load(bare, part)
+        split, whole = chosen.split(part), bare.split(part)
         assert split.groups is not None and whole.groups is not None
         assert split.group_names == whole.group_names
         assert {split.group_names[g] for g in split.groups} == families
@@ -180,14 +187,18 @@ def test_glyphs_families_are_domains(tiny_data):
 @pytest.mark.parametrize(
     ("changes", "part", "says"),
     [
-        ({"domain_column": "lihgt"}, "train", "no column 'lihgt' .*domain_column.*mean 'light'"),
+        (
+            {"domain_column": "lihgt"},
+            "train",
+            "domain_column: .*no column 'lihgt'; did you mean 'light'",
+        ),
         ({"unseen_domains": ("non",)}, "train", r"unseen_domains: no.*'non'; did you mean 'noon'"),
         ({"validation_domains": ("x",)}, "val", "validation_domains: no.*choose from dawn, dusk,"),
         ({"unseen_domains": ("dawn", "dawn")}, "test", "unseen_domains: 'dawn' is named twice"),
         (
             {"unseen_domains": ("dawn",), "validation_domains": ("dusk", "dawn")},
             "test",
-            "'dawn' is in config.data.unseen_domains too",
+            "validation_domains: 'dawn' is in unseen_domains too",
         ),
         (
             {"unseen_domains": ("dawn", "noon"), "validation_domains": ("dusk", "night")},
@@ -197,13 +208,13 @@ def test_glyphs_families_are_domains(tiny_data):
         (
             {"domain_column": "", "unseen_domains": ("dawn",)},
             "train",
-            "the images of folder have no domains; set config.data.domain_column",
+            "the images of folder have no domains; set domain_column",
         ),
     ],
 )
 def test_domains_that_are_not_there_are_refused(file, changes, part, says):
     with pytest.raises(UserError, match=says):
-        dataset.load(data(file, **changes), part)
+        data(file, **changes).split(part)
 
 
 def test_a_row_without_a_domain_is_refused(file):
@@ -211,7 +222,7 @@ def test_a_row_without_a_domain_is_refused(file):
     file.write_text(text.replace("fox dusk 1.png,fox,val, dusk ", "fox dusk 1.png,fox,val, "))
     says = "a row with no value in 'light' .*domain_column.*the first: fox dusk 1.png"
     with pytest.raises(UserError, match=says):
-        dataset.load(data(file), "train")
+        data(file).split("train")
 
 
 def test_a_split_that_lacks_its_domains_is_refused(file):
@@ -219,15 +230,17 @@ def test_a_split_that_lacks_its_domains_is_refused(file):
     file.write_text("\n".join(kept) + "\n")
     says = "validation_domains: no image of val is left, whose domains are dawn, night, noon"
     with pytest.raises(UserError, match=says):
-        dataset.load(data(file, validation_domains=("dusk",)), "val")
+        data(file, validation_domains=("dusk",)).split("val")
 
 
 def test_a_folder_without_a_csv_file_has_no_columns(file):
     with pytest.raises(UserError, match=r"domain_column: .* is a folder, and only a CSV file"):
-        dataset.load(data(file.parent), "train")
+        data(file.parent).split("train")
 
 
 def test_a_data_set_without_domains_is_refused(file):
-    bare = dataset.load(data(file, domain_column=""), "train")
-    with pytest.raises(UserError, match="of cars196 have no domains; leave it empty, or use"):
-        dataset.domains.restricted(bare, Data(name="cars196", validation_domains=("x",)))
+    bare = data(file, domain_column="").split("train")
+    with pytest.raises(
+        UserError, match=r"validation_domains: .*of cars196 have no domains; leave it empty, or use"
+    ):
+        domains.restricted(bare, validation=("x",), name="cars196")

@@ -2,29 +2,30 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import cv2
 import jax
 import numpy as np
 import pytest
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
 from processes import TINY
 
 from abe_jax import config
 from abe_jax.cli import train
-from abe_jax.config import Data
-from abe_jax.data import dataset, loader
-from abe_jax.data.images import preprocessing
+from abe_jax.data import SPLITS, Dataset, Preprocessing, SourceOptions, Split, loader, named
 from abe_jax.errors import UserError
-from abe_jax.runs.folder import RunFolder
-from abe_jax.runs.unreadable import Unreadable
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 
 
-def data(path: Path, **changes) -> Data:
-    values = {"name": "folder", "path": str(path), "resize": 8, "size": 8, "validation_classes": 1}
-    return Data(**{**values, **changes})
+SEEN = Preprocessing(resize=8, size=8)
+
+
+def data(path: Path, **changes) -> Dataset:
+    return named("folder", SourceOptions(**{"path": str(path), "validation_classes": 1, **changes}))
 
 
 def picture(value: int) -> bytes:
@@ -36,16 +37,14 @@ def draw(path: Path, value: int = 0) -> None:
     path.write_bytes(picture(value))
 
 
-def values(split: dataset.Split) -> list[int]:
+def values(split: Split) -> list[int]:
     """What each image of a split shows, read through its records."""
-    decoded = [
-        preprocessing.decode(split.records[i], data(Path("x"))) for i in range(len(split.labels))
-    ]
+    decoded = [SEEN.decode(split.records[i]) for i in range(len(split.labels))]
     return [int(image[0, 0, 0]) for image in decoded]
 
 
-def classes(chosen: Data) -> dict[str, set[str]]:
-    return {name: set(dataset.load(chosen, name).class_names) for name in dataset.SPLITS}
+def classes(chosen: Dataset) -> dict[str, set[str]]:
+    return {name: set(chosen.split(name).class_names) for name in SPLITS}
 
 
 @pytest.fixture
@@ -74,10 +73,10 @@ def table(path: Path, rows: list[str], columns: str = "path,label,split") -> Pat
 def test_classes_of_a_folder_are_divided_and_every_image_keeps_its_class(plain):
     chosen = data(plain)
     parts = classes(chosen)
-    assert [len(parts[name]) for name in dataset.SPLITS] == [3, 1, 4]
+    assert [len(parts[name]) for name in SPLITS] == [3, 1, 4]
     assert set.union(*parts.values()) == set(NAMES)
-    for name in dataset.SPLITS:
-        split = dataset.load(chosen, name)
+    for name in SPLITS:
+        split = chosen.split(name)
         assert split.name == name and split.groups is None and split.labels.dtype == np.int32
         np.testing.assert_array_equal(np.unique(split.labels), np.arange(len(split.class_names)))
         shown = [
@@ -114,7 +113,7 @@ def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
     (tmp_path / "set" / "empty").mkdir()
     before = sorted(os.walk(tmp_path))
     chosen = data(tmp_path / "set", validation_classes=0)
-    both = [dataset.load(chosen, name) for name in ("train", "test")]
+    both = [chosen.split(name) for name in ("train", "test")]
     assert sorted(path for split in both for path in split.paths) == [
         "a/three.webp",
         "b/deep/er/One.JPG",
@@ -129,15 +128,15 @@ def test_sub_folders_called_train_and_test_are_splits(parted):
         "val": {"cat", "dog"},
         "test": set(NAMES[5:]),
     }
-    split = dataset.load(data(parted), "test")
+    split = data(parted).split("test")
     assert values(split) == [50, 51, 60, 61, 70, 71]
 
 
 def test_validation_images_of_the_datas_own_are_taken(parted):
     draw(parted / "valid" / "yak" / "0.png")
     assert classes(data(parted, validation_classes=0))["val"] == {"yak"}
-    with pytest.raises(UserError, match=r"of its own: leave config.data.validation_classes at 0"):
-        dataset.prepare(data(parted))
+    with pytest.raises(UserError, match=r"validation_classes: 1, but .* of its own: leave it at 0"):
+        data(parted).prepare()
 
 
 def test_a_csv_file_names_path_label_and_split(tmp_path):
@@ -147,11 +146,11 @@ def test_a_csv_file_names_path_label_and_split(tmp_path):
     rows += ["all/3.png,x,test", "all/4.png,y,validation", "all/../all/5.png,x,test"]
     path = table(tmp_path / "list.csv", rows)
     chosen = data(path, validation_classes=0)
-    train, test = dataset.load(chosen, "train"), dataset.load(chosen, "test")
+    train, test = chosen.split("train"), chosen.split("test")
     assert train.class_names == ("9", "10")  # numbers as numbers
     assert train.labels.tolist() == [1, 0, 1] and values(train) == [0, 1, 2]
     assert test.class_names == ("x",) and values(test) == [3, 5]
-    assert dataset.load(chosen, "val").class_names == ("y",)
+    assert chosen.split("val").class_names == ("y",)
 
 
 @pytest.mark.parametrize("columns", ["path,breed", "path,breed,split"])
@@ -163,35 +162,34 @@ def test_a_csv_file_without_splits_is_divided_as_a_folder_is(plain, columns):
 
 
 def test_a_file_that_vanishes_is_an_unreadable_image_that_is_named(plain, tmp_path):
-    chosen = data(plain)
-    split = dataset.load(chosen, "train")
+    split = data(plain).split("train")
     (plain / split.paths[4]).unlink()
     assert split.records[4] == b""
-    (batch,) = loader.in_order(split, chosen, len(split.labels))
+    (batch,) = loader.in_order(split, SEEN, len(split.labels))
     np.testing.assert_array_equal(np.flatnonzero(~batch.mask), [4])
     note = Unreadable(RunFolder(tmp_path), split, 0.5, lambda line: None)
-    note.add(batch.instances[~batch.mask])
+    note.add(batch.image_ids[~batch.mask])
     assert note._file.read_text() == "train\t4\tof class bee\tbee/1.png\n"
 
 
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
     for name in (b"caf\xe9", b"th\xe9"):
         draw(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b"/\xff.png")), 7)
-    split = dataset.load(data(tmp_path, validation_classes=0), "train")
+    split = data(tmp_path, validation_classes=0).split("train")
     names = {"caf\\xe9", "th\\xe9"}  # one to train with, one to test with
     assert set(split.class_names) < names and split.paths == (f"{split.class_names[0]}/\\xff.png",)
     assert values(split) == [7]
 
 
-def refused(chosen: Data, split: str = "train") -> str:
+def refused(chosen: Dataset, split: str = "train") -> str:
     with pytest.raises(UserError) as caught:
-        dataset.load(chosen, split)
+        chosen.split(split)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_what_is_not_there_names_what_is(plain, tmp_path):
-    assert "config.data.path" in refused(Data(name="folder"))
+    assert refused(named("folder")).startswith("path: the data set 'folder' needs the path")
     assert f"did you mean '{plain}'" in refused(data(tmp_path / "picture"))
     assert "no image" in refused(data(plain / "ant"))
     (tmp_path / "one").mkdir()
@@ -202,7 +200,7 @@ def test_what_is_not_there_names_what_is(plain, tmp_path):
 def test_a_class_in_two_splits_is_named(parted):
     draw(parted / "test" / "bee" / "9.png")
     said = refused(data(parted))
-    assert "'bee'" in said and "train" in said and "config.data.test_share" in said
+    assert "'bee'" in said and "train" in said and "test_share" in said
 
 
 def test_splits_beside_another_folder_are_not_taken_for_classes(parted):
@@ -212,11 +210,13 @@ def test_splits_beside_another_folder_are_not_taken_for_classes(parted):
 
 def test_a_split_without_classes_says_what_to_set(plain, parted):
     nothing = data(plain, validation_classes=0)
-    assert "set config.data.validation_classes" in refused(nothing, "val")
-    assert "at most 3 can be kept" in refused(data(plain, validation_classes=4))
-    assert "config.data.test_share is 0.0" in refused(data(plain, test_share=0.0))
+    assert re.search("^validation_classes: .* no validation images", refused(nothing, "val"))
+    assert "of which 0 to 3 can be kept" in refused(data(plain, validation_classes=4))
+    assert "test_share: 0.0 would give the test 0 of 8 classes" in refused(
+        data(plain, test_share=0.0)
+    )
     everything = data(plain, test_share=1.0, validation_classes=0)
-    assert "config.data.test_share is 1: no class" in refused(everything)
+    assert "test_share: 1 leaves no class" in refused(everything)
     (parted / "test").rename(parted / "val")
     assert "no image of 'test'" in refused(data(parted, validation_classes=0), "test")
 
@@ -225,7 +225,7 @@ def test_a_split_without_classes_says_what_to_set(plain, parted):
     ("rows", "columns", "says"),
     [
         (["a.png,1"], "file,label", "no column 'path'"),
-        (["a.png,1"], "path,labels", "config.data.label_column.*did you mean 'labels'"),
+        (["a.png,1"], "path,labels", "label_column: .*no column 'label'.*did you mean 'labels'"),
         ([], "path,label", "no rows"),
         (
             ["a.png,1", "b.png,2", "c.png,3"],
@@ -248,7 +248,7 @@ def test_a_csv_file_that_cannot_be_understood_is_refused(tmp_path, rows, columns
     draw(tmp_path / "in" / "a.png")
     draw(tmp_path / "out.png")
     with pytest.raises(UserError, match=says):
-        dataset.prepare(data(table(tmp_path / "in" / "list.csv", rows, columns)))
+        data(table(tmp_path / "in" / "list.csv", rows, columns)).prepare()
 
 
 def test_what_is_no_text_is_no_csv_file(plain):

@@ -5,11 +5,11 @@ import unicodedata
 import numpy as np
 import pytest
 
-from abe_jax.data.sources import drawings, glyphs, homoglyphs, typefaces
+from abe_jax.data.sources.glyphs import builder, drawings, homoglyphs, typefaces
 from abe_jax.errors import UserError
 
 LOOKS_A, LOOKS_O, LOOKS_C = "A\u0391\u0410", "O\u039f\u041e", "C\u0421"  # of Latin, Greek, Cyrillic
-FOUR = glyphs.TINY.families  # DejaVu Sans, Mono, Serif and STIX
+FOUR = builder.TINY.families  # DejaVu Sans, Mono, Serif and STIX
 
 
 def drawn(characters: str, families: int = 1, styles=None) -> drawings.Drawings:
@@ -188,14 +188,14 @@ def test_kin_share_a_letter_or_a_drawing():
 
 def test_parts_are_disjoint_by_class_and_kin_and_met_in_size():
     styles = typefaces.styles(FOUR)
-    result = drawings.draw(glyphs.TINY.characters, styles, 4)
+    result = drawings.draw(builder.TINY.characters, styles, 4)
     names = [family.name for family in FOUR]
     families = np.array([names.index(s.family) for s in styles])[result.style]
-    split = glyphs.parts(result, families, 4)
+    split = builder.parts(result, families, 4)
     total = sum(len(part.names) for part in split.values())
     letters = {}
     for name, part in split.items():
-        assert abs(len(part.names) - glyphs.PARTS[name] * total) <= 2
+        assert abs(len(part.names) - builder.PARTS[name] * total) <= 2
         np.testing.assert_array_equal(np.unique(part.labels), np.arange(len(part.names)))
         for row, label in zip(part.rows, part.labels, strict=True):
             assert chr(result.character[row]) in part.names[label]
@@ -204,7 +204,7 @@ def test_parts_are_disjoint_by_class_and_kin_and_met_in_size():
         letters[name] = {unicodedata.normalize("NFKD", c).casefold() for c in part.names}
     assert not letters["train"] & letters["test"] and not letters["train"] & letters["val"]
     assert not letters["val"] & letters["test"]
-    again = glyphs.parts(result, families, 4)
+    again = builder.parts(result, families, 4)
     for name, part in split.items():
         np.testing.assert_array_equal(part.rows, again[name].rows)
         assert part.names == again[name].names

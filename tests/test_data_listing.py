@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from abe_jax.data.sources import csv_file, folder
-from abe_jax.data.sources.listing import Image, below, listing
+from abe_jax.data.sources import csv_file, image_files
+from abe_jax.data.sources.listing import ListedImage, below, listing
 from abe_jax.errors import UserError
 
 
@@ -60,7 +60,7 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path):
     found = list(below(tmp_path / "set"))
     assert found == ["gone.png", "one/1.png", "self.png", "two/2.png", "two/back/1.png"]
     for path in ("gone.png", "self.png"):
-        assert folder.read(tmp_path / "set" / path) == b""
+        assert image_files.read(tmp_path / "set" / path) == b""
 
 
 def test_what_is_no_plain_file_reads_as_nothing_and_at_once(tmp_path, monkeypatch):
@@ -71,20 +71,20 @@ def test_what_is_no_plain_file_reads_as_nothing_and_at_once(tmp_path, monkeypatc
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "device.png").symlink_to("/dev/zero")
     with (tmp_path / "huge.png").open("wb") as file:
-        file.truncate(folder.MOST_BYTES + 1)  # a hole: it takes no room
+        file.truncate(image_files.MOST_BYTES + 1)  # a hole: it takes no room
     assert list(below(tmp_path)) == ["device.png", "huge.png", "pipe.png", "socket.png"]
     for path in tmp_path.iterdir():
-        assert folder.read(path) == b""
+        assert image_files.read(path) == b""
     touch(tmp_path / "plain.png")
-    assert folder.read(tmp_path / "plain.png") == b"x"
+    assert image_files.read(tmp_path / "plain.png") == b"x"
 
 
 def test_no_descriptor_stays_open(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        folder.read(tmp_path)
-        folder.read(tmp_path / "none")
-        folder.read(touch(tmp_path / "one"))
+        image_files.read(tmp_path)
+        image_files.read(tmp_path / "none")
+        image_files.read(touch(tmp_path / "one"))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -166,9 +166,9 @@ def test_instances_domains_and_sides_of_a_test_are_columns(tmp_path):
     )
     found = listing(str(path), "label", "place", "thing").images
     assert found == [
-        Image("a.png", "1", "query", "north", "x"),
-        Image("b.png", "1", "gallery", "south", ""),
-        Image("c.png", "2", "train", "north", "y"),
+        ListedImage("a.png", "1", "query", "north", "x"),
+        ListedImage("b.png", "1", "gallery", "south", ""),
+        ListedImage("c.png", "2", "train", "north", "y"),
     ]
     assert {image.instance for image in listing(str(path), "label").images} == {""}
 

@@ -15,9 +15,18 @@ import odd_files
 import processes
 import pytest
 
-from abe_jax.config import Data
-from abe_jax.data import dataset, loader, uncropped
-from abe_jax.data.images import headers, preprocessing
+from abe_jax.data import (
+    SPLITS,
+    Augmentation,
+    Dataset,
+    Preprocessing,
+    SourceOptions,
+    Split,
+    loader,
+    named,
+    uncropped,
+)
+from abe_jax.data.images import decoding, headers
 from abe_jax.data.sources import csv_file
 from abe_jax.data.sources.listing import below
 
@@ -50,19 +59,22 @@ def odd(tmp_path_factory) -> tuple[Path, dict[str, odd_files.Odd]]:
     return folder, {csv_file.shown(made.path): made for made in odd_files.write(folder)}
 
 
-def data(folder: Path, **changes) -> Data:
-    values = {"name": "folder", "path": str(folder), "resize": 8, "size": 8}
-    return Data(**{**values, "validation_classes": 2, **changes})
+SEEN = Preprocessing(resize=8, size=8)
 
 
-def splits(chosen: Data) -> list[dataset.Split]:
-    dataset.prepare(chosen)
-    return [dataset.load(chosen, name) for name in dataset.SPLITS]
+def data(folder: Path, **changes) -> Dataset:
+    options = {"path": str(folder), "validation_classes": 2, **changes}
+    return named("folder", SourceOptions(**options))
 
 
-def unreadable(split: dataset.Split, chosen: Data) -> set[str]:
+def splits(chosen: Dataset) -> list[Split]:
+    chosen.prepare()
+    return [chosen.split(name) for name in SPLITS]
+
+
+def unreadable(split: Split, seen: Preprocessing = SEEN) -> set[str]:
     """The files that the loader masks, by their shown paths."""
-    mask = np.concatenate([batch.mask for batch in loader.in_order(split, chosen, 16)])
+    mask = np.concatenate([batch.mask for batch in loader.in_order(split, seen, 16)])
     return {split.paths[i] for i in np.flatnonzero(~mask[: len(split.labels)])}
 
 
@@ -81,10 +93,9 @@ def test_there_are_200_of_many_kinds(odd):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_broken_file_is_named_and_every_good_one_is_seen(odd, channels):
     folder, odds = odd
-    chosen = data(folder, channels=channels)
-    found = splits(chosen)
+    seen, found = Preprocessing(resize=8, size=8, channels=channels), splits(data(folder))
     assert sorted(path for split in found for path in split.paths) == sorted(odds)
-    assert set.union(*(unreadable(split, chosen) for split in found)) == broken(odds)
+    assert set.union(*(unreadable(split, seen) for split in found)) == broken(odds)
 
 
 def test_every_good_file_has_the_size_that_it_was_made_with(odd):
@@ -92,11 +103,11 @@ def test_every_good_file_has_the_size_that_it_was_made_with(odd):
     for split in splits(data(folder)):
         for row, path in enumerate(split.paths):
             expected = odds[path].size
-            assert uncropped.size(split.records[row], data(folder)) in (
+            assert uncropped.size(split.records[row]) in (
                 (expected,) if expected else (uncropped.UNREADABLE, *_claimed(split.records[row]))
             )
             if expected:
-                assert preprocessing.pixels(split.records[row], data(folder)).shape[:2] == expected
+                assert decoding.pixels(split.records[row]).shape[:2] == expected
 
 
 def _claimed(encoded: bytes) -> list[tuple[int, int]]:
@@ -107,20 +118,19 @@ def _claimed(encoded: bytes) -> list[tuple[int, int]]:
 
 def test_training_batches_leave_out_the_broken_alone(odd):
     folder, odds = odd
-    chosen = data(folder, crop="resized", padding=1, flip=True, threads=3)
-    for split in splits(chosen):
+    augmentation = Augmentation(crop="resized", padding=1, flip=True)
+    for split in splits(data(folder)):
         count = len(split.labels)
         sample = np.arange(-(-count // 10) * 10) % count
         batches = loader.training(
             split,
-            chosen,
+            SEEN,
+            augmentation,
             lambda step, sample=sample: sample[10 * step : 10 * step + 10],
-            seed=0,
-            start=0,
-            steps=len(sample) // 10,
+            loader.Schedule(steps=len(sample) // 10, threads=3),
         )
         masked = {
-            split.paths[i] for batch in batches for i in batch.instances[~batch.mask].tolist()
+            split.paths[i] for batch in batches for i in batch.image_ids[~batch.mask].tolist()
         }
         assert masked == broken(odds) & set(split.paths)
 
@@ -138,8 +148,8 @@ def test_a_csv_file_of_them_is_read_as_the_folder_is(odd, tmp_path):
         writer.writerows((made.path, made.path.split("/")[0], made.kind) for made in text)
     assert len(text) > 180
     chosen = data(copy / "list.csv", instance_column="thing")
-    named = set.union(*(unreadable(split, chosen) for split in splits(chosen)))
-    assert named == {made.path for made in text if made.size is None}
+    named_files = set.union(*(unreadable(split) for split in splits(chosen)))
+    assert named_files == {made.path for made in text if made.size is None}
 
 
 def test_lines_about_them_are_lines(odd):
@@ -155,7 +165,7 @@ def nobody() -> list[str]:
     if os.geteuid() != 0 or setpriv is None:
         pytest.skip("only the superuser can run a program as another user, with setpriv")
     start = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
-    python = [sys.executable, "-c", "import abe_jax.data.folder"]
+    python = [sys.executable, "-c", "import abe_jax.data.sources.image_files"]
     if subprocess.run([*start, *python], cwd=processes.ROOT, check=False).returncode:
         pytest.skip("another user cannot run this Python")
     return start
@@ -163,13 +173,13 @@ def nobody() -> list[str]:
 
 LISTED = """
 import sys
-from abe_jax.data import folder
-from abe_jax.data.csv_rows import shown
-from abe_jax.data.listing import below
+from abe_jax.data.sources.csv_file import shown
+from abe_jax.data.sources.image_files import read
+from abe_jax.data.sources.listing import below
 import pathlib
 base = pathlib.Path(sys.argv[1])
 for path in below(base):
-    print(len(folder.read(base / path)), shown(path))
+    print(len(read(base / path)), shown(path))
 """
 
 

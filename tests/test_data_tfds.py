@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from abe_jax.config import Data
-from abe_jax.data import dataset
-from abe_jax.data.dataset import Split
+from abe_jax.data import Dataset, Split
+from abe_jax.data import tfds as tfds_set
 from abe_jax.errors import UserError
 
 IMAGE = tfds.features.Image()
@@ -63,12 +62,12 @@ def greys(split: Split) -> list[int]:
     return [int(np.median(np.asarray(cv2.imdecode(image, cv2.IMREAD_COLOR)))) for image in images]
 
 
-def classes(data: Data) -> dict[str, list[str]]:
+def classes(data: Dataset) -> dict[str, list[str]]:
     """Each split's classes; each image has the grey of its class's name."""
     found = {}
     for name in ("train", "val", "test"):
         try:
-            split = dataset.load(data, name)
+            split = data.split(name)
         except UserError:
             continue
         named = [split.class_names[label] for label in split.labels]
@@ -86,16 +85,16 @@ def named(count: int) -> Any:
 def test_parts_of_the_same_classes_are_merged_and_divided_as_a_folder_is(tmp_path):
     parts = {"test": rows([0, 1, 2, 3, 4]), "train": rows([4, 3, 2, 1, 0, 5])}
     prepared(tmp_path, "flowers", {"image": IMAGE, "label": named(6)}, parts)
-    data = Data(name="tfds:flowers", root=str(tmp_path), test_share=0.5)
+    data = tfds_set("tfds:flowers", tmp_path, test_share=0.5)
     order = sorted((f"c{i}" for i in range(6)), key=lambda n: hashlib.sha256(n.encode()).digest())
     assert classes(data) == {"train": sorted(order[:3]), "test": sorted(order[3:])}
-    kept = Data(name="tfds:flowers", root=str(tmp_path), validation_classes=1)
+    kept = tfds_set("tfds:flowers", tmp_path, validation_classes=1)
     assert classes(kept) == {
         "train": sorted(order[:2]),
         "val": order[2:3],
         "test": sorted(order[3:]),
     }
-    test = dataset.load(data, "test")
+    test = data.split("test")
     both = 4 * 3 - 2 * ("c5" in order[3:])
     assert len(test.labels) == both  # of TFDS's train and of its test
 
@@ -107,10 +106,12 @@ def test_parts_of_other_classes_are_kept(tmp_path):
         "test": [*rows([1, 4]), *rows([0])[:0]],
     }
     prepared(tmp_path, "apart", {"image": IMAGE, "label": named(5)}, parts)
-    data = Data(name="tfds:apart", root=str(tmp_path))
+    data = tfds_set("tfds:apart", tmp_path)
     assert classes(data) == {"train": ["c0", "c3"], "val": ["c2"], "test": ["c1", "c4"]}
-    with pytest.raises(UserError, match="tfds:apart has validation classes of its own"):
-        dataset.load(Data(name="tfds:apart", root=str(tmp_path), validation_classes=1), "train")
+    with pytest.raises(
+        UserError, match="validation_classes: 1, but tfds:apart has validation classes of its own"
+    ):
+        tfds_set("tfds:apart", tmp_path, validation_classes=1).split("train")
 
 
 def test_birds_are_halved_and_their_masks_not_decoded(tmp_path):
@@ -124,9 +125,9 @@ def test_birds_are_halved_and_their_masks_not_decoded(tmp_path):
     more = {"image/filename": "x", "segmentation_mask": b"no image"}
     parts = {"train": rows([0, 99, 100, 199], **more), "test": rows([99, 100, 3], **more)}
     prepared(tmp_path, "caltech_birds2011", features, parts)
-    data = Data(name="tfds:caltech_birds2011", root=str(tmp_path))
+    data = tfds_set("tfds:caltech_birds2011", tmp_path)
     assert classes(data) == {"train": ["c0", "c3", "c99"], "test": ["c100", "c199"]}
-    assert len(dataset.load(data, "train").labels) == 8
+    assert len(data.split("train").labels) == 8
 
 
 def test_products_have_a_split_and_a_class_feature_of_their_own(tmp_path):
@@ -140,8 +141,8 @@ def test_products_have_a_split_and_a_class_feature_of_their_own(tmp_path):
         "test": rows([8, 255], "class_id", super_class_id=1),
     }
     prepared(tmp_path, "stanford_online_products", features, parts)
-    data = Data(name="tfds:stanford_online_products", root=str(tmp_path))
-    train, test = (dataset.load(data, part) for part in ("train", "test"))
+    data = tfds_set("tfds:stanford_online_products", tmp_path)
+    train, test = (data.split(part) for part in ("train", "test"))
     assert (train.class_names, test.class_names) == (("0", "7"), ("8", "255"))
     assert sorted(greys(test)) == [8, 8, 255, 255]
     assert [int(test.class_names[label]) for label in test.labels] == greys(test)
@@ -153,17 +154,19 @@ def test_features_of_other_names_are_found_or_asked_for(tmp_path):
     prepared(tmp_path, "pets", features, {"train": examples}, config="small")
     for name in ("tfds:pets", "tfds:pets/small"):
         with pytest.raises(UserError) as raised:
-            dataset.load(Data(name=name, root=str(tmp_path)), "train")
+            tfds_set(name, tmp_path).split("train")
         assert "\n" not in str(raised.value)
         wanted = "prepared with the configs small: name one" if "/" not in name else "no class num"
         assert wanted in str(raised.value)
-    chosen = Data(name="tfds:pets/small:1.0.0", root=str(tmp_path), label_column="breed")
+    chosen = tfds_set("tfds:pets/small:1.0.0", tmp_path, label_column="breed")
     assert {len(names) for names in classes(chosen).values()} == {2}
-    with pytest.raises(UserError, match="no class number 'bred'; did you mean 'breed'"):
-        dataset.prepare(Data(name="tfds:pets/small", root=str(tmp_path), label_column="bred"))
+    with pytest.raises(
+        UserError, match=r"label_column: .*no class number 'bred'; did you mean 'breed'"
+    ):
+        tfds_set("tfds:pets/small", tmp_path, label_column="bred").prepare()
 
     prepared(tmp_path, "taught", features, {"train": examples}, supervised_keys=("photo", "kind"))
-    assert len(dataset.load(Data(name="tfds:taught", root=str(tmp_path)), "test").labels) == 2
+    assert len(tfds_set("tfds:taught", tmp_path).split("test").labels) == 2
 
 
 def test_unlabelled_images_are_left_out(tmp_path):
@@ -172,8 +175,8 @@ def test_unlabelled_images_are_left_out(tmp_path):
     for row in parts["test"]:
         row["label"] = -1
     prepared(tmp_path, "blank", features, parts)
-    data = Data(name="tfds:blank", root=str(tmp_path))
-    found = [dataset.load(data, part) for part in ("train", "test")]
+    data = tfds_set("tfds:blank", tmp_path)
+    found = [data.split(part) for part in ("train", "test")]
     assert sorted(n for split in found for n in split.class_names) == ["5", "6", "7", "8"]
     assert [len(split.labels) for split in found] == [4, 4]
 
@@ -190,7 +193,7 @@ def test_unlabelled_images_are_left_out(tmp_path):
 )
 def test_what_is_not_prepared_says_how(tmp_path, name, line):
     with pytest.raises(UserError, match=line) as raised:
-        dataset.load(Data(name=name, root=str(tmp_path)), "train")
+        tfds_set(name, tmp_path).split("train")
     assert "\n" not in str(raised.value)
 
 
@@ -199,10 +202,11 @@ def test_a_version_is_taken_when_it_is_named(tmp_path):
     prepared(tmp_path, "plain", {"image": IMAGE, "label": named(4)}, parts)
     shutil.copytree(tmp_path / "plain" / "1.0.0", tmp_path / "plain" / "1.0.10")
     for asked, taken in (("", "1.0.10"), (":1.0.0", "1.0.0")):
-        data = Data(name=f"tfds:plain{asked}", root=str(tmp_path))
-        assert dataset.prepare(data).name == taken
+        data = tfds_set(f"tfds:plain{asked}", tmp_path)
+        folder = data.prepare()
+        assert folder and folder.name == taken
     with pytest.raises(UserError, match=r"no prepared plain:1\.0\.1 in"):
-        dataset.prepare(Data(name="tfds:plain:1.0.1", root=str(tmp_path)))
+        tfds_set("tfds:plain:1.0.1", tmp_path).prepare()
 
 
 def test_a_set_without_images_or_classes_says_so(tmp_path):
@@ -217,8 +221,8 @@ def test_a_set_without_images_or_classes_says_so(tmp_path):
         {"train": [{"image": grey(1), "text": "a"}]},
     )
     with pytest.raises(UserError, match="tfds:words has no image among its features label, text"):
-        dataset.prepare(Data(name="tfds:words", root=str(tmp_path)))
+        tfds_set("tfds:words", tmp_path).prepare()
     with pytest.raises(
         UserError, match="tfds:views has no class number 'label'; it has no feature"
     ):
-        dataset.prepare(Data(name="tfds:views", root=str(tmp_path)))
+        tfds_set("tfds:views", tmp_path).prepare()

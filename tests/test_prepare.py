@@ -8,13 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import originals_trees as trees
+import benchmark_trees as trees
 import pytest
 from processes import ROOT, environment, run
 
 from abe_jax.cli import prepare
-from abe_jax.config import Data
-from abe_jax.data import dataset
+from abe_jax.data import SourceOptions, benchmark
 from abe_jax.data.sources.benchmarks import builder, reading
 from abe_jax.errors import UserError
 
@@ -22,10 +21,10 @@ from abe_jax.errors import UserError
 COMMAND = """
 import sys
 sys.path.insert(0, "tests")
-import originals_trees as trees
+import benchmark_trees as trees
 from abe_jax import command, prepare
 tree = trees.TREES[sys.argv[1]]()
-prepare.ORIGINALS[tree.original.name] = tree.original
+prepare.BENCHMARKS[tree.benchmark.name] = tree.benchmark
 command.run(lambda argv: prepare.main(argv[1:]))
 """
 
@@ -33,7 +32,7 @@ command.run(lambda argv: prepare.main(argv[1:]))
 KILLS = """
 import hashlib, json, os, pathlib, signal, sys
 sys.path.insert(0, "tests")
-import originals_trees as trees
+import benchmark_trees as trees
 from abe_jax.data.originals import builder
 
 tree = trees.sop()
@@ -54,7 +53,7 @@ def build(folder, last):
     pathlib.Path.replace = killing(pathlib.Path.replace)
     pathlib.Path.unlink = killing(pathlib.Path.unlink)
     os.fsync = killing(os.fsync)
-    builder.build(tree.original, source, folder)
+    builder.build(tree.benchmark, source, folder)
 
 def process(folder, last):
     pid = os.fork()
@@ -180,17 +179,17 @@ def test_a_build_of_another_source_begins_anew(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builder, "_write_shard", stopping)
     with pytest.raises(InterruptedError):
-        builder.build(tree.original, source, folder)
+        builder.build(tree.benchmark, source, folder)
     first = (folder / "cub-00000-of-00041.array_record").stat().st_mtime_ns
     monkeypatch.undo()
-    builder.build(tree.original, trees.unpacked(tree, tmp_path / "other"), folder)
+    builder.build(tree.benchmark, trees.unpacked(tree, tmp_path / "other"), folder)
     assert (folder / "cub-00000-of-00041.array_record").stat().st_mtime_ns != first
     other = tmp_path / "root2" / "originals" / "cub"
-    builder.build(tree.original, source, other)
-    read = reading.load(tree.original, Data(name="cub", root=str(tmp_path / "root2")), "test")
+    builder.build(tree.benchmark, source, other)
+    read = reading.read(tree.benchmark, SourceOptions(root=str(tmp_path / "root2")), "test")
     (tmp_path / "root3" / "originals").mkdir(parents=True)
     folder.rename(tmp_path / "root3" / "originals" / "cub")
-    same = reading.load(tree.original, Data(name="cub", root=str(tmp_path / "root3")), "test")
+    same = reading.read(tree.benchmark, SourceOptions(root=str(tmp_path / "root3")), "test")
     assert [read.records[i] for i in range(100)] == [same.records[i] for i in range(100)]
 
 
@@ -208,7 +207,7 @@ def test_the_published_counts_are_asked_for(tmp_path):
     assert "train: expected 5864 images, found 101; test: expected 5924 images, found 100" in line
     ended = run("prepare", *words, "--allow-counts", data=tmp_path)
     assert ended.returncode == 0 and "warning: cub is not as published: train: exp" in ended.stdout
-    split = dataset.load(Data(name="cub", root=str(tmp_path / "root")), "train")
+    split = benchmark("cub", tmp_path / "root").split("train")
     assert len(split.labels) == 101
 
 
@@ -271,7 +270,7 @@ def test_what_is_prepared_and_damaged_names_the_folder(tmp_path):
     for damage in ("halved", "gone", "labels", "info", "version"):
         root = tmp_path / damage
         folder = root / "originals" / "sop"
-        builder.build(tree.original, source, folder)
+        builder.build(tree.benchmark, source, folder)
         shard = folder / "sop-00001-of-00002.array_record"
         if damage == "halved":
             os.truncate(shard, shard.stat().st_size // 2)
@@ -285,5 +284,5 @@ def test_what_is_prepared_and_damaged_names_the_folder(tmp_path):
             about = builder.info(folder) | {"version": "0.9.0"}
             (folder / builder.INFO).write_text(json.dumps(about))
         with pytest.raises(UserError, match="delete") as caught:
-            reading.load(tree.original, Data(name="sop", root=str(root)), "test")
+            reading.read(tree.benchmark, SourceOptions(root=str(root)), "test")
         assert str(folder) in str(caught.value) and "\n" not in str(caught.value)

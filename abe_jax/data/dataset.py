@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from abe_jax.data import domains, held_out
 from abe_jax.data.held_out import HELD
+from abe_jax.data.sources.options import SourceOptions
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
@@ -34,6 +35,7 @@ class Dataset:
     unseen_domains: tuple[str, ...] = ()
     validation_domains: tuple[str, ...] = ()
     own_held_out: bool = False
+    options: SourceOptions | None = None  # what it was made of; None: splits of one's own
 
     def __post_init__(self) -> None:
         """Raises ArgumentError for a share that cannot be, or that the set has no use for."""
@@ -55,7 +57,7 @@ class Dataset:
         def read(name: str) -> Split:
             split = given[name]
             if split is None:
-                raise ArgumentError(name, "the data set was made without this split")
+                raise UserError(f"the data set was made without a split {name!r}")
             return dataclasses.replace(split, name=name)
 
         return cls(name="splits of one's own", read=read, prepare=lambda: None)

@@ -182,6 +182,7 @@ def _dataset(
         unseen_domains=options.unseen_domains,
         validation_domains=options.validation_domains,
         own_held_out=own_held_out,
+        options=options,
     )
 
 

@@ -46,7 +46,7 @@ def prepare(benchmark: Benchmark, root: str) -> Path:
     return there
 
 
-def unpublished(benchmark: Benchmark, root: str) -> str:
+def counts_warning(benchmark: Benchmark, root: str) -> str:
     """Where a prepared set has other counts than those published, a line that says so."""
     there = folder(benchmark, root)
     if info(there)["as_published"]:

@@ -3,17 +3,16 @@
 import dataclasses
 from pathlib import Path
 
+import benchmark_trees as trees
 import cv2
 import numpy as np
-import originals_trees as trees
 import pytest
 
-from abe_jax.config import Data
-from abe_jax.data import dataset
+from abe_jax.data import SPLITS, SourceOptions, Split, benchmark
+from abe_jax.data.sources import datasets
 from abe_jax.data.sources.benchmarks import builder, reading
-from abe_jax.data.sources.benchmarks.benchmark import Original
-from abe_jax.data.sources.benchmarks.table import ORIGINALS
-from abe_jax.data.split import Split
+from abe_jax.data.sources.benchmarks.benchmark import Benchmark
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 from abe_jax.errors import UserError
 
 
@@ -21,23 +20,23 @@ from abe_jax.errors import UserError
 def prepared(tmp_path_factory):
     """A root with every set prepared from its archives (of Cars196 the first form)."""
     root = tmp_path_factory.mktemp("root")
-    for name in ORIGINALS:
+    for name in BENCHMARKS:
         tree = trees.TREES[name]()
         source = trees.packed(tree, tmp_path_factory.mktemp(name))
-        assert not builder.build(tree.original, source, reading.folder(tree.original, str(root)))
+        assert not builder.build(tree.benchmark, source, reading.folder(tree.benchmark, str(root)))
     return root
 
 
 @pytest.fixture(autouse=True)
 def small_sets(monkeypatch):
     """The sizes of the shards are a table's, so the table must be that of the small sets."""
-    for name in ORIGINALS:
-        small = trees.TREES[name]().original
-        monkeypatch.setitem(dataset.DATASETS, name, dataset._original(small))
+    for name in BENCHMARKS:
+        small = trees.TREES[name]().benchmark
+        monkeypatch.setitem(datasets.DATASETS, name, datasets._benchmark(small))
 
 
 def load(root: Path, name: str, split: str, **options) -> Split:
-    return dataset.load(Data(name=name, root=str(root), **options), split)
+    return benchmark(name, root, **options).split(split)
 
 
 def grey(encoded: bytes) -> int:
@@ -55,15 +54,15 @@ def content(split: Split) -> list[tuple]:
             split.class_names[split.labels[i]],
             split.records[i],
             None if split.groups is None else names[split.groups[i]],
-            None if split.objects is None else int(split.objects[i]),
+            None if split.object_ids is None else int(split.object_ids[i]),
             None if split.gallery is None else bool(split.gallery[i]),
         )
         for i in range(len(split.records))
     ]
 
 
-def splits_of(original: Original) -> tuple[str, ...]:
-    trains = any(part.split == "train" for part in original.parts.values())
+def splits_of(benchmark: Benchmark) -> tuple[str, ...]:
+    trains = any(part.split == "train" for part in benchmark.parts.values())
     return ("train", "test") if trains else ("test",)
 
 
@@ -79,10 +78,11 @@ def test_packed_unpacked_and_deeper_give_the_same_images(name, tmp_path):
     found = []
     for place, source in enumerate([*sources, tmp_path / "both"]):
         root = str(tmp_path / f"root{place}")
-        assert builder.build(tree.original, source, reading.folder(tree.original, root)) == ""
-        data = Data(name=tree.original.name, root=root)
-        read = [content(reading.load(tree.original, data, s)) for s in splits_of(tree.original)]
-        found.append((read, builder.info(reading.folder(tree.original, root))))
+        assert builder.build(tree.benchmark, source, reading.folder(tree.benchmark, root)) == ""
+        options = SourceOptions(root=root)
+        splits = [reading.read(tree.benchmark, options, s) for s in splits_of(tree.benchmark)]
+        read = list(map(content, splits))
+        found.append((read, builder.info(reading.folder(tree.benchmark, root))))
     assert all(one == found[0] for one in found[1:])
     everything = [row for split in found[0][0] for row in split]
     assert len({row[2] for row in everything}) == len(everything) == found[0][1]["images"]
@@ -92,7 +92,7 @@ def test_packed_unpacked_and_deeper_give_the_same_images(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["cars196", "cub", "sop", "inshop"])
 def test_classes_of_the_three_splits_are_disjoint(name, prepared):
-    splits = [load(prepared, name, s, validation_classes=1) for s in dataset.SPLITS]
+    splits = [load(prepared, name, s, validation_classes=1) for s in SPLITS]
     names = [split.class_names for split in splits]
     assert len(set().union(*names)) == sum(map(len, names))
     for split in splits:
@@ -121,8 +121,8 @@ def test_the_two_forms_of_cars_divide_alike(tmp_path):
     tree = trees.cars196_parts()
     root = str(tmp_path / "root")
     source = trees.packed(tree, tmp_path / "source")
-    builder.build(tree.original, source, reading.folder(tree.original, root))
-    split = reading.load(tree.original, Data(name="cars196", root=root), "train")
+    builder.build(tree.benchmark, source, reading.folder(tree.benchmark, root))
+    split = reading.read(tree.benchmark, SourceOptions(root=root), "train")
     assert split.class_names == tuple(trees.CARS[:98])
     np.testing.assert_array_equal(np.bincount(split.labels), 2)
     assert {path.split("/")[0] for path in split.paths} == {"cars_train", "cars_test"}
@@ -164,24 +164,27 @@ def test_imagenets_held_out_images_are_of_the_classes_trained_on(prepared):
     held = load(prepared, "imagenet", "held", validation_classes=1)
     assert held.name == "held" and held.class_names == train.class_names == tuple(trees.WNIDS[:3])
     np.testing.assert_array_equal(held.labels, [0, 2, 1, 2])
-    assert dataset.has_held(Data(name="imagenet"))
-    assert not dataset.has_held(Data(name="cub"))
-    with pytest.raises(UserError, match=r"held_out is 0\.1: imagenet has held-out images of its o"):
+    assert benchmark("imagenet").has_held_out
+    assert not benchmark("cub").has_held_out
+    with pytest.raises(
+        UserError, match=r"held_out: 0\.1, but imagenet has held-out images of its o"
+    ):
         load(prepared, "imagenet", "train", held_out=0.1)
-    with pytest.raises(UserError, match="held_out is 0: no image"):
+    with pytest.raises(UserError, match="held_out: 0, so no image"):
         load(prepared, "cub", "held")
 
 
-def test_held_images_keep_the_numbers_of_training(prepared, monkeypatch):
+def test_held_images_keep_the_numbers_of_training(prepared):
     """Also where a class has no held-out image: class 1 of three has none without its image."""
-    original = trees.imagenet().original
-    folder = reading.folder(original, str(prepared))
+    imagenet = trees.imagenet().benchmark
+    folder = reading.folder(imagenet, str(prepared))
     with np.load(folder / builder.LABELS) as stored:
         arrays = {name: stored[name] for name in stored.files}
     keep = ~((arrays["labels"] == 1) & (arrays["parts"] == 1))
-    rows = np.flatnonzero(keep & reading._chosen(original, Data(name="imagenet"), "held", arrays))
-    trained = arrays["labels"][arrays["parts"] == 0]
-    held = reading._split(original, folder, "held", arrays, rows, trained, len(keep))
+    of_split = reading._in_split(imagenet, SourceOptions(), "held", arrays)
+    trained = np.unique(arrays["labels"][arrays["parts"] == 0])
+    stored = reading.Prepared(folder, len(keep), arrays)
+    held = reading._split(imagenet, stored, "held", np.flatnonzero(keep & of_split), trained)
     np.testing.assert_array_equal(held.labels, [0, 2, 3, 2])
     assert held.class_names == tuple(trees.WNIDS)
 
@@ -190,15 +193,15 @@ def test_validation_images_in_folders_of_their_classes_need_no_kit(tmp_path):
     tree = trees.imagenet()
     root = [str(tmp_path / name) for name in ("one", "other")]
     source = trees.packed(tree, tmp_path / "source")
-    builder.build(tree.original, source, reading.folder(tree.original, root[0]))
-    data = [Data(name="imagenet", root=r) for r in root]
-    kit = reading.load(tree.original, data[0], "test")
+    builder.build(tree.benchmark, source, reading.folder(tree.benchmark, root[0]))
+    options = [SourceOptions(root=r) for r in root]
+    kit = reading.read(tree.benchmark, options[0], "test")
     for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"):
         (source / name).unlink()
     for i, path in enumerate(kit.paths):
         trees.write(source / "val" / kit.class_names[kit.labels[i]] / path, kit.records[i])
-    builder.build(tree.original, source, reading.folder(tree.original, root[1]))
-    found = reading.load(tree.original, data[1], "test")
+    builder.build(tree.benchmark, source, reading.folder(tree.benchmark, root[1]))
+    found = reading.read(tree.benchmark, options[1], "test")
     np.testing.assert_array_equal(found.labels, kit.labels)
     assert [found.records[i] for i in range(5)] == [kit.records[i] for i in range(5)]
 
@@ -212,23 +215,23 @@ def test_validation_labels_of_kaggle_do_too(tmp_path):
     solution = trees.lines(["ImageId,PredictionString", *answers])
     trees.write(source / "LOC_val_solution.csv", solution)
     root = str(tmp_path / "root")
-    builder.build(tree.original, source, reading.folder(tree.original, root))
-    found = reading.load(tree.original, Data(name="imagenet", root=root), "test")
+    builder.build(tree.benchmark, source, reading.folder(tree.benchmark, root))
+    found = reading.read(tree.benchmark, SourceOptions(root=root), "test")
     np.testing.assert_array_equal(found.labels, [0, 2, 3, 1, 2])
 
 
 def test_holidays_queries_come_first_in_their_groups(prepared):
     split = load(prepared, "holidays", "test")
-    assert split.objects is not None and split.gallery is None
-    np.testing.assert_array_equal(split.objects, [0, 0, 1, 1, 1, 2, 2, 2, 2])
-    firsts = [split.paths[i] for i in np.unique(split.objects, return_index=True)[1]]
+    assert split.object_ids is not None and split.gallery is None
+    np.testing.assert_array_equal(split.object_ids, [0, 0, 1, 1, 1, 2, 2, 2, 2])
+    firsts = [split.paths[i] for i in np.unique(split.object_ids, return_index=True)[1]]
     assert firsts == ["100000.jpg", "100100.jpg", "149900.jpg"]
     assert split.class_names == ("1000", "1001", "1499")
 
 
 def test_ukbench_groups_are_of_four(prepared):
     split = load(prepared, "ukbench", "test")
-    np.testing.assert_array_equal(split.objects, np.repeat(np.arange(3), 4))
+    np.testing.assert_array_equal(split.object_ids, np.repeat(np.arange(3), 4))
     assert b"small" not in [split.records[i] for i in range(len(split.records))]
 
 
@@ -257,18 +260,20 @@ def test_sets_without_training_images_say_so(name, prepared):
 
 
 def test_validation_classes_are_checked(prepared):
-    with pytest.raises(UserError, match=r"set config\.data\.validation_classes, say to 10"):
+    with pytest.raises(
+        UserError, match="validation_classes: cub has no validation images of its own: set"
+    ):
         load(prepared, "cub", "val")
     with pytest.raises(UserError, match="has 100 training classes, of which 0 to 99"):
         load(prepared, "cub", "train", validation_classes=100)
 
 
 def test_a_set_that_is_not_prepared_names_the_command(tmp_path):
-    for name, original in ORIGINALS.items():
+    for name, about in BENCHMARKS.items():
         with pytest.raises(UserError) as caught:
             load(tmp_path, name, "test")
         assert f"python -m abe_jax.prepare --dataset {name} --source DIR" in str(caught.value)
-        assert original.archives in str(caught.value)
+        assert about.archives in str(caught.value)
 
 
 # Images and classes as published; 0: not published.
@@ -291,8 +296,8 @@ PUBLISHED = {
 
 def test_the_table_has_the_published_counts():
     found = {
-        name: {part: (about.images, about.classes) for part, about in original.parts.items()}
-        for name, original in ORIGINALS.items()
+        name: {part: (counts.images, counts.classes) for part, counts in about.parts.items()}
+        for name, about in BENCHMARKS.items()
     }
     assert found == PUBLISHED
 
@@ -301,16 +306,16 @@ def test_the_table_has_the_published_counts():
 def test_a_wrong_count_says_which_part_and_both_numbers(name, tmp_path):
     tree = trees.TREES[name]()
     source = trees.packed(tree, tmp_path / "source")
-    for part, about in tree.original.parts.items():
+    for part, about in tree.benchmark.parts.items():
         for field, what in (("images", "images"), ("classes", "classes")):
             right = getattr(about, field)
             if not right:
                 continue
-            wrong = {**tree.original.parts, part: about._replace(**{field: right + 1})}
-            original = dataclasses.replace(tree.original, parts=wrong)
+            wrong = {**tree.benchmark.parts, part: about._replace(**{field: right + 1})}
+            changed = dataclasses.replace(tree.benchmark, parts=wrong)
             with pytest.raises(UserError) as caught:
-                builder.build(original, source, tmp_path / "root")
+                builder.build(changed, source, tmp_path / "root")
             assert f"{part}: expected {right + 1} {what}, found {right}" in str(caught.value)
             assert "\n" not in str(caught.value)
     assert not (tmp_path / "root" / builder.INFO).exists()
-    assert builder.build(tree.original, source, tmp_path / "root") == ""
+    assert builder.build(tree.benchmark, source, tmp_path / "root") == ""

@@ -8,12 +8,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import benchmark_trees as trees
 import odd_files
-import originals_trees as trees
 import pytest
 
-from abe_jax.config import Data
-from abe_jax.data.images import preprocessing
+from abe_jax.data import Preprocessing, SourceOptions
+from abe_jax.data.images.decoding import UnreadableImage
 from abe_jax.data.sources.benchmarks import builder, reading
 from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.errors import UserError
@@ -24,7 +24,7 @@ def found(source: Path) -> dict[str, bytes]:
 
 
 def build(tree: trees.Tree, source: Path, root: Path, **options) -> str:
-    return builder.build(tree.original, source, root, **options)
+    return builder.build(tree.benchmark, source, root, **options)
 
 
 FILES = {"a/one.jpg": b"1" * 3000, "a/two.jpg": os.urandom(20_000), "b.txt": b""}
@@ -210,7 +210,7 @@ def test_nothing_of_a_set_says_what_to_fetch(tmp_path):
         with pytest.raises(UserError) as caught:
             build(tree, tmp_path, tmp_path / "root")
         message = str(caught.value)
-        assert tree.original.archives in message and str(tmp_path) in message, name
+        assert tree.benchmark.archives in message and str(tmp_path) in message, name
         assert "\n" not in message
     with pytest.raises(UserError, match="nothing is no folder"):
         build(trees.cub(), tmp_path / "nothing", tmp_path / "root")
@@ -261,7 +261,7 @@ def test_a_list_that_is_not_understood_is_one_line(
     with pytest.raises(UserError) as caught:
         build(tree, source, tmp_path / "root")
     message = str(caught.value)
-    assert "\n" not in message and tree.original.name in message
+    assert "\n" not in message and tree.benchmark.name in message
     assert Path(changed).name in message or "do not belong together" in message
 
 
@@ -292,7 +292,7 @@ def test_copydays_may_lack_whole_parts_but_not_half_of_one(tmp_path):
 
 
 def test_a_copy_is_of_the_kind_that_the_nearest_folder_is_named_for():
-    key = trees.copydays().original.key
+    key = trees.copydays().benchmark.key
     assert key("original and strong/copydays_crop.tar.gz/crops/10/200000.jpg") == (
         "crops/10/200000.jpg"
     )
@@ -327,15 +327,15 @@ def test_odd_files_among_the_images_do_no_harm(tmp_path):
     (source / "CUB_200_2011" / "images" / "more").symlink_to(tmp_path / "odd")
     folder = tmp_path / "root" / "originals" / "cub"
     warning = build(tree, source, folder, any_counts=True)
-    data = Data(name="cub", root=str(tmp_path / "root"), resize=32, size=32)
+    options, seen = SourceOptions(root=str(tmp_path / "root")), Preprocessing(resize=32, size=32)
     served = {}
     for part in ("train", "test"):
-        split = reading.load(tree.original, data, part)
+        split = reading.read(tree.benchmark, options, part)
         for i, path in enumerate(split.paths):
             try:
-                preprocessing.decode(split.records[i], data)
+                seen.decode(split.records[i])
                 served[path] = True
-            except preprocessing.UnreadableImage:
+            except UnreadableImage:
                 served[path] = False
     pipes = {
         path

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import scipy.io
 
-from abe_jax.data.sources.benchmarks.benchmark import Original, Part
-from abe_jax.data.sources.benchmarks.table import ORIGINALS
+from abe_jax.data.sources.benchmarks.benchmark import Benchmark, Part
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 
 Files = Mapping[str, "bytes | Files"]  # the inner ones are archives in archives
 
@@ -29,7 +29,7 @@ class Archive(NamedTuple):
 class Tree(NamedTuple):
     """A data set: its archives, and its table entry with the counts of these few images."""
 
-    original: Original
+    benchmark: Benchmark
     archives: list[Archive]
 
 
@@ -95,13 +95,13 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def small(name: str, **counts: tuple[int, int]) -> Original:
+def small(name: str, **counts: tuple[int, int]) -> Benchmark:
     """A table entry with other counts, and shards of five records."""
-    original = ORIGINALS[name]
+    benchmark = BENCHMARKS[name]
     parts = {
-        part: Part(*counts.get(part, (0, 0)), *about[2:]) for part, about in original.parts.items()
+        part: Part(*counts.get(part, (0, 0)), *about[2:]) for part, about in benchmark.parts.items()
     }
-    return dataclasses.replace(original, parts=parts, shard=5)
+    return dataclasses.replace(benchmark, parts=parts, shard=5)
 
 
 def matrix(**arrays: object) -> bytes:
