@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.comparison import Comparison
+from abe_jax.comparison import Arm, Comparison
+from abe_jax.config import load
+from abe_jax.config.training import prepared
 from abe_jax.errors import UserError
+from abe_jax.runs.training import Training
 from abe_jax.training.stop import StopRequest
 
 
@@ -22,9 +25,13 @@ def comparison_of(
         raise UserError(f"--seeds {arguments.seeds}: 1 or more")
     if arguments.rounds < 0:
         raise UserError(f"--rounds {arguments.rounds}: 0 (no step is timed) or more")
+
+    def prepare(arm: Arm, seed: int, folder: Path) -> Training:
+        changes = (*overrides, *arm.overrides, f"seed={seed}")
+        return prepared(load(arm.file or arguments.config, changes), folder, command.say)
+
     return Comparison(
-        file=Path(arguments.config),
-        overrides=tuple(overrides),
+        prepare=prepare,
         workdir=arguments.workdir,
         seeds=arguments.seeds,
         split=arguments.split,

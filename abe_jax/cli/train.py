@@ -27,7 +27,7 @@ def run(config: Config, workdir: Path) -> None:
         )
         if not training.fit(stop, command.say):
             return
-        training.run().write_evaluation("test", command.say)
+        training.load().write_evaluation("test", command.say)
     took = duration(time.perf_counter() - began)
     command.say(f"finished in {took}; look at {training.folder.report}")
 

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abe_jax.config import load
-from abe_jax.config.training import Training, prepared
 from abe_jax.errors import Diverged, UserError
+from abe_jax.runs.training import Training
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.stop import StopRequest
 
@@ -43,8 +42,7 @@ class Stopped(Exception):  # noqa: N818 (asked for, not a failure)
 class Comparison:
     """What every arm of a comparison has in common."""
 
-    file: Path  # the config of arms that name none
-    overrides: tuple[str, ...]
+    prepare: Callable[[Arm, int, Path], Training]  # of an arm, with a seed, in a folder
     workdir: Path
     seeds: int
     split: str
@@ -55,8 +53,7 @@ class Comparison:
     def training(self, arm: Arm, seed: int) -> Training:
         """An arm's training with one seed, in a folder of its own."""
         folder = self.workdir / f"{arm.name.replace('/', '_')} seed {seed}"
-        overrides = (*self.overrides, *arm.overrides, f"seed={seed}")
-        return prepared(load(arm.file or self.file, overrides), folder, self.say)
+        return self.prepare(arm, seed, folder)
 
 
 def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
@@ -104,7 +101,7 @@ def _evaluation(of: Comparison, training: Training) -> dict:
     recorded = json.loads(path.read_text()) if path.exists() else {}
     if of.split not in recorded:
         _fit(of, training)
-        training.run().write_evaluation(of.split, of.say)
+        training.load().write_evaluation(of.split, of.say)
         recorded = json.loads(path.read_text())
     return recorded[of.split]
 

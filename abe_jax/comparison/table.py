@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from abe_jax import report
 from abe_jax.comparison import columns, timing
 from abe_jax.comparison.arms import Arm, Comparison, evaluations
-from abe_jax.config.training import Training
+from abe_jax.runs.training import Training
 from abe_jax.training import step
 
 TIME = ("step ms", "x first")

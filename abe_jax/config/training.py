@@ -2,45 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from abe_jax import evaluation, hosts, models, pretrained
-from abe_jax import training as training_room
 from abe_jax.config import build, checks, stored
 from abe_jax.config.files import differences, read_json, write_json
 from abe_jax.config.resolve import normalised_otherwise, require_fit, resolved, run_of
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.errors import UserError
-from abe_jax.runs.run import Run
+from abe_jax.runs.training import Training
 from abe_jax.training import Recipe, Validation
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.loop import Sources
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
-from abe_jax.training.stop import StopRequest
 
 Say = Callable[[str], None]
 Stages = dict[str, Any]  # stage -> tree of arrays
-
-
-class Training(NamedTuple):
-    """A training that nothing refused, ready to begin or to go on."""
-
-    config: Config  # resolved
-    folder: RunFolder
-    recipe: Recipe
-    sources: Sources
-
-    dataset: Dataset
-
-    def fit(self, stop: StopRequest, say: Say) -> bool:
-        """Trains to the end, or until asked to stop (False); see `abe_jax.training.fit`."""
-        return training_room.fit(self.recipe, self.sources, self.folder, stop, say)
-
-    def run(self) -> Run:
-        """The run that the training left in its folder; errors of `stored.run`."""
-        return stored.run(self.folder.path, dataset=self.dataset)
 
 
 def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = None) -> Training:
@@ -74,7 +53,12 @@ def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = 
                 say(f"warning: {warning}")
         validation = _validation(config, val)
         start = lambda: starting_state(config, recipe)  # noqa: E731
-        return Training(config, folder, recipe, Sources(train, validation, start), images)
+        return Training(
+            recipe=recipe,
+            sources=Sources(train, validation, start),
+            folder=folder,
+            load=lambda: stored.run(workdir, dataset=images),
+        )
 
 
 def _validation(config: Config, val: Split) -> Validation:

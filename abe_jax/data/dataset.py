@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from abe_jax.data import domains, held_out
 from abe_jax.data.held_out import HELD
-from abe_jax.data.sources.options import SourceOptions
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-
 from abe_jax import files, hosts
 from abe_jax.training.run_folder import RunFolder
 
@@ -28,6 +26,8 @@ class Recorder:
         _rewrite(folder.metrics, self._columns, after)
         self._file = folder.metrics.open("a", newline="")
         self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
+        from tensorboardX import SummaryWriter  # here, since it imports PyTorch where that is
+
         self._events = SummaryWriter(str(folder.path), purge_step=after + 1, flush_secs=10)
 
     def row(self, step: int, values: dict[str, float], rate: float) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from abe_jax.data.dataset import Dataset
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import folder as own_images
 from abe_jax.data.sources import tfds_splits
 from abe_jax.data.sources.benchmarks import reading as benchmark_splits
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 from abe_jax.data.sources.glyphs import reading as glyph_splits
-from abe_jax.data.sources.options import SourceOptions
 from abe_jax.data.sources.tfds_records import PREFIX
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, nearest, require

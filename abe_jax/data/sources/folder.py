@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.data.sources.image_files import Files
 from abe_jax.data.sources.listing import ListedImage, Listing, listing
-from abe_jax.data.sources.options import SourceOptions
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from abe_jax import files
-from abe_jax.data.sources.options import SourceOptions
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources.prepared import damage_named, data_root, tfds_sources
 from abe_jax.errors import ArgumentError, UserError, nearest
 

@@ -9,8 +9,8 @@ import pathlib
 
 import numpy as np
 
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
-from abe_jax.data.sources.options import SourceOptions
 from abe_jax.data.sources.prepared import EncodedImages
 from abe_jax.data.sources.tfds_records import TfdsRecords, opened
 from abe_jax.data.split import Split

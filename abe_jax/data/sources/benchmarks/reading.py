@@ -8,10 +8,10 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Bool, Int
 
 from abe_jax.data.held_out import HELD
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
-from abe_jax.data.sources.options import SourceOptions
 from abe_jax.data.sources.prepared import EncodedImages, damage_named, data_root
 from abe_jax.data.split import Split
 from abe_jax.errors import UserError

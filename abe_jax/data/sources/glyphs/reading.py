@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int
 
-from abe_jax.data.sources.options import SourceOptions
+from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources.prepared import (
     EncodedImages,
     damage_named,

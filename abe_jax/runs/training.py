@@ -1,0 +1,25 @@
+"""A training that nothing refused, ready to begin or to go on."""
+
+import dataclasses
+from collections.abc import Callable
+
+from abe_jax import training
+from abe_jax.runs.run import Run
+from abe_jax.training import Recipe
+from abe_jax.training.loop import Sources
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.stop import StopRequest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Training:
+    """A recipe, the images that it is applied to, and the folder of the run."""
+
+    recipe: Recipe
+    sources: Sources
+    folder: RunFolder
+    load: Callable[[], Run]  # reads the run that is in the folder when it has been trained
+
+    def fit(self, stop: StopRequest, say: Callable[[str], None]) -> bool:
+        """Trains to the end, or until asked to stop (False); see `abe_jax.training.fit`."""
+        return training.fit(self.recipe, self.sources, self.folder, stop, say)
