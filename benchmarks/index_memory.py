@@ -13,7 +13,7 @@ import numpy as np
 from abe_jax import index
 
 
-def held() -> dict[str, int]:
+def memory_used() -> dict[str, int]:
     """Bytes in memory: the process's own, and with the pages of mapped files."""
     lines = Path("/proc/self/status").read_text().splitlines()
     told = {line.split()[0]: 1024 * int(line.split()[1]) for line in lines if " kB" in line}
@@ -21,18 +21,18 @@ def held() -> dict[str, int]:
 
 
 def main(folder: Path, queries: np.ndarray, k: int) -> dict[str, int]:
-    """The most that was held, and what was held before the search."""
-    before = most = held()
+    """The most memory that was used, and what was used before the search."""
+    before = most = memory_used()
     over = threading.Event()
 
     def watch() -> None:
         nonlocal most
         while not over.wait(0.002):
-            most = {name: max(most[name], now) for name, now in held().items()}
+            most = {name: max(most[name], now) for name, now in memory_used().items()}
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    index.nearest(index.read(folder), queries, k)
+    index.nearest_rows(index.read(folder), queries, k)
     over.set()
     watcher.join()
     return {"before": before["own"], **most}

@@ -21,7 +21,7 @@ from results import Table, number
 
 from abe_jax import evaluation, index
 from abe_jax.comparison import timing
-from abe_jax.index import Found, Row, Snapshot, Spec
+from abe_jax.index import ImageRow, NearestRows, Snapshot, VectorSpec
 
 CHECKED = 4  # queries whose neighbours are compared with those by definition
 PIECE = 20_000  # rows made, added and compared at once
@@ -48,11 +48,11 @@ def unit(rows: int, dim: int, rng: np.random.Generator) -> np.ndarray:
 
 def built(folder: Path, sizes: Sizes, storage: str) -> Snapshot:
     """An index of the same random vectors in every storage."""
-    index.create(folder, Spec("random", 1, sizes.dim, storage))
+    index.create(folder, VectorSpec("random", 1, sizes.dim, storage))
     rng = np.random.default_rng(0)
-    with index.adding(folder, "random") as new:
+    with index.transaction(folder, "random") as new:
         for start in range(0, sizes.rows, PIECE):
-            rows = [Row(f"images/{start + i:07d}.jpg") for i in range(PIECE)]
+            rows = [ImageRow(f"images/{start + i:07d}.jpg") for i in range(PIECE)]
             new.append(unit(PIECE, sizes.dim, rng), rows)
     return index.read(folder)
 
@@ -76,29 +76,31 @@ def measured(faiss: Any, folder: Path, sizes: Sizes, storage: str, rounds: int) 
     try:
         snapshot = built(folder, sizes, storage)
         queries = unit(sizes.queries, sizes.dim, np.random.default_rng(1))
-        held = memory(folder, queries, sizes.k)
+        used = memory(folder, queries, sizes.k)
         calls = {
-            "index": partial(index.nearest, snapshot, queries, sizes.k),
+            "index": partial(index.nearest_rows, snapshot, queries, sizes.k),
             "faiss": of_faiss(faiss, snapshot, queries, sizes.k),
         }
         check(calls["index"](), calls["faiss"](), snapshot, queries)
         seconds = timing.medians(calls, rounds)
-        return row(storage, sizes, seconds, held, snapshot)
+        return row(storage, sizes, seconds, used, snapshot)
     finally:
         shutil.rmtree(folder)
 
 
 def memory(folder: Path, queries: np.ndarray, k: int) -> dict[str, int]:
-    """What a process held that searched and did nothing else, in bytes."""
+    """The memory of a process that searched and did nothing else, in bytes."""
     np.save(folder / "queries.npy", queries)
     script = Path(__file__).with_name("index_memory.py")
     command = [sys.executable, script, folder, folder / "queries.npy", str(k)]
     env = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
-    found = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    return json.loads(found.stdout)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
-def of_faiss(faiss: Any, snapshot: Snapshot, queries: np.ndarray, k: int) -> Callable[[], Found]:
+def of_faiss(
+    faiss: Any, snapshot: Snapshot, queries: np.ndarray, k: int
+) -> Callable[[], NearestRows]:
     """The same search by faiss, over the same vectors in memory."""
     binary = snapshot.spec.storage == "binary"
     flat = queries.reshape(len(queries), -1)
@@ -107,14 +109,14 @@ def of_faiss(faiss: Any, snapshot: Snapshot, queries: np.ndarray, k: int) -> Cal
     for part in snapshot.segments:
         for start in range(0, len(part.ids), PIECE):
             made.add(part.vectors[start : start + PIECE].astype(asked.dtype))
-    return lambda: Found(*made.search(asked, k))
+    return lambda: NearestRows(*made.search(asked, k))
 
 
-def check(found: Found, faiss: Found, snapshot: Snapshot, queries: np.ndarray) -> None:
+def check(ours: NearestRows, faiss: NearestRows, snapshot: Snapshot, queries: np.ndarray) -> None:
     """Distances are faiss's, and the first queries' neighbours those by definition, in float64."""
-    np.testing.assert_allclose(found.distances, faiss.distances, atol=1e-4)
-    k, ids = found.ids.shape[1], snapshot.ids()
-    for query, near, own in zip(queries[:CHECKED], found.distances, found.ids, strict=False):
+    np.testing.assert_allclose(ours.distances, faiss.distances, atol=1e-4)
+    k, ids = ours.ids.shape[1], snapshot.ids()
+    for query, near, own in zip(queries[:CHECKED], ours.distances, ours.ids, strict=False):
         apart = np.concatenate(
             [by_definition(snapshot, query, ids[at : at + PIECE]) for at in ids[::PIECE]]
         )
@@ -145,11 +147,11 @@ HEAD = (
 
 
 def row(
-    storage: str, sizes: Sizes, seconds: dict[str, float], held: dict[str, int], snapshot: Snapshot
+    storage: str, sizes: Sizes, seconds: dict[str, float], used: dict[str, int], snapshot: Snapshot
 ) -> tuple[str, ...]:
     """One storage's line of the table."""
     files = sum(segment.vectors.bytes for segment in snapshot.manifest.segments)
-    sizes_in_bytes = (files, held["own"], held["before"], held["all"])
+    sizes_in_bytes = (files, used["own"], used["before"], used["all"])
     return (
         storage,
         number(1e3 * seconds["index"]),
@@ -163,7 +165,7 @@ def row(
 def note(rounds: int, versions: str) -> str:
     """How to read the table."""
     return (
-        f"Medians over {rounds} interleaved rounds of `indexing.nearest` (from the memory map, "
+        f"Medians over {rounds} interleaved rounds of `index.nearest_rows` (from the memory map, "
         "its pages in the system's cache) and of faiss's IndexFlatL2 or IndexBinaryFlat, which "
         "hold the same vectors in memory as float32 or codes. Memory is the peak of a process that "
         "does one such search: its own (before it: Python and JAX), and RSS, which also counts the "

@@ -28,14 +28,14 @@ def removed(step: int) -> np.ndarray:
 
 def states() -> list[np.ndarray]:
     """The ids of every state that there ever is, in order; the first is the empty index."""
-    now, found = np.zeros(0, np.int64), [np.zeros(0, np.int64)]
+    now, every = np.zeros(0, np.int64), [np.zeros(0, np.int64)]
     for step in range(STEPS):
         now = np.concatenate([now, np.arange(step * ROWS, (step + 1) * ROWS)])
-        found.append(now)
+        every.append(now)
         if len(removed(step)):
             now = np.setdiff1d(now, removed(step))
-            found.append(now)
-    return found
+            every.append(now)
+    return every
 
 
 if __name__ == "__main__":

@@ -23,16 +23,16 @@ CALLS = ("open", "write", "flush", "fsync", "close", "replace", "unlink", "flock
 X = drawn(60)
 
 
-def adding(folder: Path) -> None:
+def transaction(folder: Path) -> None:
     """Two pieces of a build."""
-    with index.adding(folder, MODEL) as new:
+    with index.transaction(folder, MODEL) as new:
         new.append(X[40:50], named(range(40, 50)))
         new.append(X[50:], named(range(50, 60)))
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "add": lambda folder: index.add(folder, X[40:], named(range(40, 60)), MODEL),
-    "adding": adding,
+    "transaction": transaction,
     "remove": lambda folder: index.remove(folder, np.arange(25)),
     "set_threshold": lambda folder: index.set_threshold(folder, Threshold(0.5, "precision 1")),
 }
@@ -74,17 +74,17 @@ def main(folder: Path, points: int) -> dict[str, dict[str, int]]:
     base = built(folder / "base", X[:40], pieces=5)
     old, told = state(base), {}
     for name, change in CHANGES.items():
-        whole = Path(shutil.copytree(base, folder / name))
-        change(whole)
-        new, ends = state(whole), events(change, base, folder / "tried")
+        finished = Path(shutil.copytree(base, folder / name))
+        change(finished)
+        new, ends = state(finished), events(change, base, folder / "tried")
         left = {"old": 0, "new": 0, "events": ends}
         for at in sorted({int(p) for p in np.linspace(0, ends - 1, min(points, ends))}):
             tried = Path(shutil.copytree(base, folder / f"{name}-{at}"))
             assert stopped(change, tried, at)
-            found = state(tried)
-            assert found in (old, new), f"{name} killed at {at}: neither state"
-            left["new" if found == new else "old"] += 1
-            checked_next(tried, found)
+            after = state(tried)
+            assert after in (old, new), f"{name} killed at {at}: neither state"
+            left["new" if after == new else "old"] += 1
+            checked_next(tried, after)
             shutil.rmtree(tried)
         told[name] = left
     return told

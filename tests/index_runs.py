@@ -10,23 +10,29 @@ import numpy as np
 from processes import TINY
 
 from abe_jax import config
-from abe_jax.config import Config
-from abe_jax.data.dataset import Split
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import step
+from abe_jax.config import Config, build, write_json
+from abe_jax.data import Split
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
 
 
 def tiny(data: Path, *overrides: str) -> Config:
     return config.load(TINY, (f"data.root={data}", "data.classes=30", *overrides))
 
 
+def split_of(chosen: Config, name: str) -> Split:
+    """A split of a config's data set."""
+    return build.dataset(chosen.data).split(name)
+
+
 def as_run(path: Path, chosen: Config, seed: int = 0) -> Path:
     """The folder of a run whose best checkpoint is the state of a seed."""
-    folder = RunFolder.create(path, chosen)
-    state = jax.tree.map(np.asarray, step.create(dataclasses.replace(chosen, seed=seed)))
+    folder = RunFolder(path)
+    path.mkdir(parents=True)
+    write_json(chosen, folder.config)
+    initial = build.recipe(dataclasses.replace(chosen, seed=seed)).create()
     best = Checkpoints(folder.best, 1)
-    best.save(state, {"value": 0.5})
+    best.save(jax.tree.map(np.asarray, initial), {"value": 0.5})
     best.close()
     return path
 

@@ -1,6 +1,5 @@
-"""Searches an index on this process's devices and writes down what was found (not a test)."""
+"""Writes the nearest rows that this process's devices find in an index (not a test)."""
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -8,14 +7,14 @@ import jax
 import numpy as np
 
 from abe_jax import index
+from abe_jax.index import search
 
 if __name__ == "__main__":
     queries, target, *folders = map(Path, sys.argv[1:])
-    module = importlib.import_module("abe_jax.index.search")
     # Several chunks on each device.
-    module.CHUNK = module.LEAST = 2**12  # pyright: ignore[reportAttributeAccessIssue]
+    search.CHUNK = search.LEAST = 2**12
     written = {"devices": np.array(jax.device_count())}
     for folder in folders:
-        found = index.nearest(index.read(folder), np.load(queries), 12)
-        written |= {f"{folder.name} {name}": part for name, part in found._asdict().items()}
+        nearest = index.nearest_rows(index.read(folder), np.load(queries), 12)
+        written |= {f"{folder.name} {name}": part for name, part in nearest._asdict().items()}
     np.savez(target, **written)  # pyright: ignore[reportArgumentType]

@@ -11,18 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
 import processes
 from report_examples import CHARACTERS, FACES, drawing
 
-from abe_jax.config import load
-from abe_jax.evaluation import embedder
+from abe_jax.config import build, load, to_mapping
 from abe_jax.evaluation.embedder import Embedder
-from abe_jax.index import store
-from abe_jax.index.manifest import Spec
-from abe_jax.index.segments import Row
-from abe_jax.training import step
+from abe_jax.index import ImageRow, VectorSpec, model_files, store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +36,9 @@ def model(*overrides: str, seed: int = 0) -> Embedder:
         str(processes.TINY),
         ["data.classes=10", "evaluate.batch=8", f"seed={seed}", *overrides],
     )
-    state = jax.tree.map(np.asarray, step.create(config))
-    return embedder.of(config, state.params["model"], state.batch_stats)
+    state = build.recipe(config).create()
+    network, described = build.network(config), to_mapping(config)
+    return Embedder.of(network, state.params["model"], state.batch_stats, described)
 
 
 def encoded(image: np.ndarray) -> bytes:
@@ -61,21 +57,22 @@ def index(root: Path, network: Embedder, *, storage: str = "float32") -> Made:
     for character in CHARACTERS:
         for face in FACES[:-1]:
             files.append(root / "images" / f"{ord(character):04x} {face}.png")
-            rows.append(Row(str(files[-1]), character, {"face": face}))
+            rows.append(ImageRow(str(files[-1]), character, {"face": face}))
             files[-1].parent.mkdir(exist_ok=True)
             files[-1].write_bytes(png(character, face))
     folder = root / "index"
     folder.mkdir()
-    embedder.save(network, folder / "model")
-    store.create(folder, Spec(network.fingerprint, network.learners, network.dim, storage))
+    model_files.save(network, folder / model_files.FOLDER)
+    store.create(folder, VectorSpec(network.fingerprint, network.learners, network.dim, storage))
     add(folder, network, files, rows)
     return Made(folder, network, files, png(CHARACTERS[0], FACES[-1]))
 
 
-def add(folder: Path, network: Embedder, files: Sequence[Path], rows: Sequence[Row]) -> None:
+def add(folder: Path, network: Embedder, files: Sequence[Path], rows: Sequence[ImageRow]) -> None:
     """Adds images to an index."""
-    found = network.embed([file.read_bytes() for file in files])
-    store.add(folder, found.vectors, [rows[i] for i in found.instances], network.fingerprint)
+    embedded = network.embed([file.read_bytes() for file in files])
+    readable = [rows[i] for i in embedded.image_ids]
+    store.add(folder, embedded.vectors, readable, network.fingerprint)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import processes
 import pytest
-from index_runs import as_run, noise, tiny, written
+from index_runs import as_run, noise, split_of, tiny, written
 
+from abe_jax import files
 from abe_jax.cli import index
-from abe_jax.data import dataset
+from abe_jax.config import stored
 from abe_jax.errors import UserError
-from abe_jax.evaluation import embedder
-from abe_jax.index import ingest, snapshot, store
-from abe_jax.index.manifest import Threshold
-from abe_jax.index.snapshot import Snapshot
+from abe_jax.evaluation.network import ROUNDING
+from abe_jax.index import Snapshot, Threshold, ingest, snapshot, store
+from abe_jax.index.vectors import copy_distance
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
 def kept(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, run: Path) -> Path:
     """Pictures of three classes and an index of them, side by side."""
     base = tmp_path_factory.mktemp("kept")
-    split = dataset.load(tiny(tiny_data).data, "val")
+    split = split_of(tiny(tiny_data), "val")
     rows = [row for row in range(len(split.labels)) if split.labels[row] < 4]
     written(base / "pictures", split, rows[:40])
     (base / "pictures" / "top.png").write_bytes(noise(0))
@@ -49,8 +49,8 @@ def command(name: str, folder: Path, *more: object) -> None:
     index.main([name, "--index", str(folder), *map(str, more)])
 
 
-def labels(found: Snapshot) -> Mapping[str, str]:
-    return {row.path: row.label for _, row in found.rows()}
+def labels(now: Snapshot) -> Mapping[str, str]:
+    return {row.path: row.label for _, row in now.rows()}
 
 
 def content(folder: Path) -> Mapping[Path, bytes]:
@@ -58,18 +58,17 @@ def content(folder: Path) -> Mapping[Path, bytes]:
 
 
 def test_a_folder_is_indexed_by_absolute_paths_with_their_folders_as_labels(kept: Path) -> None:
-    found = snapshot.read(kept / "index")
-    files = {p for p in (kept / "pictures").rglob("*.png")}
-    assert set(labels(found)) == {str(path) for path in files} and found.count == 41
-    for path, label in labels(found).items():
+    now = snapshot.read(kept / "index")
+    pictures = {p for p in (kept / "pictures").rglob("*.png")}
+    assert set(labels(now)) == {str(path) for path in pictures} and now.count == 41
+    for path, label in labels(now).items():
         assert label == ("" if path.endswith("top.png") else Path(path).parent.name)
-    of = embedder.load(kept / "index" / "model")
-    assert of.fingerprint == found.spec.fingerprint
-    path = sorted(files)[7]
-    (id_,) = (i for i, row in found.rows() if row.path == str(path))
-    np.testing.assert_array_equal(
-        found.vectors(np.array([id_])), of.embed([path.read_bytes()]).vectors
-    )
+    network = stored.embedder_of_index(kept / "index" / "model")
+    assert network.fingerprint == now.spec.fingerprint
+    path = sorted(pictures)[7]
+    (id_,) = (i for i, row in now.rows() if row.path == str(path))
+    alone = network.embed([path.read_bytes()]).vectors
+    np.testing.assert_allclose(now.vectors(np.array([id_])), alone, rtol=0, atol=ROUNDING)
     assert not (kept / "index" / "unreadable.txt").exists()
     assert sorted(p.name for p in kept.iterdir()) == ["index", "pictures"]
 
@@ -78,12 +77,12 @@ def test_a_csv_file_brings_labels_and_everything_else_as_metadata(
     run: Path, kept: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(kept / "pictures", tmp_path / "pictures")
-    files = sorted((tmp_path / "pictures").rglob("*.png"))[:3]
-    lines = [f"{p.relative_to(tmp_path)},{i},shelf {i}" for i, p in enumerate(files)]
+    pictures = sorted((tmp_path / "pictures").rglob("*.png"))[:3]
+    lines = [f"{p.relative_to(tmp_path)},{i},shelf {i}" for i, p in enumerate(pictures)]
     (tmp_path / "list.csv").write_text("path,kind,place\n" + "\n".join(lines) + "\n")
     build(run, tmp_path / "list.csv", tmp_path / "index", "--label-column", "kind")
     rows = [row for _, row in snapshot.read(tmp_path / "index").rows()]
-    assert [row.path for row in rows] == [str(path) for path in files]
+    assert [row.path for row in rows] == [str(path) for path in pictures]
     assert [row.label for row in rows] == ["0", "1", "2"]
     assert [row.metadata["place"] for row in rows] == ["shelf 0", "shelf 1", "shelf 2"]
     with pytest.raises(
@@ -92,7 +91,7 @@ def test_a_csv_file_brings_labels_and_everything_else_as_metadata(
         build(run, tmp_path / "list.csv", tmp_path / "other", "--label-column", "knid")
     with pytest.raises(UserError, match="pictures is no CSV file and has no columns"):
         build(run, tmp_path / "pictures", tmp_path / "other", "--label-column", "kind")
-    (tmp_path / "list.csv").write_text("path,file_bytes\n" + str(files[0].relative_to(tmp_path)))
+    (tmp_path / "list.csv").write_text("path,file_bytes\n" + str(pictures[0].relative_to(tmp_path)))
     with pytest.raises(UserError, match="a column may not be called 'file_bytes'"):
         build(run, tmp_path / "list.csv", tmp_path / "other")
 
@@ -113,15 +112,15 @@ def test_unchanged_images_are_skipped_changed_ones_replaced_new_ones_added(
     (pictures / "new" / "a.png").write_bytes(noise(4))
     command("add", folder, "--images", pictures)
     assert "1 added, 1 replaced, 40 unchanged; 42 images" in capsys.readouterr().out
-    found = snapshot.read(folder)
-    assert found.generation == before.generation + 1  # one change: both or neither
-    ids = {row.path: id_ for id_, row in found.rows()}
-    assert len(ids) == found.count == 42
-    of = embedder.load(folder / "model")
+    now = snapshot.read(folder)
+    assert now.generation == before.generation + 1  # one change: both or neither
+    ids = {row.path: id_ for id_, row in now.rows()}
+    assert len(ids) == now.count == 42
+    network = stored.embedder_of_index(folder / "model")
     for path in (changed, pictures / "new" / "a.png"):
-        np.testing.assert_array_equal(
-            found.vectors(np.array([ids[str(path)]])), of.embed([path.read_bytes()]).vectors
-        )
+        alone = network.embed([path.read_bytes()]).vectors
+        vector = now.vectors(np.array([ids[str(path)]]))
+        np.testing.assert_allclose(vector, alone, rtol=0, atol=ROUNDING)
     assert ids[str(changed)] not in before.ids()
 
 
@@ -153,14 +152,14 @@ def test_an_add_that_fails_changes_nothing(
     monkeypatch.setattr(ingest, "PIECE", 16)
     seen = []
 
-    def stops(self: store.Adding, vectors: object, rows: object) -> None:
+    def stops(self: store.Transaction, vectors: object, rows: object) -> None:
         seen.append(rows)
         if len(seen) == 3:
             raise InterruptedError
         append(self, vectors, rows)
 
-    append: Callable = store.Adding.append
-    monkeypatch.setattr(store.Adding, "append", stops)
+    append: Callable = store.Transaction.append
+    monkeypatch.setattr(store.Transaction, "append", stops)
     with pytest.raises(InterruptedError):
         command("add", folder, "--images", tmp_path)
     assert len(seen) == 3 and content(folder) == before
@@ -180,11 +179,11 @@ def test_what_cannot_be_read_is_named_and_nothing_else_is_lost(
         file.write(noise(2))
     build(run, pictures, folder)
     assert "4 files cannot be read, named in" in capsys.readouterr().out
-    found = snapshot.read(folder)
-    assert found.count == 42 and os.fsdecode(raw) in labels(found)
+    now = snapshot.read(folder)
+    assert now.count == 42 and os.fsdecode(raw) in labels(now)
     names = [line.split("\t")[0] for line in (folder / "unreadable.txt").read_text().splitlines()]
-    wanted = ["bad\\n.png", "empty.jpg", "link.png", "pipe.png"]
-    assert names == [str(pictures / name) for name in wanted]
+    unreadable = ["bad\\n.png", "empty.jpg", "link.png", "pipe.png"]
+    assert names == [str(pictures / name) for name in unreadable]
     (pictures / "empty.jpg").write_bytes(noise(5))  # mended, and another one damaged
     damaged = sorted(pictures.rglob("0*.png"))[0]
     damaged.write_bytes(b"?")
@@ -213,7 +212,7 @@ def test_build_takes_no_folder_of_others_and_deletes_what_was_killed(
     run: Path, kept: Path, tmp_path: Path
 ) -> None:
     pictures = kept / "pictures"
-    with pytest.raises(UserError, match="is an index already; `python -m abe_jax"):
+    with pytest.raises(UserError, match=r"--out: .* is an index already; `python -m abe_jax"):
         build(run, pictures, kept / "index")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").write_text("mine")
@@ -225,7 +224,7 @@ def test_build_takes_no_folder_of_others_and_deletes_what_was_killed(
     dead.mkdir(parents=True)
     (dead / "index.json").write_text("half")
     alive.mkdir()
-    with ingest._held(alive):
+    with files.lock(alive, patience=0):
         build(run, pictures, out)
     assert sorted(p.name for p in out.parent.iterdir()) == [alive.name, "[x]"]
     empty = tmp_path / "empty"
@@ -246,7 +245,7 @@ def test_an_index_has_the_rights_that_the_user_gives(
     assert (tmp_path / "index").stat().st_mode & 0o777 == 0o700
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(UserError, match="here is where this command runs; name a new folder"):
+    with pytest.raises(UserError, match=r"--out: .*here is where this process runs; name a new"):
         build(run, kept / "pictures", Path())
 
 
@@ -264,8 +263,8 @@ def test_a_name_that_is_no_text_is_said(
 @pytest.mark.parametrize("storage", ["float16", "binary"])
 def test_other_storages(storage: str, run: Path, kept: Path, tmp_path: Path) -> None:
     build(run, kept / "pictures", tmp_path / "index", "--storage", storage)
-    found = snapshot.read(tmp_path / "index")
-    assert found.spec.storage == storage and found.count == 41
+    now = snapshot.read(tmp_path / "index")
+    assert now.spec.storage == storage and now.count == 41
 
 
 @pytest.mark.parametrize("storage", ["float16", "binary"])
@@ -273,19 +272,20 @@ def test_faiss_ranks_alike(storage: str, run: Path, kept: Path, tmp_path: Path) 
     faiss = pytest.importorskip("faiss")
     build(run, kept / "pictures", tmp_path / "index", "--storage", storage)
     command("export", tmp_path / "index", "--faiss", tmp_path / "x.faiss")
-    found = snapshot.read(tmp_path / "index")
+    now = snapshot.read(tmp_path / "index")
     for there in (".", tmp_path / "x.faiss"):
         with pytest.raises(UserError, match="exists already; name a new file"):
             command("export", tmp_path / "index", "--faiss", there)
     read = faiss.read_index_binary if storage == "binary" else faiss.read_index
-    assert read(str(tmp_path / "x.faiss")).ntotal == found.count == 41
+    assert read(str(tmp_path / "x.faiss")).ntotal == now.count == 41
 
 
 def test_the_batch_is_kept_with_the_index(run: Path, kept: Path, tmp_path: Path) -> None:
     build(run, kept / "pictures", tmp_path / "index", "--batch", 8)
-    of = embedder.load(tmp_path / "index" / "model")
-    assert of.config.evaluate.batch == 8
-    assert of.fingerprint == snapshot.read(kept / "index").spec.fingerprint
+    network = stored.embedder_of_index(tmp_path / "index" / "model")
+    assert network.network.batch == 8
+    assert network.description["evaluate"]["batch"] == 8
+    assert network.fingerprint == snapshot.read(kept / "index").spec.fingerprint
 
 
 def test_images_are_removed_by_path_folder_and_id(
@@ -298,20 +298,20 @@ def test_images_are_removed_by_path_folder_and_id(
     inside = len(list(of_class.iterdir()))
     command("remove", folder, of_class, pictures / "top.png", os.path.relpath(of_class))
     assert f"{inside + 1} removed; {40 - inside} images" in capsys.readouterr().out
-    found = snapshot.read(folder)
-    assert not any(Path(path).parent == of_class for path in labels(found))
-    first = [int(id_) for id_ in found.ids()[:2]]
+    now = snapshot.read(folder)
+    assert not any(Path(path).parent == of_class for path in labels(now))
+    first = [int(id_) for id_ in now.ids()[:2]]
     command("remove", folder, "--ids", *first)
-    assert set(snapshot.read(folder).ids()) == set(found.ids()) - set(first)
+    assert set(snapshot.read(folder).ids()) == set(now.ids()) - set(first)
     before = content(folder)
     left = next(iter(labels(snapshot.read(folder))))
     for words, says in (
         ([left, of_class], "neither an image of"),
-        (["--ids", found.ids()[5], first[0]], "no image of .* has this id"),
-        ([left, "--ids", found.ids()[5]], "paths, or --ids and no paths"),
+        (["--ids", now.ids()[5], first[0]], "no image of .* has the id"),
+        ([left, "--ids", now.ids()[5]], "paths, or --ids and no paths"),
         ([], "paths, or --ids"),
         (["--ids", "x"], "invalid int value: 'x'"),
-        (["--ids", found.ids()[5], 10**20], f"--ids {10**20}: no image of .* has this id"),
+        (["--ids", now.ids()[5], 10**20], f"--ids: no image of .* has the id {10**20}"),
     ):
         with pytest.raises(UserError, match=says):
             command("remove", folder, *words)
@@ -335,15 +335,15 @@ def test_info_says_what_is_there_and_proves_it(
     )
     assert "every file is what was written" in out
     weights = folder / "model" / "weights.npz"
-    with np.load(weights) as stored:
-        arrays = dict(stored)
+    with np.load(weights) as read:
+        arrays = dict(read)
     name = next(name for name in arrays if name.endswith("kernel"))
     arrays[name] = arrays[name] + np.float32(1e-3)
     np.savez(weights, **arrays)
     command("info", folder)
-    with pytest.raises(UserError, match="is not the network that the index's vectors are of"):
+    with pytest.raises(UserError, match="its vectors were not made by this network"):
         command("info", folder, "--verify")
-    with pytest.raises(UserError, match="is not the network"):
+    with pytest.raises(UserError, match="not made by this network"):
         command("add", folder, "--images", kept / "pictures")
     shutil.copytree(kept / "index" / "model", folder / "model", dirs_exist_ok=True)
     (file,) = (folder / "segments").glob("*.vectors.npy")
@@ -366,8 +366,9 @@ def test_calibrate_keeps_what_was_measured(
     out = capsys.readouterr().out
     assert "for precision 0.9: precision 1.0000, recall 1.0000" in out
     assert "warning: 40 of the 40 labelled images have a copy in the index" in out
-    limit = snapshot.read(folder).threshold
-    assert limit is not None and (limit.distance, limit.measured["indexed"]) == (0.0, 41)
+    now = snapshot.read(folder)
+    assert now.threshold is not None and now.threshold.measured["indexed"] == 41
+    assert now.threshold.distance <= copy_distance(now.spec)
     next(labelled.rglob("*.png")).write_bytes(b"no image")
     command("calibrate", folder, "--images", labelled, "--false-match-rate", 0.1)
     assert "1 of the labelled images cannot be read" in capsys.readouterr().out
@@ -395,14 +396,14 @@ def test_the_list_of_unreadable_files_is_written_while_others_wait(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(kept / "index", tmp_path / "index")
-    note, seen = ingest._note, []
+    note, seen = ingest._note_unreadable, []
 
     def noted(path: Path, *rest: Any) -> None:
-        with (path.parent / ".lock").open("a") as other:
-            seen.append((store._taken(other.fileno()), snapshot.read(path.parent).count))
+        with files.lock(path.parent / ".lock", patience=0) as free:
+            seen.append((free, snapshot.read(path.parent).count))
         note(path, *rest)
 
-    monkeypatch.setattr(ingest, "_note", noted)
+    monkeypatch.setattr(ingest, "_note_unreadable", noted)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "new.png").write_bytes(noise(9))
     (tmp_path / "a" / "bad.png").write_bytes(b"")
@@ -412,8 +413,8 @@ def test_the_list_of_unreadable_files_is_written_while_others_wait(
 
 
 def test_an_index_moves_with_its_network(kept: Path, tmp_path: Path) -> None:
-    shutil.copytree(kept / "index", tmp_path / "elsewhere")
-    (tmp_path / "elsewhere").rename(tmp_path / "moved")
+    shutil.copytree(kept / "index", tmp_path / "copy")
+    (tmp_path / "copy").rename(tmp_path / "moved")
     (tmp_path / "new.png").write_bytes(noise(9))
     command("add", tmp_path / "moved", "--images", tmp_path / "new.png")
     assert snapshot.read(tmp_path / "moved").count == 42
@@ -444,7 +445,7 @@ def test_an_index_moves_with_its_network(kept: Path, tmp_path: Path) -> None:
         ),
         (
             ["build", "--weights", "x", "--images", ".", "--out", "x", "--batch", "0"],
-            "1 image or more",
+            "--batch: must be 1 image or more",
         ),
         (["export", "--index", "nowhere", "--faiss", "x"], "nowhere is no index"),
     ],

@@ -12,17 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from index_runs import as_run, noise, tiny, written
+from index_runs import as_run, noise, split_of, tiny, written
 from processes import ROOT, TINY, command, environment, run
 
 from abe_jax import config
-from abe_jax.data import dataset
+from abe_jax.config import stored
 from abe_jax.data.dataset import Split
-from abe_jax.evaluation.embed import embed
 from abe_jax.index import snapshot
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import step
-from abe_jax.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow
 
@@ -62,18 +58,14 @@ def test_a_trained_run_has_its_recall_and_its_vectors_in_the_index(
     assert trained.returncode == 0, trained.stderr
     evaluated = json.loads((workdir / "evaluation.json").read_text())["test"]
     chosen = config.read_json(workdir / "config.json")
-    data = config.load(TINY, (f"data.root={tiny_data}",)).data
-    split = dataset.load(data, "test")
+    split = split_of(config.load(TINY, (f"data.root={tiny_data}",)), "test")
     table, paths = listed(tmp_path / "pictures", split)
     words = ("build", "--workdir", workdir, "--images", table, "--out", folder)
     done(run("index", *words, data=tiny_data))
-    # Training's evaluation, here and now, and the index: equal to the bit.
-    best = Checkpoints(RunFolder(workdir).best, 1)
-    state, _ = best.restore(step.abstract(chosen))
-    best.close()
-    wanted = embed(step.replicate(state), step.embed_step(chosen), split, chosen)
-    found = snapshot.read(folder)
-    np.testing.assert_array_equal(found.vectors(found.ids()), wanted.vectors)
+    # The same batches by the same program, in an evaluation and in the index: the same bits.
+    expected = stored.run(workdir).embedder.embed(split).vectors
+    now = snapshot.read(folder)
+    np.testing.assert_array_equal(now.vectors(now.ids()), expected)
     shutil.rmtree(workdir)
     folder.rename(tmp_path / "moved")
     search = ("--index", tmp_path / "moved", *paths, "--k", 2, "--json")
@@ -81,7 +73,7 @@ def test_a_trained_run_has_its_recall_and_its_vectors_in_the_index(
     labels = [str(label) for label in split.labels]
     for k in chosen.evaluate.ks:
         assert recall(results, k, labels) == evaluated["metrics"]["ensemble"][f"recall@{k}"]
-    for answer in results:  # a query is embedded as the index was: it is at distance 0 from itself
+    for answer in results:  # embedded in the same batches as the index was
         assert [one["distance"] for one in answer["neighbours"] if one["itself"]] == [0.0]
     calibrate = ("calibrate", "--index", tmp_path / "moved", "--images", table)
     out = done(run("index", *calibrate, "--false-match-rate", 0.1, data=tiny_data))
@@ -159,8 +151,8 @@ def test_a_stopped_add_leaves_the_index_and_the_same_command_goes_on(
     words = ("add", "--index", folder, "--images", many[1])
     status = stopped(words, tiny_data, lambda: set((folder / "segments").iterdir()) != here, how)
     assert status == (130 if how == signal.SIGINT else -9)
-    found = snapshot.read(folder)
-    assert (found.count, found.generation) == (1, before.generation)
+    now = snapshot.read(folder)
+    assert (now.count, now.generation) == (1, before.generation)
     assert "5999 added" in done(run("index", *words, data=tiny_data)).replace(",", "")
     assert snapshot.read(folder).count == 6000
     assert set((folder / "segments").iterdir()) == {

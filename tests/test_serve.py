@@ -11,7 +11,8 @@ import pytest
 import serving_examples
 from serving_examples import Made, ask, started
 
-from abe_jax.data.sources import folder
+from abe_jax.data.sources import image_files
+from abe_jax.index.vectors import COPY
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +28,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def test_a_signal_ends_it_without_a_word(made: Made, number: int, status: int) -> None:
     with started(made, "--k", "3") as (process, port):
         said = ask(port, "POST", "/search", made.files[5].read_bytes())
-        found = said.json["neighbours"]
-        assert (found[0]["distance"], len(found)) == (0, 3)
+        neighbours = said.json["neighbours"]
+        assert neighbours[0]["distance"] <= COPY * 2 and len(neighbours) == 3
         vector = np.array(said.json["vector"], np.float32)
         own = made.embedder.embed([made.files[5].read_bytes()]).vectors[0]
         np.testing.assert_array_equal(vector, own, strict=True)  # of another process, to the bit
@@ -88,12 +89,12 @@ def test_200_odd_and_broken_files_are_served_or_refused(made: Made, tmp_path: Pa
     odd = odd_files.write(tmp_path / "odd")
     with started(made) as (process, port):
         for file in odd:
-            said = ask(port, "POST", "/search", folder.read(tmp_path / "odd" / file.path))
+            said = ask(port, "POST", "/search", image_files.read(tmp_path / "odd" / file.path))
             assert said.status == (422 if file.size is None else 200), (file, said.body[:200])
             assert ("error" in said.json) == (file.size is None)
         assert process.poll() is None
-        found = ask(port, "POST", "/search", made.files[5].read_bytes()).json["neighbours"]
-        assert (found[0]["id"], found[0]["distance"]) == (5, 0)
+        first = ask(port, "POST", "/search", made.files[5].read_bytes()).json["neighbours"][0]
+        assert first["id"] == 5 and first["distance"] <= COPY * 2
         process.terminate()
         lines = process.communicate(timeout=60)[1].splitlines()
         assert [line for line in lines if not line.startswith("libpng")] == []

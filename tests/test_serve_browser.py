@@ -11,9 +11,7 @@ import serving_examples
 from playwright.sync_api import Browser, Page, sync_playwright
 from serving_examples import Made, started
 
-from abe_jax.index import store
-from abe_jax.index.manifest import Threshold
-from abe_jax.index.segments import Row
+from abe_jax.index import ImageRow, Threshold, store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -31,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     made = serving_examples.index(tmp_path_factory.mktemp("made"), serving_examples.model())
     file = made.files[0].with_name("other.png")
     file.write_bytes(made.other)
-    serving_examples.add(made.folder, made.embedder, [file], [Row(str(file), MARKUP)])
+    serving_examples.add(made.folder, made.embedder, [file], [ImageRow(str(file), MARKUP)])
     return made
 
 

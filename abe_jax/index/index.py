@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, Self, overload
+from typing import Protocol, overload
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Index:
         *,
         storage: str = "float32",
         label_column: str | None = None,
-    ) -> Self:
+    ) -> "Index":
         """Embeds images and makes an index of them, which appears when all of it is on disk.
 
         Args:

@@ -1,0 +1,131 @@
+"""The network in an index's folder: read as it was written, whatever ended in between."""
+
+import os
+from pathlib import Path
+
+import disk_events
+import numpy as np
+import pytest
+import serving_examples
+from index_runs import noise
+
+from abe_jax import files
+from abe_jax.config import stored
+from abe_jax.errors import UserError
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.index import Index, model_files, snapshot
+
+
+@pytest.fixture(scope="module")
+def made() -> Embedder:
+    return serving_examples.model()
+
+
+def test_what_was_saved_is_read_with_the_same_bits(made: Embedder, tmp_path: Path) -> None:
+    model_files.save(made, tmp_path / "model")
+    read = stored.embedder_of_index(tmp_path / "model")
+    assert (read.fingerprint, read.description) == (made.fingerprint, made.description)
+    images = [serving_examples.png("A", face) for face in serving_examples.FACES]
+    np.testing.assert_array_equal(read.embed(images).vectors, made.embed(images).vectors)
+
+
+def test_the_network_alone_is_written(made: Embedder, tmp_path: Path) -> None:
+    model_files.save(made, tmp_path / "model")
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {"config.json", "weights.npz"}
+    with np.load(tmp_path / "model" / "weights.npz") as arrays:
+        assert {name.split("/")[0] for name in arrays.files} == {"params", "batch_stats"}
+    with pytest.raises(UserError, match="exists already"):
+        model_files.save(made, tmp_path / "model")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".model.partial").mkdir()  # of a killed process
+    model_files.save(made, tmp_path / "other" / "model")
+    assert {p.name for p in (tmp_path / "other").iterdir()} == {"model"}
+
+
+def test_the_same_network_gives_the_same_bytes(made: Embedder, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        model_files.save(made, tmp_path / name)
+    for name in ("config.json", "weights.npz"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_network_is_on_disk_before_its_folder_appears(
+    made: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = disk_events.recorded(monkeypatch)
+    model_files.save(made, tmp_path / "model")
+    assert disk_events.not_on_disk(tmp_path / "model", events) == set()
+
+
+def test_an_index_is_on_disk_before_its_folder_appears(
+    made: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        (tmp_path / "pictures" / f"{i}.png").write_bytes(noise(i))
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"?")
+    events = disk_events.recorded(monkeypatch)
+    Index.build(tmp_path / "index", made, tmp_path / "pictures")
+    assert (tmp_path / "index" / "unreadable.txt").exists()
+    assert snapshot.read(tmp_path / "index").count == 3
+    assert disk_events.not_on_disk(tmp_path / "index", events) == set()
+
+
+@pytest.mark.parametrize(
+    ("skipped", "missing"),
+    [
+        (".config.json.", "config.json"),
+        (".weights.npz.", "weights.npz"),
+        (".model.partial", "."),
+        ("around", "the rename"),
+    ],
+)
+def test_the_tests_of_what_is_on_disk_notice_a_lost_sync(
+    skipped: str, missing: str, made: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "around").mkdir()
+    events = disk_events.recorded(monkeypatch)
+    recording = os.fsync
+
+    def forgetful(handle: int) -> None:
+        if not Path(os.readlink(f"/proc/self/fd/{handle}")).name.startswith(skipped):
+            recording(handle)
+
+    monkeypatch.setattr(os, "fsync", forgetful)
+    folder = tmp_path / "around" / "model"
+    model_files.save(made, folder)
+    assert disk_events.not_on_disk(folder, events) == {missing}
+
+
+def test_damage_is_named(made: Embedder, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    with pytest.raises(UserError, match=r"config.json: not found; is .* the folder of an index"):
+        stored.embedder_of_index(folder)
+    model_files.save(made, folder)
+    weights = folder / "weights.npz"
+    content = weights.read_bytes()
+    with np.load(weights) as read:
+        arrays = dict(read)
+    name = next(iter(arrays))
+    weights.write_bytes(content[: len(content) // 2])
+    _refused(folder, r"weights.npz: damaged")
+    np.savez(weights, **{k: v for k, v in arrays.items() if k != name})
+    _refused(folder, f"not of the model in config.json: {name}")
+    np.savez(weights, **{**arrays, name: arrays[name].astype(np.float16)})
+    _refused(folder, f"not of the model in config.json: {name}")
+    np.savez(weights, **{**arrays, name: np.array([{}])})  # a pickle
+    _refused(folder, r"weights.npz: damaged")
+    weights.write_bytes(b"no archive")
+    _refused(folder, r"weights.npz: damaged \(no .npz\)$")  # no pickle is loaded
+    weights.unlink()
+    _refused(folder, r"weights.npz: not found")
+    files.write(folder / "config.json", "{}")
+    _refused(folder, r"model/config.json: config.data: missing")
+    for damaged in ("{", "[]"):
+        files.write(folder / "config.json", damaged)
+        _refused(folder, r"config.json: damaged")
+
+
+def _refused(folder: Path, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        stored.embedder_of_index(folder)
