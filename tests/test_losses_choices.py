@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 from abe_jax import losses
-from abe_jax.config import Contrastive, Divergence
-from abe_jax.errors import UserError
-from abe_jax.losses import pairs
+from abe_jax.errors import ArgumentError
+from abe_jax.losses import Contrastive, Divergence
+from abe_jax.losses.batch import PlainVectors
 
 # Rows 0, 1 at distance 0.5 (a positive), row 2 at 0.6 from row 0 and 0.1 from row 1 (negatives),
 # row 3 at 2.0 from row 0 (a negative outside the margin, of every other row's class).
@@ -121,24 +120,18 @@ def test_diagnostics_by_hand():
         (lambda: losses.contrastive(LINE, CLASSES, reduction="sum_per_imge"), "'sum_per_image'"),
         (lambda: losses.contrastive(LINE[:3], CLASSES[:3], pairs="adjacent"), "even batch"),
         (lambda: losses.divergence(LEARNERS, reduction="mean_img"), "'mean_image'"),
-        (lambda: pairs.per_learner(jnp.ones((2, 3, 4, 5))), "(2, 3, 4, 5)"),
+        (lambda: losses.contrastive(jnp.ones((2, 3, 4, 5)), CLASSES[:2]), "not [2, 3, 4, 5]"),
+        (lambda: losses.divergence(LINE), "vectors: expected shape [b, m, d], not [4, 1]"),
     ],
 )
 def test_mistakes_are_named(call, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         call()
-
-
-@struct.dataclass
-class Embedded:
-    features: jax.Array
-    embedding: jax.Array
-    vectors: jax.Array
 
 
 def test_objective_is_the_weighted_sum_with_a_name_for_each_term():
     x = jax.random.normal(jax.random.key(1), (6, 3, 4))
-    y, instances = jnp.array([0, 0, 1, 1, 2, 2]), jnp.arange(6)
+    y, image_ids = jnp.array([0, 0, 1, 1, 2, 2]), jnp.arange(6)
     mask = jnp.arange(6) < 4
     terms = (
         Contrastive(weight=2.0, margin=0.5, reduction="mean", pairs="adjacent", squared=False),
@@ -146,7 +139,7 @@ def test_objective_is_the_weighted_sum_with_a_name_for_each_term():
         Divergence(weight=1.5, margin=20.0, squared=False),
     )
     objective = losses.Objective(terms)
-    batch = Embedded(features=x, embedding=x, vectors=x), y, instances, mask
+    batch = PlainVectors(x, x), y, image_ids, mask
     variables = objective.init(jax.random.key(0), *batch)
     assert not jax.tree.leaves(variables)
     total, values = jax.jit(objective.apply)(variables, *batch)

@@ -11,7 +11,7 @@ import oracles_classes
 import pytest
 
 from abe_jax import losses
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
 
 B, M, C, D = 6, 2, 7, 4
 LABELS = np.array([0, 0, 3, 3, 6, 2], np.int32)
@@ -234,5 +234,5 @@ def largest(jaxpr):
 
 def test_mistakes_are_named():
     x, y = jnp.asarray(X), jnp.asarray(LABELS)
-    with pytest.raises(UserError, match="needs a key"):
+    with pytest.raises(ArgumentError, match="key: a subsample"):
         losses.norm_softmax(x, jnp.asarray(PROXIES), y, subsample=2)

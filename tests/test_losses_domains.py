@@ -8,11 +8,11 @@ import numpy as np
 import oracles
 import oracles_domains
 import pytest
-from flax import struct
 
 from abe_jax import losses
-from abe_jax.config import Scatter, Shuffle
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
+from abe_jax.losses import Scatter, Shuffle
+from abe_jax.losses.batch import PlainVectors
 
 B, M, D = 12, 2, 5
 DOMAINS = np.repeat(np.arange(3, dtype=np.int32), 4)
@@ -79,22 +79,15 @@ def test_blocks() -> None:
     assert losses.blocks(4, 1).tolist() == [0, 0, 0, 0]
 
 
-@struct.dataclass
-class Embedded:
-    features: jax.Array
-    embedding: jax.Array
-    vectors: jax.Array
-
-
 def test_as_terms_they_take_the_batchs_domains() -> None:
     x, labels, domains = jnp.asarray(batch()), jnp.asarray(LABELS), jnp.asarray(DOMAINS)
-    made = Embedded(features=x, embedding=9 * x, vectors=x)
+    made = PlainVectors(9 * x, x)
     rows, mask = jnp.arange(B), jnp.ones(B, bool)
-    objective = losses.Objective((Scatter(weight=2.0), Shuffle()), 4)
-    found: Any = objective.apply({}, made, labels, rows, mask, None, domains)
+    objective = losses.Objective(2.0 * Scatter() + Shuffle(), domain_blocks=3)
+    found: Any = objective.apply({}, made, labels, rows, mask)
     total, values = found
     assert float(values["scatter"]) == pytest.approx(float(losses.scatter(x, domains)))
     assert float(values["shuffle"]) == pytest.approx(float(losses.shuffle(x, labels, domains)))
     assert float(total) == pytest.approx(float(2 * values["scatter"] + values["shuffle"]))
-    with pytest.raises(UserError, match=r"set config\.data\.sampler to 'domains'"):
-        objective.apply({}, made, labels, rows, mask, None)
+    with pytest.raises(ArgumentError, match="domains: a loss over domains needs those of the rows"):
+        losses.Objective(Scatter()).apply({}, made, labels, rows, mask)

@@ -6,11 +6,11 @@ import numpy as np
 import oracles
 import oracles_pairs
 import pytest
-from flax import struct
 
 from abe_jax import losses
-from abe_jax.config import Margin
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
+from abe_jax.losses import Margin
+from abe_jax.losses.batch import PlainVectors
 from abe_jax.losses.distance_weighted import logits
 
 LABELS = np.array([0, 0, 0, 1, 1, 2, 3, 3], np.int32)
@@ -147,16 +147,9 @@ def test_drawn_negatives_make_the_oracles_loss_and_gradient():
         assert towards_beta[p] == pytest.approx(slope, rel=1e-4)
 
 
-@struct.dataclass
-class Embedded:
-    features: jax.Array
-    embedding: jax.Array
-    vectors: jax.Array
-
-
 def batch(x, mask=None):
     mask = jnp.ones(B, bool) if mask is None else mask
-    return Embedded(x, x, x), ROWS, jnp.arange(B) // 2, mask, jax.random.key(0)
+    return PlainVectors(x, x), ROWS, jnp.arange(B) // 2, mask, jax.random.key(0)
 
 
 def test_beta_is_a_parameter_of_the_term_for_each_learner():
@@ -222,9 +215,9 @@ def test_a_real_nan_is_shown_and_an_absent_one_is_not(drawn):
 
 def test_mistakes_are_named():
     x = jnp.asarray(vectors())
-    with pytest.raises(UserError, match="'row_maximum'"):
+    with pytest.raises(ArgumentError, match="'row_maximum'"):
         losses.distance_weighted(jax.random.key(0), x, ROWS, numerics="row_max")
-    with pytest.raises(UserError, match="needs a key"):
+    with pytest.raises(ArgumentError, match="key: a loss that draws"):
         losses.Objective((Margin(learned=False),)).apply({}, *batch(x)[:-1])
-    with pytest.raises(UserError, match="'distance_weighted'"):
+    with pytest.raises(ArgumentError, match="'distance_weighted'"):
         losses.Objective((Margin(sampling="distance"),)).apply({}, *batch(x))

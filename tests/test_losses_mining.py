@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import oracles_pairs
 import pytest
-from flax import struct
 
 from abe_jax import losses
-from abe_jax.config import Clustering, LiftedStructure, NPairs, Triplet
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError
+from abe_jax.losses import Clustering, LiftedStructure, NPairs, Triplet
+from abe_jax.losses.batch import PlainVectors
 from abe_jax.losses.clustering import normalised_information
 
 # Distances on a line. Anchor 0: positive 1 at 1.0; negatives 2 at 0.9, 3 at 1.1, 4 at 3.0.
@@ -61,7 +61,7 @@ def test_soft_margin_is_softplus_without_a_margin():
     ],
 )
 def test_mistakes_are_named(call, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         call()
 
 
@@ -113,17 +113,10 @@ def test_clusters_as_labelled_cost_nothing_and_mixed_ones_do():
     assert float(of(x, jnp.array([0, 1, 0, 1, 2]))) == pytest.approx(mixed, rel=1e-5)
 
 
-@struct.dataclass
-class Embedded:
-    features: jax.Array
-    embedding: jax.Array
-    vectors: jax.Array
-
-
 def test_terms_pass_their_options():
     rng = np.random.default_rng(0)
     long, x = (jnp.asarray(rng.normal(size=(8, 2, 4)), jnp.float32) for _ in range(2))
-    labels, instances = jnp.arange(8) // 4, jnp.arange(8) // 2
+    labels, image_ids = jnp.arange(8) // 4, jnp.arange(8) // 2
     mask = jnp.arange(8) < 7
     terms = (
         Triplet(mining="semi_hard", margin=0.4, squared=True, reduction="mean", label="instance"),
@@ -133,15 +126,15 @@ def test_terms_pass_their_options():
         Clustering(margin=3.0, sweeps=0, label="instance"),
     )
     objective = losses.Objective(terms)
-    _, values = jax.jit(objective.apply)({}, Embedded(long, long, x), labels, instances, mask)
+    _, values = jax.jit(objective.apply)({}, PlainVectors(long, x), labels, image_ids, mask)
     semi = {"mining": "semi_hard", "margin": 0.4, "squared": True, "reduction": "mean"}
     of = oracles_pairs
     expected = {
-        "triplet": of.triplet(x, instances, mask=mask, **semi),
+        "triplet": of.triplet(x, image_ids, mask=mask, **semi),
         "triplet_2": of.triplet(x, labels, mask=mask, mining="batch_hard", soft=True),
-        "lifted_structure": of.lifted_structure(long, instances, mask=mask, margin=0.6),
-        "n_pairs": of.n_pairs(long, instances, mask=mask, length_weight=0.3),
-        "clustering": of.clustering(x, instances, mask=mask, margin=3.0, sweeps=0),
+        "lifted_structure": of.lifted_structure(long, image_ids, mask=mask, margin=0.6),
+        "n_pairs": of.n_pairs(long, image_ids, mask=mask, length_weight=0.3),
+        "clustering": of.clustering(x, image_ids, mask=mask, margin=3.0, sweeps=0),
     }
     assert jax.tree.map(float, values) == pytest.approx(expected, rel=1e-5)
 

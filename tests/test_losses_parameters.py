@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 from abe_jax import config, losses
-from abe_jax.config import Config, CrossEntropy, Divergence, NormSoftmax, ProxyNCA, Term
-from abe_jax.errors import UserError
-from abe_jax.training import step
+from abe_jax.config import build
+from abe_jax.errors import ArgumentError
+from abe_jax.losses import CrossEntropy, Divergence, NormSoftmax, ProxyNCA, Term
+from abe_jax.losses.batch import PlainVectors
+from abe_jax.training.recipe import Recipe
 
 TINY = Path(__file__).with_name("tiny_config.py")
 B, M, C, D = 6, 2, 20, 16
@@ -31,17 +32,10 @@ def _promotion() -> Iterator[None]:
         yield
 
 
-@struct.dataclass
-class Embedded:
-    features: jax.Array
-    embedding: jax.Array
-    vectors: jax.Array
-
-
-def batch() -> tuple[Embedded, jax.Array, jax.Array, jax.Array]:
+def batch() -> tuple[PlainVectors, jax.Array, jax.Array, jax.Array]:
     x = 3 * jax.random.normal(jax.random.key(1), (B, M, D))
     vectors = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-    made = Embedded(features=x, embedding=x, vectors=vectors)
+    made = PlainVectors(x, vectors)
     return made, jnp.array([0, 0, 3, 3, 6, 19]), jnp.arange(B), jnp.arange(B) < 5
 
 
@@ -50,8 +44,8 @@ def initial(*terms: Term, classes: int = C) -> tuple[losses.Objective, Any]:
     return objective, jax.jit(objective.init)(jax.random.key(2), *batch(), KEY)
 
 
-def made(*overrides: str) -> Config:
-    return config.load(TINY, (*OBJECTIVE, *overrides))
+def recipe(*overrides: str) -> Recipe:
+    return build.recipe(config.load(TINY, (*OBJECTIVE, *overrides)))
 
 
 def test_each_term_has_parameters_of_its_own_for_each_learner_and_class() -> None:
@@ -87,8 +81,8 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
     objective, variables = initial(
         ProxyNCA(scale=2.0), NormSoftmax(temperature=0.2), CrossEntropy(smoothing=0.1, weight=3.0)
     )
-    x, y, instances, mask = batch()
-    total, values = jax.jit(objective.apply)(variables, x, y, instances, mask)
+    x, y, image_ids, mask = batch()
+    total, values = jax.jit(objective.apply)(variables, x, y, image_ids, mask)
     p = variables["params"]
     classifier = p["cross_entropy"]
     expected = {
@@ -99,7 +93,7 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
             x.vectors, p["norm_softmax"]["proxies"], y, temperature=0.2, mask=mask
         ),
         "cross_entropy": losses.cross_entropy(
-            x.embedding, classifier["kernel"], classifier["bias"], y, smoothing=0.1, mask=mask
+            x.unnormalised, classifier["kernel"], classifier["bias"], y, smoothing=0.1, mask=mask
         ),
     }
     for name, value in expected.items():
@@ -121,30 +115,28 @@ def test_what_is_drawn_hangs_on_the_key_and_the_terms_place() -> None:
 
     assert values(0) == values(0)
     assert len({*values(0), *values(1)}) == 4
-    with pytest.raises(UserError, match="needs a key"):
+    with pytest.raises(ArgumentError, match="key: a loss that draws"):
         objective.apply(variables, *batch())
 
 
 @pytest.mark.parametrize("term", [ProxyNCA(), NormSoftmax(), CrossEntropy()])
 def test_without_the_number_of_classes_there_is_no_such_loss(term: Term) -> None:
-    with pytest.raises(UserError, match=r"not known: config\.data\.classes"):
+    with pytest.raises(ArgumentError, match="classes: the number of training classes"):
         losses.Objective((term,)).init(KEY, *batch(), KEY)
 
 
-def test_a_config_without_the_number_of_classes_is_refused_when_the_state_is_made() -> None:
-    with pytest.raises(UserError, match=r"config\.data\.classes"):
-        step.create(made("data.classes=0"))
+def test_an_objective_without_the_number_of_classes_is_refused_when_the_state_is_made() -> None:
+    with pytest.raises(ArgumentError, match="classes: the number of training classes"):
+        recipe("data.classes=0").create()
 
 
 def change(*overrides: str) -> dict[str, list[np.ndarray]]:
     """By part, how one step by gradients of 1 changes the parameters."""
     options = "optimizer.name=sgd", "optimizer.schedule=constant", "optimizer.warmup=0"
-    given = made(*options, *overrides)
-    params = jax.tree.map(
-        lambda leaf: np.zeros(leaf.shape, np.float32), step.abstract(given).params
-    )
+    given = recipe(*options, *overrides)
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), given.abstract().params)
     grads = jax.tree.map(np.ones_like, params)
-    tx = step.transformation(given)
+    tx = given.transformation
     updates: Any = tx.update(grads, tx.init(params), params)[0]
     parts = updates["objective"] | updates["model"]
     return {

@@ -57,7 +57,7 @@ def learner_pairs(
 
 @checked
 def divergence(
-    vectors: Float[Array, "b m d"],
+    vectors: Float[Array, "b *m d"],
     *,
     margin: float = 1.0,
     squared: bool = True,

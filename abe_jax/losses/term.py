@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import LABELS, BatchEmbeddings, GlobalBatch, PlainVectors
 
 Parameters = Mapping[str, Any]  # arrays by name
+Scaled = TypeVar("Scaled", bound="Term")
 Values = dict[str, Float[Array, ""]]  # of each term, before its weight
 
 
@@ -37,12 +38,6 @@ class Added:
     def __radd__(self, other: Literal[0]) -> "Sum":
         """So that Python's `sum`, which starts from 0, adds up terms."""
         return Sum(tuple(self)) if other == 0 else NotImplemented
-
-    def __rmul__(self, factor: float) -> Self:
-        return self * factor
-
-    def __mul__(self, factor: float) -> Self:
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,8 +77,11 @@ class Term(Added):
         """The value before the weight, float32; `parameters` has what `parameters` declares."""
         raise NotImplementedError
 
-    def __mul__(self, factor: float) -> Self:
+    def __mul__(self: Scaled, factor: float) -> Scaled:
         return dataclasses.replace(self, weight=float(factor) * self.weight)
+
+    def __rmul__(self: Scaled, factor: float) -> Scaled:
+        return self * factor
 
     @checked
     def __call__(
@@ -135,8 +133,11 @@ class Sum(Added):
     def __len__(self) -> int:
         return len(self.terms)
 
-    def __mul__(self, factor: float) -> Self:
-        return dataclasses.replace(self, terms=tuple(term * factor for term in self.terms))
+    def __mul__(self, factor: float) -> "Sum":
+        return Sum(tuple(term * factor for term in self.terms))
+
+    def __rmul__(self, factor: float) -> "Sum":
+        return self * factor
 
     @checked
     def __call__(
