@@ -13,10 +13,9 @@ if jnp.zeros(()).dtype == np.float64:  # JAX_ENABLE_X64:
     jnp.float32 = jnp.float64  # pyright: ignore[reportAttributeAccessIssue]
 
 from abe_jax import config
-from abe_jax.config import Config
-from abe_jax.config.resolve import resolved
-from abe_jax.data import dataset, loader, sampling
+from abe_jax.config import Config, build, resolve
 from abe_jax.training import step
+from abe_jax.training.state import TrainState
 
 Written = dict[str, np.ndarray]
 
@@ -25,7 +24,8 @@ def main(target: Path, steps: int, overrides: list[str], samplers: dict[str, lis
     """Writes metrics of each step and the parameters after the last, from one start for each
     sampler (a name, and what it sets of config.data): they share one compiled program."""
     first = made_of(overrides)
-    start, run = step.create(first), step.train_step(first)
+    recipe = build.recipe(first)
+    start, run = recipe.create(), recipe.train_step()
     written = {"devices": np.array(jax.device_count())}
     for name, settings in samplers.items():
         found = course(made_of([*overrides, *settings]), start, run, steps)
@@ -34,18 +34,16 @@ def main(target: Path, steps: int, overrides: list[str], samplers: dict[str, lis
 
 
 def made_of(overrides: list[str]) -> Config:
-    return resolved(config.load(Path(__file__).with_name("tiny_config.py"), overrides))
+    made = config.load(Path(__file__).with_name("tiny_config.py"), overrides)
+    return resolve.resolved(made, build.dataset(made.data))
 
 
-def course(made: Config, start: step.TrainState, run, steps: int) -> Written:
+def course(made: Config, start: TrainState, run, steps: int) -> Written:
     """What the steps on the batches of one sampler come to."""
-    split = dataset.load(made.data, "train")
-    sample = sampling.sampler(
-        made.data, split.labels, made.train.batch, made.seed, groups=split.groups
-    )
+    split = build.dataset(made.data).split("train")
     state, written = step.replicate(start), {}
-    batches = loader.training(split, made.data, sample, seed=made.seed, start=0, steps=steps)
-    for at, batch in enumerate(batches):
+    batches = build.recipe(made).batches(split)
+    for at, batch in zip(range(steps), batches, strict=False):
         state, metrics = run(state, batch)
         written |= {f"{at}/{k}": np.array(v) for k, v in step.fetch(metrics).items()}
     last = step.unreplicate(state)

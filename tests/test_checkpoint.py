@@ -11,7 +11,7 @@ import pytest
 
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
-from abe_jax.training.step import TrainState
+from abe_jax.training.state import TrainState
 
 
 def state(step: int) -> TrainState:

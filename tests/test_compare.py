@@ -8,6 +8,7 @@ from processes import TINY, run
 from abe_jax import config
 from abe_jax.cli import compare
 from abe_jax.comparison import columns
+from abe_jax.config import build
 from abe_jax.errors import UserError
 
 
@@ -84,7 +85,7 @@ def evaluation(value: float) -> dict:
 def test_a_row_holds_means_of_the_ensemble_and_counts_of_the_model() -> None:
     found = [evaluation(0.8), evaluation(0.9)]
     shown = columns.header([found])
-    row = columns.row("name", config.load(TINY), found, shown)
+    row = columns.row("name", build.recipe(config.load(TINY)), found, shown)
     assert row[:5] == ["name", "85.00 ± 7.07", "0.425 ± 0.035", "75.00 ± 7.07", "0.085 ± 0.007"]
     assert [column.title for column in shown][-1] == "cosine of learners"
 
@@ -95,8 +96,11 @@ def test_a_figure_that_only_some_arms_have_is_a_dash_for_the_others() -> None:
     ensemble["metrics"]["binary"] = {"recall@1": 0.75}
     shown = columns.header([[ensemble], [single]])
     assert [column.title for column in shown][-2:] == ["cosine of learners", "binary R@1 %"]
-    assert columns.row("both", config.load(TINY), [ensemble], shown)[4:6] == ["0.080", "75.00"]
-    assert columns.row("one", config.load(TINY), [single], shown)[4:6] == ["-", "-"]
+    assert columns.row("both", build.recipe(config.load(TINY)), [ensemble], shown)[4:6] == [
+        "0.080",
+        "75.00",
+    ]
+    assert columns.row("one", build.recipe(config.load(TINY)), [single], shown)[4:6] == ["-", "-"]
     assert len(columns.header([[single]])) == 3
 
 
@@ -104,7 +108,7 @@ def test_the_mean_over_domains_has_a_column_where_it_was_measured() -> None:
     found = evaluation(0.8) | {"domains": {"mean": {"ensemble": {"recall@1": 0.625}}}}
     shown = columns.header([[found]])
     place = [column.title for column in shown].index("R@1 % within a domain")
-    assert columns.row("one", config.load(TINY), [found], shown)[1 + place] == "62.50"
+    assert columns.row("one", build.recipe(config.load(TINY)), [found], shown)[1 + place] == "62.50"
 
 
 @pytest.mark.slow

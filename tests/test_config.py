@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from abe_jax import config
+from abe_jax import config, losses
 from abe_jax.errors import UserError
 
 FILE = """
@@ -32,7 +32,7 @@ def test_what_the_file_leaves_out_takes_its_default(file: Path) -> None:
     assert made.data.mean == (1.0,)
     assert made.data.std == (2.5,)
     assert made.train == config.Train(steps=10)
-    assert made.objective == (config.Contrastive(), config.Divergence(weight=0.5))
+    assert made.objective == (losses.Contrastive(), losses.Divergence(weight=0.5))
 
 
 def test_overrides_reach_what_the_file_leaves_out_and_terms_by_name(file: Path) -> None:
@@ -52,7 +52,7 @@ def test_overrides_reach_what_the_file_leaves_out_and_terms_by_name(file: Path) 
     assert made.evaluate.ks == (1, 10)
     assert made.data.flip is True
     assert [term.weight for term in made.objective] == [1.0, 2.0]
-    assert isinstance(first, config.Contrastive) and first.margin == 0.5
+    assert isinstance(first, losses.Contrastive) and first.margin == 0.5
     assert made.data.root == "/1/2"
 
 

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 import pytest
 from processes import ROOT
+from states import created_state, resolved
 
 from abe_jax import config, models
-from abe_jax.config import Config
-from abe_jax.config.resolve import resolved
-from abe_jax.data import dataset, loader, sampler_checks, sampling
-from abe_jax.data.sources import typefaces
+from abe_jax.config import Config, build
+from abe_jax.data.sources.glyphs import typefaces
 from abe_jax.training import step
+from abe_jax.training.state import TrainState
 
 FILES = sorted((ROOT / "configs").glob("*.py"))
 SMALL = (
@@ -69,9 +69,11 @@ def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
     assert made.optimizer.boundaries == (16 * epoch,)
     assert made.optimizer.rate == rate
     assert (made.data.images_per_class, made.data.replacement) == (each, True)
-    sampler_checks.structure(made.data, np.full(100, 50), made.train.batch)
+    labels = np.repeat(np.arange(100), 50)
+    build.sampling(made.data).batches(labels, made.train.batch, made.seed)
     half = config.load(ROOT / "configs" / f"{name}.py", ["model.dim=512", "model.head=projection"])
-    found = step.abstract(dataclasses.replace(half, data=dataclasses.replace(half.data, classes=9)))
+    full = dataclasses.replace(half, data=dataclasses.replace(half.data, classes=9))
+    found = build.recipe(full).abstract()
     assert found.params["model"]["head"]["kernel"].shape == (2048, 512)
     assert found.params["objective"]["norm_softmax"]["proxies"].shape == (1, 9, 512)
 
@@ -107,7 +109,7 @@ def shrunk(file: Path, root: Path) -> Config:
     return resolved(config.load(file, overrides))
 
 
-def learning(state: step.TrainState) -> dict[str, Any]:
+def learning(state: TrainState) -> dict[str, Any]:
     """The parameters by what a config may leave out: new layers, losses' own, the backbone's, its
     gates."""
     model = state.params["model"]
@@ -121,14 +123,11 @@ def learning(state: step.TrainState) -> dict[str, Any]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_config_takes_two_steps(file: Path, tiny_data: Path) -> None:
     made = shrunk(file, tiny_data)
-    split = dataset.load(made.data, "train")
-    sample = sampling.sampler(
-        made.data, split.labels, made.train.batch, made.seed, groups=split.groups
-    )
-    state, run = step.replicate(step.create(made)), step.train_step(made)
+    split = build.dataset(made.data).split("train")
+    state, run = step.replicate(created_state(made)), build.recipe(made).train_step()
     before = learning(step.unreplicate(state))
     with jax.numpy_dtype_promotion("standard"):  # optax's schedules promote their counters
-        for batch in loader.training(split, made.data, sample, seed=made.seed, start=0, steps=2):
+        for batch in build.recipe(made).batches(split):
             state, metrics = run(state, batch)
             assert math.isfinite(step.fetch(metrics)["loss"])
     after = step.unreplicate(state)

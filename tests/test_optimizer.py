@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from abe_jax.config import Optimizer
 from abe_jax.errors import UserError
-from abe_jax.training import optimizer
+from abe_jax.training.optimizer import Optimizer
 
 STEPS = 20
 PARAMS = {
@@ -30,7 +29,7 @@ def _promotion() -> Any:
 def updates(steps: int = 1, **options: Any) -> list[Any]:
     """The updates of so many steps with the same gradients, parameters staying as they are."""
     config = Optimizer(**options)
-    tx = optimizer.build(config, STEPS, lambda path: config.new_rate if path[0] == "head" else 1.0)
+    tx = config.build(STEPS, lambda path: config.new_rate if path[0] == "head" else 1.0)
     state, found = tx.init(PARAMS), []
     for _ in range(steps):
         update, state = tx.update(GRADS, state, PARAMS)
@@ -43,7 +42,7 @@ def assert_close(found: Any, expected: Any) -> None:
 
 
 def rates(**options: Any) -> list[float]:
-    schedule = optimizer.schedule(Optimizer(**options), STEPS)
+    schedule = Optimizer(**options).rates(STEPS)
     return [float(np.asarray(schedule(step))) for step in range(STEPS + 1)]
 
 
@@ -66,7 +65,7 @@ def test_steps_fall_where_they_are_named_whatever_the_warm_up() -> None:
 
 @pytest.mark.parametrize("boundaries", [(), (3,), (6, 6), (8, 7)])
 def test_boundaries_that_make_no_schedule_are_refused(boundaries: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"config\.optimizer\.boundaries"):
+    with pytest.raises(UserError, match=r"^boundaries: "):
         rates(schedule="step", warmup=3, boundaries=boundaries)
 
 
@@ -86,9 +85,9 @@ def test_names_and_numbers_that_make_no_optimiser(options: dict[str, Any], says:
 def test_of_a_training_without_steps_every_schedule_is_one() -> None:
     for name in ("constant", "cosine", "step"):
         made = Optimizer(schedule=name, warmup=3, boundaries=(5,), rate=0.1)
-        assert optimizer.schedule(made, 0)(0) == 0.1
-    with pytest.raises(UserError, match="no schedule is called"):
-        optimizer.schedule(Optimizer(schedule="cosin"), 0)
+        assert made.rates(0)(0) == 0.1
+    with pytest.raises(UserError, match="schedule: nothing is called"):
+        Optimizer(schedule="cosin").rates(0)
 
 
 def test_sgd_with_momentum() -> None:
@@ -107,7 +106,7 @@ def test_decay_acts_on_proxies_as_on_kernels() -> None:
     params = {"loss": {name: np.array([2.0], np.float32) for name in leaves}}
     grads = jax.tree.map(np.zeros_like, params)
     config = Optimizer(name="sgd", rate=0.1, momentum=0.0, weight_decay=0.5)
-    tx = optimizer.build(config, STEPS, lambda path: 1.0)
+    tx = config.build(STEPS, lambda path: 1.0)
     update: Any = tx.update(grads, tx.init(params), params)[0]
     found = {name: float(leaf[0]) for name, leaf in update["loss"].items()}
     expected = dict.fromkeys(leaves, 0.0) | {"proxies": -0.1, "kernel": -0.1}

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 from processes import TINY
+from states import created_state, resolved
 
 from abe_jax import config
-from abe_jax.config import Optimizer
-from abe_jax.config.resolve import resolved
-from abe_jax.data import dataset, loader, sampling
+from abe_jax.config import build
 from abe_jax.errors import UserError
-from abe_jax.training import optimizer, step
+from abe_jax.training import step
+from abe_jax.training.optimizer import Optimizer
 
 STEPS, FIRST = 12, 3
 SHAPES = {"encoder": {"kernel": (2, 3), "scale": (3,)}, "head": {"kernel": (3, 2), "bias": (2,)}}
@@ -42,7 +42,7 @@ def drawn(seed: int) -> Any:
 
 def built(**options: Any) -> Any:
     made = Optimizer(rate=0.1, **options)
-    return optimizer.build(made, STEPS, lambda path: 1.0, lambda path: path[0] == "head")
+    return made.build(STEPS, lambda path: 1.0, lambda path: path[0] == "head")
 
 
 def course(tx: Any, steps: range) -> list[Any]:
@@ -101,12 +101,12 @@ def test_the_change_of_stage_compiles_nothing() -> None:
 
 
 def test_what_makes_no_first_stage_is_refused() -> None:
-    with pytest.raises(UserError, match=r"new_only: 12 .*config\.train\.steps=12; at most 11"):
+    with pytest.raises(UserError, match=r"^new_only: 12 .* nothing of 12 steps; at most 11"):
         built(new_only=STEPS)
     made = Optimizer(new_only=2)
-    optimizer.build(made, 0, lambda path: 1.0)  # weights evaluated as they are
-    with pytest.raises(UserError, match=r"config\.optimizer\.new_only: .*nothing would learn"):
-        optimizer.build(made, STEPS, lambda path: 1.0).init(drawn(0))
+    made.build(0, lambda path: 1.0)  # weights evaluated as they are
+    with pytest.raises(UserError, match=r"^new_only: .*nothing would learn"):
+        made.build(STEPS, lambda path: 1.0).init(drawn(0))
 
 
 NORM_SOFTMAX = [
@@ -128,11 +128,10 @@ def test_training_moves_new_layers_and_proxies_first_and_statistics_all_the_time
     tiny_data: Path,
 ) -> None:
     made = resolved(config.load(TINY, [*NORM_SOFTMAX, f"data.root={tiny_data}"]))
-    split = dataset.load(made.data, "train")
-    sample = sampling.sampler(made.data, split.labels, made.train.batch, made.seed)
-    state, run = step.replicate(step.create(made)), step.train_step(made)
+    split = build.dataset(made.data).split("train")
+    state, run = step.replicate(created_state(made)), build.recipe(made).train_step()
     before, moved = step.unreplicate(state), []
-    for batch in loader.training(split, made.data, sample, seed=0, start=0, steps=4):
+    for batch in build.recipe(made).batches(split):
         state, _ = run(state, batch)
         after = step.unreplicate(state)
         trees = [(one.params, one.batch_stats) for one in (before, after)]
@@ -152,5 +151,5 @@ def test_a_training_in_which_nothing_is_new_is_refused() -> None:
     overrides = ["model.head=none", "model.kind=single", "model.learners=1", "model.dim=32"]
     made = config.load(TINY, [*overrides, "optimizer.new_only=2"])
     with pytest.raises(UserError, match="nothing would learn"):
-        step.abstract(made)
-    step.abstract(config.load(TINY, overrides))
+        build.recipe(made).abstract()
+    build.recipe(config.load(TINY, overrides)).abstract()

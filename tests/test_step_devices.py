@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from processes import ROOT, environment
 
-from abe_jax.config.terms import TERMS
+from abe_jax.losses import TERMS
 from abe_jax.models.backbones.table import BACKBONES
 
 # The first step's rate is 0 and the second's is a third of this, so what two steps leave is the

@@ -16,7 +16,7 @@ MODEL = Model(backbone="convnet", kind="attention", learners=2, dim=8, branch="p
 
 
 def named(branches: list[str], depths: list[int]) -> list[str]:
-    return [arm.name for arm in sweep.places(MODEL, branches, depths)]
+    return [arm.name for arm in sweep.branch_arms(MODEL, branches, depths)]
 
 
 def test_every_branch_with_no_half_and_the_whole_trunk() -> None:
@@ -28,14 +28,14 @@ def test_every_branch_with_no_half_and_the_whole_trunk() -> None:
 
 def test_depths_that_a_branch_has_no_stages_for_are_left_out() -> None:
     assert named(["pool2", "pool4"], [1, 3]) == ["pool2 1", "pool2 3", "pool4 1"]
-    (arm,) = sweep.places(MODEL, ["pool4"], [2])
+    (arm,) = sweep.branch_arms(MODEL, ["pool4"], [2])
     assert arm.overrides == ("model.branch=pool4", "model.trunk_depth=2")
 
 
 @pytest.mark.parametrize(
     ("change", "branches", "depths", "says"),
     [
-        ({"kind": "heads"}, [], [], "no attention to place"),
+        ({"kind": "heads"}, [], [], "no attention that branches off"),
         ({}, ["poo4"], [], "did you mean 'pool4'"),
         ({}, ["conv6"], [], "--branch"),
         ({}, ["pool4"], [7], "no branch has 7 stages"),
@@ -43,11 +43,11 @@ def test_depths_that_a_branch_has_no_stages_for_are_left_out() -> None:
 )
 def test_places_that_there_are_not_are_refused(change, branches, depths, says) -> None:
     with pytest.raises(UserError, match=says):
-        sweep.places(dataclasses.replace(MODEL, **change), branches, depths)
+        sweep.branch_arms(dataclasses.replace(MODEL, **change), branches, depths)
 
 
 def test_the_best_is_the_highest_mean_and_said_as_overrides() -> None:
-    arms = sweep.places(MODEL, ["pool2", "pool4"], [1])
+    arms = sweep.branch_arms(MODEL, ["pool2", "pool4"], [1])
     rows = [["pool2 1", "9.50 ± 0.10", "0.900 ± 0.001"], ["pool4 1", "10.25 ± 0.30", "0.100"]]
     table = Table(["arm", "R@1 %", "MAP@R"], rows)
     line = sweep.best(table, arms, "recall@1")

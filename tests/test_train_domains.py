@@ -14,7 +14,7 @@ from tiny_config import SMALLER
 
 from abe_jax import config
 from abe_jax.cli import train
-from abe_jax.data import dataset
+from abe_jax.config import build
 from abe_jax.errors import UserError
 
 DOMAINS = [
@@ -37,7 +37,7 @@ def _promotion(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def test_training_never_sees_the_domains_that_are_tested(tiny_data, tmp_path):
     train.run(config.load(TINY, [*SMALLER, *DOMAINS]), tmp_path)
     found = json.loads((tmp_path / "evaluation.json").read_text())["test"]
-    split = dataset.load(config.read_json(tmp_path / "config.json").data, "test")
+    split = build.dataset(config.read_json(tmp_path / "config.json").data).split("test")
     assert split.groups is not None
     each = found["domains"]["each"]
     assert sorted(each) == ["DejaVu Serif", "STIX"] and found["domains"]["left_out"] == []

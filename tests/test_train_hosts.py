@@ -13,9 +13,10 @@ import pytest
 from processes import ROOT, TINY, command, environment, run
 
 from abe_jax import config
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import step
+from abe_jax.config import build
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
 
 pytestmark = pytest.mark.slow
 
@@ -76,9 +77,9 @@ def numbers(value: object) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
-def restored(workdir: Path, part: str) -> step.TrainState:
+def restored(workdir: Path, part: str) -> TrainState:
     folder = RunFolder(workdir)
-    like = step.abstract(config.read_json(folder.config))
+    like = build.recipe(config.read_json(folder.config)).abstract()
     checkpoints = Checkpoints(folder.path / "checkpoints" / part, 2)
     state = checkpoints.restore(like)[0]
     checkpoints.close()
@@ -111,7 +112,7 @@ def assert_same_run(workdir: Path, other: Path) -> None:
         )
 
 
-def _leaves(state: step.TrainState) -> list[np.ndarray]:
+def _leaves(state: TrainState) -> list[np.ndarray]:
     return jax.tree.leaves((state.params, state.batch_stats))
 
 

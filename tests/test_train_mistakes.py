@@ -16,11 +16,11 @@ from tiny_config import SMALLER
 
 from abe_jax import config
 from abe_jax.cli import evaluate, train
-from abe_jax.data import dataset
+from abe_jax.data import Dataset, Split
 from abe_jax.data.split import chosen
 from abe_jax.errors import UserError
-from abe_jax.runs.folder import RunFolder
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
 
 SMALL = [*SMALLER, "train.checkpoint_every=1", "train.log_every=1"]
 
@@ -107,15 +107,15 @@ def test_adjacent_pairs_of_one_class_are_refused(tmp_path: Path) -> None:
 def test_a_class_with_one_image_under_pairs_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = dataset.load
+    read = Dataset.split
 
-    def with_a_lone_image(data: config.Data, name: str) -> dataset.Split:
-        split = load(data, name)
+    def with_a_lone_image(self: Dataset, name: str) -> Split:
+        split = read(self, name)
         labels = split.labels.copy()
         labels[np.flatnonzero(labels == 3)[1:]] = 4
         return dataclasses.replace(split, labels=labels)
 
-    monkeypatch.setattr(dataset, "load", with_a_lone_image)
+    monkeypatch.setattr(Dataset, "split", with_a_lone_image)
     assert "class 3 has 1" in refused(tmp_path / "run", "data.sampler=pairs")
 
 
@@ -129,14 +129,14 @@ def test_a_class_with_one_image_under_pairs_is_named(
 def test_what_has_nothing_to_be_found_is_refused_at_the_start(
     part: str, option: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = dataset.load
+    read = Dataset.split
 
-    def one_of_each(data: config.Data, name: str) -> dataset.Split:
-        split = load(data, name)
+    def one_of_each(self: Dataset, name: str) -> Split:
+        split = read(self, name)
         first = np.unique(split.labels, return_index=True)[1]
         return chosen(split, first) if name == part else split
 
-    monkeypatch.setattr(dataset, "load", one_of_each)
+    monkeypatch.setattr(Dataset, "split", one_of_each)
     assert says in refused(tmp_path / "run", option)
     assert not (tmp_path / "run" / "metrics.csv").exists()
 
@@ -187,10 +187,10 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
 def damaged(monkeypatch: pytest.MonkeyPatch, part: str, indices: list[int]) -> None:
     """Makes some images of a split unreadable."""
-    load = dataset.load
+    read = Dataset.split
 
-    def with_damage(data: config.Data, name: str) -> dataset.Split:
-        split = load(data, name)
+    def with_damage(self: Dataset, name: str) -> Split:
+        split = read(self, name)
         if name != part:
             return split
         images = [split.records[i] for i in range(len(split.labels))]
@@ -198,7 +198,7 @@ def damaged(monkeypatch: pytest.MonkeyPatch, part: str, indices: list[int]) -> N
             images[i] = images[i][:40]
         return dataclasses.replace(split, records=images)
 
-    monkeypatch.setattr(dataset, "load", with_damage)
+    monkeypatch.setattr(Dataset, "split", with_damage)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])

@@ -12,9 +12,9 @@ import pytest
 from processes import ROOT, TINY, command, environment, run
 
 from abe_jax import config
-from abe_jax.runs.folder import RunFolder
-from abe_jax.training import step
+from abe_jax.config import build
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def left_behind(workdir: Path) -> dict[str, object]:
     found: dict[str, object] = {
         name: (workdir / name).read_text().replace(str(workdir), "RUN") for name in FILES
     }
-    like = step.abstract(config.read_json(folder.config))
+    like = build.recipe(config.read_json(folder.config)).abstract()
     for name, path, keep in (("latest", folder.latest, 2), ("best", folder.best, 1)):
         checkpoints = Checkpoints(path, keep)
         found[name] = checkpoints.restore(like)[1]
@@ -116,7 +116,7 @@ def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_dat
     assert resumed == whole
     made = config.read_json(RunFolder(tmp_path / "run").config)
     assert made.data.classes > 0
-    learned = step.abstract(made).params["objective"]
+    learned = build.recipe(made).abstract().params["objective"]
     assert set(learned) == {"margin", "norm_softmax", "cross_entropy"}
 
 

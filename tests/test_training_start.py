@@ -3,23 +3,25 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from states import created_state, on_host, resolved
 
 from abe_jax import config, models, pretrained
 from abe_jax.cli import train
-from abe_jax.config import Config
-from abe_jax.config.resolve import normalised_otherwise, resolved
-from abe_jax.data import dataset
+from abe_jax.config import Config, build
+from abe_jax.config import training as config_training
+from abe_jax.config.resolve import normalised_otherwise
+from abe_jax.config.training import claimed, prepared, starting_state
 from abe_jax.errors import UserError
-from abe_jax.runs import start as training_start
-from abe_jax.runs.folder import RunFolder
-from abe_jax.runs.start import starting_state
-from abe_jax.training import step
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
+from abe_jax.training.stop import StopRequest
 
 TINY = Path(__file__).with_name("tiny_config.py")
 SINGLE = ("model.kind=single", "model.learners=1", "seed=5")
@@ -35,10 +37,10 @@ def made(*overrides: str) -> Config:
     return config.load(TINY, overrides)
 
 
-def saved_run(folder: Path, made_of: Config) -> step.TrainState:
+def saved_run(folder: Path, made_of: Config) -> TrainState:
     """A folder as a run leaves it, with a best checkpoint whose statistics are no defaults."""
-    run = RunFolder.create(folder, made_of)
-    state = step.create(made_of)
+    run = claimed(folder, made_of)
+    state = created_state(made_of)
     state = state.replace(batch_stats=jax.tree.map(lambda x: x + 0.5, state.batch_stats))
     state = jax.tree.map(np.asarray, state)
     best = Checkpoints(run.best, 1)
@@ -47,12 +49,8 @@ def saved_run(folder: Path, made_of: Config) -> step.TrainState:
     return state
 
 
-def start(config: Config, folder: Path) -> step.TrainState:
-    latest = Checkpoints(folder / "latest", 2)
-    try:
-        return jax.tree.map(np.asarray, starting_state(config, latest))
-    finally:
-        latest.close()
+def start(config: Config) -> TrainState:
+    return on_host(starting_state(config, build.recipe(config)))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -60,20 +58,28 @@ def same(left: Any, right: Any) -> bool:
     return all(np.array_equal(one, other) for one, other in leaves)
 
 
-def test_a_seed_gives_one_state_and_another_seed_another(tmp_path: Path) -> None:
-    first = start(made(), tmp_path)
-    assert same(first, start(made(), tmp_path))
-    assert not same(first.params, start(made("seed=1"), tmp_path).params)
+def test_a_seed_gives_one_state_and_another_seed_another() -> None:
+    first = start(made())
+    assert same(first, start(made()))
+    assert not same(first.params, start(made("seed=1")).params)
 
 
-def test_the_latest_checkpoint_goes_before_everything(tmp_path: Path) -> None:
-    state = jax.tree.map(np.asarray, step.create(made("seed=9")))
-    latest = Checkpoints(tmp_path / "latest", 2)
+def test_the_latest_checkpoint_goes_before_everything(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    asked = resolved(made("optimizer.warmup=0", "train.steps=7"))
+    state = on_host(created_state(made("seed=9", "optimizer.warmup=0", "train.steps=7")))
+    folder = claimed(tmp_path / "run", asked)
+    latest = Checkpoints(folder.latest, 2)
     latest.save(state.replace(step=np.array(7, np.int32)), {})
     latest.close()
-    found = start(made("model.weights=/nowhere"), tmp_path)
-    assert found.step == 7
-    assert same(found.params, state.params)
+    assert prepared(asked, folder.path, print).fit(StopRequest(), print)  # nothing left to train
+    best = Checkpoints(folder.best, 1)
+    restored, _ = best.restore(build.recipe(asked).abstract())
+    best.close()
+    assert restored.step == 7
+    assert same(restored.params, state.params)
 
 
 @pytest.mark.parametrize("kind", ["attention", "heads"])
@@ -81,8 +87,8 @@ def test_another_runs_stages_and_statistics_are_taken_and_the_rest_is_new(
     kind: str, tmp_path: Path
 ) -> None:
     source = saved_run(tmp_path / "single", made(*SINGLE))
-    given, fresh = source.params["model"], step.create(made(f"model.kind={kind}"))
-    state = start(made(f"model.kind={kind}", f"model.weights={tmp_path / 'single'}"), tmp_path)
+    given, fresh = source.params["model"], created_state(made(f"model.kind={kind}"))
+    state = start(made(f"model.kind={kind}", f"model.weights={tmp_path / 'single'}"))
     found = state.params["model"]
     assert state.step == 0
     assert same(found["encoder"], given["encoder"])
@@ -104,17 +110,17 @@ def test_a_runs_positions_are_made_to_fit_another_size_of_image(
 ) -> None:
     saved_run(tmp_path / "run", made(*SINGLE))
     given = {"embed": {"pos": np.ones((1, 5, 3), np.float32)}}  # of a vision transformer
-    monkeypatch.setattr(training_start, "_of_run", lambda folder: (given, {}))
+    monkeypatch.setattr(config_training, "_of_run", lambda folder: (given, {}))
     params = {"model": {"encoder": {"embed": {"pos": np.zeros((1, 10, 3), np.float32)}}}}
-    state = step.TrainState(step=0, params={**params, "objective": {}}, batch_stats={}, opt_state=0)
-    monkeypatch.setattr(step, "create", lambda config: state)
-    found = start(made(f"model.weights={tmp_path / 'run'}"), tmp_path)
+    state = TrainState(step=0, params={**params, "objective": {}}, batch_stats={}, opt_state=0)
+    asked = made(f"model.weights={tmp_path / 'run'}")
+    found = starting_state(asked, SimpleNamespace(create=lambda: state))  # pyright: ignore
     np.testing.assert_allclose(found.params["model"]["encoder"]["embed"]["pos"], 1, rtol=1e-6)
 
 
 def stored(path: Path, made_of: Config) -> pretrained.Weights:
     """A file of weights for the config's backbone, drawn from its seed and normalised oddly."""
-    state = jax.tree.map(np.asarray, step.create(made_of))
+    state = jax.tree.map(np.asarray, created_state(made_of))
     statistics = jax.tree.map(lambda x: x + 0.5, state.batch_stats)
     found = pretrained.Weights(
         backbone="convnet",
@@ -134,8 +140,8 @@ def test_a_files_stages_and_statistics_are_taken_and_the_rest_is_new(
     kind: str, tmp_path: Path
 ) -> None:
     given = stored(tmp_path / "w.npz", made(*SINGLE))
-    asked, fresh = made(f"model.kind={kind}"), step.create(made(f"model.kind={kind}"))
-    state = start(made(f"model.kind={kind}", f"model.weights={tmp_path / 'w.npz'}"), tmp_path)
+    asked, fresh = made(f"model.kind={kind}"), created_state(made(f"model.kind={kind}"))
+    state = start(made(f"model.kind={kind}", f"model.weights={tmp_path / 'w.npz'}"))
     net, statistics = state.params["model"], state.batch_stats
     decoders = [net["decoder"]] if kind == "attention" else list(net["decoder"].values())
     parts = [net["encoder"], *decoders]
@@ -147,7 +153,7 @@ def test_a_files_stages_and_statistics_are_taken_and_the_rest_is_new(
             assert same(stage, given.params[name])
     assert same(statistics["encoder"]["conv2"], given.batch_stats["conv2"])
     assert same(net["head"], fresh.params["model"]["head"])
-    assert jax.tree.structure(state) == jax.tree.structure(step.abstract(asked))
+    assert jax.tree.structure(state) == jax.tree.structure(build.recipe(asked).abstract())
 
 
 def test_a_file_trained_with_batch_normalisation_fits_batch_instance_normalisation(
@@ -158,8 +164,8 @@ def test_a_file_trained_with_batch_normalisation_fits_batch_instance_normalisati
     saved_run(tmp_path / "run", made(*SINGLE))  # of the same seed
     for source in ("w.npz", "run"):
         asked = resolved(made("model.norm=bin", f"model.weights={tmp_path / source}"))
-        state = start(asked, tmp_path)
-        assert jax.tree.structure(state) == jax.tree.structure(step.abstract(asked))
+        state = start(asked)
+        assert jax.tree.structure(state) == jax.tree.structure(build.recipe(asked).abstract())
         own, norm = given.params["conv2"], state.params["model"]["encoder"]["conv2"]["norm"]
         assert same(state.params["model"]["encoder"]["conv2"]["conv"], own["conv"])
         for name in ("scale", "bias"):
@@ -172,7 +178,7 @@ def test_a_file_trained_with_batch_normalisation_fits_batch_instance_normalisati
 def test_a_file_of_another_network_is_one_line(tmp_path: Path) -> None:
     stored(tmp_path / "w.npz", made(*SINGLE, "model.width=12"))
     with pytest.raises(UserError, match=r"does not fit this model: conv1 has shapes"):
-        start(made(f"model.weights={tmp_path / 'w.npz'}"), tmp_path)
+        start(made(f"model.weights={tmp_path / 'w.npz'}"))
     for override, says in [
         ("model.norm=none", "set config.model.norm to 'batch'"),
         ("model.norm=", "set config.model.norm to 'batch'"),
@@ -194,7 +200,7 @@ def test_what_a_config_leaves_open_is_filled_in(
     stored(tmp_path / "w.npz", made(*SINGLE))
     saved_run(tmp_path / "run", made(*SINGLE))
     named = f"model.weights={tmp_path / 'w.npz'}"
-    classes = len(dataset.load(made().data, "train").class_names)
+    classes = build.dataset(made().data).classes
 
     def found(*overrides: str) -> tuple:
         data = resolved(made(*overrides)).data
@@ -248,10 +254,10 @@ def test_without_steps_the_weights_are_evaluated_as_they_are(
     assert kept.data.mean == (20.0,) and kept.data.classes > 0
     for place in (folder.latest, folder.best):
         held = Checkpoints(place, 1)
-        state, _ = held.restore(step.abstract(kept))
+        state, _ = held.restore(build.recipe(kept).abstract())
         held.close()
         assert state.step == 0
-        assert same(state.params, start(kept, tmp_path / "none").params)
+        assert same(state.params, start(kept).params)
     found = json.loads(folder.evaluation.read_text())["test"]
     assert found["step"] == 0 and 0.05 < found["metrics"]["ensemble"]["recall@1"] <= 1
     rows = folder.metrics.read_text().splitlines()
@@ -264,27 +270,27 @@ def test_without_steps_the_weights_are_evaluated_as_they_are(
 
 def test_weights_that_are_none_or_do_not_fit_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.model\.weights: .* is not the folder of a run"):
-        start(made(f"model.weights={tmp_path}"), tmp_path)
-    RunFolder.create(tmp_path / "untrained", made())
+        start(made(f"model.weights={tmp_path}"))
+    claimed(tmp_path / "untrained", made())
     with pytest.raises(UserError, match="no checkpoint in it"):
-        start(made(f"model.weights={tmp_path / 'untrained'}"), tmp_path)
+        start(made(f"model.weights={tmp_path / 'untrained'}"))
     saved_run(tmp_path / "wide", made(*SINGLE, "model.width=12"))
     with pytest.raises(UserError, match=r"does not fit this model: conv1 has shapes"):
-        start(made(f"model.weights={tmp_path / 'wide'}"), tmp_path)
+        start(made(f"model.weights={tmp_path / 'wide'}"))
     saved_run(tmp_path / "plain", made(*SINGLE, "model.norm=none"))
     with pytest.raises(UserError, match="has other parameters") as caught:
-        start(made(f"model.weights={tmp_path / 'plain'}"), tmp_path)
+        start(made(f"model.weights={tmp_path / 'plain'}"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_is_another_configs_only_once_something_was_saved(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run", made())
-    again = RunFolder.create(tmp_path / "run", made("seed=1"))
+    claimed(tmp_path / "run", made())
+    again = claimed(tmp_path / "run", made("seed=1"))
     assert config.read_json(again.config).seed == 1
     saved_run(tmp_path / "run", made("seed=1"))
-    RunFolder.create(tmp_path / "run", made("seed=1"))
+    claimed(tmp_path / "run", made("seed=1"))
     with pytest.raises(UserError, match=r"another config \(config.seed: 1, 2\)"):
-        RunFolder.create(tmp_path / "run", made("seed=2"))
+        claimed(tmp_path / "run", made("seed=2"))
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def described(
     if network["trunk_depth"] is None:
         network["trunk_depth"] = len(model.cut.trunk)
     batch = parts.get("batch", 64)
-    rhythm = {name: parts[name] for name in _RHYTHM if name in parts}
+    rhythm: dict[str, Any] = {name: value for name, value in parts.items() if name in _RHYTHM}
     return Config(
         seed=parts.get("seed", 0),
         data=Data(**section),

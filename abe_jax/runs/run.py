@@ -132,10 +132,11 @@ class Run:
         vectors = evaluation.embed_split(self.embedder, images, fit)
         noted = Unreadable(self.folder, images, self.unreadable_share, say)
         noted.add(vectors.embedded.unreadable)
+        measures = self.tested.measures
         results, embedded = evaluation.measure_split(
             self.embedder,
             images,
-            self._measures(images),
+            within_reach(measures, images) if self.tested.label else measures,
             vectors=vectors,
             held_out=self._held_out(split),
             benchmark=self.tested.dataset.name,
@@ -153,17 +154,6 @@ class Run:
             lambda: raw_of(fitted_whitening.drawn(train("train"), self.whiten, seed)),
             say,
         )
-
-    def _measures(self, images: Split) -> Measures:
-        """What is measured: on other images without the K that their gallery is too small for."""
-        measures = self.tested.measures
-        if not self.tested.label:
-            return measures
-        reach = protocols.rows(len(images.labels), images.gallery).reach
-        if not reach:
-            raise UserError("there is one image alone, and no other to find: nothing is measured")
-        ks = tuple(k for k in measures.ks if k <= reach) or (1,)
-        return dataclasses.replace(measures, ks=ks)
 
     def _held_out(self, split: str) -> HeldOut | None:
         """Held-out images of the training classes, where the run has a classifier for them."""
@@ -237,6 +227,19 @@ class Run:
             **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
             "devices": f"{jax.device_count()} x {device.device_kind}",
         }
+
+
+def within_reach(measures: Measures, images: Split) -> Measures:
+    """The measures without the K that a split's gallery is too small for; 1 is always left.
+
+    Raises:
+        UserError: one image alone, or the errors of `protocols.rows`.
+    """
+    reach = protocols.rows(len(images.labels), images.gallery).reach
+    if not reach:
+        raise UserError("there is one image alone, and no other to find: nothing can be measured")
+    ks = tuple(k for k in measures.ks if k <= reach) or (1,)
+    return dataclasses.replace(measures, ks=ks)
 
 
 class _Encoded(Sequence[bytes]):

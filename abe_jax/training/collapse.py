@@ -27,14 +27,14 @@ def warnings(recipe: Recipe, values: dict[str, float]) -> list[str]:
     negative = values.get("negative_distance")
     if margins and negative is not None and negative < STUCK * margins[0]:
         raised.append(
-            f"the loss sticks at the margin: negative pairs have a distance of {negative:.4f} "
-            f"where {margins[0]} is asked "
+            f"the loss sticks at the margin: negative pairs are {negative:.4f} apart where "
+            f"{margins[0]} is asked "
             f"(contrastive {values.get('contrastive', float('nan')):.4f}); lower optimizer.rate"
         )
     elif negative is not None and negative < ONE_POINT:
         raised.append(
-            "the embedding collapses: negative pairs have a squared distance of "
-            f"{negative:.1g}, of at most 4; mine easier negatives at first (triplet: all or "
+            f"the embedding collapses: negative pairs are {negative:.1g} apart, of at most 4; "
+            "mine easier negatives at first (triplet: all or "
             "semi_hard), or lower optimizer.rate"
         )
     return raised

@@ -88,7 +88,7 @@ class MetaBIN(AfterUpdate):
 
     def __init__(self, model: Any, preprocess: Preprocess, meta: Meta, domains_per_batch: int):
         self._model = model.clone(axis_name=AXIS)
-        self._preprocess, self._meta, self._blocks = preprocess, meta, domains_per_batch
+        self._preprocess, self.meta, self._blocks = preprocess, meta, domains_per_batch
 
     def differentiated(self, params: Any) -> Any:
         """The gates held constant: no momentum and no gradient norm counts them."""
@@ -101,12 +101,12 @@ class MetaBIN(AfterUpdate):
         """The parameters with the gates behind the outer step, and the losses of both steps."""
         gates = models.gates(params)
         moved, measured = self._moved(params, batch_stats, batch, step)
-        begun = step >= self._meta.start
+        begun = step >= self.meta.start
         gates = {name: jnp.where(begun, moved[name], gate) for name, gate in gates.items()}
         return models.with_gates(params, gates), measured | _mean(gates)
 
     def _moved(self, params: Any, stats: Any, batch: Batch, step: Array) -> tuple[Gates, Metrics]:
-        meta, everything = self._meta, lax.all_gather(batch, AXIS, tiled=True)
+        meta, everything = self.meta, lax.all_gather(batch, AXIS, tiled=True)
         size = meta.rows(len(everything.labels), self._blocks)["meta-train"]
         train, test = (
             jax.tree.map(lambda leaf, rows=rows: leaf[rows], everything)

@@ -4,25 +4,25 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import benchmark_trees as trees
 import cv2
 import jax
 import numpy as np
 import oracles
 import oracles_grains
-import originals_trees as trees
 import pytest
-from test_evaluate_elsewhere import PLAIN, asked_of, section
-from test_retrieval_whitened import saved
+from states import created_state
+from test_evaluate_other_data import PLAIN, asked_of, section
+from test_evaluation_whitened import saved
 
 from abe_jax import config
-from abe_jax.config.other_data import Elsewhere
-from abe_jax.data import dataset
+from abe_jax.config import build
+from abe_jax.config.other_data import OtherData
 from abe_jax.data.dataset import Split
 from abe_jax.data.sources.benchmarks import builder, reading
-from abe_jax.data.sources.benchmarks.table import ORIGINALS
-from abe_jax.evaluation.embed import embed
-from abe_jax.runs.folder import RunFolder
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 from abe_jax.training import step
+from abe_jax.training.run_folder import RunFolder
 
 NAMES = ("holidays", "ukbench", "copydays", "inshop")
 
@@ -49,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for archive in tree.archives
         ]
         source = trees.packed(tree._replace(archives=archives), tmp_path_factory.mktemp(name))
-        original = ORIGINALS[name]
+        original = BENCHMARKS[name]
         folder = reading.folder(original, str(found))
         assert builder.build(original, source, folder, any_counts=True)
     return found
@@ -72,11 +72,10 @@ UNNORMALISED = ("data.mean=()", "data.std=()")
 
 def embedded(run: RunFolder, root: Path, name: str) -> tuple[Split, np.ndarray]:
     own = config.read_json(run.config)
-    made = Elsewhere(name=name, options=[f"data.root={root}"]).of(own)
-    split = dataset.load(made.data, "test")
-    return split, embed(
-        step.replicate(step.create(own)), step.embed_step(made), split, made
-    ).vectors
+    made = OtherData(name=name, options=[f"data.root={root}"]).applied(own)
+    split = build.dataset(made.data).split("test")
+    state = step.replicate(created_state(own))
+    return split, build.network(made).vectors(state, split).vectors
 
 
 def measured(run: RunFolder, root: Path, name: str) -> dict:

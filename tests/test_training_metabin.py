@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from states import created_state
 
 from abe_jax import config, models
-from abe_jax.config import Config, Meta
+from abe_jax.config import Config, Meta, build, checks
 from abe_jax.data.loader import Batch
 from abe_jax.errors import UserError
 from abe_jax.training import metabin, step
+from abe_jax.training.state import TrainState
 
 TINY = Path(__file__).with_name("tiny_config.py")
 D, BLOCK, B = 4, 6, 24  # domains, rows of each, rows
@@ -63,7 +65,7 @@ def batch(absent: tuple[int, ...] = ()) -> Batch:
     return Batch(pixels.astype(np.uint8), labels.astype(np.int32), rows, mask)
 
 
-def with_drawn_gates(state: step.TrainState) -> step.TrainState:
+def with_drawn_gates(state: TrainState) -> TrainState:
     """Gates all over [0, 1], the ends among them."""
     rng = np.random.default_rng(5)
     drawn = {
@@ -74,16 +76,17 @@ def with_drawn_gates(state: step.TrainState) -> step.TrainState:
     return state.replace(params=params)
 
 
-created, trained = functools.cache(step.create), functools.cache(step.train_step)  # compiled once
+created = functools.cache(created_state)  # compiled once
+trained = functools.cache(lambda made_of: build.recipe(made_of).train_step())
 
 
-def stepped(made_of: Config, start: step.TrainState, rows: Batch) -> tuple[Any, dict[str, float]]:
+def stepped(made_of: Config, start: TrainState, rows: Batch) -> tuple[Any, dict[str, float]]:
     """The state after a step on one device, and its metrics."""
     state, metrics = trained(made_of)(step.replicate(start), rows)
     return jax.tree.map(jnp.asarray, step.unreplicate(state)), step.fetch(metrics)
 
 
-def apart(x: Any, ends: list[tuple[int, int]]) -> Any:
+def distances(x: Any, ends: list[tuple[int, int]]) -> Any:
     """Distances between chosen rows."""
     left, right = (np.array(column) for column in zip(*ends, strict=True))
     return jnp.sqrt(jnp.sum((x[left] - x[right]) ** 2, axis=-1))
@@ -114,7 +117,7 @@ def mixed(x: np.ndarray, labels: list[int], here: list[int]) -> tuple[list, list
 
 
 def triplet(x: Any, chosen: tuple[list, list], margin: float) -> Any:
-    return jnp.mean(jnp.maximum(apart(x, chosen[0]) - apart(x, chosen[1]) + margin, 0.0))
+    return jnp.mean(jnp.maximum(distances(x, chosen[0]) - distances(x, chosen[1]) + margin, 0.0))
 
 
 def scatter(x: Any, here: list[int]) -> Any:
@@ -132,7 +135,7 @@ def network(made_of: Config) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
 
     What is chosen among vectors needs them first: one compiled program serves both calls.
     """
-    model, data = models.build(made_of.model), made_of.data
+    model, data = build.model(made_of.model), made_of.data
 
     @jax.jit
     def of(params: Any, stats: Any, images: Any, weights: Any) -> tuple[Any, Any]:
@@ -149,7 +152,7 @@ def network(made_of: Config) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
 
 
 def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, dict[str, Any]]:
-    """The gates and metrics of the episode, from the parameters behind the base update."""
+    """The gates and metrics of the meta-update, from the parameters behind the base update."""
     meta, of = made_of.meta, network(made_of)
 
     def descended(part: slice, value_of: Any, at: Any, gates: Any, rate: float) -> tuple[Any, Any]:
@@ -168,7 +171,7 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
         return {k: jnp.clip(gates[k] - rate * gradient[k], 0, 1) for k in gates}, values
 
     def train(x: Any, hard: Any, mix: Any, here: list[int]) -> tuple:
-        shuffled = jnp.mean(jnp.log1p(jnp.exp(apart(x, mix[0]) - apart(x, mix[1]))))
+        shuffled = jnp.mean(jnp.log1p(jnp.exp(distances(x, mix[0]) - distances(x, mix[1]))))
         return scatter(x, here), shuffled, triplet(x, hard, meta.margin)
 
     gates, end = models.gates(start.params["model"]), meta.domains * BLOCK
@@ -180,12 +183,12 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
         gates,
         meta.outer_rate,
     )
-    found = dict(zip(metabin.EPISODE, (*first, *second), strict=True))
+    found = dict(zip(metabin.META, (*first, *second), strict=True))
     return (moved, virtual), found | {"gate": np.concatenate([*moved.values()]).mean()}
 
 
 @pytest.mark.parametrize("absent", [(), (0, 7, 23)], ids=["all there", "some absent"])
-def test_an_episode_equals_one_by_hand(absent: tuple[int, ...]) -> None:
+def test_a_meta_update_equals_one_by_hand(absent: tuple[int, ...]) -> None:
     made_of, rows = made(*META), batch(absent)
     start = with_drawn_gates(created(made_of)).replace(step=jnp.int32(1))
     after, metrics = stepped(made_of, start, rows)
@@ -212,7 +215,7 @@ def test_the_base_step_is_that_of_plain_batch_normalisation_and_moves_no_gate() 
     start, rows = created(made_of), batch()
     after, metrics = stepped(made_of, start, rows)
     gates = models.gates(after.params["model"])
-    assert all((gate == 1).all() for gate in gates.values())  # no episode yet
+    assert all((gate == 1).all() for gate in gates.values())  # no meta-update yet
     assert metrics["gate"] == 1 and metrics["meta_scatter"] > 0
     other = made(*ADAM, "model.norm=batch")
     given = created(other)
@@ -243,17 +246,18 @@ def test_without_meta_learning_gates_learn_by_the_optimiser_and_stay_in_bounds()
     assert values.min() == 0 and values.max() == 1  # some were carried over either end
     assert any((gates[at] != before[at]).any() for at in gates)
     assert metrics["gate"] == pytest.approx(values.mean())
-    assert set(metabin.metrics(made_of)) == {"gate"} and not metabin.metrics(made())
-    assert not set(metabin.EPISODE) & metrics.keys()
+    assert build.recipe(made_of).after_update.metrics == ("gate",)
+    assert not build.recipe(made()).after_update.metrics
+    assert not set(metabin.META) & metrics.keys()
 
 
 def test_the_inner_rate_rises_and_falls() -> None:
     meta = Meta(inner_rate=0.1, cycle=10, cycle_least=0.001, cycle_most=0.1)
-    rates = [float(metabin.inner_rate(meta, jnp.int32(at))) for at in range(21)]
+    rates = [float(meta.inner_rate_at(jnp.int32(at))) for at in range(21)]
     expected = [0.001 + 0.099 * (1 - abs(2 * (at % 10) / 10 - 1)) for at in range(21)]
     np.testing.assert_allclose(rates, 0.1 * np.array(expected), rtol=1e-5)
     assert np.argmax(rates) == 5 and rates[5] == pytest.approx(0.01)
-    assert float(metabin.inner_rate(Meta(inner_rate=0.3), jnp.int32(7))) == pytest.approx(0.3)
+    assert float(Meta(inner_rate=0.3).inner_rate_at(jnp.int32(7))) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
@@ -270,25 +274,32 @@ def test_the_inner_rate_rises_and_falls() -> None:
         ),
     ],
 )
-def test_what_makes_no_episode_is_one_line(overrides: tuple[str, ...], says: str) -> None:
-    for refuse in (step.train_step, step.check_devices):  # before anything is loaded or written
-        with pytest.raises(UserError, match=says) as caught:
-            refuse(made(*META, *overrides))
-        assert "\n" not in str(caught.value)
+def test_what_makes_no_meta_update_is_one_line(overrides: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        checks.check_devices(made(*META, *overrides))  # before anything is loaded or written
+    assert "\n" not in str(caught.value)
 
 
-def test_the_first_episode_is_where_the_backbone_begins_to_learn() -> None:
+def first_meta_update(config: Config) -> int:
+    """The step from which a training's hook moves gates."""
+    hook = build.recipe(config).after_update
+    assert isinstance(hook, metabin.MetaBIN)
+    return hook.meta.start
+
+
+def test_the_first_meta_update_is_where_the_backbone_begins_to_learn() -> None:
     for overrides, first in (((), 1), (("optimizer.new_only=9",), 9), (("meta.start=12",), 12)):
-        assert metabin.start(made(*META, "train.steps=20", *overrides)) == first
-    assert metabin.start(made(*META, "meta.start=12", "optimizer.new_only=9")) == 12
+        assert first_meta_update(made(*META, "train.steps=20", *overrides)) == first
+    both = ("meta.start=12", "optimizer.new_only=9", "train.steps=20")
+    assert first_meta_update(made(*META, *both)) == 12
 
 
 def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     fits = ("train.batch=48", "evaluate.batch=64")
-    step.check_devices(made(*fits))
+    checks.check_devices(made(*fits))
     with pytest.raises(UserError, match=r"36 meta-train rows of 48 .* a multiple of 32 does"):
-        step.check_devices(made(*META, *fits, "meta.domains=3"))
-    step.check_devices(made(*META, *fits, "train.batch=64", "meta.domains=3"))
+        checks.check_devices(made(*META, *fits, "meta.domains=3"))
+    checks.check_devices(made(*META, *fits, "train.batch=64", "meta.domains=3"))
     with pytest.raises(UserError, match=r"a multiple of 96 does"):  # of 4 domains x 3 images too
-        step.check_devices(made(*META, *fits, "data.images_per_class=3", "meta.domains=3"))
+        checks.check_devices(made(*META, *fits, "data.images_per_class=3", "meta.domains=3"))

@@ -11,20 +11,20 @@ import numpy as np
 import oracles
 import oracles_grains
 import pytest
-from test_retrieval_whitened import SINGLE, TINY, saved
+from states import created_state
+from test_evaluation_whitened import SINGLE, TINY, saved
 
 from abe_jax import config
 from abe_jax.cli import evaluate
-from abe_jax.config.other_data import Elsewhere, within
-from abe_jax.data import dataset
+from abe_jax.config import build, stored
+from abe_jax.config.other_data import OtherData
 from abe_jax.data.dataset import Split
 from abe_jax.data.split import chosen, subset
 from abe_jax.errors import UserError
-from abe_jax.evaluation import benchmark_figures
-from abe_jax.evaluation.embed import embed
-from abe_jax.runs.conclusion import conclude
-from abe_jax.runs.folder import RunFolder
+from abe_jax.evaluation import Measures, benchmark_figures
+from abe_jax.runs.run import within_reach
 from abe_jax.training import step
+from abe_jax.training.run_folder import RunFolder
 
 PLAIN = ("model.kind=heads", "model.width=4", "evaluate.whiten=0", "data.threads=1")
 
@@ -69,16 +69,16 @@ def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
     assert f"{name} · 36 images, 12 classes" in capsys.readouterr().out
     assert name in run.report.read_text()
 
-    made = Elsewhere(name="folder", path=str(photographs)).of(config.read_json(run.config))
-    split = dataset.load(made.data, "test")
-    state = step.replicate(step.create(config.read_json(run.config)))
-    vectors = embed(state, step.embed_step(made), split, made).vectors
+    made = OtherData(name="folder", path=str(photographs)).applied(config.read_json(run.config))
+    split = build.dataset(made.data).split("test")
+    state = step.replicate(created_state(config.read_json(run.config)))
+    vectors = build.network(made).vectors(state, split).vectors
     wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2))
     assert found["metrics"]["ensemble"] == pytest.approx(wanted)  # K = 40 is beyond these 36
 
     asked_of(run, "--path", str(photographs), "--config.data.test_share=0.25")
     assert section(run, name)["classes"] == 3
-    conclude(run, "test", lambda line: None)
+    stored.run(run.path).write_evaluation("test", lambda line: None)
     assert list(json.loads(run.evaluation.read_text())) == [name, "test"]
     assert section(run, "test")["classes"] == 18
 
@@ -95,7 +95,7 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
             "evaluate.whiten=9",
         ],
     )
-    made = Elsewhere(name="folder", path=str(photographs), options=["data.root=r"]).of(own)
+    made = OtherData(name="folder", path=str(photographs), options=["data.root=r"]).applied(own)
     assert (made.data.unseen_domains, made.data.held_out, made.data.validation_classes) == (
         (),
         0.0,
@@ -103,19 +103,21 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
     )
     assert (made.data.resize, made.data.root, made.data.classes) == (48, "r", 34)
     assert (made.model, made.objective, made.evaluate) == (own.model, own.objective, own.evaluate)
-    assert Elsewhere(name="inshop").of(own).evaluate.ks == (1, 10, 20, 30, 40, 50)
+    assert OtherData(name="inshop").applied(own).evaluate.ks == (1, 10, 20, 30, 40, 50)
     for name in ("", ":1.0.0", "/config:1.0.0"):
-        other = Elsewhere(name=f"tfds:stanford_online_products{name}").of(own)
+        other = OtherData(name=f"tfds:stanford_online_products{name}").applied(own)
         assert other.evaluate.ks[-1] == 1000
 
 
 def test_options_of_the_runs_own_images_leave_its_training_classes_out(photographs):
     own = config.load(TINY, ["data.name=folder", f"data.path={photographs}", "data.test_share=0.5"])
     for option in ("data.unreadable_share=0.5", "data.root=r", "data.label_column=label"):
-        made = Elsewhere(name="folder", path=f"{photographs}/.", options=[option]).of(own)
+        made = OtherData(name="folder", path=f"{photographs}/.", options=[option]).applied(own)
         assert made == config.overridden(own, [option])
-    tested = dataset.load(made.data, "test").class_names
-    assert len(tested) == 6 and not set(tested) & set(dataset.load(own.data, "train").class_names)
+    tested = build.dataset(made.data).split("test").class_names
+    assert len(tested) == 6 and not set(tested) & set(
+        build.dataset(own.data).split("train").class_names
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,15 +209,15 @@ def test_copies_ask_for_their_original_by_attack():
 
 
 def test_k_beyond_the_gallery_are_left_out():
-    own = config.load(TINY, ["evaluate.ks=(1,2,3,50)"])
+    own = Measures(ks=(1, 2, 3, 50))
     split = images_of([0, 0, 1, 1], groups=None)
-    assert within(own, split).evaluate.ks == (1, 2, 3)
+    assert within_reach(own, split).ks == (1, 2, 3)
     gallery = np.array([True, False, True, False])
     asked = images_of([0, 0, 1, 1], groups=None, gallery=gallery)
-    assert within(own, asked).evaluate.ks == (1, 2)
-    assert within(config.load(TINY, ["evaluate.ks=(9,)"]), asked).evaluate.ks == (1,)
+    assert within_reach(own, asked).ks == (1, 2)
+    assert within_reach(Measures(ks=(9,)), asked).ks == (1,)
     with pytest.raises(UserError, match="one image alone"):
-        within(own, images_of([0], groups=None))
+        within_reach(own, images_of([0], groups=None))
 
 
 def test_a_split_keeps_its_gallery_when_it_shrinks():
@@ -277,11 +279,11 @@ def test_a_csv_file_with_queries_and_a_gallery(photographs, tmp_path, capsys):
     assert (found["images"], found["queries"], found["gallery"]) == (26, 8, 18)
     assert "26 images, 9 classes, 8 queries, 18 in the gallery" in capsys.readouterr().out
     assert "the others are the queries" in run.report.read_text()
-    made = Elsewhere(name="folder", path=str(path)).of(config.read_json(run.config))
-    split = dataset.load(made.data, "test")
+    made = OtherData(name="folder", path=str(path)).applied(config.read_json(run.config))
+    split = build.dataset(made.data).split("test")
     assert split.gallery is not None and split.gallery.sum() == 18
-    state = step.replicate(step.create(config.read_json(run.config)))
-    vectors = embed(state, step.embed_step(made), split, made).vectors
+    state = step.replicate(created_state(config.read_json(run.config)))
+    vectors = build.network(made).vectors(state, split).vectors
     wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2), gallery=split.gallery)
     assert found["metrics"]["ensemble"] == pytest.approx(wanted)
 
@@ -297,14 +299,14 @@ def test_a_csv_file_with_queries_and_a_gallery(photographs, tmp_path, capsys):
 def test_a_side_without_the_other_is_refused(photographs, was, becomes, line):
     path = sides(photographs)
     path.write_text(path.read_text().replace(was, becomes))
-    made = Elsewhere(name="folder", path=str(path)).of(config.load(TINY, []))
+    made = OtherData(name="folder", path=str(path)).applied(config.load(TINY, []))
     with pytest.raises(UserError, match=f"a query and a gallery side of its test, and {line}"):
-        dataset.load(made.data, "test")
-    dataset.load(made.data, "train")
+        build.dataset(made.data).split("test")
+    build.dataset(made.data).split("train")
 
 
 def test_all_classes_for_the_test_leave_none_to_train_on(photographs):
-    made = Elsewhere(name="folder", path=str(photographs)).of(config.load(TINY, []))
-    assert len(dataset.load(made.data, "test").class_names) == 12
+    made = OtherData(name="folder", path=str(photographs)).applied(config.load(TINY, []))
+    assert len(build.dataset(made.data).split("test").class_names) == 12
     with pytest.raises(UserError, match=r"test_share is 1: no class of .* is left for 'train'"):
-        dataset.load(made.data, "train")
+        build.dataset(made.data).split("train")
