@@ -12,26 +12,27 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from processes import TINY
 from processes import run as started
 
-from abe_jax import config, runs
-from abe_jax.cli import figures as command
+from abe_jax import config
+from abe_jax.cli import figures as cli
 from abe_jax.config import build, stored
 from abe_jax.data.split import Split
 from abe_jax.errors import UserError
-from abe_jax.evaluation import cosine as cosines_of
+from abe_jax.evaluation import cosine as cosine_measure
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
 from abe_jax.evaluation.options import Measures
-from abe_jax.report import cosines, figures, plots
+from abe_jax.report import figures, plots
 from abe_jax.report.figures import (
     attention,
     captions,
-    chosen,
     class_ranking,
     classes,
     cosine,
+    drawing,
     embedding_map,
     recall,
 )
@@ -52,9 +53,11 @@ def _promotion() -> Iterator[None]:
 def saved(folder: Path, data: Path, *overrides: str) -> Path:
     """A run's folder with a checkpoint, untrained: pictures are drawn of any."""
     made = config.load(TINY, (f"data.root={data}", "evaluate.ks=(1, 3, 10)", *overrides))
-    run = RunFolder.create(folder, made)
+    run = RunFolder(folder)
+    run.path.mkdir(parents=True)
+    config.write_json(made, run.config)
     best = Checkpoints(run.best, 1)
-    best.save(jax.tree.map(np.asarray, step.create(made)), {"value": 0.5})
+    best.save(jax.tree.map(np.asarray, build.recipe(made).create()), {"value": 0.5})
     best.close()
     return folder
 
@@ -65,31 +68,34 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[
     root = tmp_path_factory.mktemp("runs")
     with jax.numpy_dtype_promotion("standard"):
         several = saved(root / "attention", tiny_data)
-        conclude(RunFolder(several), "val", lambda _: None)
+        run = stored.run(several)
+        run.record(run.measure("val"))
         return several, saved(root / "single", tiny_data, *SINGLE)
 
 
 @pytest.fixture(scope="module")
-def opened(folders: tuple[Path, Path]) -> Run:
+def opened(folders: tuple[Path, Path]) -> EmbeddedRun:
     with jax.numpy_dtype_promotion("standard"):
-        return runs.opened(folders[0], "ours", "val")
+        return cli.embedded(folders[0], "ours", "val")
 
 
 def evaluation(folder: Path) -> dict:
     return json.loads((folder / "evaluation.json").read_text())["val"]
 
 
-def found(drawn: runs.Drawn) -> list[Picture]:
+def all_of(drawn: Drawn) -> list[Picture]:
     assert not isinstance(drawn, Skipped)
     return drawn
 
 
-def only(drawn: runs.Drawn) -> Picture:
-    (picture,) = found(drawn)
+def only(drawn: Drawn) -> Picture:
+    (picture,) = all_of(drawn)
     return picture
 
 
-def test_recall_curves_are_of_the_evaluation(folders: tuple[Path, Path], opened: Run) -> None:
+def test_recall_curves_are_of_the_evaluation(
+    folders: tuple[Path, Path], opened: EmbeddedRun
+) -> None:
     curves = recall.measured(opened)
     assert curves.ks == [1, 2, 3, 4, 8, 10, 16, 32, 64]
     (plot,) = only(recall.pictures([curves])).figure.axes
@@ -104,7 +110,7 @@ def test_recall_curves_are_of_the_evaluation(folders: tuple[Path, Path], opened:
     assert len({tuple(np.asarray(line.get_ydata())) for line in lines}) == 3
 
 
-def spread(run: Run) -> Run:
+def spread(run: EmbeddedRun) -> EmbeddedRun:
     """The run with vectors of its own for each class, some classes closer together than others."""
     shape = run.embedded.vectors.shape
     width = np.random.default_rng(0).uniform(0.5, 3, run.labels.max() + 1)[run.labels]
@@ -115,26 +121,33 @@ def spread(run: Run) -> Run:
 
 
 def test_histograms_count_what_the_evaluation_counted(
-    folders: tuple[Path, Path], opened: Run
+    folders: tuple[Path, Path], opened: EmbeddedRun
 ) -> None:
-    assert cosines.measured(opened).found == evaluation(folders[0])["cosine"]
+    wanted = evaluation(folders[0])["cosine"]
+    own = cosine.measured(opened).histograms
+    assert set(own) == {"same_image", "positive", "negative"}
+    for kind, one in own.items():
+        counts = np.array(wanted[kind]["histogram"])
+        assert one.percent.tolist() == (100 * counts / counts.sum()).tolist()
+        assert (one.mean, one.std) == (wanted[kind]["mean"], wanted[kind]["std"])
+        assert one.edges.tolist() == wanted["edges"]
     run = spread(opened)
-    wanted = cosine.between_learners(run.embedded.vectors, run.labels)
-    (plot,) = only(cosines.pictures([cosines.measured(run)])).figure.axes
+    wanted = cosine_measure.between_learners(run.embedded.vectors, run.labels)
+    (plot,) = only(cosine.pictures([cosine.measured(run)])).figure.axes
     steps = [patch.get_data() for patch in plot.patches if patch.get_label()]  # pyright: ignore
     assert len(steps) == 2 and np.abs(steps[0].values - steps[1].values).max() > 1
-    for found, kind in zip(steps, ("same_image", "positive"), strict=True):
+    for step, kind in zip(steps, ("same_image", "positive"), strict=True):
         counts = np.array(wanted[kind]["histogram"])
-        assert np.allclose(found.values, 100 * counts / counts.sum(), rtol=1e-12)
-        assert found.edges.tolist() == wanted["edges"]
+        assert np.allclose(step.values, 100 * counts / counts.sum(), rtol=1e-12)
+        assert step.edges.tolist() == wanted["edges"]
 
 
-def test_several_runs_stand_in_one_plot_for_each_kind_of_pairs(opened: Run) -> None:
-    own = cosines.measured(opened)
-    moved = {**own.found, "same_image": {**own.found["same_image"], "mean": -0.25}}
-    other = cosines.Measured("漢字 without", "other words", moved)
-    alone = cosines.Measured("single", "", {})
-    picture = only(cosines.pictures([own, other, alone]))
+def test_several_runs_stand_in_one_plot_for_each_kind_of_pairs(opened: EmbeddedRun) -> None:
+    own = cosine.measured(opened)
+    moved = {**own.histograms, "same_image": own.histograms["same_image"]._replace(mean=-0.25)}
+    other = cosine.RunCosines("漢字 without", "other words", moved)
+    alone = cosine.RunCosines("single", "", {})
+    picture = only(cosine.pictures([own, other, alone]))
     assert [plot.get_title(loc="left").split(":")[0] for plot in picture.figure.axes] == [
         "same image",
         "two images of one class",
@@ -142,10 +155,10 @@ def test_several_runs_stand_in_one_plot_for_each_kind_of_pairs(opened: Run) -> N
     assert "-0.25" in picture.figure.axes[0].get_title(loc="left")
     assert "without such a cosine: single" in picture.caption
     picture.figure.canvas.draw()  # no warning of characters that the font lacks
-    assert isinstance(cosines.pictures([alone]), Skipped)
+    assert isinstance(cosine.pictures([alone]), Skipped)
 
 
-def pixels_of(figure: runs.Figure) -> np.ndarray:
+def pixels_of(figure: Figure) -> np.ndarray:
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # pyright: ignore
 
@@ -180,12 +193,12 @@ def test_attention_of_four_learners_takes_a_column_and_of_more_the_page() -> Non
     images = np.zeros((1, 8, 8, 1), np.uint8)
     for learners, width in ((2, 2.44), (4, 3.3), (5, 4.78), (8, 6.9)):
         masks = np.random.default_rng(0).random((1, learners, 2, 2)).astype(np.float32)
-        found = attention.grid(images, masks, ["a"], []).get_figwidth()
-        assert found == pytest.approx(width)
+        drawn = attention.grid(images, masks, ["a"], []).get_figwidth()
+        assert drawn == pytest.approx(width)
 
 
 def average_precision_at_r(match: np.ndarray) -> float:
-    """The mean over the R first places of the precision there, where they are right."""
+    """The mean over the R first points of the precision there, where they are right."""
     number, hits, total = int(match.sum()), 0, 0.0
     for place, right in enumerate(match[:number], start=1):
         hits += int(right)
@@ -193,7 +206,7 @@ def average_precision_at_r(match: np.ndarray) -> float:
     return total / number
 
 
-def brute(run: Run) -> dict[int, tuple[float, float]]:
+def brute(run: EmbeddedRun) -> dict[int, tuple[float, float]]:
     """R@1 and MAP@R of each class, query by query."""
     x = run.flat.astype(np.float64)
     values: dict[int, list] = {}
@@ -204,15 +217,17 @@ def brute(run: Run) -> dict[int, tuple[float, float]]:
         if match.any():
             average = average_precision_at_r(match)
             values.setdefault(int(label), []).append((float(match[0]), average))
-    return {label: tuple(np.mean(found, axis=0)) for label, found in values.items()}
+    return {label: tuple(np.mean(scores, axis=0)) for label, scores in values.items()}
 
 
-def test_classes_are_ranked_by_their_own_queries(opened: Run) -> None:
+def test_classes_are_ranked_by_their_own_queries(opened: EmbeddedRun) -> None:
     run = spread(opened)
-    best, worst, first, average = classes.ranked(run.labels, classes.asked(run))
+    means = class_ranking.by_class(run.labels, class_ranking.query_scores(run))
+    best, worst = class_ranking.ends(means)
     wanted = brute(run)
     for label, (r, m) in wanted.items():
-        assert first[label] == pytest.approx(r) and average[label] == pytest.approx(m)
+        assert means.recall[label] == pytest.approx(r)
+        assert means.map_at_r[label] == pytest.approx(m)
     order = sorted(wanted, key=lambda label: wanted[label][1])
     assert worst.tolist() == order[:4] and best.tolist() == order[:-5:-1]
     told = only(classes.pictures(run)).caption
@@ -234,15 +249,21 @@ def test_queries_of_a_gallery_find_its_images_alone() -> None:
     )
     made = config.load(TINY, ("data.size=8", "data.resize=8"))
     embedded = Embedded(vectors, np.arange(20), np.zeros(0, np.int64))
-    state: step.TrainState = step.abstract(made)
-    run = Run(name="r", config=made, state=state, at=1, split=split, embedded=embedded)
+    run = EmbeddedRun(
+        name="r",
+        embedder=Embedder.of(build.network(made), {}, {}, {}),
+        step=1,
+        split=split,
+        embedded=embedded,
+        measures=Measures(ks=(1,)),
+    )
     rows = np.array([0, 6])
-    found = classes.neighbours(run, rows)
-    assert found.shape == (2, 7) and (found % 2 == 1).all()
-    for row, near in zip(rows, found, strict=True):
+    nearest = class_ranking.neighbours(run, rows)
+    assert nearest.shape == (2, 7) and (nearest % 2 == 1).all()
+    for row, near in zip(rows, nearest, strict=True):
         distances = ((run.flat[1::2] - run.flat[row]) ** 2).sum(axis=1)
         assert near.tolist() == (1 + 2 * np.argsort(distances)[:7]).tolist()
-    assert set(classes.asked(run).rows.tolist()) == set(range(0, 20, 2))
+    assert set(class_ranking.query_scores(run).rows.tolist()) == set(range(0, 20, 2))
     assert "2 queries" not in only(classes.pictures(run)).caption
     assert recall.measured(run).ks == [1, 2, 4, 8]
 
@@ -250,7 +271,7 @@ def test_queries_of_a_gallery_find_its_images_alone() -> None:
 def test_thumbnails_have_room_and_no_room_is_left() -> None:
     at = np.random.default_rng(0).uniform(0, 3, (300, 2))
     first = np.arange(300) >= 250
-    shown = embedding_map.apart(at, first, 0.3)
+    shown = embedding_map.without_overlap(at, first, 0.3)
     taken = at[shown]
     distance = np.abs(taken[:, None] - taken[None]).max(axis=2) + 9 * np.eye(len(taken))
     assert distance.min() >= 0.3
@@ -265,40 +286,40 @@ def test_neighbours_are_neighbours_on_the_map() -> None:
     centres = rng.normal(size=(4, 60)).astype(np.float32)
     of = np.repeat(np.arange(4), 25)
     vectors = centres[of] + 0.05 * rng.normal(size=(100, 60)).astype(np.float32)
-    places = embedding_map.placed(vectors)
-    assert (places == embedding_map.placed(vectors)).all()
-    distance = ((places[:, None] - places[None]) ** 2).sum(axis=2) + 1e9 * np.eye(100)
+    points = embedding_map.projected(vectors)
+    assert (points == embedding_map.projected(vectors)).all()
+    distance = ((points[:, None] - points[None]) ** 2).sum(axis=2) + 1e9 * np.eye(100)
     assert (of[distance.argmin(axis=1)] == of).all()
-    inside = embedding_map.scaled(places, 6.9, 5.6)
+    inside = embedding_map.scaled(points, 6.9, 5.6)
     assert inside.min() >= embedding_map.MARGIN - 1e-9
     assert (inside.max(axis=0) <= np.array([6.9, 5.6]) - embedding_map.MARGIN + 1e-9).all()
 
 
 def test_vectors_that_are_all_alike_make_a_map_too() -> None:
     pytest.importorskip("sklearn")
-    places = embedding_map.placed(np.ones((12, 8), np.float32))
-    assert np.isfinite(embedding_map.scaled(places, 6.9, 5.6)).all()
+    points = embedding_map.projected(np.ones((12, 8), np.float32))
+    assert np.isfinite(embedding_map.scaled(points, 6.9, 5.6)).all()
 
 
 def test_points_keep_the_coloured_classes_whole() -> None:
     labels = np.repeat(np.arange(100), 100)
     chosen = embedding_map.classes(labels)
-    rows = embedding_map.points(labels, chosen)
+    rows = embedding_map.mapped(labels, chosen)
     assert len(chosen) == 6 and len(rows) == embedding_map.POINTS == len(set(rows.tolist()))
     assert np.isin(np.flatnonzero(np.isin(labels, chosen)), rows).all()
     assert len(embedding_map.classes(np.arange(9))) == 0
 
 
-def test_the_same_pictures_are_the_same_bytes(opened: Run, tmp_path: Path) -> None:
+def test_the_same_pictures_are_the_same_bytes(opened: EmbeddedRun, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     kept = []
     for at in range(2):
         folder = tmp_path / str(at)
         folder.mkdir()
-        drawn = [one for kind in drawing.OF_EACH.values() for one in found(kind(opened))]
-        drawn += found(cosines.pictures([cosines.measured(opened)]))
+        drawn = [one for kind in drawing.OF_EACH.values() for one in all_of(kind(opened))]
+        drawn += all_of(cosine.pictures([cosine.measured(opened)]))
         for picture in drawn:
-            paper.write(picture.figure, folder, picture.name)
+            figures.write(picture.figure, folder, picture.name)
         kept.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert len(kept[0]) == 10 and kept[0] == kept[1]
 
@@ -308,8 +329,8 @@ def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     pytest.importorskip("sklearn")
-    command = ["--workdir", *map(str, folders), "--split", "val", "--out", str(tmp_path)]
-    figures.main(command)
+    arguments = ["--workdir", *map(str, folders), "--split", "val", "--out", str(tmp_path)]
+    cli.main(arguments)
     parts = ("attention_channel-attention", "attention_mean-attention", "map-attention")
     parts += ("classes-attention", "map-single", "classes-single", "cosine", "recall")
     kept = {path.name for path in tmp_path.iterdir()}
@@ -324,7 +345,7 @@ def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
 
 
 def test_a_pdf_has_its_fonts_and_no_date(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    figures.main(
+    cli.main(
         ["--workdir", str(folders[0]), "--split", "val", "--only", "cosine", "--out", str(tmp_path)]
     )
     assert {path.name for path in tmp_path.iterdir()} == {"cosine.png", "cosine.pdf", "figures.md"}
@@ -338,7 +359,7 @@ def test_a_pdf_has_its_fonts_and_no_date(folders: tuple[Path, Path], tmp_path: P
 
 
 def test_pictures_go_into_the_run_unless_told_otherwise(folders: tuple[Path, Path]) -> None:
-    figures.main(["--workdir", str(folders[0]), "--split", "val", "--only", "cosine"])
+    cli.main(["--workdir", str(folders[0]), "--split", "val", "--only", "cosine"])
     assert (folders[0] / "figures" / "cosine.pdf").exists()
 
 
@@ -354,9 +375,9 @@ def test_pictures_go_into_the_run_unless_told_otherwise(folders: tuple[Path, Pat
 def test_mistakes_are_one_line(
     folders: tuple[Path, Path], tmp_path: Path, arguments: list[str], line: str
 ) -> None:
-    with pytest.raises(UserError) as found:
-        figures.main(["--workdir", str(folders[1]), "--out", str(tmp_path), *arguments])
-    assert line in str(found.value) and "\n" not in str(found.value)
+    with pytest.raises(UserError) as error:
+        cli.main(["--workdir", str(folders[1]), "--out", str(tmp_path), *arguments])
+    assert line in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_folder_that_is_no_run_is_said_before_anything_is_drawn(
@@ -377,30 +398,30 @@ def test_a_folder_that_is_no_run_is_said_before_anything_is_drawn(
 
 
 def test_without_scikit_learn_the_map_alone_is_missing(
-    folders: tuple[Path, Path], opened: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: tuple[Path, Path], opened: EmbeddedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    found = embedding_map.pictures(opened)
-    assert isinstance(found, Skipped) and "pip install 'abe_jax[figures]'" in found.reason
+    drawn = embedding_map.pictures(opened)
+    assert isinstance(drawn, Skipped) and "pip install 'abe_jax[figures]'" in drawn.reason
     with pytest.raises(UserError, match=r"the picture 'map' needs sklearn"):
-        figures.main(["--workdir", str(folders[0]), "--only", "map", "--out", str(tmp_path)])
+        cli.main(["--workdir", str(folders[0]), "--only", "map", "--out", str(tmp_path)])
 
 
 def test_a_run_that_is_named_twice_is_refused(folders: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match=r"single: named twice"):
-        figures.main(["--workdir", str(folders[1]), str(folders[0]), str(folders[1])])
+        cli.main(["--workdir", str(folders[1]), str(folders[0]), str(folders[1])])
 
 
-def test_nothing_to_find_is_no_curve_and_no_class(opened: Run) -> None:
+def test_nothing_to_find_is_no_curve_and_no_class(opened: EmbeddedRun) -> None:
     rows = np.unique(opened.labels, return_index=True)[1]  # one image of each class
     few = Embedded(
-        opened.embedded.vectors[rows], opened.embedded.instances[rows], np.zeros(0, np.int64)
+        opened.embedded.vectors[rows], opened.embedded.image_ids[rows], np.zeros(0, np.int64)
     )
     run = dataclasses.replace(opened, embedded=few)
     for drawn in (classes.pictures(run), recall.pictures([recall.measured(run)])):
         assert drawn == Skipped("no query has an image of its class to find")
-    only(cosines.pictures([cosines.measured(run)]))  # without positive pairs
+    only(cosine.pictures([cosine.measured(run)]))  # without positive pairs
 
 
 def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
@@ -411,11 +432,11 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     own = (*SINGLE, "data.name=folder", f"data.path={tmp_path / 'images'}", "data.test_share=1.0")
     run = saved(tmp_path / "run", tmp_path, *own)
     with pytest.raises(UserError, match="none of the 4 images of test can be read"):
-        runs.opened(run, "run", "test")
+        cli.embedded(run, "run", "test")
     for label in ("cat", "dog"):
         picture = np.full((8, 8, 3), 90, np.uint8)
         cv2.imwrite(str(tmp_path / "images" / label / "0.png"), picture)
-    words = runs.opened(run, "run", "test").words
+    words = cli.embedded(run, "run", "test").words
     assert "2 images (without 2 that cannot be read) of 2 classes" in words
 
 
@@ -427,28 +448,28 @@ def test_few_classes_have_no_worst(tmp_path: Path) -> None:
             cv2.imwrite(str(tmp_path / "images" / label / f"{at}.png"), picture)
     own = (*SINGLE, "data.name=folder", f"data.path={tmp_path / 'images'}", "data.test_share=1.0")
     run = saved(tmp_path / "run", tmp_path, *own)
-    caption = only(classes.pictures(runs.opened(run, "run", "test"))).caption
+    caption = only(classes.pictures(cli.embedded(run, "run", "test"))).caption
     assert caption.startswith("All classes by MAP@R, the highest first; of equals")
 
 
-def test_eight_runs_in_one_plot_look_different(opened: Run) -> None:
-    looks = [tuple(map(str, style.marks(at).values())) for at in range(36)]
+def test_eight_runs_in_one_plot_look_different(opened: EmbeddedRun) -> None:
+    looks = [tuple(map(str, plots.marks(at).values())) for at in range(36)]
     assert len(set(looks)) == 36
-    own = cosines.measured(opened)
+    own = cosine.measured(opened)
     many = [own._replace(name=f"run {at}") for at in range(8)]
-    figure = only(cosines.pictures(many)).figure
+    figure = only(cosine.pictures(many)).figure
     figure.canvas.draw()
     assert min(plot.get_window_extent().height for plot in figure.axes) > 0.6 * figure.dpi
 
 
 def test_names_from_outside_are_no_markdown() -> None:
-    assert captions.plain("a_b <i>*c*\n[d](e)") == r"a\_b \<i\>\*c\* \[d\](e)"
+    assert captions.escaped("a_b <i>*c*\n[d](e)") == r"a\_b \<i\>\*c\* \[d\](e)"
 
 
 def test_runs_are_told_apart() -> None:
     paths = [Path("/a/one/run"), Path("/a/two/run"), Path("/b/other 0.5")]
-    assert runs.names(paths) == ["one/run", "two/run", "other 0.5"]
-    assert runs.names([Path("/x"), Path("/a/x")]) == ["x", "a/x"]
+    assert cli.names(paths) == ["one/run", "two/run", "other 0.5"]
+    assert cli.names([Path("/x"), Path("/a/x")]) == ["x", "a/x"]
     assert drawing.slugs(["one/run", "ONE run", "other 0.5", "漢字", "..."]) == [
         "one-run",
         "ONE-run-2",
@@ -462,4 +483,4 @@ def test_characters_that_the_font_lacks_are_written_by_number(tmp_path: Path) ->
     drawn = canvas(2.0, 1.0)
     drawn.text(0.1, 0.1, "漢 $x_1$ é")
     assert drawn.axes.texts[0].get_text() == "U+6F22 $x_1$ é"
-    paper.write(drawn.figure, tmp_path, "words")
+    figures.write(drawn.figure, tmp_path, "words")

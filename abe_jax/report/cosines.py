@@ -29,7 +29,7 @@ class Histogram(NamedTuple):
 
 
 def histograms(cosine: Mapping[str, Any]) -> dict[str, Histogram]:
-    """What evaluation.json[split]["cosine"] holds, by kind of pairs; a kind without any is left out."""
+    """The histograms in evaluation.json[split]["cosine"] by kind of pairs, of kinds with any."""
     counts = {kind: np.asarray(cosine.get(kind, {}).get("histogram", []), float) for kind in PAIRS}
     return {
         kind: Histogram(
@@ -57,16 +57,10 @@ def draw(
         alone: no other stands in this plot, so that no dash has to set it apart.
     """
     colour, dash = plots.colour(series), "-" if alone else plots.dash(series)
-    area, outline = {"alpha": look.fill, "linewidth": 0}, {"linewidth": look.outline}
-    plot.stairs(histogram.percent, histogram.edges, fill=True, color=colour, **area)
-    plot.stairs(
-        histogram.percent,
-        histogram.edges,
-        color=colour,
-        linestyle=dash,
-        label=histogram.title,
-        **outline,
-    )
+    percent, edges, fill = histogram.percent, histogram.edges, look.fill
+    plot.stairs(percent, edges, fill=True, color=colour, alpha=fill, linewidth=0)
+    width, title = look.outline, histogram.title
+    plot.stairs(percent, edges, color=colour, linestyle=dash, linewidth=width, label=title)
     mean = palette.light("ink") if alone else colour
     plot.axvline(histogram.mean, color=mean, linestyle=dash, linewidth=look.mean)
     plot.set_ylim(bottom=0)

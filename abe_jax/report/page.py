@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from abe_jax import files
+from abe_jax.evaluation.examples import Attention, Gallery
 from abe_jax.report import (
     cosines,
     curves,
@@ -18,7 +19,6 @@ from abe_jax.report import (
     result_tables,
     style,
 )
-from abe_jax.evaluation.examples import Attention, Gallery
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

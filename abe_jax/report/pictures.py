@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from abe_jax.report import html, pixels
 from abe_jax.evaluation.examples import Attention, Gallery
+from abe_jax.report import html, pixels
 
 KEY = (
     '<p class="key"><span class="query">query</span>'

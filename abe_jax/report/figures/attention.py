@@ -40,9 +40,10 @@ def pictures(run: EmbeddedRun) -> Drawn:
 
 
 def channels(masks: Float[np.ndarray, "s m i j k"]) -> Int[np.ndarray, " m"]:
-    """Each learner's channel of the largest variance over images and positions, the first of equals.
+    """Each learner's channel of the largest variance over images and positions.
 
-    A channel that hardly varies would show nothing. No channel is chosen by hand.
+    Of equal ones it is the first. A channel that hardly varies would show nothing. No channel is
+    chosen by hand.
     """
     return np.argmax(masks.astype(np.float64).var(axis=(0, 2, 3)), axis=-1)
 

@@ -1,4 +1,4 @@
-"""A map of an embedding in two dimensions: PCA, then t-SNE, with the images drawn where they lie."""
+"""A map of an embedding in two dimensions, by PCA, then t-SNE, with images where they lie."""
 
 from typing import Any
 
