@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,7 @@ PRECISION = 0.95  # of matches, where nothing else is asked for
 PathLike = str | os.PathLike[str]
 
 
+@runtime_checkable
 class HasEmbedder(Protocol):
     """A trained run, or whatever else has an embedder."""
 
