@@ -37,6 +37,7 @@ PathLike = str | os.PathLike[str]
 
 
 @runtime_checkable
+@runtime_checkable
 class HasEmbedder(Protocol):
     """A trained run, or whatever else has an embedder."""
 
