@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from abe_jax import config, models
+from abe_jax import config
 from abe_jax.cli import complexity
+from abe_jax.config import build
 from abe_jax.models import counting
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -30,17 +31,22 @@ TABLE = [
 ]
 
 
+def counted_parts(name: str, *overrides: str) -> list[counting.PartCount]:
+    made = config.load(CONFIGS / f"cars196_{name}.py", list(overrides))
+    return counting.parts(build.model(made.model), made.data.size, made.data.channels)
+
+
 @pytest.mark.parametrize(("name", "learners", "dim", "parameters", "multiply_adds"), TABLE)
 def test_table_of_the_paper(name, learners, dim, parameters, multiply_adds):
     overrides = [f"model.learners={learners}", f"model.dim={dim}"]
-    *parts, total = counting.rows(config.load(CONFIGS / f"cars196_{name}.py", overrides))
+    *parts, total = counted_parts(name, *overrides)
     assert (total.parameters, total.multiply_adds) == (parameters, multiply_adds)
     assert sum(part.parameters for part in parts) == parameters
     assert sum(part.multiply_adds for part in parts) == multiply_adds
 
 
 def test_parts_of_abe():
-    rows = counting.rows(config.load(CONFIGS / "cars196_abe.py", ["model.learners=2"]))
+    rows = counted_parts("abe", "model.learners=2")
     found = {row.name: (row.parameters, row.multiply_adds) for row in rows}
     pixels = 14 * 14
     named = [name for name in counting.PARTS.values() if name != "pooling"]
@@ -52,8 +58,8 @@ def test_parts_of_abe():
 
 
 def test_response_normalisation_and_pooling_cost_no_multiply_adds():
-    plain = counting.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=none"]))
-    lrn = counting.rows(config.load(CONFIGS / "cars196_single.py", ["model.norm=lrn"]))
+    plain = counted_parts("single", "model.norm=none")
+    lrn = counted_parts("single", "model.norm=lrn")
     assert plain == lrn
 
 
@@ -117,7 +123,7 @@ def test_training_counts_by_part_as_well():
     small = ["model.backbone=convnet", "model.branch=pool2", "model.trunk_depth=1"]
     small += ["model.width=4", "model.norm=none", "data.size=32", "data.channels=1"]
     made = config.load(CONFIGS / "cars196_abe.py", small)
-    model = models.build(made.model)
+    model = build.model(made.model)
     image = jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
 
@@ -125,7 +131,7 @@ def test_training_counts_by_part_as_well():
         embeddings: Any = model.apply(v, x, train=True)
         return embeddings.vectors.sum()
 
-    forward = {row.name: row.multiply_adds for row in counting.rows(made)}
+    forward = {row.name: row.multiply_adds for row in counting.parts(model, 32, 1)}
     backward = counting.multiply_adds(jax.grad(loss), variables, image)
     for part, name in counting.PARTS.items():
         if part == "pool":

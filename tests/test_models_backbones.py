@@ -1,6 +1,5 @@
 """The large backbones: published figures, map sizes, cuts, and the layers that they brought."""
 
-import dataclasses
 import functools
 import math
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.models import counting
 from abe_jax.models.backbones import mobile
 from abe_jax.models.backbones.depthwise import Depthwise, depthwise
@@ -159,8 +157,9 @@ CUTS = [
 @pytest.mark.parametrize(("name", "branch", "depth"), CUTS)
 def test_cuts(name, branch, depth, kind):
     learners = 1 if kind == "single" else 2
-    model = Model(backbone=name, kind=kind, learners=learners, dim=8, branch=branch)
-    net = models.build(dataclasses.replace(model, trunk_depth=depth if kind == "attention" else 0))
+    net = models.build(
+        kind, backbone=name, learners=learners, dim=8, branch=branch, trunk_depth=depth
+    )
     images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
     found, variables = jax.eval_shape(
         lambda x: net.init_with_output(jax.random.key(0), x, train=False), images

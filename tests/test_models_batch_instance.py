@@ -1,6 +1,5 @@
 """Batch-instance normalisation against a loop, at the ends of its gate, and from plain weights."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +9,6 @@ import oracles
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.batch_instance import BatchInstanceNorm, standardised
 from abe_jax.models.backbones.layers import BatchNorm
@@ -181,12 +179,12 @@ def test_a_backbone_has_the_parameters_of_the_plain_one_and_three_more_a_layer(n
     }
 
 
-PLAIN = Model(backbone="convnet", kind="single", dim=8, branch="conv4", width=4, norm="batch")
-GATED = dataclasses.replace(PLAIN, norm="bin")
+PLAIN = models.SingleHead(backbone="convnet", dim=8, branch="conv4", width=4, norm="batch")
+GATED = PLAIN.clone(norm="bin")
 
 
-def variables(model: Model, seed: int = 0) -> dict:
-    net, images = models.build(model), jnp.zeros((2, 32, 32, 1))
+def variables(net: models.Ensemble, seed: int = 0) -> dict:
+    images = jnp.zeros((2, 32, 32, 1))
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), images, train=False))
     rng = np.random.default_rng(seed)
     return jax.tree.map(
@@ -198,7 +196,7 @@ def variables(model: Model, seed: int = 0) -> dict:
 def test_from_plain_weights_it_embeds_as_the_plain_network(kind: str) -> None:
     learners = 1 if kind == "single" else 2
     changes = {"kind": kind, "learners": learners, "branch": "pool2", "trunk_depth": 2}
-    plain, gated = (dataclasses.replace(model, **changes) for model in (PLAIN, GATED))
+    plain, gated = (models.build(**models.options(model) | changes) for model in (PLAIN, GATED))
     given, target = variables(plain, seed=1), variables(gated, seed=2)
     params = models.graft(target["params"], models.stage_params(given["params"]))
     stats = models.graft(target["batch_stats"], models.stage_params(given["batch_stats"]))
@@ -213,9 +211,9 @@ def test_from_plain_weights_it_embeds_as_the_plain_network(kind: str) -> None:
     old = models.graft(given["batch_stats"], models.stage_params(given["batch_stats"]))
     images = jnp.asarray(np.random.default_rng(0).normal(size=(3, 32, 32, 1)), jnp.float32)
 
-    def embedded(model: Model, params: Any, stats: Any) -> Any:
+    def embedded(net: models.Ensemble, params: Any, stats: Any) -> Any:
         given: Any = {"params": params, "batch_stats": stats}
-        made: Any = models.build(model).apply(given, images, train=False)
+        made: Any = net.apply(given, images, train=False)
         return made.vectors
 
     found, expected = embedded(gated, params, stats), embedded(plain, same, old)

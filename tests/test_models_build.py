@@ -1,18 +1,24 @@
-"""Cutting anywhere, the sizes of GoogLeNet's maps, and what wrong configs are told."""
+"""Cutting anywhere, the sizes of GoogLeNet's maps, and what wrong options are told."""
 
-import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.stages import Cut, with_trunk
 
-SMALL = Model(backbone="convnet", kind="attention", learners=2, dim=8, branch="pool2", width=4)
-LARGE = Model(backbone="googlenet", kind="attention", learners=2, dim=8)
+SMALL = {
+    "backbone": "convnet",
+    "kind": "attention",
+    "learners": 2,
+    "dim": 8,
+    "branch": "pool2",
+    "width": 4,
+}
+LARGE = {"backbone": "googlenet", "kind": "attention", "learners": 2, "dim": 8}
 
 SIDES = {
     "conv1": (112, 64),
@@ -37,7 +43,7 @@ SIDES = {
 def test_sizes_of_googlenets_maps(norm):
     x = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     found = {}
-    for stage in models.stages(dataclasses.replace(LARGE, norm=norm)):
+    for stage in models.stages("googlenet", norm=norm):
         x, _ = jax.eval_shape(
             lambda x, stage=stage: stage.make().init_with_output(jax.random.key(0), x, False), x
         )
@@ -46,15 +52,15 @@ def test_sizes_of_googlenets_maps(norm):
     assert found == SIDES
 
 
-def traced(model: Model, size: int):
-    net = models.build(model)
+def traced(options: dict[str, Any], size: int):
+    net = models.build(**options)
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     return jax.eval_shape(lambda x: net.init_with_output(jax.random.key(0), x, train=False), images)
 
 
-def cuts(model: Model) -> list[tuple[str, int]]:
+def cuts(backbone: str) -> list[tuple[str, int]]:
     """Every branch with the deepest trunk that it allows."""
-    stages = models.stages(model)
+    stages = models.stages(backbone)
     return [
         (stage.name, sum(not after.pooling for after in stages[i + 1 :]))
         for i, stage in enumerate(stages[:-1])
@@ -62,24 +68,23 @@ def cuts(model: Model) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("kind", ["heads", "attention"])
-@pytest.mark.parametrize(("branch", "depth"), cuts(SMALL))
+@pytest.mark.parametrize(("branch", "depth"), cuts("convnet"))
 def test_convnet_cut_anywhere(branch, depth, kind):
-    model = dataclasses.replace(SMALL, branch=branch, trunk_depth=depth, kind=kind)
-    embeddings, variables = traced(model, 32)
+    options = SMALL | {"branch": branch, "trunk_depth": depth, "kind": kind}
+    embeddings, variables = traced(options, 32)
     assert embeddings.vectors.shape == (2, 2, 4)
     if kind == "attention":
         assert len(variables["params"]["trunk"]) == depth
 
 
-@pytest.mark.parametrize(("branch", "depth"), cuts(LARGE))
+@pytest.mark.parametrize(("branch", "depth"), cuts("googlenet"))
 def test_googlenet_cut_anywhere(branch, depth):
-    model = dataclasses.replace(LARGE, branch=branch, trunk_depth=min(depth, 2))
-    embeddings, _ = traced(model, 64)
+    embeddings, _ = traced(LARGE | {"branch": branch, "trunk_depth": min(depth, 2)}, 64)
     assert embeddings.vectors.shape == (2, 2, 4)
 
 
 def test_a_trunk_of_no_stages_masks_from_the_encoder():
-    _, variables = traced(dataclasses.replace(SMALL, trunk_depth=0), 32)
+    _, variables = traced(SMALL | {"trunk_depth": 0}, 32)
     assert "trunk" not in variables["params"]
 
 
@@ -112,18 +117,18 @@ def test_the_trunk_copies_stages_with_parameters_of_its_own():
         ({"width": 0}, "at least 1"),
     ],
 )
-def test_wrong_configs_are_told_the_nearest_right_choice(change, told):
+def test_wrong_options_are_told_the_nearest_right_choice(change, told):
     with pytest.raises(UserError) as error:
-        models.build(dataclasses.replace(SMALL, **{"trunk_depth": 2, **change}))
+        models.build(**{**SMALL, "trunk_depth": 2, **change})
     line = str(error.value)
     assert told in line
-    assert any(line.startswith(f"config.model.{name}: ") for name in (*change, "learners"))
+    assert any(line.startswith(f"{name}: ") for name in (*change, "learners"))
     assert "\n" not in line
 
 
 def test_a_trunk_copies_a_strided_stage_without_its_stride():
-    first, second = models.stages(SMALL)[1:3]
-    strided = models.stages(SMALL)[0]
+    first, second = models.stages("convnet", width=4)[1:3]
+    strided = models.stages("convnet", width=4)[0]
     parts = with_trunk(Cut(encoder=(first,), trunk=(), decoder=(second, strided)), 1)
     (copied,) = parts.trunk  # `second` only pools, and is left out
     image = jnp.zeros((1, 8, 8, 3))

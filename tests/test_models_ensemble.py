@@ -1,6 +1,5 @@
 """What makes single, heads and attention what they are, on the small convnet."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -10,22 +9,19 @@ import numpy as np
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.models import counting
 from abe_jax.models.backbones.stages import Stages
 from abe_jax.models.ensemble import unit
 
-ATTENTION = Model(
-    backbone="convnet", kind="attention", learners=3, dim=12, branch="pool2", trunk_depth=1, width=4
-)
-HEADS = dataclasses.replace(ATTENTION, kind="heads")
-SINGLE = dataclasses.replace(ATTENTION, kind="single", learners=1)
+SMALL = {"backbone": "convnet", "dim": 12, "branch": "pool2", "width": 4}
+ATTENTION: Any = models.ABE(learners=3, trunk_depth=1, **SMALL)
+HEADS: Any = models.MultiHead(learners=3, **SMALL)
+SINGLE: Any = models.SingleHead(**SMALL)
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 32, 1)), jnp.float32)
 
 
 @functools.cache
-def made(model: Model):
-    net = models.build(model)
+def made(net: models.Ensemble):
     # The key's kind compiles five times as fast on CPU as JAX's default.
     key = jax.random.key(0, impl="rbg")
     return net, jax.jit(lambda: net.init(key, IMAGES, train=False))()
@@ -44,7 +40,7 @@ def run(stages, params, x):
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("model", [SINGLE, HEADS, ATTENTION], ids=lambda model: model.kind)
 def test_shapes_types_and_lengths(model, norm):
-    net, variables = made(dataclasses.replace(model, norm=norm))
+    net, variables = made(model.clone(norm=norm))
     found, updated = jax.jit(lambda v: net.apply(v, IMAGES, train=True, mutable=["batch_stats"]))(
         variables
     )
@@ -106,7 +102,7 @@ def test_heads_equal_single_networks_on_one_encoder():
     net, variables = made(HEADS)
     params = variables["params"]
     found = embed(net, variables)
-    single = models.build(dataclasses.replace(SINGLE, dim=4))
+    single = SINGLE.clone(dim=4)
     for m in range(3):
         own = {
             "encoder": params["encoder"],
@@ -140,7 +136,7 @@ def test_parameters_of_heads_start_and_move_independently():
 
 def test_the_trunk_is_computed_once_and_the_decoder_for_every_learner():
     def macs(learners: int) -> dict[str, int]:
-        net = models.build(dataclasses.replace(ATTENTION, learners=learners, dim=12))
+        net = ATTENTION.clone(learners=learners)
         variables = jax.eval_shape(lambda: net.init(jax.random.key(0), IMAGES, train=False))
         return counting.multiply_adds(lambda v: net.apply(v, IMAGES, train=False), variables)
 
@@ -181,9 +177,8 @@ def test_a_black_network_has_finite_gradients():
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("model", [HEADS, ATTENTION], ids=lambda model: model.kind)
 def test_bfloat16_is_close_and_really_used(model, norm):
-    model = dataclasses.replace(model, norm=norm)
-    net, variables = made(model)
-    low = models.build(dataclasses.replace(model, compute="bfloat16"))
+    net, variables = made(model.clone(norm=norm))
+    low = net.clone(compute="bfloat16")
     exact = embed(net, variables).vectors
     close = embed(low, variables).vectors
     assert close.dtype == jnp.float32
@@ -195,7 +190,7 @@ def test_bfloat16_is_close_and_really_used(model, norm):
 
 
 def test_batch_statistics_move_while_training_and_rule_afterwards():
-    net, variables = made(dataclasses.replace(ATTENTION, norm="batch"))
+    net, variables = made(ATTENTION.clone(norm="batch"))
     _, updated = jax.jit(lambda x: net.apply(variables, x, train=True, mutable=["batch_stats"]))(
         5 + IMAGES
     )
@@ -209,8 +204,8 @@ def test_batch_statistics_move_while_training_and_rule_afterwards():
 
 
 def test_batch_statistics_span_the_device_axis():
-    net, variables = made(dataclasses.replace(ATTENTION, norm="batch"))
-    parts = models.build(dataclasses.replace(ATTENTION, norm="batch"), axis_name="devices")
+    net, variables = made(ATTENTION.clone(norm="batch"))
+    parts = net.clone(axis_name="devices")
 
     @functools.partial(jax.jit, static_argnums=0)
     def train(net, images):

@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models import counting
 from abe_jax.models.backbones import bn_inception, googlenet_bn, vit
 from abe_jax.models.backbones.layers import box_mean, max_pool
 from abe_jax.models.backbones.stages import Options
 
-GOOGLENET = Model(backbone="googlenet_bn", kind="single", dim=1000)
-INCEPTION = Model(backbone="bn_inception", kind="single", dim=1000, branch="inception3c")
-VIT = Model(backbone="vit_s16", kind="single", dim=1000, branch="block5", pooling="token")
+GOOGLENET = models.SingleHead(backbone="googlenet_bn", dim=1000)
+INCEPTION = models.SingleHead(backbone="bn_inception", dim=1000, branch="inception3c")
+VIT = models.SingleHead(backbone="vit_s16", dim=1000, branch="block5", pooling="token")
 KEY = jax.random.key(0, impl="rbg")
 
-# With a classifier of 1000 classes, and multiply-adds at 224 px as `abe_jax.counting` counts them.
+# With a classifier of 1000 classes, and multiply-adds at 224 px as `models.counting` counts them.
 FIGURES = [
     # torchvision, GoogLeNet_Weights.IMAGENET1K_V1: 6624904 parameters, 1.50 GFLOPS (1.498).
     (GOOGLENET, 6_624_904, 1_498_376_192),
@@ -36,18 +35,16 @@ def images(size: int, *, batch: int = 2) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
 
 
-def traced(model: Model, size: int):
-    net = models.build(model)
+def traced(net: models.Ensemble, size: int):
     return jax.eval_shape(lambda x: net.init_with_output(KEY, x, train=False), images(size))
 
 
 @pytest.mark.parametrize(("model", "parameters", "macs"), FIGURES, ids=lambda x: str(x)[:20])
 def test_parameters_and_multiply_adds_are_the_published_ones(model, parameters, macs):
-    net = models.build(model)
     _, variables = traced(model, 224)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == parameters
     counted = counting.multiply_adds(
-        lambda v, x: net.apply(v, x, train=False), variables, images(224, batch=1)
+        lambda v, x: model.apply(v, x, train=False), variables, images(224, batch=1)
     )
     assert sum(counted.values()) == macs
 
@@ -102,7 +99,7 @@ def maps(stages, size: int):
 @pytest.mark.parametrize("model", [GOOGLENET, INCEPTION, VIT], ids=lambda model: model.backbone)
 def test_sizes_of_maps(model):
     found = {}
-    for stage, x in maps(models.stages(model), 224):
+    for stage, x in maps(models.stages(model.backbone), 224):
         assert x.shape[1] == (1 if model.backbone == "vit_s16" else x.shape[2])
         found[stage.name] = x.shape[2:]
     assert found == SIDES[model.backbone]
@@ -120,13 +117,12 @@ SAMPLE = [
     ("model", "branch"), SAMPLE, ids=lambda x: x if isinstance(x, str) else x.backbone
 )
 def test_cut_anywhere(model, branch, kind):
-    names = [stage.name for stage in models.stages(model)]
-    behind = [s for s in models.stages(model)[names.index(branch) + 1 :] if not s.pooling]
+    names = [stage.name for stage in models.stages(model.backbone)]
+    behind = [s for s in models.stages(model.backbone)[names.index(branch) + 1 :] if not s.pooling]
     learners = 1 if kind == "single" else 2
-    changed = dataclasses.replace(
-        model, kind=kind, branch=branch, learners=learners, dim=8, trunk_depth=min(2, len(behind))
-    )
-    embeddings, variables = traced(changed, 64)
+    changes = {"kind": kind, "branch": branch, "learners": learners, "dim": 8}
+    changes |= {"trunk_depth": min(2, len(behind))}
+    embeddings, variables = traced(models.build(**models.options(model) | changes), 64)
     assert embeddings.vectors.shape == (2, learners, 8 // learners)
     if kind == "attention":
         assert list(variables["params"]["trunk"]) == [stage.name for stage in behind[:2]]
@@ -234,7 +230,7 @@ def test_statistics_span_devices_and_stand_still_when_frozen(module, frozen):
 
 @pytest.mark.parametrize(("name", "epsilon"), [("googlenet_bn", 1e-3), ("bn_inception", 1e-5)])
 def test_epsilon_of_the_normalisation(name, epsilon):
-    stage = models.stages(Model(backbone=name, kind="single"))[0]
+    stage = models.stages(name)[0]
     x = jnp.asarray(normal(1, 8, 8, 3))
     variables = jax.jit(lambda: stage.make().init(KEY, x, False))()
     tiny = jax.tree.map(lambda leaf: leaf * jnp.float32(1e-4), variables["batch_stats"])
@@ -336,16 +332,21 @@ def test_embedding_of_patches_against_a_loop():
         np.testing.assert_allclose(np.asarray(found[n, 0]), expected, rtol=1e-4, atol=1e-4)
 
 
-ATTENTION = dataclasses.replace(
-    VIT, kind="attention", learners=2, dim=8, branch="block10", trunk_depth=1
-)
+class ShortABE(models.ABE):
+    """With all blocks of the encoder but the first left out."""
+
+    @property
+    def cut(self):
+        parts = super().cut
+        return dataclasses.replace(parts, encoder=parts.encoder[:1])
 
 
 @pytest.fixture(scope="module")
 def small_vit():
-    """ABE-2 with all blocks but the last left out, which compiles in seconds."""
-    net = models.build(ATTENTION)
-    net = net.clone(cut=dataclasses.replace(net.cut, encoder=net.cut.encoder[:1]))
+    """ABE-2 of few blocks, which compiles in seconds."""
+    net = ShortABE(
+        backbone="vit_s16", learners=2, dim=8, branch="block10", trunk_depth=1, pooling="token"
+    )
     x = jnp.asarray(normal(2, 48, 48, 3))
     return net, jax.jit(lambda: net.init(KEY, x, train=False))(), x
 
@@ -356,7 +357,7 @@ def test_masks_of_tokens_become_squares(small_vit):
     assert masks.shape == (2, 2, 3, 3, 384)
     assert 0 < masks.min() < masks.max() < 1
     flat = jax.jit(
-        lambda v: net.apply(v, x, method=lambda net, x: net._masks(net.encoder(x, False), False))
+        lambda v: net.apply(v, x, method=lambda net, x: net.attention(net.encoder(x, False), False))
     )(variables)
     assert flat.shape == (2, 2, 1, 10, 384)
     for patch in range(9):  # row by row, behind the class token
@@ -366,7 +367,7 @@ def test_masks_of_tokens_become_squares(small_vit):
 def test_pooling_the_class_token_or_the_patches(small_vit):
     net, variables, x = small_vit
     kinds = ("token", "average", "max")
-    nets = [net.clone(pooling=net.pooling.clone(kind=kind)) for kind in kinds]
+    nets = [net.clone(pooling=kind) for kind in kinds]
     token, average, largest = jax.jit(
         lambda v: [pooled.apply(v, x, train=False).features for pooled in nets]
     )(variables)
@@ -386,7 +387,7 @@ def test_gradients_of_vit_are_finite_at_zero(small_vit):
 @pytest.mark.parametrize("model", [GOOGLENET, INCEPTION], ids=lambda model: model.backbone)
 def test_other_backbones_have_no_class_token(model):
     with pytest.raises(UserError, match="vision transformers"):
-        models.build(dataclasses.replace(model, pooling="token"))
+        model.clone(pooling="token")
 
 
 @pytest.mark.parametrize(
@@ -403,11 +404,11 @@ def test_other_backbones_have_no_class_token(model):
 def test_wrong_sizes_are_told_right_ones(model, sides, told):
     x = jax.ShapeDtypeStruct((1, *sides, 3), jnp.float32)
     with pytest.raises(UserError, match=told) as error:
-        jax.eval_shape(lambda x: models.build(model).init(KEY, x, train=False), x)
-    assert str(error.value).startswith("config.data.size: ") and "\n" not in str(error.value)
+        jax.eval_shape(lambda x: model.init(KEY, x, train=False), x)
+    assert str(error.value).startswith("size: ") and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 256])
 def test_inception_takes_multiples_of_32(size):
-    last = list(maps(models.stages(INCEPTION), size))[-1][1]
+    last = list(maps(models.stages("bn_inception"), size))[-1][1]
     assert last.shape == (2, size // 32, size // 32, 1024)

