@@ -1,21 +1,21 @@
 """Colour jitter and PCA lighting, and that runs without them see what they always saw."""
 
-import dataclasses
 
 import cv2
 import numpy as np
 import pytest
+from image_options import options
 from PIL import Image, ImageEnhance
 
-from abe_jax import config
-from abe_jax.config import Data
-from abe_jax.data import dataset, loader
-from abe_jax.data.images import colour, preprocessing
-from abe_jax.errors import UserError
+from abe_jax import config, data
+from abe_jax.data import Augmentation, Dataset, Preprocessing, loader
+from abe_jax.data.images import colour
+from abe_jax.data.images.augmentation import augment, check
+from abe_jax.errors import ArgumentError, UserError
 
 
-def data(**changes) -> Data:
-    return Data(name="glyphs", **{"resize": 32, "size": 24, "channels": 3, **changes})
+def both(**changes) -> tuple[Preprocessing, Augmentation]:
+    return options(**{"resize": 32, "size": 24, **changes})
 
 
 def noise(*shape):
@@ -28,12 +28,12 @@ def smooth(*shape):
     return cv2.resize(small, (shape[1], shape[0])).reshape(shape)
 
 
-def expected_before(picture, chosen, rng):
+def expected_before(picture, size, chosen, rng):
     """A crop and a mirror, and nothing else, from the numbers that they always took."""
     side = len(picture)
     if chosen.crop == "plain":
-        top, left = rng.integers(0, side - chosen.size, size=2, endpoint=True)
-        crop = picture[top : top + chosen.size, left : left + chosen.size]
+        top, left = rng.integers(0, side - size, size=2, endpoint=True)
+        crop = picture[top : top + size, left : left + size]
     else:
         shares = rng.uniform(*chosen.crop_scale, 10)
         ratios = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3), 10))
@@ -41,21 +41,21 @@ def expected_before(picture, chosen, rng):
         sizes = np.rint(side * np.sqrt([shares / ratios, shares * ratios])).astype(int).T
         height, width = next(size for size in sizes if max(size) <= side)
         top, left = (place * [side + 1 - height, side + 1 - width]).astype(int)
-        shrinks = min(height, width) >= chosen.size
+        shrinks = min(height, width) >= size
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         crop = picture[top : top + height, left : left + width]
-        crop = cv2.resize(crop, (chosen.size, chosen.size), interpolation=how)
+        crop = cv2.resize(crop, (size, size), interpolation=how)
     return crop[:, ::-1] if rng.random() < 0.5 and chosen.flip else crop
 
 
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("crop", ["plain", "resized"])
 def test_without_colour_options_pictures_and_numbers_are_what_they_were(crop, flip):
-    picture, chosen = noise(32, 32, 3), data(crop=crop, crop_scale=(0.1, 0.5), flip=flip)
+    picture, chosen = noise(32, 32, 3), both(crop=crop, crop_scale=(0.1, 0.5), flip=flip)
     for seed in range(20):
         one, other = np.random.default_rng(seed), np.random.default_rng(seed)
-        before = expected_before(picture, chosen, other)
-        np.testing.assert_array_equal(preprocessing.augment(picture, chosen, one), before)
+        before = expected_before(picture, 24, chosen[1], other)
+        np.testing.assert_array_equal(augment(picture, *chosen, one), before)
         assert one.bit_generator.state == other.bit_generator.state
 
 
@@ -63,14 +63,14 @@ def test_without_colour_options_pictures_and_numbers_are_what_they_were(crop, fl
     "changes", [{"jitter": 0.3}, {"lighting": 0.1}, {"policy": "autoaugment"}], ids=str
 )
 def test_each_option_changes_the_colours_of_the_same_crop(changes):
-    picture, plain = smooth(32, 32, 3), data(flip=True)
-    chosen = data(flip=True, **changes)
+    picture, plain = smooth(32, 32, 3), both(flip=True)
+    chosen = both(flip=True, **changes)
     several = []
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        crop = preprocessing.augment(picture, plain, rng)
-        changed = preprocessing.augment(picture, chosen, np.random.default_rng(seed))
-        again = preprocessing.augment(picture, chosen, np.random.default_rng(seed))
+        crop = augment(picture, *plain, rng)
+        changed = augment(picture, *chosen, np.random.default_rng(seed))
+        again = augment(picture, *chosen, np.random.default_rng(seed))
         np.testing.assert_array_equal(changed, again)
         several.append((changed != crop).any())
         assert changed.shape == crop.shape and changed.dtype == np.uint8
@@ -87,24 +87,24 @@ def test_how_many_numbers_are_taken_depends_on_no_picture_and_no_strength(change
     for seed in range(30):
         states = []
         for picture, chosen in (
-            (noise(32, 32, 3), data(**changes)),
-            (np.zeros((32, 32, 3), np.uint8), data(**changes)),
-            (smooth(32, 32, 3), data(**weak)),
+            (noise(32, 32, 3), both(**changes)),
+            (np.zeros((32, 32, 3), np.uint8), both(**changes)),
+            (smooth(32, 32, 3), both(**weak)),
         ):
             rng = np.random.default_rng(seed)
-            preprocessing.augment(picture, chosen, rng)
+            augment(picture, *chosen, rng)
             states.append(rng.bit_generator.state)
         assert states[0] == states[1] == states[2]
 
 
 def test_options_act_in_the_order_policy_jitter_lighting():
     picture = smooth(24, 24, 3)
-    chosen = data(resize=24, policy="autoaugment", jitter=0.4, lighting=0.5)
+    chosen = both(resize=24, policy="autoaugment", jitter=0.4, lighting=0.5)
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        expected = preprocessing.augment(picture, data(resize=24, policy="autoaugment"), rng)
+        expected = augment(picture, *both(resize=24, policy="autoaugment"), rng)
         expected = colour.lighting(colour.jitter(expected, 0.4, rng), 0.5, rng)
-        result = preprocessing.augment(picture, chosen, np.random.default_rng(seed))
+        result = augment(picture, *chosen, np.random.default_rng(seed))
         np.testing.assert_array_equal(result, expected)
 
 
@@ -187,13 +187,10 @@ def test_a_grey_picture_is_jittered_as_its_colour_copy_is():
         one = colour.jitter(grey, 0.5, np.random.default_rng(seed))
         three = colour.jitter(np.repeat(grey, 3, 2), 0.5, np.random.default_rng(seed))
         np.testing.assert_allclose(np.repeat(one, 3, 2).astype(int), three.astype(int), atol=1)
-    chosen = data(channels=1, jitter=0.5)
-    preprocessing.check(chosen)
-    assert preprocessing.augment(noise(32, 32, 1), chosen, np.random.default_rng(0)).shape == (
-        24,
-        24,
-        1,
-    )
+    chosen = both(channels=1, jitter=0.5)
+    check(*chosen)
+    crop = augment(noise(32, 32, 1), *chosen, np.random.default_rng(0))
+    assert crop.shape == (24, 24, 1)
 
 
 def test_eigenvectors_are_orthonormal_and_eigenvalues_fit_imagenets_spread():
@@ -247,14 +244,14 @@ def test_lighting_is_the_same_for_every_pixel_and_ends_at_black_and_white():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"policy": "autoaugmnet"}, "config.data.policy is 'autoaugmnet': did you mean 'autoaug"),
-        ({"lighting": 0.1, "channels": 1}, "config.data.lighting is 0.1 and .* needs 3 channels"),
+        ({"policy": "autoaugmnet"}, "policy: .*'autoaugmnet'; did you mean 'autoaug"),
+        ({"lighting": 0.1, "channels": 1}, "lighting: 0.1 with channels=1.* needs 3 channels"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(changes, said):
-    preprocessing.check(data(jitter=0.3, lighting=0.1, policy="autoaugment"))
-    with pytest.raises(UserError, match=said) as refused:
-        preprocessing.check(data(**changes))
+    check(*both(jitter=0.3, lighting=0.1, policy="autoaugment"))
+    with pytest.raises(ArgumentError, match=said) as refused:
+        check(*both(**changes))
     assert "\n" not in str(refused.value)
 
 
@@ -271,51 +268,61 @@ def test_strengths_out_of_their_bounds_are_refused(name, value, said):
     }
     with pytest.raises(UserError, match=f"config.data.{name}: {value}.*{said}"):
         config.from_mapping(mapping)
+    with pytest.raises(ArgumentError, match=f"^{name}: {value}"):
+        Augmentation(**{name: value})
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """A folder of three classes of four JPEGs, with every option of colour."""
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A folder of three classes of four JPEGs."""
     path = tmp_path_factory.mktemp("photographs")
-    for place in range(12):
-        picture = np.roll(smooth(40, 50, 3), 4 * place, axis=1)
-        file = path / f"class_{place // 4}" / f"{place}.jpg"
+    for number in range(12):
+        picture = np.roll(smooth(40, 50, 3), 4 * number, axis=1)
+        file = path / f"class_{number // 4}" / f"{number}.jpg"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
-    options = {"name": "folder", "path": str(path), "root": str(path / "prepared")}
-    sizes = {"resize": 32, "size": 24, "crop": "resized", "flip": True, "test_share": 0.34}
-    return Data(**options, **sizes, policy="autoaugment", jitter=0.3, lighting=0.1, repeats=2)
+    return data.folder(path, test_share=0.34)
 
 
-def loaded(chosen: Data, shard=loader.Shard()) -> np.ndarray:  # noqa: B008 (immutable)
-    split = dataset.load(chosen, "train")
+COLOURS = {"policy": "autoaugment", "jitter": 0.3, "lighting": 0.1}
+
+
+def loaded(photographs: Dataset, changes: dict, **schedule) -> np.ndarray:
     rows = np.repeat(np.arange(4), 2)  # each image twice
 
     def sample(step: int) -> np.ndarray:
         return rows
 
-    batches = loader.training(split, chosen, sample, seed=5, start=0, steps=4, shard=shard)
+    chosen = both(crop="resized", flip=True, **changes)
+    planned = loader.Schedule(seed=5, steps=4, **schedule)
+    batches = loader.training(photographs.split("train"), *chosen, sample, planned)
     return np.stack([batch.images for batch in batches])
 
 
 def test_colours_come_through_the_loader_alike_for_any_threads_and_hosts(photographs):
-    whole = loaded(dataclasses.replace(photographs, threads=1))
-    assert whole.shape == (4, 8, 24, 24, 3)
-    np.testing.assert_array_equal(whole, loaded(dataclasses.replace(photographs, threads=5)))
-    hosts = [loaded(photographs, loader.Shard(index, 2)) for index in range(2)]
-    np.testing.assert_array_equal(whole, np.concatenate(hosts, axis=1))
+    alone = loaded(photographs, COLOURS, threads=1)
+    assert alone.shape == (4, 8, 24, 24, 3)
+    np.testing.assert_array_equal(alone, loaded(photographs, COLOURS, threads=5))
+    hosts = [loaded(photographs, COLOURS, shard=loader.Shard(index, 2)) for index in range(2)]
+    np.testing.assert_array_equal(alone, np.concatenate(hosts, axis=1))
 
 
 def test_colours_differ_between_repeats_steps_and_from_those_without(photographs):
-    whole = loaded(photographs)
-    assert len({row.tobytes() for row in whole.reshape(32, -1)}) == 32
-    plain = loaded(dataclasses.replace(photographs, policy="", jitter=0.0, lighting=0.0))
-    changed = (whole != plain).reshape(32, -1).mean(1)
+    coloured = loaded(photographs, COLOURS)
+    assert len({row.tobytes() for row in coloured.reshape(32, -1)}) == 32
+    changed = (coloured != loaded(photographs, {})).reshape(32, -1).mean(1)
     assert (changed > 0.3).all()
 
 
 def test_an_evaluation_sees_colours_as_they_are(photographs):
-    split = dataset.load(photographs, "test")
-    plain = dataclasses.replace(photographs, policy="", jitter=0.0, lighting=0.0)
-    one, other = (next(loader.in_order(split, d, 4)).images for d in (photographs, plain))
-    np.testing.assert_array_equal(one, other)
+    test, (square, _) = photographs.split("test"), both()
+    (batch,) = loader.in_order(test, square, 4)
+    assert batch.mask.all()
+    for i, image in enumerate(batch.images):
+        pixels = cv2.imdecode(np.frombuffer(test.records[i], np.uint8), cv2.IMREAD_COLOR)
+        height = round(40 * 32 / 50)
+        small = cv2.resize(pixels[..., ::-1], (32, height), interpolation=cv2.INTER_AREA)
+        top = (32 - height) // 2
+        expected = np.zeros((32, 32, 3), np.uint8)
+        expected[top : top + height] = small
+        np.testing.assert_array_equal(image, expected[4:28, 4:28])

@@ -7,13 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from abe_jax.config import Data
-from abe_jax.data import dataset, held_out, split
-from abe_jax.data.images import copies, preprocessing
+from abe_jax import data
+from abe_jax.data import Preprocessing, Split, held_out, split
+from abe_jax.data.images import copies
 from abe_jax.data.images.copies import ATTACKS, Attack, make
+from abe_jax.data.images.decoding import pixels
 from abe_jax.errors import UserError
-
-COLOUR, GREY = Data(name="folder"), Data(name="folder", channels=1)
 
 
 def picture(height=60, width=90, channels=3, seed=0) -> np.ndarray:
@@ -26,7 +25,7 @@ def picture(height=60, width=90, channels=3, seed=0) -> np.ndarray:
 
 
 def shown(file: bytes, channels=3) -> np.ndarray:
-    return preprocessing.pixels(file, COLOUR if channels == 3 else GREY)
+    return pixels(file, channels)
 
 
 def distance(left: np.ndarray, right: np.ndarray) -> float:
@@ -119,18 +118,16 @@ def test_a_print_is_slightly_turned_and_no_two_alike():
     assert min(furthest) > 1.0 and max(furthest) > 0.6 * most
 
 
-def split_of(pictures: list[np.ndarray]) -> dataset.Split:
+def split_of(pictures: list[np.ndarray]) -> Split:
     files = [cv2.imencode(".png", image)[1].tobytes() for image in pictures]
     labels = np.arange(len(files), dtype=np.int32)
-    return dataset.Split(
-        name="test", records=files, labels=labels, groups=None, class_names=("a", "b", "c")
-    )
+    return Split(name="test", records=files, labels=labels, class_names=("a", "b", "c"))
 
 
 def test_the_copies_of_a_split_are_every_attack_on_every_chosen_image():
     pictures = [picture(20 + i, 30, 3, i) for i in range(3)]
     split = split_of([image[..., ::-1] for image in pictures])  # OpenCV writes blue first
-    made = copies.of_split(split, np.array([2, 0]), COLOUR)
+    made = copies.altered(split, np.array([2, 0]), Preprocessing())
     assert len(made.records) == len(made.labels) == 2 * len(ATTACKS)
     for i, (row, kind) in enumerate(itertools.product((2, 0), range(len(ATTACKS)))):
         assert made.records[i] == make(pictures[row], ATTACKS[kind], (row, kind))
@@ -142,12 +139,11 @@ def test_the_copies_of_a_split_are_every_attack_on_every_chosen_image():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_large_pictures_are_shrunk_first(channels):
-    data = COLOUR if channels == 3 else GREY
     split = split_of([np.full((300, 1024, channels), 90, np.uint8), picture(4, 512)])
-    made = copies.of_split(split, np.array([0, 1]), data)
+    made = copies.altered(split, np.array([0, 1]), Preprocessing(channels=channels))
     jpeg = [attack.kind for attack in ATTACKS].index("jpeg")
-    assert preprocessing.pixels(made.records[jpeg], data).shape == (150, 512, channels)
-    assert preprocessing.pixels(made.records[len(ATTACKS) + jpeg], data).shape == (4, 512, channels)
+    assert pixels(made.records[jpeg], channels).shape == (150, 512, channels)
+    assert pixels(made.records[len(ATTACKS) + jpeg], channels).shape == (4, 512, channels)
 
 
 @pytest.fixture
@@ -167,81 +163,75 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "table.csv"
 
 
-def data(path: Path, **changes) -> Data:
-    return Data(**{"name": "folder", "path": str(path), **changes})
-
-
 def test_a_share_of_every_training_class_is_held_out(table):
-    chosen = data(table, held_out=0.3)
-    whole = dataset.load(data(table), "train")
-    train, held = dataset.load(chosen, "train"), dataset.load(chosen, "held")
+    full, chosen = data.folder(table), data.folder(table, held_out=0.3)
+    every, train, held = full.split("train"), chosen.split("train"), chosen.split("held")
     assert np.bincount(held.labels, minlength=3).tolist() == [3, 1, 0]
     assert np.bincount(train.labels).tolist() == [7, 3, 1]
-    assert train.class_names == held.class_names == whole.class_names
+    assert train.class_names == held.class_names == every.class_names
     assert (train.name, held.name) == ("train", "held")
-    assert sorted(train.paths + held.paths) == sorted(whole.paths)
+    assert sorted(train.paths + held.paths) == sorted(every.paths)
     for part in (train, held):
         for i, path in enumerate(part.paths):
             assert part.records[i] == (table.parent / path).read_bytes()
             assert part.class_names[part.labels[i]] == path.split("/")[0]
     # The choice is by name: an image more elsewhere changes nothing, another share takes more.
-    assert held.paths == dataset.load(chosen, "held").paths
-    more = dataset.load(data(table, held_out=0.6), "held")
+    assert held.paths == data.folder(table, held_out=0.3).split("held").paths
+    more = data.folder(table, held_out=0.6).split("held")
     assert set(held.paths) < set(more.paths)
-    test = [dataset.load(d, "test") for d in (chosen, data(table))]
-    assert test[0].paths == test[1].paths
+    assert chosen.split("test").paths == full.split("test").paths
 
 
 def test_one_image_of_each_class_stays_in_training(table):
-    train = dataset.load(data(table, held_out=1.0), "train")
+    train = data.folder(table, held_out=1.0).split("train")
     assert np.bincount(train.labels).tolist() == [1, 1, 1]
 
 
 def test_glyphs_are_held_out_by_row(tiny_data):
-    of = Data(name="glyphs_tiny", root=str(tiny_data), held_out=0.25)
-    whole = dataset.load(Data(name="glyphs_tiny", root=str(tiny_data)), "train")
-    train, held = dataset.load(of, "train"), dataset.load(of, "held")
-    assert len(train.labels) + len(held.labels) == len(whole.labels)
-    assert len(held.labels) / len(whole.labels) == pytest.approx(0.25, abs=0.05)
+    every = data.glyphs(tiny_data, tiny=True).split("train")
+    chosen = data.glyphs(tiny_data, tiny=True, held_out=0.25)
+    train, held = chosen.split("train"), chosen.split("held")
+    assert len(train.labels) + len(held.labels) == len(every.labels)
+    assert len(held.labels) / len(every.labels) == pytest.approx(0.25, abs=0.05)
     both = {train.records[i] for i in range(len(train.labels))}
-    assert held.records[0] not in both and held.objects is not None and held.groups is not None
+    assert held.records[0] not in both and held.object_ids is not None and held.groups is not None
 
 
 def test_nothing_held_out_is_said(table):
     with pytest.raises(UserError, match=r"held_out is 0: no image"):
-        dataset.load(data(table), "held")
-    with pytest.raises(UserError, match=r"held_out is 0.01: of no training class .* 0.051 holds"):
-        dataset.load(data(table, held_out=0.01), "train")
-    assert len(dataset.load(data(table, held_out=0.051), "held").labels) == 1
-    whole = dataset.load(data(table), "train")
-    first = np.unique(whole.labels, return_index=True)[1]
+        data.folder(table).split("held")
+    with pytest.raises(UserError, match=r"held_out: 0.01 would hold out no image .* 0.051 holds"):
+        data.folder(table, held_out=0.01).split("train")
+    assert len(data.folder(table, held_out=0.051).split("held").labels) == 1
+    every = data.folder(table).split("train")
+    first = np.unique(every.labels, return_index=True)[1]
     with pytest.raises(UserError, match=r"every class has one image, .* set it to 0"):
-        held_out.part(split.chosen(whole, first), 0.5, "train")
+        held_out.part(split.chosen(every, first), 0.5, "train")
 
 
-def test_objects_are_named_by_a_column_within_their_class(table):
-    split = dataset.load(data(table, instance_column="thing"), "train")
-    assert split.objects is not None
-    alike = split.objects[:, None] == split.objects[None]
-    names = [path.replace(".png", "").split("/") for path in split.paths]
+def test_object_ids_are_named_by_a_column_within_their_class(table):
+    train = data.folder(table, instance_column="thing").split("train")
+    assert train.object_ids is not None
+    alike = train.object_ids[:, None] == train.object_ids[None]
+    names = [path.replace(".png", "").split("/") for path in train.paths]
     for i, (label, number) in enumerate(names):
         for j, (other, another) in enumerate(names):
             alone = "5" in (number, another)
             same = label == other and int(number) // 2 == int(another) // 2
             assert alike[i, j] == (i == j if alone else same)
-    assert dataset.load(data(table), "train").objects is None
+    assert data.folder(table).split("train").object_ids is None
 
 
-def test_a_missing_column_of_objects_is_refused(table):
+def test_a_missing_column_of_object_ids_is_refused(table):
     with pytest.raises(UserError, match=r"no column 'things' .* did you mean 'thing'"):
-        dataset.load(data(table, instance_column="things"), "test")
+        data.folder(table, instance_column="things").split("test")
     with pytest.raises(UserError, match=r"instance_column: .* is a folder, and only a CSV"):
-        dataset.load(data(table.parent, instance_column="thing"), "test")
+        data.folder(table.parent, instance_column="thing").split("test")
 
 
 def test_an_object_of_glyphs_is_a_character_in_one_family(tiny_data):
-    split = dataset.load(Data(name="glyphs_tiny", root=str(tiny_data)), "val")
-    assert split.objects is not None and split.groups is not None
-    pairs = list(zip(split.labels.tolist(), split.groups.tolist(), strict=True))
+    val = data.glyphs(tiny_data, tiny=True).split("val")
+    assert val.object_ids is not None and val.groups is not None
+    pairs = list(zip(val.labels.tolist(), val.groups.tolist(), strict=True))
     for i, j in itertools.product(range(0, 143, 7), range(143)):
-        assert (split.objects[i] == split.objects[j]) == (pairs[i] == pairs[j])
+        assert (val.object_ids[i] == val.object_ids[j]) == (pairs[i] == pairs[j])

@@ -13,11 +13,13 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from processes import ROOT
 
-from abe_jax.config import Data
-from abe_jax.data import MOST_PIXELS, uncropped
-from abe_jax.data.images import decoding, headers, preprocessing
+from abe_jax.data import uncropped
+from abe_jax.data.images import MOST_PIXELS, decoding, headers
+from abe_jax.data.images.augmentation import Augmentation, augmented
+from abe_jax.data.images.decoding import UnreadableImage, pixels
+from abe_jax.data.images.preprocessing import Preprocessing
 
-COLOUR, GREY = Data(name="folder"), Data(name="folder", channels=1)
+GREY = 1
 PICTURE = odd_files.picture(40, 56)
 saved = odd_files.saved
 
@@ -31,7 +33,7 @@ def by_pillow(encoded: bytes) -> np.ndarray:
 
 def differ(encoded: bytes) -> int:
     """The greatest difference from Pillow's pixels, in levels."""
-    found, expected = preprocessing.pixels(encoded, COLOUR), by_pillow(encoded)
+    found, expected = pixels(encoded), by_pillow(encoded)
     assert found.shape == expected.shape
     return int(np.abs(found.astype(int) - expected).max())
 
@@ -73,11 +75,11 @@ def test_compressed_tiff(kind, compression):
 
 def test_the_same_grey_is_seen_through_one_channel():
     for file in ("PNG", "TIFF", "JPEG"):
-        grey = preprocessing.pixels(saved(KINDS["grey"], file, quality=100), GREY)
+        grey = pixels(saved(KINDS["grey"], file, quality=100), GREY)
         np.testing.assert_allclose(
             grey[..., 0].astype(int), np.asarray(KINDS["grey"]).astype(int), atol=1
         )
-    faded = preprocessing.pixels(saved(FADED.convert("LA"), "TIFF"), GREY)
+    faded = pixels(saved(FADED.convert("LA"), "TIFF"), GREY)
     expected = by_pillow(saved(FADED.convert("LA"), "PNG"))[..., :1]
     np.testing.assert_allclose(faded.astype(int), expected.astype(int), atol=1)
 
@@ -89,7 +91,7 @@ def test_cmyk_is_seen_alike_with_and_without_a_note_of_how_it_is_stored():
     for file in (marked, bare):
         assert differ(file) <= 1
         np.testing.assert_allclose(
-            preprocessing.pixels(file, COLOUR).astype(int), np.asarray(PICTURE).astype(int), atol=8
+            pixels(file).astype(int), np.asarray(PICTURE).astype(int), atol=8
         )
 
 
@@ -99,7 +101,7 @@ def test_a_transparent_level_of_a_grey_png_shows_black(transparency):
     grey[:2] = 0
     file = saved(Image.fromarray(grey), "PNG", transparency=transparency)
     expected = np.where(grey == transparency, 0, grey)
-    np.testing.assert_array_equal(preprocessing.pixels(file, GREY)[..., 0], expected)
+    np.testing.assert_array_equal(pixels(file, GREY)[..., 0], expected)
 
 
 def tiff_of(extra: int | None, depth: type) -> bytes:
@@ -137,7 +139,7 @@ def tiff_of(extra: int | None, depth: type) -> bytes:
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("extra", [None, headers.ASSOCIATED, headers.UNASSOCIATED])
 def test_alpha_of_a_tiff_counts_once(extra, depth):
-    found = preprocessing.pixels(tiff_of(extra, depth), COLOUR)
+    found = pixels(tiff_of(extra, depth))
     expected = [[[200, 100, 50], [40, 20, 10], [0, 0, 0]]]
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
 
@@ -145,7 +147,7 @@ def test_alpha_of_a_tiff_counts_once(extra, depth):
 @pytest.mark.parametrize("file", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_of_grey(file):
     deep = (np.arange(24, dtype=np.uint16) * 2777).reshape(4, 6)
-    found = preprocessing.pixels(saved(Image.fromarray(deep), file), GREY)[..., 0]
+    found = pixels(saved(Image.fromarray(deep), file), GREY)[..., 0]
     np.testing.assert_array_equal(found, np.rint(deep / 257))
 
 
@@ -154,7 +156,7 @@ def test_sixteen_bits_of_grey(file):
 def test_sixteen_bits_of_colour(kind, channels):
     deep = np.random.default_rng(0).integers(0, 2**16, (5, 7, channels), np.uint16)
     deep[..., 3:] = 2**16 - 1
-    found = preprocessing.pixels(cv2.imencode(kind, deep)[1].tobytes(), COLOUR)
+    found = pixels(cv2.imencode(kind, deep)[1].tobytes())
     np.testing.assert_array_equal(found, np.rint(deep[..., 2::-1] / 257))
 
 
@@ -163,9 +165,9 @@ def test_sixteen_bits_of_colour(kind, channels):
 def test_every_orientation_is_turned_upright(file, orientation):
     encoded = odd_files.turned(PICTURE, file, orientation)
     assert differ(encoded) <= (40 if file == "WEBP" else 1)  # WebP's own decoders differ
-    assert uncropped.size(encoded, COLOUR) == preprocessing.pixels(encoded, COLOUR).shape[:2]
-    upright = preprocessing.pixels(odd_files.turned(PICTURE, file, 1), COLOUR)
-    found = preprocessing.pixels(encoded, COLOUR)
+    assert uncropped.size(encoded) == pixels(encoded).shape[:2]
+    upright = pixels(odd_files.turned(PICTURE, file, 1))
+    found = pixels(encoded)
     assert np.array_equal(found, upright) == (orientation in (0, 1, 9))
 
 
@@ -177,8 +179,8 @@ def test_an_orientation_in_text_as_older_programs_write_it():
     info = PngInfo()
     info.add_text("Raw profile type exif", text, zip=True)
     encoded = saved(PICTURE, "PNG", pnginfo=info)
-    assert preprocessing.pixels(encoded, COLOUR).shape == (56, 40, 3)
-    assert uncropped.size(encoded, COLOUR) == (56, 40)
+    assert pixels(encoded).shape == (56, 40, 3)
+    assert uncropped.size(encoded) == (56, 40)
     assert differ(encoded) == 0
 
 
@@ -198,41 +200,41 @@ def test_of_an_animation_the_first_picture_is_seen(file):
 @pytest.mark.parametrize("file", ["JPEG", "PNG", "BMP", "TIFF", "PPM"])
 def test_the_longest_and_the_smallest(file, shape):
     encoded = saved(odd_files.picture(*shape), file)
-    assert preprocessing.pixels(encoded, COLOUR).shape == (*shape, 3)
-    assert preprocessing.decode(encoded, COLOUR).shape == (256, 256, 3)
+    assert pixels(encoded).shape == (*shape, 3)
+    assert Preprocessing().decode(encoded).shape == (256, 256, 3)
     rng = np.random.default_rng(0)
     for fit in ("pad", "cover", "stretch"):
-        data = Data(name="folder", fit=fit, crop="resized")
-        assert preprocessing.training(encoded, data, rng).shape == (224, 224, 3)
+        crop = augmented(encoded, Preprocessing(fit=fit), Augmentation(crop="resized"), rng)
+        assert crop.shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize("kind", odd_files.huge())
 def test_a_header_of_too_many_pixels_is_refused_before_decoding(kind, monkeypatch):
     file = odd_files.huge()[kind][1]
     monkeypatch.setattr(decoding, "_imdecode", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(preprocessing.UnreadableImage, match="a picture of"):
-        preprocessing.pixels(file, COLOUR)
-    assert uncropped.size(file, COLOUR) == uncropped.UNREADABLE
+    with pytest.raises(UnreadableImage, match="a picture of"):
+        pixels(file)
+    assert uncropped.size(file) == uncropped.UNREADABLE
 
 
 def test_the_bound_on_pixels_is_where_it_says():
     side = int(MOST_PIXELS**0.5)  # 11,585
     file = odd_files.huge_png(MOST_PIXELS // 2 + 1, 2)
-    with pytest.raises(preprocessing.UnreadableImage, match="a picture of 2 x"):
-        preprocessing.pixels(file, COLOUR)
-    assert uncropped.size(odd_files.huge_png(side, side), COLOUR) == (side, side)
+    with pytest.raises(UnreadableImage, match="a picture of 2 x"):
+        pixels(file)
+    assert uncropped.size(odd_files.huge_png(side, side)) == (side, side)
 
 
 LIMITED = """
 import resource, sys
-from abe_jax.config import Data
-from abe_jax.data import folder, images
+from abe_jax.data.images import decoding
+from abe_jax.data.sources import image_files
 import pathlib
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:
-        images.pixels(folder.read(path), Data(name="folder"))
-    except images.UnreadableImage as error:
+        decoding.pixels(image_files.read(path))
+    except decoding.UnreadableImage as error:
         print(path.name, "refused:", error)
 """
 
@@ -277,9 +279,9 @@ def test_damaged_headers_never_end_a_run():
             broken = whole_file.copy()
             places = rng.integers(0, min(len(broken), 200), 3)
             broken[places] = rng.integers(0, 256, 3)
-            uncropped.size(broken.tobytes(), COLOUR)
+            uncropped.size(broken.tobytes())
             try:
-                found = preprocessing.pixels(broken.tobytes(), COLOUR)
-            except preprocessing.UnreadableImage:
+                found = pixels(broken.tobytes())
+            except UnreadableImage:
                 continue
             assert found.ndim == 3 and found.shape[2] == 3 and found.dtype == np.uint8

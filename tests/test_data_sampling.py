@@ -1,21 +1,25 @@
 """Samplers: their structure, their purity, and what they refuse."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from abe_jax.config import Data
-from abe_jax.data import sampling
-from abe_jax.errors import UserError
+from abe_jax.data import samplers
+from abe_jax.data.samplers import ByClass, ByDomain
+from abe_jax.data.sampling import Sampling
+from abe_jax.errors import ArgumentError
 
 LABELS = np.repeat(np.arange(12), np.arange(2, 14)).astype(np.int32)
 SHUFFLED = np.random.default_rng(7).permutation(LABELS).astype(np.int32)
+CLASSES = ByClass.of(SHUFFLED)
+
+
+def rng(seed: int, step: int) -> np.random.Generator:
+    return np.random.default_rng([seed, step])
 
 
 def test_pairs_hold_positives_then_negatives() -> None:
     for step in range(200):
-        labels = SHUFFLED[sampling.pairs(SHUFFLED, 16, 0, step)].reshape(8, 2)
+        labels = SHUFFLED[samplers.pairs(CLASSES, 16, rng(0, step))].reshape(8, 2)
         same = labels[:, 0] == labels[:, 1]
         assert same[:4].all()
         assert not same[4:].any()
@@ -23,14 +27,14 @@ def test_pairs_hold_positives_then_negatives() -> None:
 
 def test_a_partner_is_another_image() -> None:
     for step in range(200):
-        indices = sampling.pairs(SHUFFLED, 16, 0, step).reshape(8, 2)
+        indices = samplers.pairs(CLASSES, 16, rng(0, step)).reshape(8, 2)
         assert (indices[:, 0] != indices[:, 1]).all()
 
 
 def test_drawn_images_of_pairs_are_different_and_every_image_is_reached() -> None:
     seen = set()
     for step in range(400):
-        indices = sampling.pairs(SHUFFLED, 16, 0, step)
+        indices = samplers.pairs(CLASSES, 16, rng(0, step))
         assert len(set(indices[::2])) == 8
         seen |= set(indices[1::2].tolist())
     assert seen == set(range(len(SHUFFLED)))
@@ -40,7 +44,7 @@ def test_positive_partners_are_drawn_evenly() -> None:
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.int32)
     counts = np.zeros((8, 8))
     for step in range(3000):
-        first, second = sampling.pairs(labels, 4, 0, step)[:2]
+        first, second = samplers.pairs(ByClass.of(labels), 4, rng(0, step))[:2]
         counts[first, second] += 1
     possible = counts[(labels[:, None] == labels) & ~np.eye(8, dtype=bool)]
     assert counts.sum() == possible.sum() == 3000
@@ -48,23 +52,24 @@ def test_positive_partners_are_drawn_evenly() -> None:
 
 
 def test_class_balanced_holds_p_classes_of_k_images() -> None:
-    labels = SHUFFLED[sampling.class_balanced(SHUFFLED, 20, 4, 3, 5)].reshape(5, 4)
+    labels = SHUFFLED[samplers.class_balanced(CLASSES, 20, 4, rng(3, 5))].reshape(5, 4)
     assert (labels == labels[:, :1]).all()
     assert len(set(labels[:, 0])) == 5
 
 
 def test_class_balanced_repeats_only_where_a_class_is_short() -> None:
     for step in range(100):
-        indices = sampling.class_balanced(SHUFFLED, 40, 4, 3, step).reshape(10, 4)
+        indices = samplers.class_balanced(CLASSES, 40, 4, rng(3, step)).reshape(10, 4)
         for row in indices:
             assert len(set(row)) == min(4, (SHUFFLED[row[0]] == SHUFFLED).sum())
 
 
 def test_with_replacement_each_image_of_a_class_has_the_same_chance_each_time():
     labels = np.array([0, 1, 0, 1, 0, 1, 1], np.int32)  # three images and four
-    counts, twice = np.zeros(7), 0
+    classes, counts, twice = ByClass.of(labels), np.zeros(7), 0
     for step in range(2000):
-        indices = sampling.class_balanced(labels, 4, 2, 0, step, replacement=True).reshape(2, 2)
+        drawn = samplers.class_balanced(classes, 4, 2, rng(0, step), replacement=True)
+        indices = drawn.reshape(2, 2)
         assert sorted(labels[indices[:, 0]]) == [0, 1]
         assert (labels[indices[:, 0]] == labels[indices[:, 1]]).all()
         np.add.at(counts, indices, 1)
@@ -77,7 +82,7 @@ def test_with_replacement_each_image_of_a_class_has_the_same_chance_each_time():
 def test_every_class_has_the_same_chance_whatever_its_size(replacement: bool) -> None:
     counts = np.zeros(12)
     for step in range(1200):
-        indices = sampling.class_balanced(SHUFFLED, 12, 4, 0, step, replacement=replacement)
+        indices = samplers.class_balanced(CLASSES, 12, 4, rng(0, step), replacement=replacement)
         drawn = SHUFFLED[indices[::4]]
         assert len(set(drawn)) == 3
         counts[drawn] += 1
@@ -86,8 +91,8 @@ def test_every_class_has_the_same_chance_whatever_its_size(replacement: bool) ->
 
 @pytest.mark.parametrize("name", ["pairs", "class_balanced", "shuffle"])
 def test_repeats_put_each_drawn_image_into_adjacent_rows(name: str) -> None:
-    once = sampling.sampler(Data(name="x", sampler=name), SHUFFLED, 8, seed=3)
-    thrice = sampling.sampler(Data(name="x", sampler=name, repeats=3), SHUFFLED, 24, seed=3)
+    once = Sampling(sampler=name).batches(SHUFFLED, 8, seed=3)
+    thrice = Sampling(sampler=name, repeats=3).batches(SHUFFLED, 24, seed=3)
     for step in range(20):
         rows = thrice(step)
         assert len(rows) == 24
@@ -95,7 +100,7 @@ def test_repeats_put_each_drawn_image_into_adjacent_rows(name: str) -> None:
 
 
 def test_an_epoch_of_shuffled_repeats_shows_every_image_once_so_many_times() -> None:
-    sample = sampling.sampler(Data(name="x", sampler="shuffle", repeats=2), LABELS, 12, seed=1)
+    sample = Sampling(sampler="shuffle", repeats=2).batches(LABELS, 12, seed=1)
     for epoch in range(2):  # 90 images, 6 a step
         rows = np.concatenate([sample(epoch * 15 + step) for step in range(15)])
         np.testing.assert_array_equal(np.sort(rows), np.repeat(np.arange(90), 2))
@@ -103,7 +108,7 @@ def test_an_epoch_of_shuffled_repeats_shows_every_image_once_so_many_times() -> 
 
 def test_shuffle_visits_every_image_once_an_epoch() -> None:
     epochs = [
-        np.concatenate([sampling.shuffle(LABELS, 9, 1, epoch * 10 + step) for step in range(10)])
+        np.concatenate([samplers.shuffle(90, 9, 1, epoch * 10 + step) for step in range(10)])
         for epoch in range(2)
     ]
     assert len(LABELS) == 90
@@ -116,19 +121,16 @@ DOMAINS = np.random.default_rng(1).integers(0, 6, len(SHUFFLED)).astype(np.int32
 
 
 def of_domains(domains: int, k: int, seed: int = 3, **changes):
-    data = Data(
-        name="x", sampler="domains", domains_per_batch=domains, images_per_class=k, **changes
-    )
-    return lambda batch: sampling.sampler(data, SHUFFLED, batch, seed, groups=DOMAINS)
+    chosen = Sampling(sampler="domains", domains_per_batch=domains, images_per_class=k, **changes)
+    return lambda batch: chosen.batches(SHUFFLED, batch, seed, groups=DOMAINS)
 
 
 def test_domains_are_equal_blocks_of_one_domain_each_with_different_classes_in_it() -> None:
     sample, orders = of_domains(4, 3)(48), set()
+    by_domain = ByDomain.of(SHUFFLED, DOMAINS)
     for step in range(100):
         rows = sample(step)
-        np.testing.assert_array_equal(
-            rows, sampling.domains(SHUFFLED, DOMAINS, 48, 4, 3, seed=3, step=step)
-        )
+        np.testing.assert_array_equal(rows, samplers.domains(by_domain, 48, 4, 3, rng(3, step)))
         blocks = rows.reshape(4, 4, 3)
         drawn, labels = DOMAINS[blocks], SHUFFLED[blocks]
         assert (drawn == drawn[:, :1, :1]).all() and len(set(drawn[:, 0, 0])) == 4
@@ -151,9 +153,9 @@ def test_a_class_short_of_images_in_a_domain_repeats_those_of_that_domain() -> N
 def test_domains_draw_every_domain_class_and_image_alike() -> None:
     labels = np.tile(np.arange(4), 12).astype(np.int32)  # 4 domains of 4 classes of 3 images
     groups = np.repeat(np.arange(4), 12).astype(np.int32)
-    counts = np.zeros(48)
+    by_domain, counts = ByDomain.of(labels, groups), np.zeros(48)
     for step in range(1500):
-        rows = sampling.domains(labels, groups, 8, 2, 2, seed=0, step=step)
+        rows = samplers.domains(by_domain, 8, 2, 2, rng(0, step))
         np.add.at(counts, rows, 1)
     np.testing.assert_allclose(counts, 8 * 1500 / 48, rtol=0.25)
 
@@ -173,76 +175,81 @@ def test_domains_combine_with_repeats_and_with_replacement() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "groups", "batch", "says"),
+    ("options", "groups", "batch", "says"),
     [
-        (Data(name="x"), None, 40, "needs a data set whose images have domains.*domain_column"),
-        (Data(name="x"), DOMAINS, 50, "multiple of 20 .*times images_per_class.*nearest is 40"),
-        (Data(name="x", domains_per_batch=7), DOMAINS, 28, "7 domains asked.*have 6; at most 6"),
-        (Data(name="x"), DOMAINS, 260, "need 13 classes of each.*one has 6; at most 120 rows"),
-        (Data(name="x", repeats=2), DOMAINS, 400, "need 10 classes of each.*at most 240 rows"),
+        ({}, None, 40, "needs a data set whose images have domains.*domain_column"),
+        ({}, DOMAINS, 50, "multiple of 20 .*times images_per_class.*nearest is 40"),
+        ({"domains_per_batch": 7}, DOMAINS, 28, "7 domains asked.*have 6; at most 6"),
+        ({}, DOMAINS, 260, "need 13 classes of each.*one has 6; at most 120 rows"),
+        ({"repeats": 2}, DOMAINS, 400, "need 10 classes of each.*at most 240 rows"),
     ],
 )
 def test_domains_that_do_not_fit_are_refused(
-    data: Data, groups: np.ndarray | None, batch: int, says: str
+    options: dict, groups: np.ndarray | None, batch: int, says: str
 ) -> None:
-    data = dataclasses.replace(data, sampler="domains")
-    with pytest.raises(UserError, match=says):
-        sampling.sampler(data, SHUFFLED, batch, seed=0, groups=groups)
+    with pytest.raises(ArgumentError, match=says):
+        Sampling(sampler="domains", **options).batches(SHUFFLED, batch, 0, groups)
 
 
 @pytest.mark.parametrize("name", ["pairs", "class_balanced", "shuffle", "domains"])
 def test_a_batch_depends_on_labels_seed_and_step_alone(name: str) -> None:
-    data = Data(name="x", sampler=name, domains_per_batch=2)
-    sample = sampling.sampler(data, SHUFFLED, 16, seed=3, groups=DOMAINS)
+    chosen = Sampling(sampler=name, domains_per_batch=2)
+    sample = chosen.batches(SHUFFLED, 16, seed=3, groups=DOMAINS)
     forwards = [sample(step) for step in range(12)]
-    again = sampling.sampler(data, SHUFFLED, 16, seed=3, groups=DOMAINS)
+    again = chosen.batches(SHUFFLED, 16, seed=3, groups=DOMAINS)
     for step in reversed(range(12)):
         np.testing.assert_array_equal(again(step), forwards[step])
-    other = sampling.sampler(data, SHUFFLED, 16, seed=4, groups=DOMAINS)
+    other = chosen.batches(SHUFFLED, 16, seed=4, groups=DOMAINS)
     assert any((other(step) != forwards[step]).any() for step in range(3))
     assert (forwards[0] != forwards[1]).any()
 
 
 @pytest.mark.parametrize(
-    ("data", "labels", "batch", "says"),
+    ("options", "labels", "batch", "says"),
     [
-        (Data(name="x", sampler="pears"), LABELS, 8, "did you mean 'pairs'"),
-        (Data(name="x", sampler="pairs"), LABELS, 10, "multiple of 4.*the nearest is 8"),
-        (Data(name="x", sampler="pairs"), np.array([0, 0, 1], np.int32), 4, "class 1 has 1"),
-        (Data(name="x", sampler="class_balanced"), LABELS, 10, "nearest is 8"),
-        (Data(name="x", sampler="class_balanced"), LABELS, 100, "at most 48 fit"),
+        ({"sampler": "pears"}, LABELS, 8, "did you mean 'pairs'"),
+        ({"sampler": "pairs"}, LABELS, 10, "multiple of 4.*the nearest is 8"),
+        ({"sampler": "pairs"}, np.array([0, 0, 1], np.int32), 4, "class 1 has 1"),
+        ({"sampler": "class_balanced"}, LABELS, 10, "nearest is 8"),
+        ({"sampler": "class_balanced"}, LABELS, 100, "at most 48 fit"),
         (
-            Data(name="x", sampler="class_balanced", images_per_class=25, replacement=True),
+            {"sampler": "class_balanced", "images_per_class": 25, "replacement": True},
             LABELS,
             80,
-            r"multiple of 25 \(config.data.images_per_class\), got 80; the nearest is 75",
+            r"multiple of 25 \(images_per_class\), got 80; the nearest is 75",
         ),
-        (Data(name="x", sampler="pairs", repeats=3), LABELS, 16, "multiple of 12.*nearest is 12"),
+        ({"sampler": "pairs", "repeats": 3}, LABELS, 16, "multiple of 12.*nearest is 12"),
         (
-            Data(name="x", sampler="class_balanced", repeats=3),
+            {"sampler": "class_balanced", "repeats": 3},
             LABELS,
             32,
-            r"multiple of 12 \(4 \(config.data.images_per_class\) times config.data.repeats=3\), "
+            r"multiple of 12 \(4 \(images_per_class\) times repeats=3\), "
             "got 32; the nearest is 36",
         ),
         (
-            Data(name="x", sampler="class_balanced", repeats=3),
+            {"sampler": "class_balanced", "repeats": 3},
             LABELS,
             156,
             "3 times each.*need 13 classes, and there are 12; at most 144 fit",
         ),
         (
-            Data(name="x", sampler="shuffle", repeats=3),
+            {"sampler": "shuffle", "repeats": 3},
             LABELS,
             10,
-            r"multiple of 3 \(config.data.repeats=3\), got 10; the nearest is 9",
+            r"multiple of 3 \(repeats=3\), got 10; the nearest is 9",
         ),
-        (Data(name="x", sampler="shuffle", repeats=3), LABELS, 273, "91 images.*at most 270 rows"),
-        (Data(name="x", sampler="shuffle"), LABELS, 91, "there are 90"),
+        ({"sampler": "shuffle", "repeats": 3}, LABELS, 273, "91 images.*at most 270 rows"),
+        ({"sampler": "shuffle"}, LABELS, 91, "there are 90"),
     ],
 )
 def test_what_a_sampler_cannot_hold_is_refused(
-    data: Data, labels: np.ndarray, batch: int, says: str
+    options: dict, labels: np.ndarray, batch: int, says: str
 ) -> None:
-    with pytest.raises(UserError, match=says):
-        sampling.sampler(data, labels, batch, seed=0)
+    with pytest.raises(ArgumentError, match=says):
+        Sampling(**options).batches(labels, batch, seed=0)
+
+
+@pytest.mark.parametrize("name", ["images_per_class", "domains_per_batch", "repeats"])
+def test_numbers_below_one_are_refused(name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{name}: 0"):
+        Sampling(**{name: 0})

@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 
 from abe_jax.data.images import colour
 
-# Corners that a rotated or sheared picture leaves empty: nearly ImageNet's mean, so that they say
-# least after normalisation, and MultiGrain's choice. Black (images.PADDING_COLOUR) means "beside
-# the picture" in the evaluation as well, where nothing is ever rotated.
-FILLING = 128
+# The level of the corners that a rotated or sheared picture leaves empty: nearly ImageNet's mean, so
+# that they say least after normalisation, and MultiGrain's choice. Black (decoding.PADDING_COLOUR)
+# means "beside the picture" in the evaluation as well, where nothing is ever rotated.
+CORNER_LEVEL = 128
 
 Part = tuple[str, float, int]  # operation, probability, magnitude 0..9
 
@@ -62,9 +62,9 @@ def augment(
     (MultiGrain's rotations all turn one way; these do not.) Five numbers are taken from the
     generator whatever is done.
     """
-    place, *rest = rng.random(5)
+    choice, *rest = rng.random(5)
     chances, signs = rest[:2], rest[2:]
-    parts = policy[int(place * len(policy))]
+    parts = policy[int(choice * len(policy))]
     for (name, probability, magnitude), chance, sign in zip(parts, chances, signs, strict=True):
         if chance < probability:
             operation = OPERATIONS[name]
@@ -173,8 +173,8 @@ OPERATIONS = {
 
 def _warped(image: np.ndarray, matrix: np.ndarray, flags: int) -> np.ndarray:
     size = (image.shape[1], image.shape[0])
-    filling = (FILLING,) * 4
-    return cv2.warpAffine(image, matrix, size, flags=flags, borderValue=filling).reshape(
+    corners = (CORNER_LEVEL,) * 4
+    return cv2.warpAffine(image, matrix, size, flags=flags, borderValue=corners).reshape(
         image.shape
     )
 
