@@ -22,7 +22,7 @@ from abe_jax.data.dataset import Split
 from abe_jax.data.split import chosen, subset
 from abe_jax.errors import UserError
 from abe_jax.evaluation import Measures, benchmark_figures
-from abe_jax.runs.run import within_reach
+from abe_jax.runs.evaluation import within_reach
 from abe_jax.training import step
 from abe_jax.training.run_folder import RunFolder
 

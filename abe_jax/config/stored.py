@@ -16,7 +16,8 @@ from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.index import manifest, model_files
 from abe_jax.index.index import Index
-from abe_jax.runs.run import Run, Tested
+from abe_jax.runs.evaluation import Tested
+from abe_jax.runs.run import Run
 from abe_jax.training import Recipe
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder

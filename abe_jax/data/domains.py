@@ -42,9 +42,9 @@ def restricted(
     kept = _kept(split.name, domains, unseen, validation)
     if not kept.any():
         option = "validation_domains" if split.name == "val" and validation else "unseen_domains"
-        there = ", ".join(np.unique(domains).tolist())
+        names = ", ".join(np.unique(domains).tolist())
         raise ArgumentError(
-            option, f"no image of {split.name} is left, whose domains are {there}; name others"
+            option, f"no image of {split.name} is left, whose domains are {names}; name others"
         )
     return subset(split, np.flatnonzero(kept))
 
@@ -61,11 +61,11 @@ def _kept(
     return ~np.isin(domains, [*unseen, *validation])
 
 
-def _check_named(there: Sequence[str], asked: Sequence[str], option: str) -> None:
-    for place, name in enumerate(asked):
-        if name not in there:
-            raise ArgumentError(option, f"no domain is called {name!r}; {nearest(name, there)}")
-        if name in asked[:place]:
+def _check_named(names: Sequence[str], asked: Sequence[str], option: str) -> None:
+    for number, name in enumerate(asked):
+        if name not in names:
+            raise ArgumentError(option, f"no domain is called {name!r}; {nearest(name, names)}")
+        if name in asked[:number]:
             raise ArgumentError(option, f"'{name}' is named twice; name it once")
 
 

@@ -37,7 +37,6 @@ PathLike = str | os.PathLike[str]
 
 
 @runtime_checkable
-@runtime_checkable
 class HasEmbedder(Protocol):
     """A trained run, or whatever else has an embedder."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,38 +17,23 @@ from jaxtyping import Float
 from abe_jax import evaluation, files, hosts, losses, report
 from abe_jax.data import Dataset, Split
 from abe_jax.data.held_out import HELD
+from abe_jax.data.images.decoding import UnreadableImage
+from abe_jax.data.sources.image_files import Files, read
 from abe_jax.errors import UserError
-from abe_jax.evaluation import examples, grain_levels, protocols
+from abe_jax.evaluation import examples, grain_levels
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.grain_levels import HeldOut
 from abe_jax.evaluation.network import Embedded
-from abe_jax.evaluation.options import Measures
 from abe_jax.evaluation.resolution import Resolution
 from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening
 from abe_jax.runs import fitted_whitening
+from abe_jax.runs.evaluation import Evaluation, Tested, within_reach
 from abe_jax.training import Recipe
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
 
 Say = Callable[[str], None]
-
-
-class Tested(NamedTuple):
-    """Images that a run is tested on, and what is measured of them."""
-
-    dataset: Dataset
-    measures: Measures
-    label: str = ""  # such as "of holidays"; empty: the run's own images
-
-
-class Evaluation(NamedTuple):
-    """A measured split: its name in evaluation.json, the numbers, and what they are of."""
-
-    name: str
-    results: Results
-    split: Split
-    embedded: Embedded
 
 
 def _say_nothing(line: str) -> None:
@@ -86,30 +71,35 @@ class Run:
         embedder = Embedder(network, state, own.description)
         return dataclasses.replace(self, embedder=embedder, variant=changed.words)
 
-    def embed(self, images: Sequence[str | Path | bytes]) -> Float[np.ndarray, "n m d"]:
-        """The vectors of image files, or of their bytes, one row for each.
+    def embed(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:
+        """The vectors of image files, one row for each: m learners of d numbers.
 
         Rows stay aligned: the row of an image that cannot be read is NaN, and a warning names it.
         """
-        embedded = self.embedder.embed(_Encoded(images))
-        vectors = np.full((len(images), self.embedder.learners, self.embedder.dim), np.nan)
-        vectors = vectors.astype(np.float32)
+        paths = [str(path) for path in images]
+        embedded = self.embedder.embed(Files(Path(), paths))
+        shape = (len(paths), self.embedder.learners, self.embedder.dim)
+        vectors = np.full(shape, np.nan, np.float32)
         vectors[embedded.image_ids] = embedded.vectors
         for row in embedded.unreadable:
-            name = images[row] if not isinstance(images[row], bytes) else f"image {row}"
-            warnings.warn(f"{name} cannot be read; its vector is NaN", stacklevel=2)
+            warnings.warn(f"{paths[row]} cannot be read; its vector is NaN", stacklevel=2)
         return vectors
 
-    def masks(self, images: Sequence[str | Path | bytes]) -> Float[np.ndarray, "n m h w c"]:
-        """Where each learner looks: its mask over the encoder's map of each image.
+    def masks(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m h w c"]:
+        """Where each learner looks: its mask over the encoder's map of each image file.
 
         Raises:
-            UserError: the model has no attention.
+            UserError: the model has no attention, or an image cannot be read.
         """
         if self.recipe.model.kind != "attention":
             raise UserError(f"a model of kind {self.recipe.model.kind!r} has no attention masks")
-        crop = self.embedder.network.preprocessing.crop
-        return self.embedder.masks(np.stack([crop(one) for one in _Encoded(images)]))
+        crop, pixels = self.embedder.network.preprocessing.crop, []
+        for path in images:
+            try:
+                pixels.append(crop(read(Path(path))))
+            except UnreadableImage:
+                raise UserError(f"{path} cannot be read as an image") from None
+        return self.embedder.masks(np.stack(pixels))
 
     def evaluate(self, split: str = "test") -> Results:
         """Retrieval on a split, `test`, `val` or `held`; written nowhere.
@@ -227,35 +217,3 @@ class Run:
             **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
             "devices": f"{jax.device_count()} x {device.device_kind}",
         }
-
-
-def within_reach(measures: Measures, images: Split) -> Measures:
-    """The measures without the K that a split's gallery is too small for; 1 is always left.
-
-    Raises:
-        UserError: one image alone, or the errors of `protocols.rows`.
-    """
-    reach = protocols.rows(len(images.labels), images.gallery).reach
-    if not reach:
-        raise UserError("there is one image alone, and no other to find: nothing can be measured")
-    ks = tuple(k for k in measures.ks if k <= reach) or (1,)
-    return dataclasses.replace(measures, ks=ks)
-
-
-class _Encoded(Sequence[bytes]):
-    """The bytes of image files, read when they are asked for; b"" of one that cannot be opened."""
-
-    def __init__(self, images: Sequence[str | Path | bytes]):
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: Any) -> Any:
-        image = self._images[index]
-        if isinstance(image, bytes):
-            return image
-        try:
-            return Path(image).expanduser().read_bytes()
-        except OSError:
-            return b""

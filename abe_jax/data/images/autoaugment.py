@@ -9,9 +9,9 @@ from jaxtyping import UInt8
 
 from abe_jax.data.images import colour
 
-# The level of the corners that a rotated or sheared picture leaves empty: nearly ImageNet's mean, so
+# The level of the corners that a rotated or sheared image leaves empty: nearly ImageNet's mean, so
 # that they say least after normalisation, and MultiGrain's choice. Black (decoding.PADDING_COLOUR)
-# means "beside the picture" in the evaluation as well, where nothing is ever rotated.
+# means "beside the image" in the evaluation as well, where nothing is ever rotated.
 CORNER_LEVEL = 128
 
 Part = tuple[str, float, int]  # operation, probability, magnitude 0..9

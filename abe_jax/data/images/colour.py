@@ -1,4 +1,4 @@
-"""The colours of training pictures, changed at random: jitter and PCA lighting."""
+"""The colours of training images, changed at random: jitter and PCA lighting."""
 
 import cv2
 import numpy as np
@@ -19,27 +19,27 @@ def jitter(
     """Brightness, contrast and saturation in random order, each times uniform [1 - s, 1 + s].
 
     From Howard 2013 (arXiv 1312.5402); MultiGrain's `strength` s is 0.3 (Berman et al. 2019). Hue
-    stays. The picture is rounded once, at the end. A grey picture has no saturation to change. Six
-    numbers are taken from the generator, whatever the picture.
+    stays. The image is rounded once, at the end. A grey image has no saturation to change. Six
+    numbers are drawn from the generator, whatever the image.
     """
     factors = 1 + strength * (2 * rng.random(3) - 1)
     order = np.argsort(rng.random(3))
     changes = (brightness, contrast, saturation)
     pixels = image.astype(np.float32)
-    for place in order:
-        pixels = changes[place](pixels, float(factors[place]))
+    for i in order:
+        pixels = changes[i](pixels, float(factors[i]))
     return rounded(pixels)
 
 
 def lighting(
     image: UInt8[np.ndarray, "h w 3"], strength: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """x + sum_i alpha_i lambda_i p_i, one shift for a whole picture, with alpha ~ N(0, s).
+    """x + sum_i alpha_i lambda_i p_i, one shift for all of an image, with alpha ~ N(0, s).
 
     p_i and lambda_i are EIGENVECTORS and EIGENVALUES, so the light becomes stronger or weaker,
     warmer or colder as it does between photographs (Krizhevsky et al., NIPS 2012, section 4.1;
     `strength` s is 0.1 there and in MultiGrain). MultiGrain's public code then divides by 1 + s,
-    which darkens every training picture beside those of the test; this does not.
+    which darkens every training image beside those of the test; this does not.
     """
     shift = EIGENVECTORS @ (EIGENVALUES * rng.normal(0, strength, 3)) * 255
     return rounded(np.clip(image + shift.astype(np.float32), 0, 255))
@@ -51,12 +51,12 @@ def brightness(pixels: Float32[np.ndarray, "h w c"], factor: float) -> Float32[n
 
 
 def contrast(pixels: Float32[np.ndarray, "h w c"], factor: float) -> Float32[np.ndarray, "h w c"]:
-    """m + f (x - m), within 0..255, where m is the mean grey of the whole picture."""
+    """m + f (x - m), within 0..255, where m is the mean grey of the image."""
     return _between(np.float32(_grey(pixels).mean()), pixels, factor)
 
 
 def saturation(pixels: Float32[np.ndarray, "h w c"], factor: float) -> Float32[np.ndarray, "h w c"]:
-    """g + f (x - g), within 0..255, where g is each pixel's grey; a grey picture stays as it is."""
+    """g + f (x - g), within 0..255, where g is each pixel's grey; a grey image stays as it is."""
     if pixels.shape[2] == 1:
         return pixels
     # Three equal channels: NumPy would spread one over the others many times slower.
@@ -64,7 +64,7 @@ def saturation(pixels: Float32[np.ndarray, "h w c"], factor: float) -> Float32[n
 
 
 def rounded(pixels: Float32[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
-    """Whole numbers of pixels within 0..255."""
+    """Pixels within 0..255, rounded to whole numbers."""
     return np.rint(pixels).astype(np.uint8)
 
 

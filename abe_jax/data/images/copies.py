@@ -1,6 +1,6 @@
-"""The copy maker: what becomes of images on their way round the world, made of one's own images.
+"""Altered copies of images, as they arise when images are passed on.
 
-Crops to several shares of the area, JPEG at several qualities, blur, and pictures as if printed and
+Crops to several shares of the area, JPEG at several qualities, blur, and images as if printed and
 photographed: less contrast, grain, a slight turn and perspective. The kinds are those of Copydays
 (Douze et al., Evaluation of GIST descriptors for web-scale image search, CIVR 2009: crops, JPEG and
 "strong" ones, among them print and scan, blur and paint); the numbers are our own choice.
@@ -17,9 +17,9 @@ from abe_jax.data.images.decoding import UnreadableImage, pixels
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split
 
-Picture = UInt8[np.ndarray, "h w c"]
-# Larger pictures are shrunk to it before they are altered, as Copydays' are before JPEG: what is
-# done to the pixels of a large photograph is gone once a network's input is made of it.
+Image = UInt8[np.ndarray, "h w c"]
+# px. Larger images are shrunk to it before they are altered, as Copydays' are before JPEG: small
+# changes to a large photograph vanish when it is shrunk to a network's input.
 LONGEST = 512
 PRINT_CONTRAST = 0.6  # of a print: this much of the distance from middle grey is left
 PRINT_GRAIN = 12.0  # standard deviation of its grain, in 0..255
@@ -50,8 +50,8 @@ ATTACKS = (
 )
 
 
-def make(image: Picture, attack: Attack, seed: int | Sequence[int]) -> bytes:
-    """The copy of a picture as an encoded file (of a JPEG attack a JPEG, else a PNG).
+def make(image: Image, attack: Attack, seed: int | Sequence[int]) -> bytes:
+    """The copy of an image as an encoded file (of a JPEG attack a JPEG, else a PNG).
 
     A function of its arguments alone. A crop keeps the aspect and lies anywhere.
     """
@@ -68,14 +68,14 @@ def make(image: Picture, attack: Attack, seed: int | Sequence[int]) -> bytes:
     return _encoded(_printed(image, rng), ".png")
 
 
-def _crop(image: Picture, share: float, rng: np.random.Generator) -> UInt8[np.ndarray, "i j c"]:
+def _crop(image: Image, share: float, rng: np.random.Generator) -> UInt8[np.ndarray, "i j c"]:
     height, width = (max(1, round(side * share**0.5)) for side in image.shape[:2])
     top = rng.integers(0, image.shape[0] - height, endpoint=True)
     left = rng.integers(0, image.shape[1] - width, endpoint=True)
     return image[top : top + height, left : left + width]
 
 
-def _printed(image: Picture, rng: np.random.Generator) -> Picture:
+def _printed(image: Image, rng: np.random.Generator) -> Image:
     height, width = image.shape[:2]
     turned = cv2.warpPerspective(
         image, _view(height, width, rng), (width, height), borderMode=cv2.BORDER_REPLICATE
@@ -97,7 +97,7 @@ def _view(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return cv2.getPerspectiveTransform(corners.astype(np.float32), seen.astype(np.float32))
 
 
-def _encoded(image: Picture, kind: str, parameters: Sequence[int] = ()) -> bytes:
+def _encoded(image: Image, kind: str, parameters: Sequence[int] = ()) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[2] == 3 else image
     return cv2.imencode(kind, np.ascontiguousarray(bgr), parameters)[1].tobytes()
 
@@ -105,8 +105,8 @@ def _encoded(image: Picture, kind: str, parameters: Sequence[int] = ()) -> bytes
 class Copies(Sequence[bytes]):
     """Every attack on every chosen image of a split, made when asked for; thread-safe.
 
-    Copy i is attack i modulo their number on the chosen image i divided by it, of at most LONGEST
-    px, seeded by the image's row and the attack's place. Of what cannot be read it is empty.
+    With a attacks, copy i is attack i % a on the chosen image i // a, shrunk to at most LONGEST px
+    and seeded by (the image's row, i % a). The copy of an unreadable image is empty.
     """
 
     def __init__(self, split: Split, rows: Int[np.ndarray, " r"], preprocessing: Preprocessing):
@@ -116,8 +116,8 @@ class Copies(Sequence[bytes]):
         return len(self._rows) * len(ATTACKS)
 
     def __getitem__(self, index: int) -> bytes:
-        place, kind = divmod(range(len(self))[index], len(ATTACKS))
-        row = int(self._rows[place])
+        chosen, kind = divmod(range(len(self))[index], len(ATTACKS))
+        row = int(self._rows[chosen])
         try:
             image = pixels(self._split.records[row], self._channels)
         except UnreadableImage:
@@ -125,7 +125,7 @@ class Copies(Sequence[bytes]):
         return make(_shrunk(image), ATTACKS[kind], (row, kind))
 
 
-def _shrunk(image: Picture) -> UInt8[np.ndarray, "i j c"]:
+def _shrunk(image: Image) -> UInt8[np.ndarray, "i j c"]:
     height, width, channels = image.shape
     scale = LONGEST / max(height, width)
     if scale >= 1:
@@ -136,7 +136,7 @@ def _shrunk(image: Picture) -> UInt8[np.ndarray, "i j c"]:
 
 
 def altered(split: Split, rows: Int[np.ndarray, " r"], preprocessing: Preprocessing) -> Split:
-    """The copies of the images `rows`, as a split of their own with the originals' classes."""
+    """The copies of the images `rows`, as a split of their own with the classes of the images."""
     return Split(
         name=f"copies of {split.name}",
         records=Copies(split, rows, preprocessing),

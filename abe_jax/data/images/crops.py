@@ -1,4 +1,4 @@
-"""Cutting pictures and making them larger and smaller; [h, w, c] throughout."""
+"""Cutting, padding and resizing of images [h, w, c]."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _TRIES = 10
 
 
 class Box(NamedTuple):
-    """A part of a picture, in px; it may lie outside."""
+    """A part of an image, in px; it may lie outside."""
 
     top: int
     left: int
@@ -23,7 +23,7 @@ class Box(NamedTuple):
 
 
 def resized(image: UInt8[np.ndarray, "h w c"], width: int, height: int) -> np.ndarray:
-    """The picture resampled: areas averaged where it shrinks, else interpolated linearly."""
+    """The image resampled: areas averaged where it shrinks, else interpolated linearly."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = image.shape[0] >= height and image.shape[1] >= width
@@ -32,13 +32,13 @@ def resized(image: UInt8[np.ndarray, "h w c"], width: int, height: int) -> np.nd
 
 
 def middle(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle square of a picture."""
+    """The middle square of an image."""
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return image[top : top + side, left : left + side]
 
 
 def padded(image: np.ndarray, side: int) -> np.ndarray:
-    """The picture in the middle of a square of PADDING_COLOUR."""
+    """The image in the middle of a square of PADDING_COLOUR."""
     height, width, channels = image.shape
     if height == width == side:
         return image
@@ -51,10 +51,10 @@ def padded(image: np.ndarray, side: int) -> np.ndarray:
 def cut(
     image: UInt8[np.ndarray, "h w c"], box: Box, scales: tuple[float, float], size: int
 ) -> UInt8[np.ndarray, "size size c"]:
-    """The box of a picture, its numbers times `scales`, resampled to a square of `size` px.
+    """The box of an image, its numbers times `scales`, resampled to a square of `size` px.
 
-    Where the box is outside of the picture stands PADDING_COLOUR. Only what is inside is cut out
-    and resampled, to whole pixels of the square: a box may be much larger than a thin picture.
+    Outside of the image the box shows PADDING_COLOUR. Only what is inside is cut out
+    and resampled, to whole pixels of the square: a box may be much larger than a thin image.
     """
     rows, above, height = _inside(box.top, box.height, scales[0], image.shape[0], size)
     columns, before, width = _inside(box.left, box.width, scales[1], image.shape[1], size)
@@ -68,29 +68,29 @@ def cut(
 
 
 def _inside(start: int, length: int, scale: float, side: int, size: int) -> tuple[slice, int, int]:
-    """Along one axis: which pixels the box has of the picture, and their place in the square."""
+    """Along one axis: the image's pixels inside the box, their offset and length in the square."""
     first, count = round(start * scale), max(1, round(length * scale))
     low, high = max(0, first), min(side, first + count)
     if low >= high:
         return slice(0, 0), 0, 0
-    place = min(size - 1, round((low - first) * size / count))
-    return slice(low, high), place, max(1, round((high - first) * size / count) - place)
+    offset = min(size - 1, round((low - first) * size / count))
+    return slice(low, high), offset, max(1, round((high - first) * size / count) - offset)
 
 
 def random_box(side: int, scale: tuple[float, ...], rng: np.random.Generator) -> Box:
-    """The box of a crop whose area is a uniform share of a square picture.
+    """The box of a crop whose area is a uniform share of a square image.
 
     The aspect is log-uniform between 3/4 and 4/3 (Szegedy et al., CVPR 2015, section 6). The
-    first of ten draws that fits into the picture is taken, or else the whole picture.
+    first of ten draws that fits into the image is taken, or else the full image.
     """
     shares = rng.uniform(scale[0], scale[1], _TRIES)
     aspects = np.exp(rng.uniform(-_LOG_ASPECT, _LOG_ASPECT, _TRIES))
-    place = rng.random(2)
+    position = rng.random(2)
     widths = np.rint(side * np.sqrt(shares * aspects)).astype(int)
     heights = np.rint(side * np.sqrt(shares / aspects)).astype(int)
     fitting = np.flatnonzero((widths <= side) & (heights <= side))
     if not len(fitting):
         return Box(0, 0, side, side)
     height, width = max(1, int(heights[fitting[0]])), max(1, int(widths[fitting[0]]))
-    top, left = (place * (side + 1 - np.array([height, width]))).astype(int).tolist()
+    top, left = (position * (side + 1 - np.array([height, width]))).astype(int).tolist()
     return Box(top, left, height, width)

@@ -1,8 +1,8 @@
 """From the bytes of an image file to its pixels, upright, whatever the format.
 
-OpenCV decodes. What it leaves of how the picture was meant is done here: orientation in PNG, WebP
-and AVIF, transparency, 16 bits, grey TIFF and PNG with alpha. Of animations the first picture
-counts.
+OpenCV decodes. What it does not handle is done here: the orientation of PNG, WebP and AVIF files,
+transparency, 16 bits, and grey TIFF and PNG files with alpha. Of an animation the first image is
+taken.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 
 from abe_jax.data.images import MOST_PIXELS, headers
 
-PADDING_COLOUR = 0  # black, in every channel: beside a picture, round a crop, under transparency
+PADDING_COLOUR = 0  # black, in every channel: beside an image, round a crop, under transparency
 
-# OpenCV tells of damaged files on stderr; here they are counted and named instead.
+# OpenCV reports damaged files on stderr; here they are counted and named instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _JPEG_END = b"\xff\xd9"
@@ -41,7 +41,7 @@ class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader coun
 
 
 class Reduced(NamedTuple):
-    """A picture's pixels, or fewer of them, and its own height and width, all upright."""
+    """An image's pixels, or fewer of them, and its own height and width, all upright."""
 
     image: UInt8[np.ndarray, "h w c"]
     height: int
@@ -49,18 +49,18 @@ class Reduced(NamedTuple):
 
 
 def pixels(encoded: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
-    """The picture as it is stored, RGB or grey, upright; 16 bits become 8.
+    """The image as it is stored, RGB or grey, upright; 16 bits become 8.
 
     Transparency shows PADDING_COLOUR.
 
     Raises:
-        UnreadableImage: the bytes cannot be decoded whole, or say that they are too many pixels.
+        UnreadableImage: the bytes cannot be decoded in full, or have more than MOST_PIXELS.
     """
     return reduced(encoded, channels, lambda height, width: 1.0).image
 
 
 def reduced(encoded: bytes, channels: int, excess: Callable[[int, int], float]) -> Reduced:
-    """`pixels`, but of a JPEG file fewer where a smaller picture will do.
+    """`pixels`, but fewer of a JPEG file where a smaller image is enough.
 
     `excess(height, width)` says how many times larger than needed an image of these sides, in px,
     is (the two may be swapped: it is asked before the image is turned upright). One of twice, four
@@ -73,7 +73,7 @@ def reduced(encoded: bytes, channels: int, excess: Callable[[int, int], float]) 
         raise UnreadableImage("an empty file")
     size = headers.stored(encoded)
     if size is not None and not 1 <= size[0] * size[1] <= MOST_PIXELS:
-        raise UnreadableImage(f"a picture of {size[1]} x {size[0]} px")
+        raise UnreadableImage(f"an image of {size[1]} x {size[0]} px")
     factor = 1
     if encoded.startswith(headers.JPEG):
         if size:
@@ -90,7 +90,7 @@ def reduced(encoded: bytes, channels: int, excess: Callable[[int, int], float]) 
 
 def _jpeg(encoded: bytes, channels: int, factor: int) -> np.ndarray:
     # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
-    # cannot occur inside the picture's data, but can in a thumbnail, which comes early.
+    # cannot occur inside the image's data, but can in a thumbnail, which comes early.
     if encoded.rfind(_JPEG_END) < len(encoded) // 2:
         raise UnreadableImage("a JPEG file that ends too early")
     # Four colours count as Adobe's programs store them, inverted, marked so or not, as in Pillow.
@@ -158,5 +158,5 @@ def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
     except cv2.error as error:
         raise UnreadableImage(error.err) from error
     if image is None:
-        raise UnreadableImage("no format that OpenCV knows, or not whole")
+        raise UnreadableImage("in no format that OpenCV knows, or not complete")
     return image

@@ -1,4 +1,4 @@
-"""What the first bytes of an image file say: how large it is, and which way up."""
+"""What the header of an image file says: its size and its orientation."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ from PIL.ImageFile import ImageFile
 
 JPEG, PNG, WEBP, AVIF = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"ftypavi"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-TURNED = range(5, 9)  # orientations in which the stored rows are the picture's columns
+TURNED = range(5, 9)  # orientations in which the stored rows are the image's columns
 
 # Not Image.open: it looks at what Pillow thinks of large images, and warns.
 _READERS: dict[bytes | tuple[bytes, ...], type[ImageFile]] = {
@@ -43,20 +43,20 @@ _EXIF = {
 
 
 def stored(encoded: bytes) -> tuple[int, int] | None:
-    """Height and width as the header says them, or None where no header can be read."""
+    """Height and width in px as the header states them; None where no header can be read."""
     if encoded.startswith(PNG):
         if len(encoded) < 24:
             return None
         width, height = struct.unpack_from(">II", encoded, 16)
         return height, width
     if encoded.startswith(JPEG):
-        return _of_jpeg(encoded)
+        return _size_in_jpeg(encoded)
     header = opened(encoded)
     return None if header is None else (header.height, header.width)
 
 
 def orientation(encoded: bytes) -> int:
-    """The EXIF orientation, 1 to 8, of what is not itself stored upright; 1 where none is told."""
+    """The EXIF orientation, 1 to 8; 1 (upright) where the file states none."""
     if encoded[4:11] != AVIF and not any(
         encoded.startswith(start) and any(sign in encoded for sign in signs)
         for start, signs in _EXIF.items()
@@ -64,14 +64,14 @@ def orientation(encoded: bytes) -> int:
         return 1
     try:
         header = opened(encoded) or Image.open(io.BytesIO(encoded), formats=("AVIF",))
-        told = header.getexif().get(_ORIENTATION)
+        value = header.getexif().get(_ORIENTATION)
     except Exception:  # whatever a damaged header raises: its pixels may be whole
         return 1
-    return told if isinstance(told, int) and told in range(1, 9) else 1
+    return value if isinstance(value, int) and value in range(1, 9) else 1
 
 
 def extra_samples(encoded: bytes) -> int:
-    """What a TIFF file says of its first channel beside colours; 0 where it says nothing."""
+    """What a TIFF file says its first channel beside the colours is; 0 where it says nothing."""
     header = opened(encoded) if encoded.startswith(TIFF) else None
     if not isinstance(header, TiffImagePlugin.TiffImageFile):
         return 0
@@ -79,7 +79,7 @@ def extra_samples(encoded: bytes) -> int:
 
 
 def opened(encoded: bytes) -> ImageFile | None:
-    """The file as Pillow opens it, without its pixels; None for formats not of the table above."""
+    """The file as Pillow opens it, pixels not yet read; None for formats not in the table above."""
     for starts, reader in _READERS.items():
         if encoded.startswith(starts):
             try:
@@ -89,21 +89,21 @@ def opened(encoded: bytes) -> ImageFile | None:
     return None
 
 
-def _of_jpeg(encoded: bytes) -> tuple[int, int] | None:
+def _size_in_jpeg(encoded: bytes) -> tuple[int, int] | None:
     # Pillow would read all that stands before the frame's header, colour profiles included, which
-    # takes a tenth of the time that a small picture takes.
-    place = 2
-    while place + 9 <= len(encoded):
-        if encoded[place] != 0xFF:
+    # takes a tenth of the time that a small image takes.
+    offset = 2
+    while offset + 9 <= len(encoded):
+        if encoded[offset] != 0xFF:
             return None
-        marker = encoded[place + 1]
-        if marker == 0xFF:  # filling
-            place += 1
+        marker = encoded[offset + 1]
+        if marker == 0xFF:  # a padding byte
+            offset += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame begins
-            height, width = struct.unpack_from(">HH", encoded, place + 5)
+            height, width = struct.unpack_from(">HH", encoded, offset + 5)
             return height, width
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
-            place += 2
+            offset += 2
         else:
-            place += 2 + int.from_bytes(encoded[place + 2 : place + 4])
+            offset += 2 + int.from_bytes(encoded[offset + 2 : offset + 4])
     return None

@@ -34,12 +34,12 @@ def table(path: pathlib.Path, label_column: str | None = None) -> list[CsvRow]:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     check_paths(path, [row["path"] for row in listed])
     label_column = label_column or "label"
-    taken = ("path", label_column)
+    named = ("path", label_column)
     return [
         CsvRow(
             row["path"],
             row.get(label_column, ""),
-            {name: value for name, value in row.items() if name not in taken},
+            {name: value for name, value in row.items() if name not in named},
         )
         for row in listed
     ]
@@ -113,13 +113,13 @@ def check_paths(path: pathlib.Path, paths: list[str]) -> None:
 def missing(base: pathlib.Path, paths: list[str]) -> list[str]:
     """The paths below `base` where nothing is; what may not be looked at counts as there."""
     # One listing for each folder: asking for every file takes minutes on a distant disk.
-    there: dict[str, frozenset[str]] = {}
+    inside: dict[str, frozenset[str]] = {}
     absent = []
     for path in paths:
         folder, name = os.path.split(path)
-        if folder not in there:
-            there[folder] = _inside(base / folder)
-        if name not in there[folder] and not _exists(base / path):
+        if folder not in inside:
+            inside[folder] = _inside(base / folder)
+        if name not in inside[folder] and not _exists(base / path):
             absent.append(path)
     return absent
 

@@ -76,11 +76,11 @@ def _object_ids(images: Sequence[ListedImage]) -> Int[np.ndarray, " n"]:
 
 def _gallery(images: Sequence[ListedImage], path: str) -> Bool[np.ndarray, " n"] | None:
     """Which images of a split are its gallery; None where they are not of the two sides."""
-    there = {image.split for image in images}
-    if not there & set(_SIDES):
+    sides = {image.split for image in images}
+    if not sides & set(_SIDES):
         return None
-    missing = set(_SIDES) - there
-    if missing or there - set(_SIDES):
+    missing = set(_SIDES) - sides
+    if missing or sides - set(_SIDES):
         reason = f"no image of '{min(missing)}'" if missing else "images of 'test' as well"
         raise UserError(
             f"{path} names a query and a gallery side of its test, and {reason}: a test has "

@@ -1,4 +1,4 @@
-"""What is known of a data set as its authors hand it out: its lists, its images, its counts."""
+"""What is known of a benchmark as its authors hand it out: its lists, its images, its counts."""
 
 import dataclasses
 import re
@@ -31,10 +31,10 @@ class Part(NamedTuple):
     classes: int
     split: str  # train | test
     gallery: bool | None = None  # whether its images are a gallery's, where queries are others
-    optional: bool = False  # may be left out, but then whole
+    optional: bool = False  # may be left out, but only as a whole
 
 
-Texts = Mapping[str, bytes]  # the lists by their names, those that were found
+Texts = Mapping[str, bytes]  # the content of the lists that were found, by their names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,15 +84,15 @@ def rows(texts: Texts, name: str, pattern: str, header: int = 0) -> list[re.Matc
     Raises:
         UserError: a line that does not match.
     """
-    found = []
+    matches = []
     for number, line in enumerate(text(texts, name), start=1):
         if number <= header or not line.strip():
             continue
         match = re.fullmatch(pattern, line.strip())
         if not match:
             raise UserError(f"line {number} of {name} is not understood: {line.strip()[:60]!r}")
-        found.append(match)
-    return found
+        matches.append(match)
+    return matches
 
 
 def tail(path: str, parts: int) -> str:

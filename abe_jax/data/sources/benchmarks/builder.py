@@ -1,8 +1,8 @@
 """Writes a data set once as array_record: every image's bytes as they are, and its listing.
 
 A folder holds shards of up to `Benchmark.shard` records in the order in which the source is read,
-labels.npz and, written last, info.json: without that the set is not there. A build that was killed
-goes on at the first shard that is missing.
+labels.npz and, written last, info.json: until then the set counts as not prepared. A build that
+was killed goes on at the first shard that is missing.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from abe_jax import files
 from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
-from abe_jax.data.sources.benchmarks.inventory import Inventory, digest, inventory
+from abe_jax.data.sources.benchmarks.inventory import Inventory, digest, take_inventory
 from abe_jax.data.sources.prepared import damage_named, locked
 from abe_jax.errors import UserError
 
@@ -38,29 +38,29 @@ def build(benchmark: Benchmark, source: Path, folder: Path, *, any_counts: bool 
         A warning, or nothing.
 
     Raises:
-        UserError: the errors of `inventory`, wrong counts, or a folder that cannot be written.
+        UserError: the errors of `take_inventory`, wrong counts, or a folder that cannot be written.
     """
     if (folder / INFO).exists() and not (folder / PLAN).exists():
-        return ""  # nothing is left to write, so that the folder may be one that cannot be
+        return ""  # nothing is left to write: the folder may be read-only
     with locked(folder):
         if (folder / INFO).exists():
             _tidy(folder)
             return ""
-        there = inventory(benchmark, source)
-        if there.wrong and not any_counts:
+        inventory = take_inventory(benchmark, source)
+        if inventory.wrong and not any_counts:
             raise UserError(
-                f"{benchmark.name} in {source} is not as published: {there.wrong} "
+                f"{benchmark.name} in {source} is not as published: {inventory.wrong} "
                 "(--allow-counts prepares it all the same)"
             )
-        order = _order(there)
+        order = _order(inventory)
         _begin(folder, benchmark, order)
         _write(benchmark, source, folder, order)
-        _finish(benchmark, folder, there, order)
-    return there.wrong
+        _finish(benchmark, folder, inventory, order)
+    return inventory.wrong
 
 
 def info(folder: Path) -> dict[str, Any]:
-    """What info.json says of a prepared set; a damaged one raises `UserError`."""
+    """What info.json says of a prepared set; a damaged file raises `UserError`."""
     with damage_named(folder):
         return json.loads((folder / INFO).read_text())
 
@@ -71,10 +71,10 @@ def shard_names(benchmark: Benchmark, records: int) -> list[str]:
     return [f"{benchmark.name}-{shard:05}-of-{count:05}.array_record" for shard in range(count)]
 
 
-def _order(there: Inventory) -> list[str]:
+def _order(inventory: Inventory) -> list[str]:
     """The paths of all listed images, in the order in which the source is read."""
-    listed = {image.key for image in there.listing.images}
-    return [path for key, path in there.paths.items() if key in listed]
+    listed = {image.key for image in inventory.listing.images}
+    return [path for key, path in inventory.paths.items() if key in listed]
 
 
 def _begin(folder: Path, benchmark: Benchmark, order: Sequence[str]) -> None:
@@ -150,8 +150,8 @@ def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes]]
     raise UserError(f"the files in {source} changed meanwhile: run the same command again")
 
 
-def _finish(benchmark: Benchmark, folder: Path, there: Inventory, order: Sequence[str]) -> None:
-    listing = there.listing
+def _finish(benchmark: Benchmark, folder: Path, inventory: Inventory, order: Sequence[str]) -> None:
+    listing = inventory.listing
     rows = {path: row for row, path in enumerate(order)}
     domains = sorted({image.domain for image in listing.images} - {""})
     parts = list(benchmark.parts)
@@ -164,17 +164,17 @@ def _finish(benchmark: Benchmark, folder: Path, there: Inventory, order: Sequenc
         domains=np.array(
             [domains.index(image.domain) if domains else 0 for image in listing.images], np.int32
         ),
-        rows=np.array([rows[there.paths[image.key]] for image in listing.images], np.int64),
+        rows=np.array([rows[inventory.paths[image.key]] for image in listing.images], np.int64),
         # Names as bytes: as an array of text each would take four times the longest.
         keys=_joined(image.key for image in listing.images),
         class_names=_joined(listing.classes),
         domain_names=_joined(domains),
     )
     files.write(folder / LABELS, stored.getvalue())
-    # A name is twice there where a shard was written, but not put in its place, before a kill.
+    # A name stands twice where a build was killed between writing a shard and renaming it.
     unreadable = dict.fromkeys((folder / UNREADABLE).read_bytes().splitlines(keepends=True))
     files.write(folder / UNREADABLE, b"".join(unreadable))
-    about = _info(benchmark, there, len(unreadable))
+    about = _info(benchmark, inventory, len(unreadable))
     files.write(folder / INFO, json.dumps(about, indent=2).encode())
     _tidy(folder)
 
@@ -190,8 +190,8 @@ def _joined(names: Iterable[str]) -> UInt8[np.ndarray, " b"]:
     return np.frombuffer(os.fsencode("\n".join(names)), np.uint8)
 
 
-def _info(benchmark: Benchmark, there: Inventory, unreadable: int) -> dict[str, Any]:
-    images = there.listing.images
+def _info(benchmark: Benchmark, inventory: Inventory, unreadable: int) -> dict[str, Any]:
+    images = inventory.listing.images
     return {
         "name": benchmark.name,
         "version": benchmark.version,
@@ -203,7 +203,7 @@ def _info(benchmark: Benchmark, there: Inventory, unreadable: int) -> dict[str, 
             }
             for part in benchmark.parts
         },
-        "as_published": not there.wrong,
+        "as_published": not inventory.wrong,
         "unreadable": unreadable,
-        "listing_sha256": digest(there.listing),
+        "listing_sha256": digest(inventory.listing),
     }

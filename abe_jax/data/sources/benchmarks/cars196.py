@@ -24,7 +24,7 @@ from abe_jax.data.sources.benchmarks.benchmark import (
 from abe_jax.errors import UserError
 
 TRAINING = 98  # classes
-WHOLE = "cars_annos.mat"
+ALL = "cars_annos.mat"
 PARTS = {"cars_train": "cars_train_annos.mat", "cars_test": "cars_test_annos_withlabels.mat"}
 NAMES = "cars_meta.mat"
 
@@ -38,15 +38,15 @@ def key(path: str) -> str:
 
 
 def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
-    """By cars_annos.mat where images of car_ims are there, else by the lists of the two parts."""
-    if WHOLE in texts and any(key.startswith("car_ims/") for key in keys):
-        found = _matrix(texts, WHOLE)
-        classes, lists = found["class_names"], [("", found["annotations"], "relative_im_path")]
+    """By cars_annos.mat where there are images of car_ims, else by the lists of the two parts."""
+    if ALL in texts and any(key.startswith("car_ims/") for key in keys):
+        matrix = _matrix(texts, ALL)
+        classes, lists = matrix["class_names"], [("", matrix["annotations"], "relative_im_path")]
     elif any(key.startswith(("cars_train/", "cars_test/")) for key in keys):
         classes = _matrix(texts, NAMES)["class_names"]
         lists = [(f"{d}/", _matrix(texts, f)["annotations"], "fname") for d, f in PARTS.items()]
     else:
-        required(texts, WHOLE)
+        required(texts, ALL)
         raise UserError("car_ims.tgz is missing")
     images = [
         BenchmarkImage(f"{folder}{name}", int(label) - 1, "train" if label <= TRAINING else "test")
@@ -59,14 +59,14 @@ def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
 def _matrix(texts: Texts, name: str) -> dict[str, Any]:
     content = required(texts, name)
     try:
-        found = scipy.io.loadmat(io.BytesIO(content), squeeze_me=True)
+        matrix = scipy.io.loadmat(io.BytesIO(content), squeeze_me=True)
     except Exception as error:  # its parser raises what it meets
         raise UserError(f"{name} is damaged: fetch it again") from error
-    for array in found.values():
+    for array in matrix.values():
         fields = getattr(getattr(array, "dtype", None), "names", None)
         if fields and "class" not in fields:
             raise UserError(f"{name} has no classes")
-    return found
+    return matrix
 
 
 CARS196 = Benchmark(
@@ -75,7 +75,7 @@ CARS196 = Benchmark(
     archives="car_ims.tgz and cars_annos.mat (or cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
     "cars_test_annos_withlabels.mat)",
     parts={"train": Part(8_054, 98, "train"), "test": Part(8_131, 98, "test")},
-    lists=frozenset((WHOLE, *PARTS.values(), NAMES)),
+    lists=frozenset((ALL, *PARTS.values(), NAMES)),
     key=key,
     listing=listing,
 )

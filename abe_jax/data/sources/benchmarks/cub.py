@@ -33,11 +33,11 @@ def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     classes = {int(m[1]): m[2] for m in rows(texts, "classes.txt", r"(\d+)\s+(\S+)")}
     numbers = sorted(classes)
     labels = {m[1]: int(m[2]) for m in rows(texts, "image_class_labels.txt", r"(\d+)\s+(\d+)")}
-    places = {number: place for place, number in enumerate(numbers)}
+    label_of = {number: label for label, number in enumerate(numbers)}
     images = [
         BenchmarkImage(
             f"images/{m[2]}",
-            places[labels[m[1]]],
+            label_of[labels[m[1]]],
             "train" if labels[m[1]] <= TRAINING else "test",
         )
         for m in rows(texts, "images.txt", r"(\d+)\s+(\S.*)")

@@ -37,10 +37,10 @@ def _copydays_key(path: str) -> str:
     *folders, name = path.split("/")
     if not re.fullmatch(r"2\d{5}\.jpg", name):
         return ""
-    for place in reversed(range(len(folders))):
-        kinds = [kind for word, kind in COPIES.items() if word in folders[place].lower()]
+    for depth in reversed(range(len(folders))):
+        kinds = [kind for word, kind in COPIES.items() if word in folders[depth].lower()]
         if kinds:
-            level = folders[-1] if folders[-1].isdecimal() and place < len(folders) - 1 else ""
+            level = folders[-1] if folders[-1].isdecimal() and depth < len(folders) - 1 else ""
             return "/".join(part for part in (kinds[0], level, name) if part)
     return ""
 
@@ -54,9 +54,9 @@ def _number(key: str) -> int:
 def _grouped(size: int) -> Callable[[Texts, Sequence[str]], BenchmarkListing]:
     def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
         groups = sorted({_number(key) // size for key in keys})
-        places = {group: place for place, group in enumerate(groups)}
+        label_of = {group: label for label, group in enumerate(groups)}
         images = [
-            BenchmarkImage(key, places[_number(key) // size], "test")
+            BenchmarkImage(key, label_of[_number(key) // size], "test")
             for key in sorted(keys, key=_number)
         ]
         return BenchmarkListing(images, [str(group) for group in groups])
@@ -66,7 +66,7 @@ def _grouped(size: int) -> Callable[[Texts, Sequence[str]], BenchmarkListing]:
 
 def _copydays_listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     blocks = sorted({_number(key) // 100 for key in keys})
-    places = {block: place for place, block in enumerate(blocks)}
+    label_of = {block: label for label, block in enumerate(blocks)}
     kinds = ("original", "strong", "crops", "jpegqual")
 
     def order(key: str) -> tuple[int, int, int]:
@@ -74,7 +74,9 @@ def _copydays_listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
         return kinds.index(kind), int(rest.rpartition("/")[0] or 0), _number(key)
 
     images = [
-        BenchmarkImage(key, places[_number(key) // 100], key.split("/")[0], key.rpartition("/")[0])
+        BenchmarkImage(
+            key, label_of[_number(key) // 100], key.split("/")[0], key.rpartition("/")[0]
+        )
         for key in sorted(keys, key=order)
     ]
     return BenchmarkListing(images, [str(block) for block in blocks])

@@ -44,7 +44,7 @@ def key(path: str) -> str:
 def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """Training images by their names, which begin with their class.
 
-    Validation images by the folder of a class that they lie in, else by what labels are there.
+    Validation images by the folder of a class that they lie in, else by the lists of labels.
     """
     images = {key.rpartition("/")[2]: key for key in sorted(keys)}  # a class's folder comes last
     train = sorted(key for name, key in images.items() if _TRAIN.fullmatch(name))
@@ -55,20 +55,20 @@ def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
         folder, _, image = name.rpartition("/")
         label = folder or known.get(image.removesuffix(".JPEG"))
         if not label:
-            raise UserError(f"no class of {image} is there")
+            raise UserError(f"none of its lists has the class of {image}")
         labelled.append((name, label, "val"))
     classes = sorted({label for _, label, _ in labelled})
-    places = {name: place for place, name in enumerate(classes)}
+    label_of = {name: label for label, name in enumerate(classes)}
     return BenchmarkListing(
-        [BenchmarkImage(name, places[label], part) for name, label, part in labelled], classes
+        [BenchmarkImage(name, label_of[label], part) for name, label, part in labelled], classes
     )
 
 
 def _labels(texts: Texts) -> Mapping[str, str]:
     """The class of each validation image, by the development kit's files or by Kaggle's."""
     if TRUTH not in texts and SOLUTION in texts:
-        found = rows(texts, SOLUTION, r"(\w+),(n\d{8})\b.*", header=1)
-        return {match[1]: match[2] for match in found}
+        answers = rows(texts, SOLUTION, r"(\w+),(n\d{8})\b.*", header=1)
+        return {match[1]: match[2] for match in answers}
     numbers = [int(match[1]) for match in rows(texts, TRUTH, r"(\d+)")]
     try:
         synsets = scipy.io.loadmat(io.BytesIO(required(texts, META)), squeeze_me=True)["synsets"]

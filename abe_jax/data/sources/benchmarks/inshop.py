@@ -29,10 +29,10 @@ def key(path: str) -> str:
 
 def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """By list_eval_partition.txt: `image_name item_id evaluation_status` behind two lines."""
-    found = rows(texts, LIST, r"(\S.*?)\s+(\S+)\s+(train|query|gallery)", header=2)
-    items = sorted({match[2] for match in found})
-    places = {item: place for place, item in enumerate(items)}
-    return BenchmarkListing([BenchmarkImage(m[1], places[m[2]], m[3]) for m in found], items)
+    listed = rows(texts, LIST, r"(\S.*?)\s+(\S+)\s+(train|query|gallery)", header=2)
+    items = sorted({match[2] for match in listed})
+    label_of = {item: label for label, item in enumerate(items)}
+    return BenchmarkListing([BenchmarkImage(m[1], label_of[m[2]], m[3]) for m in listed], items)
 
 
 INSHOP = Benchmark(

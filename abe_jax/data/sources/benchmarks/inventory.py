@@ -1,4 +1,4 @@
-"""What of a data set is in a source: its listing, checked against the published counts."""
+"""What a source holds of a benchmark: its listing, checked against the published counts."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ class Inventory(NamedTuple):
     wrong: str  # which counts are not those published; empty: none
 
 
-def inventory(benchmark: Benchmark, source: Path) -> Inventory:
+def take_inventory(benchmark: Benchmark, source: Path) -> Inventory:
     """Looks through a source once; of several copies of an image the first counts.
 
     Raises:

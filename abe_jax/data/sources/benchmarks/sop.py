@@ -29,14 +29,14 @@ def key(path: str) -> str:
 
 def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
     """By Ebay_train.txt and Ebay_test.txt: `image_id class_id super_class_id path`, a header."""
-    found = [
+    listed = [
         (part, int(match[1]), match[2])
         for part, name in LISTS.items()
         for match in rows(texts, name, r"\d+ (\d+) \d+ (\S.*)", header=1)
     ]
-    numbers = sorted({number for _, number, _ in found})
-    places = {number: place for place, number in enumerate(numbers)}
-    images = [BenchmarkImage(path, places[number], part) for part, number, path in found]
+    numbers = sorted({number for _, number, _ in listed})
+    label_of = {number: label for label, number in enumerate(numbers)}
+    images = [BenchmarkImage(path, label_of[number], part) for part, number, path in listed]
     return BenchmarkListing(images, [str(number) for number in numbers])
 
 

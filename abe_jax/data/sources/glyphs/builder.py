@@ -35,7 +35,7 @@ SPLIT_SEED = 0  # of the data set, not of a run: every run sees the same classes
 class GlyphsConfig(tfds.core.BuilderConfig):
     """Which families and characters: a smaller choice makes a data set for tests."""
 
-    families: tuple[typefaces.Family, ...] = typefaces.FAMILIES
+    families: tuple[typefaces.TypeFamily, ...] = typefaces.FAMILIES
     characters: frozenset[str] | None = None  # None: all that enough families have
     min_families: int = 6
 

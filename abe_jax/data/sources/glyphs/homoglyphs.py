@@ -37,11 +37,11 @@ def alike(images: UInt8[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n n"]:
     rows, columns = (np.kron(np.eye(k // 4), np.ones((4, 1))) for k in (h, w))
     blocks = pixels @ (np.kron(rows, columns) / 4).astype(np.float32)
     lengths = np.square(blocks).sum(axis=1)
-    apart = lengths[:, None] + lengths[None, :] - 2 * blocks @ blocks.T
+    distances = lengths[:, None] + lengths[None, :] - 2 * blocks @ blocks.T
     squares = np.square(pixels).sum(axis=1)
     bound = ALIKE**2 * np.minimum(squares[:, None], squares[None, :])
     # 2 % above the bound: far more than float32 loses in the product.
-    first, second = np.nonzero(np.triu(apart < 1.02 * bound, k=1))
+    first, second = np.nonzero(np.triu(distances < 1.02 * bound, k=1))
     exact = np.square(pixels[first] - pixels[second]).sum(axis=1) < bound[first, second]
     result = np.zeros((n, n), bool)
     result[first[exact], second[exact]] = True

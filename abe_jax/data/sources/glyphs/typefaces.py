@@ -15,7 +15,7 @@ from abe_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Family:
+class TypeFamily:
     """A type family: one design in several styles, with where it comes from and its licence."""
 
     name: str
@@ -34,8 +34,8 @@ class Style:
     path: str
 
 
-def _pip(name: str, package: str, pattern: str, licence: str = "OFL-1.1") -> Family:
-    return Family(
+def _pip(name: str, package: str, pattern: str, licence: str = "OFL-1.1") -> TypeFamily:
+    return TypeFamily(
         name=name,
         distribution=package.replace("_", "-"),
         package=package,
@@ -44,8 +44,8 @@ def _pip(name: str, package: str, pattern: str, licence: str = "OFL-1.1") -> Fam
     )
 
 
-def _matplotlib(name: str, pattern: str, licence: str) -> Family:
-    return Family(
+def _matplotlib(name: str, pattern: str, licence: str) -> TypeFamily:
+    return TypeFamily(
         name=name,
         distribution="matplotlib",
         package="matplotlib",
@@ -57,7 +57,7 @@ def _matplotlib(name: str, pattern: str, licence: str) -> Family:
 # The licences are those of the font files themselves, as their name tables and the licence texts
 # beside them state; the wrapping package of Red Hat Display is MIT, its fonts are OFL. Bitstream
 # Vera's licence covers DejaVu; the STIX licence is modelled on the OFL and bears its own name.
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[TypeFamily, ...] = (
     _pip("Amatic SC", "font_amatic_sc", "AmaticSC-*.ttf"),
     _pip("Caladea", "font_caladea", "Caladea-*.ttf", "Apache-2.0"),
     _pip("Fjalla One", "font_fjallaone", "FjallaOne-Regular.ttf"),
@@ -77,26 +77,26 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def styles(families: tuple[Family, ...]) -> tuple[Style, ...]:
+def styles(families: tuple[TypeFamily, ...]) -> tuple[Style, ...]:
     """The font files of some families, in a fixed order.
 
     Raises `UserError` that names the pip extra when a family's package is not installed.
     """
-    found, missing = [], []
+    installed, missing = [], []
     for family in families:
         paths = _font_files(family)
         if not paths:
             missing.append(family.distribution)
-        found += [Style(family=family.name, name=p.stem, path=str(p)) for p in paths]
+        installed += [Style(family=family.name, name=p.stem, path=str(p)) for p in paths]
     if missing:
         raise UserError(
             f"glyphs needs the fonts of {', '.join(dict.fromkeys(missing))}: "
             "pip install 'abe_jax[quickstart]'"
         )
-    return tuple(found)
+    return tuple(installed)
 
 
-def _font_files(family: Family) -> list[pathlib.Path]:
+def _font_files(family: TypeFamily) -> list[pathlib.Path]:
     # find_spec does not import: the packages hold nothing but files.
     spec = importlib.util.find_spec(family.package)
     if spec is None or not spec.submodule_search_locations:
@@ -104,7 +104,7 @@ def _font_files(family: Family) -> list[pathlib.Path]:
     return sorted(pathlib.Path(spec.submodule_search_locations[0]).glob(family.pattern))
 
 
-def provenance(families: tuple[Family, ...]) -> dict[str, dict[str, str]]:
+def provenance(families: tuple[TypeFamily, ...]) -> dict[str, dict[str, str]]:
     """Licence, package and version of each family, for the data set's metadata."""
     return {
         family.name: {

@@ -1,0 +1,38 @@
+"""What a run is tested on, and what came of it."""
+
+import dataclasses
+from typing import NamedTuple
+
+from abe_jax.data import Dataset, Split
+from abe_jax.errors import UserError
+from abe_jax.evaluation import Embedded, Measures, Results, protocols
+
+
+class Tested(NamedTuple):
+    """Images that a run is tested on, and what is measured of them."""
+
+    dataset: Dataset
+    measures: Measures
+    label: str = ""  # such as "of holidays"; empty: the run's own images
+
+
+class Evaluation(NamedTuple):
+    """A measured split: its name in evaluation.json, the numbers, and what they are of."""
+
+    name: str
+    results: Results
+    split: Split
+    embedded: Embedded
+
+
+def within_reach(measures: Measures, images: Split) -> Measures:
+    """The measures without the K that a split's gallery is too small for; 1 is always left.
+
+    Raises:
+        UserError: one image alone, or the errors of `protocols.rows`.
+    """
+    reach = protocols.rows(len(images.labels), images.gallery).reach
+    if not reach:
+        raise UserError("there is one image alone, and no other to find: nothing can be measured")
+    ks = tuple(k for k in measures.ks if k <= reach) or (1,)
+    return dataclasses.replace(measures, ks=ks)
