@@ -1,6 +1,5 @@
 """Colour jitter and PCA lighting, and that runs without them see what they always saw."""
 
-
 import cv2
 import numpy as np
 import pytest
@@ -320,6 +319,7 @@ def test_an_evaluation_sees_colours_as_they_are(photographs):
     assert batch.mask.all()
     for i, image in enumerate(batch.images):
         pixels = cv2.imdecode(np.frombuffer(test.records[i], np.uint8), cv2.IMREAD_COLOR)
+        assert pixels is not None
         height = round(40 * 32 / 50)
         small = cv2.resize(pixels[..., ::-1], (32, height), interpolation=cv2.INTER_AREA)
         top = (32 - height) // 2

@@ -212,7 +212,7 @@ def test_the_longest_and_the_smallest(file, shape):
 def test_a_header_of_too_many_pixels_is_refused_before_decoding(kind, monkeypatch):
     file = odd_files.huge()[kind][1]
     monkeypatch.setattr(decoding, "_imdecode", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(UnreadableImage, match="a picture of"):
+    with pytest.raises(UnreadableImage, match="an image of"):
         pixels(file)
     assert uncropped.size(file) == uncropped.UNREADABLE
 
@@ -220,7 +220,7 @@ def test_a_header_of_too_many_pixels_is_refused_before_decoding(kind, monkeypatc
 def test_the_bound_on_pixels_is_where_it_says():
     side = int(MOST_PIXELS**0.5)  # 11,585
     file = odd_files.huge_png(MOST_PIXELS // 2 + 1, 2)
-    with pytest.raises(UnreadableImage, match="a picture of 2 x"):
+    with pytest.raises(UnreadableImage, match="an image of 2 x"):
         pixels(file)
     assert uncropped.size(odd_files.huge_png(side, side)) == (side, side)
 
@@ -254,7 +254,7 @@ def test_no_header_takes_memory(tmp_path):
         check=False,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert done.stdout.count("refused: a picture of") == 2 * len(odd_files.huge())
+    assert done.stdout.count("refused: an image of") == 2 * len(odd_files.huge())
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -1,5 +1,7 @@
 """Samplers: their structure, their purity, and what they refuse."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -252,4 +254,4 @@ def test_what_a_sampler_cannot_hold_is_refused(
 @pytest.mark.parametrize("name", ["images_per_class", "domains_per_batch", "repeats"])
 def test_numbers_below_one_are_refused(name: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{name}: 0"):
-        Sampling(**{name: 0})
+        dataclasses.replace(Sampling(), **{name: 0})

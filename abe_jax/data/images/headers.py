@@ -32,9 +32,9 @@ _READERS: dict[bytes | tuple[bytes, ...], type[ImageFile]] = {
     (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"): Jpeg2KImagePlugin.Jpeg2KImageFile,
 }
 _ORIENTATION = 0x0112  # the EXIF tag
-_EXTRA_SAMPLES = 338  # the TIFF tag, of whose values these are two
+_EXTRA_SAMPLES = 338  # the TIFF tag; two of its values:
 ASSOCIATED, UNASSOCIATED = 1, 2
-# What a file contains that has such a tag; those of JPEG 2000 have none.
+# What a file with an EXIF orientation contains; JPEG 2000 has no such tag.
 _EXIF = {
     JPEG: (b"Exif\0",),
     PNG: (b"eXIf", b"Raw profile type"),  # the second: by older programs, as text
@@ -56,7 +56,10 @@ def stored(encoded: bytes) -> tuple[int, int] | None:
 
 
 def orientation(encoded: bytes) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where the file states none."""
+    """The EXIF orientation, 1 to 8, with 1 for upright; 1 where the file states none.
+
+    1 for TIFF too, which OpenCV turns upright by itself.
+    """
     if encoded[4:11] != AVIF and not any(
         encoded.startswith(start) and any(sign in encoded for sign in signs)
         for start, signs in _EXIF.items()
@@ -65,7 +68,7 @@ def orientation(encoded: bytes) -> int:
     try:
         header = opened(encoded) or Image.open(io.BytesIO(encoded), formats=("AVIF",))
         value = header.getexif().get(_ORIENTATION)
-    except Exception:  # whatever a damaged header raises: its pixels may be whole
+    except Exception:  # whatever a damaged header raises: its pixels may be sound
         return 1
     return value if isinstance(value, int) and value in range(1, 9) else 1
 
