@@ -23,14 +23,14 @@ As in the paper: cross-entropy with smoothing 0.1 and batch-hard triplets of mar
 the gates, SGD with momentum 0.9; batches of five domains with four identities of four images each,
 split anew at each step into three domains and two; a rate of the inner step of 0.1 times a
 triangle from 0.001 to 0.1, of the outer step ten times that of the base step; ten steps before the
-first episode.
+first meta-update.
 Scaled to the set: 3000 steps, of which the rate rises for a tenth and falls by ten at 0.4 and 0.7,
 and a cycle of the inner rate is a twentieth, as of the paper's 100 epochs. The network is small and
 starts at random, where the paper's start from ImageNet, so the rate is 0.1 in place of 0.01: on its
 way up to that, in 120 steps, the embedding drew together and the cross-entropy did not fall.
 As in the authors' code: weight decay, and that a hinge that is 0 counts in the triplets' mean.
 Other than there: distances are between vectors of length 1 (there: features as they are pooled),
-and the episode sees the images of the base step (there: as many of its own).
+and the meta-update sees the images of the base step (there: as many of its own).
 Unknown, and chosen here: the weights of the two base losses (here: 1 each).
 """
 

@@ -22,14 +22,14 @@ through the network where one of plain batch normalisation passes once.
 As in the paper: cross-entropy with smoothing 0.1 and batch-hard triplets of margin 0.3 for all but
 the gates, SGD with momentum 0.9 and rate 0.01; batches of five domains with four identities of
 four images each, split anew at each step into three domains and two; rates of the inner step 0.1
-times a triangle from 0.001 to 0.1, of the outer step 0.1; ten steps before the first episode.
+times a triangle from 0.001 to 0.1, of the outer step 0.1; ten steps before the first meta-update.
 Scaled: 1000 steps, of which the rate rises for a tenth and falls by ten at 0.4 and 0.7, and a cycle
 of the inner rate is a twentieth, as of the paper's 100 epochs. Set train.steps with them to about
 100 passes over your photographs. EfficientNet-Lite0, whose weights are a package, in place of
 MobileNetV2 (README has its weights) and ResNet-50.
 As in the authors' code: weight decay, and that a hinge that is 0 counts in the triplets' mean.
 Other than there: distances are between vectors of length 1 (there: features as they are pooled),
-the episode sees the images of the base step (there: as many of its own), and the instance half
+the meta-update sees the images of the base step (there: as many of its own), and the instance half
 starts from a copy of the trained scale and bias (there: from 1 and 0).
 Unknown, and chosen here: the crop and the weights of the two base losses (here: 1 each).
 """

@@ -50,16 +50,16 @@ def run(path: Path, other: OtherData | None = None, dataset: Dataset | None = No
         select=config.evaluate.select,
         step=int(about["step"]),
         digest=about["digest"],
-        unreadable_share=config.data.unreadable_share,
     )
 
 
 def _tested(config: Config, own: Dataset, other: OtherData | None) -> Tested:
     if other is None:
-        return Tested(own, build.measures(config.evaluate))
+        return Tested(own, build.measures(config.evaluate), config.data.unreadable_share)
     applied = other.applied(config)
     measures = build.measures(applied.evaluate)
-    return Tested(build.dataset(applied.data), measures, other.label)
+    share = applied.data.unreadable_share
+    return Tested(build.dataset(applied.data), measures, share, other.label)
 
 
 def _best(folder: RunFolder, recipe: Recipe) -> tuple[TrainState, dict[str, Any]]:

@@ -13,6 +13,7 @@ class Tested(NamedTuple):
 
     dataset: Dataset
     measures: Measures
+    unreadable_share: float = 0.01  # a greater share of unreadable images is an error
     label: str = ""  # such as "of holidays"; empty: the run's own images
 
 

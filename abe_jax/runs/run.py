@@ -57,7 +57,6 @@ class Run:
     digest: str  # of the checkpoint
     whiten: int = 0  # training images that a whitening is fitted on; 0: none is
     select: str = "recall@1"  # the metric that chose the checkpoint
-    unreadable_share: float = 0.01  # a greater share of unreadable images is an error
     variant: str = ""  # such as "at 448 px, p=4"
 
     def at(self, size: int | None = None, p: float | None = None) -> "Run":
@@ -120,7 +119,7 @@ class Run:
             images = dataclasses.replace(images, name=name)
         fit = partial(self._whitening, say) if self.whiten else None
         vectors = evaluation.embed_split(self.embedder, images, fit)
-        noted = Unreadable(self.folder, images, self.unreadable_share, say)
+        noted = Unreadable(self.folder, images, self.tested.unreadable_share, say)
         noted.add(vectors.embedded.unreadable)
         measures = self.tested.measures
         results, embedded = evaluation.measure_split(

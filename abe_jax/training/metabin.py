@@ -92,8 +92,8 @@ class MetaBIN(AfterUpdate):
 
     def differentiated(self, params: Any) -> Any:
         """The gates held constant: no momentum and no gradient norm counts them."""
-        held = jax.tree.map(lax.stop_gradient, models.gates(params))
-        return models.with_gates(params, held)
+        constants = jax.tree.map(lax.stop_gradient, models.gates(params))
+        return models.with_gates(params, constants)
 
     def __call__(
         self, params: Any, batch_stats: Any, batch: Batch, step: Array
