@@ -1,6 +1,6 @@
 """Turns a foreign checkpoint into ours: python -m abe_jax.convert SOURCE FILE OUT.npz.
 
-SOURCE says what FILE is: a name of the table in abe_jax/weights/sources.py. OUT.npz is what
+SOURCE says what FILE is: a name of the table in abe_jax/pretrained/sources.py. OUT.npz is what
 config.model.weights then names.
 """
 
@@ -14,15 +14,15 @@ from abe_jax.cli import command
 from abe_jax.errors import UserError
 
 
-def text(found: pretrained.Weights) -> str:
+def text(weights: pretrained.Weights) -> str:
     """What was converted, in a few lines."""
-    arrays = len(jax.tree.leaves((found.params, found.batch_stats)))
-    mean, std = (" ".join(f"{value:g}" for value in v) for v in (found.mean, found.std))
+    arrays = len(jax.tree.leaves((weights.params, weights.batch_stats)))
+    mean, std = (" ".join(f"{value:g}" for value in v) for v in (weights.mean, weights.std))
     return "\n".join(
         [
-            found.source,
-            f"config.model.backbone  {found.backbone}, norm {found.norm}",
-            f"stages                 {' '.join(found.params)}",
+            weights.source,
+            f"config.model.backbone  {weights.backbone}, norm {weights.norm}",
+            f"stages                 {' '.join(weights.params)}",
             f"arrays                 {arrays}",
             f"mean and std           {mean}; {std}  (red, green, blue in 0..255)",
         ]
@@ -40,6 +40,6 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--config.{overrides[0]}: a conversion takes no config")
     if arguments.out.suffix != ".npz":
         raise UserError(f"{arguments.out}: is to end in .npz, as {arguments.out.stem}.npz does")
-    found = pretrained.convert(arguments.source, arguments.file)
-    pretrained.write(found, arguments.out)
-    command.say(text(found))
+    weights = pretrained.convert(arguments.source, arguments.file)
+    pretrained.write(weights, arguments.out)
+    command.say(text(weights))

@@ -12,7 +12,8 @@ from typing import Any
 from abe_jax import data as data_room
 from abe_jax import models
 from abe_jax.config.schema import Config, Data, Evaluate, Model
-from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling
+from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling, Split
+from abe_jax.data.dataset import OWN_SPLITS
 from abe_jax.data.images.augmentation import check as check_together
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.network import Network
@@ -73,9 +74,18 @@ def sampling(config: Data) -> Sampling:
 
 def dataset(config: Data) -> Dataset:
     """The data set; its splits are read when they are asked for."""
+    if config.name == OWN_SPLITS:
+        return Dataset(name=OWN_SPLITS, read=_not_here, prepare=lambda: None)
     with named("config.data"):
         options = data_room.SourceOptions(**_shared(config, data_room.SourceOptions))
         return data_room.named(config.name, options)
+
+
+def _not_here(split: str) -> Split:
+    raise UserError(
+        f"the split {split} is not here: the run was trained on splits of a program's own; give "
+        "that data set to `abe_jax.load(path, data)`"
+    )
 
 
 def objective(config: Config) -> Objective:

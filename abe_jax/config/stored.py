@@ -139,8 +139,10 @@ def in_batches_of(embedder: Embedder, images: int) -> Embedder:
     return embedder.in_batches_of(images, described)
 
 
-def load(path: str | Path) -> "Run | Index":
+def load(path: str | Path, data: Dataset | None = None) -> Run | Index:
     """The run or the index in a folder, by what lies in it.
+
+    `data` are the images of a run that was trained on splits of a program's own.
 
     Raises:
         UserError: neither, or damage.
@@ -149,5 +151,5 @@ def load(path: str | Path) -> "Run | Index":
     if (folder / manifest.NAME).exists():
         return index(folder)
     if RunFolder(folder).config.exists():
-        return run(folder)
+        return run(folder, dataset=data)
     raise ArgumentError("path", f"{folder} is the folder of neither a run nor an index")

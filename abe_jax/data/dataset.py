@@ -12,6 +12,7 @@ from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
 SPLITS = ("train", "val", "test")  # of disjoint classes
+OWN_SPLITS = "splits of one's own"  # the name of a data set that no name finds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class Dataset:
                 raise UserError(f"the data set was made without a split {name!r}")
             return dataclasses.replace(split, name=name)
 
-        return cls(name="splits of one's own", read=read, prepare=lambda: None)
+        return cls(name=OWN_SPLITS, read=read, prepare=lambda: None)
 
     @property
     def has_held_out(self) -> bool:
