@@ -198,7 +198,7 @@ def test_glyphs_are_held_out_by_row(tiny_data):
 
 
 def test_nothing_held_out_is_said(table):
-    with pytest.raises(UserError, match=r"held_out is 0: no image"):
+    with pytest.raises(UserError, match=r"held_out: 0, so no image of a training class"):
         data.folder(table).split("held")
     with pytest.raises(UserError, match=r"held_out: 0.01 would hold out no image .* 0.051 holds"):
         data.folder(table, held_out=0.01).split("train")
@@ -223,7 +223,7 @@ def test_object_ids_are_named_by_a_column_within_their_class(table):
 
 
 def test_a_missing_column_of_object_ids_is_refused(table):
-    with pytest.raises(UserError, match=r"no column 'things' .* did you mean 'thing'"):
+    with pytest.raises(UserError, match=r"instance_column: .* no column 'things'; did you mean 'thing'"):
         data.folder(table, instance_column="things").split("test")
     with pytest.raises(UserError, match=r"instance_column: .* is a folder, and only a CSV"):
         data.folder(table.parent, instance_column="thing").split("test")
