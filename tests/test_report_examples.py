@@ -49,7 +49,7 @@ def test_the_example_has_both_right_and_wrong():
     right = shown.right()
     assert right.any() and not right.all()
     assert not right[-3:, 0].any()
-    assert [shown.name(int(i)) for i in shown.queries[:2]] == ["A", "R"]
+    assert [shown.name(int(i)) for i in shown.queries[:3]] == ["g", "ß", "Ω"]
 
 
 def small(groups: np.ndarray | None) -> tuple[Embedder, Split, Embedded]:

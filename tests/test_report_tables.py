@@ -54,17 +54,17 @@ def test_nothing_measured_is_said():
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
-def test_unmeasured_figures_are_a_dash(value):
-    assert tables.figure("map@r", value) == "-"
+def test_unmeasured_values_are_a_dash(value):
+    assert tables.printed("map@r", value) == "-"
 
 
 def test_error_ratio():
     assert tables.error_ratio(examples.result()) == pytest.approx(0.1533 / 0.3417)
 
 
-@pytest.mark.parametrize("floor", [{}, {"recall@1": 1.0}, {"recall@1": math.nan}])
-def test_error_ratio_needs_errors_of_the_floor(floor):
-    metrics = {"ensemble": {"recall@1": 0.8}, "pixels": floor}
+@pytest.mark.parametrize("baseline", [{}, {"recall@1": 1.0}, {"recall@1": math.nan}])
+def test_error_ratio_needs_errors_of_the_baseline(baseline):
+    metrics = {"ensemble": {"recall@1": 0.8}, "pixels": baseline}
     assert tables.error_ratio({"metrics": metrics}) is None
 
 
