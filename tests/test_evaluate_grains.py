@@ -27,7 +27,7 @@ from abe_jax.data.images import copies, preprocessing
 from abe_jax.errors import UserError
 from abe_jax.evaluation import grain_levels
 from abe_jax.evaluation.embed import embed
-from abe_jax.report import figures
+from abe_jax.report import headline
 from abe_jax.report import grains as shown
 from abe_jax.runs import exponent
 from abe_jax.training import step
@@ -210,8 +210,8 @@ def test_the_rows_of_the_table():
     assert "UKBench 3.10 of 3.80" in page and "crop 30 %" in page and page.count("<table") == 1
     assert shown.section({"test": {}}) == ""
     measured = {"metrics": {"ensemble": {"recall@1": 0.5}}}
-    assert "images of training classes" in figures.header({}, measured, "held")
-    assert "test classes, which training never saw" in figures.header({}, measured, "test")
+    assert "images of training classes" in headline.header({}, measured, "held")
+    assert "test classes, which training never saw" in headline.header({}, measured, "test")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from abe_jax import evaluation
 from abe_jax.config import load
 from abe_jax.errors import UserError
 from abe_jax.evaluation import LabelledGallery, Measures, Ranking, binary_codes, metrics, search
-from abe_jax.report import figures, tables
+from abe_jax.report import result_tables, tables
 
 KS = (1, 3)
 HAMMING = Ranking(ensemble="hamming")
@@ -204,10 +204,10 @@ def test_table_has_them_below_the_vectors(learners, names):
     assert [row.name for row in rows] == names
     assert rows[-1].values == result["metrics"]["binary"]
     assert f"\n{names[-1]} " in tables.evaluation_table(result, split="test")
-    page = figures.evaluation({"test": result})
+    page = result_tables.section({"test": result})
     assert names[-1] in page and "how many bits differ" in page
     del result["metrics"]["binary"]
-    assert "bits" not in figures.evaluation({"test": result})
+    assert "bits" not in result_tables.section({"test": result})
 
 
 X, Y = vectors(6), np.array([0, 0, 1, 1, 2, 2])

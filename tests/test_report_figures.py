@@ -97,7 +97,7 @@ def test_recall_curves_are_of_the_evaluation(
     folders: tuple[Path, Path], opened: EmbeddedRun
 ) -> None:
     curves = recall.measured(opened)
-    assert curves.ks == [1, 2, 3, 4, 8, 10, 16, 32, 64]
+    assert curves.ks == (1, 2, 3, 4, 8, 10, 16, 32, 64)
     (plot,) = only(recall.pictures([curves])).figure.axes
     wanted = evaluation(folders[0])["metrics"]
     lines = [line for line in plot.lines if len(np.asarray(line.get_xdata())) == len(curves.ks)]
@@ -265,7 +265,7 @@ def test_queries_of_a_gallery_find_its_images_alone() -> None:
         assert near.tolist() == (1 + 2 * np.argsort(distances)[:7]).tolist()
     assert set(class_ranking.query_scores(run).rows.tolist()) == set(range(0, 20, 2))
     assert "2 queries" not in only(classes.pictures(run)).caption
-    assert recall.measured(run).ks == [1, 2, 4, 8]
+    assert recall.measured(run).ks == (1, 2, 4, 8)
 
 
 def test_thumbnails_have_room_and_no_room_is_left() -> None:
