@@ -24,7 +24,7 @@ from abe_jax.comparison import timing
 from abe_jax.config import Data
 from abe_jax.data import loader
 from abe_jax.data.images import crops, preprocessing
-from abe_jax.data.sources import folder
+from abe_jax.data.sources.image_files import Files
 from abe_jax.data.split import Split
 
 SIZE = 224
@@ -82,7 +82,7 @@ def ours(paths: list[str], batch: int, picture: Picture, threads: int) -> Callab
     """All files once through the loader; how many images came."""
     split = Split(
         name="train",
-        records=folder.Files(Path("/"), [path.lstrip("/") for path in paths]),
+        records=Files(Path("/"), [path.lstrip("/") for path in paths]),
         labels=np.zeros(len(paths), np.int32),
         groups=None,
         class_names=("all",),

@@ -5,8 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from abe_jax.training.run_folder import RunFolder
-from abe_jax.training.unreadable import Unreadable
 
 from abe_jax.data import (
     SPLITS,
@@ -22,10 +20,13 @@ from abe_jax.data import (
     split,
 )
 from abe_jax.errors import UserError
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 DOMAINS = ("dawn", "noon", "dusk", "night")
-SPLIT_OF = dict(zip(CLASSES, ["train"] * 4 + ["val"] * 2 + ["test"] * 2, strict=True))
+PARTS = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+SPLIT_OF: dict[str, str] = dict(zip(CLASSES, PARTS, strict=True))
 LACKING = (("bee", "noon"), ("cat", "noon"), ("cat", "dawn"), ("hen", "night"))
 
 

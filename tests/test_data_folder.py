@@ -9,14 +9,14 @@ import cv2
 import jax
 import numpy as np
 import pytest
-from abe_jax.training.run_folder import RunFolder
-from abe_jax.training.unreadable import Unreadable
 from processes import TINY
 
 from abe_jax import config
 from abe_jax.cli import train
 from abe_jax.data import SPLITS, Dataset, Preprocessing, SourceOptions, Split, loader, named
 from abe_jax.errors import UserError
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.unreadable import Unreadable
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 

@@ -53,7 +53,7 @@ def test_each_family_has_its_licence_package_and_version():
 
 
 def test_missing_fonts_name_the_extra():
-    absent = typefaces.Family(
+    absent = typefaces.TypeFamily(
         name="X", distribution="font-x", package="font_x", pattern="*.ttf", licence="OFL-1.1"
     )
     with pytest.raises(UserError, match=r"font-x: pip install 'abe_jax\[quickstart\]'"):

@@ -22,7 +22,7 @@ COMMAND = """
 import sys
 sys.path.insert(0, "tests")
 import benchmark_trees as trees
-from abe_jax import command, prepare
+from abe_jax.cli import command, prepare
 tree = trees.TREES[sys.argv[1]]()
 prepare.BENCHMARKS[tree.benchmark.name] = tree.benchmark
 command.run(lambda argv: prepare.main(argv[1:]))
@@ -33,7 +33,7 @@ KILLS = """
 import hashlib, json, os, pathlib, signal, sys
 sys.path.insert(0, "tests")
 import benchmark_trees as trees
-from abe_jax.data.originals import builder
+from abe_jax.data.sources.benchmarks import builder
 
 tree = trees.sop()
 source, base = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
