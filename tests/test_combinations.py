@@ -13,19 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax.config import Config, from_mapping
-from abe_jax.config.terms import TERMS
-from abe_jax.data import sampling
+from abe_jax.config import Config, build, from_mapping
 from abe_jax.data.loader import Batch
-from abe_jax.models.backbones.table import BACKBONES
-from abe_jax.models.ensemble import HEADS, KINDS
+from abe_jax.losses.table import TERMS
+from abe_jax.models import BACKBONES, KINDS
+from abe_jax.models.ensemble import HEADS
 from abe_jax.models.pooling import POOLINGS
 from abe_jax.training import step
 
 B, CLASSES, SIDE = 8, 6, 32
 
 # Backbone -> where to branch, the trunk's depth, channels of the last map.
-PLACES = {
+CUTS = {
     "convnet": ("pool2", 1, 16),
     "googlenet": ("inception3a", 1, 1024),
     "googlenet_bn": ("inception4d", 1, 1024),
@@ -40,7 +39,7 @@ PLACES = {
 }
 FACTORS = {
     "backbone": tuple(BACKBONES),
-    "kind": KINDS,
+    "kind": tuple(KINDS),
     "pooling": POOLINGS,
     "head": (*HEADS, "layer_norm"),
     "loss": tuple(name for name in TERMS if name != "divergence"),
@@ -82,7 +81,7 @@ ABE_8 = {  # named here for itself
 
 
 def configuration(row: covering.Row) -> Config:
-    branch, depth, channels = PLACES[row["backbone"]]
+    branch, depth, channels = CUTS[row["backbone"]]
     learners = 1 if row["kind"] == "single" else int(row.get("learners", "2"))
     head = "projection" if row["head"] == "layer_norm" else row["head"]
     term = {"name": row["loss"]} | ({} if row["loss"] in CLASS_ONLY else {"label": row["label"]})
@@ -127,7 +126,7 @@ def configuration(row: covering.Row) -> Config:
 def batch(config: Config, at: int) -> Batch:
     labels = np.arange(4 * CLASSES, dtype=np.int32) % CLASSES
     domains = np.arange(4 * CLASSES, dtype=np.int32) // (2 * CLASSES)  # all classes in both
-    drawn = sampling.sampler(config.data, labels, B, config.seed, groups=domains)
+    drawn = build.sampling(config.data).batches(labels, B, config.seed, groups=domains)
     indices = drawn(at).astype(np.int32)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), SIDE, SIDE, 3), np.uint8)
     return Batch(pixels[indices], labels[indices], indices, np.ones(B, bool))
@@ -145,7 +144,7 @@ def test_every_pair_of_values_that_can_stand_together_occurs() -> None:
                 if b != a and allowed({a: x, b: y}):
                     assert ((a, x), (b, y)) in met
     assert len(ROWS) < 150
-    assert all(allowed(row) for row in ROWS) and set(PLACES) == set(BACKBONES)
+    assert all(allowed(row) for row in ROWS) and set(CUTS) == set(BACKBONES)
 
 
 def runs(row: covering.Row) -> Any:
@@ -157,9 +156,10 @@ def runs(row: covering.Row) -> Any:
 @pytest.mark.parametrize("row", [*map(runs, ROWS), runs(ABE_8)])
 def test_a_training_step_traces(row: covering.Row) -> None:
     config = configuration(row)
+    recipe = build.recipe(config)
     with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
-        state = jax.tree.map(_on_one_device, step.abstract(config))
-        taken = step.train_step(config)
+        state = jax.tree.map(_on_one_device, recipe.abstract())
+        taken = recipe.train_step()
         after, metrics = jax.eval_shape(taken, state, batch(config, 0))
     assert jax.tree.map(_form, after) == jax.tree.map(_form, state)
     assert metrics["loss"].shape == (1,) and metrics["loss"].dtype == jnp.float32
@@ -167,14 +167,16 @@ def test_a_training_step_traces(row: covering.Row) -> None:
 
 def test_the_convnet_meets_every_value() -> None:
     met = set().union(*(row.items() for row in ROWS if row["backbone"] == "convnet"))
-    apart = {("pooling", "token")}
-    every = {(factor, value) for factor in FACTORS for value in FACTORS[factor]} - apart
+    impossible = {("pooling", "token")}
+    every = {(factor, value) for factor in FACTORS for value in FACTORS[factor]} - impossible
     assert {pair for pair in every if pair[0] != "backbone"} <= met
 
 
 def test_each_learner_has_proxies_of_its_own_in_abe_8() -> None:
     made = configuration(ABE_8)
-    shapes = [leaf.shape for leaf in jax.tree.leaves(step.abstract(made).params["objective"])]
+    shapes = [
+        leaf.shape for leaf in jax.tree.leaves(build.recipe(made).abstract().params["objective"])
+    ]
     assert shapes == [(8, CLASSES, made.model.dim // 8)]
 
 
@@ -199,9 +201,10 @@ def few(rows: list[covering.Row]) -> list[covering.Row]:
 @pytest.mark.parametrize("row", [ABE_8, *few(ROWS)], ids=name)
 def test_two_steps_stay_finite_and_move_the_parameters(row: covering.Row) -> None:
     config = configuration(row)
+    recipe = build.recipe(config)
     with jax.numpy_dtype_promotion("standard"):
-        first = step.create(config)
-        state, taken = step.replicate(first), step.train_step(config)
+        first = recipe.create()
+        state, taken = step.replicate(first), recipe.train_step()
         for at in range(2):
             state, metrics = taken(state, batch(config, at))
             assert all(

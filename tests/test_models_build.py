@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from abe_jax import models
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError, UserError
 from abe_jax.models.backbones.stages import Cut, with_trunk
 
 SMALL = {
@@ -139,3 +139,51 @@ def test_a_trunk_copies_a_strided_stage_without_its_stride():
     assert own[0].shape == (1, 4, 4, 4) and copy[0].shape == (1, 8, 8, 4)
     assert jax.tree.map(jnp.shape, own[1]) == jax.tree.map(jnp.shape, copy[1])
     assert copied.name == strided.name and copied.stride == 1
+
+
+@pytest.mark.parametrize("backbone", models.BACKBONES)
+def test_every_backbone_is_cut_somewhere_unless_said(backbone):
+    side = min(models.BACKBONES[backbone].size, 64)
+    net = models.ABE(backbone=backbone, learners=2, dim=8)
+    images = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
+    embeddings, variables = jax.eval_shape(
+        lambda x: net.init_with_output(jax.random.key(0), x, train=False), images
+    )
+    assert embeddings.vectors.shape == (2, 2, 4)
+    known = models.BACKBONES[backbone]
+    assert net.cut.encoder[-1].name == known.branch
+    assert len(variables["params"]["trunk"]) == known.trunk_depth > 0
+
+
+def test_googlenet_is_cut_where_the_paper_cuts_it():
+    assert net_names(models.ABE(backbone="googlenet")) == (
+        "pool3",
+        [f"inception4{letter}" for letter in "abcde"],
+    )
+
+
+def net_names(net: models.Ensemble) -> tuple[str, list[str]]:
+    return net.cut.encoder[-1].name, [stage.name for stage in net.cut.trunk]
+
+
+def test_behind_a_branch_of_ones_own_the_trunk_is_as_deep_as_it_can_be():
+    late = models.ABE(backbone="googlenet", branch="pool4")
+    assert net_names(late) == ("pool4", ["inception5a", "inception5b"])
+    assert net_names(models.ABE(backbone="convnet", branch="pool2")) == ("pool2", ["conv3"])
+
+
+def test_another_backbones_branch_is_told_the_nearest():
+    with pytest.raises(ArgumentError, match=r"^branch: nothing is called 'pool3'; did you mean"):
+        models.ABE(backbone="resnet50", branch="pool3")
+
+
+@pytest.mark.parametrize("kind", models.KINDS)
+def test_options_build_the_same_network(kind):
+    given: dict[str, Any] = {"backbone": "convnet", "branch": "pool2", "trunk_depth": 1}
+    given |= {"learners": 1 if kind == "single" else 2, "gem_p": 4.0, "pooling": "gem"}
+    net = models.build(kind, **given)
+    options = models.options(net.clone(axis_name="devices"))
+    assert options.items() >= {"kind": kind, "dim": 512, "norm": "", **given}.items()
+    assert set(options) & {"axis_name", "parent", "name", "weights"} == set()
+    assert models.build(**options) == net
+    assert type(net) is models.KINDS[kind]

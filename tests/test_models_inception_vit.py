@@ -174,7 +174,7 @@ def without_convolutions(name: str, x: jax.Array):
         return pick
 
     strided = name in bn_inception.STRIDED
-    stage = bn_inception.Inception(
+    stage = bn_inception.DoubleInception(
         widths=bn_inception.INCEPTIONS[name],
         unit=unit,
         maximum=name in bn_inception.MAXIMA,

@@ -1,11 +1,11 @@
-"""ABE-M, the attention-based ensemble: Kim et al., ECCV 2018 (arXiv 1804.00382), section 3.
+"""ABE-M, the attention-based ensemble: Kim et al., ECCV 2018, arXiv 1804.00382.
 
     B_m(x) = G(S(x) * A_m(S(x)))
 
-S makes a map of the image, A_m lays learner m's mask on every position and channel of it, and G
-makes the embedding of what is left. S and G have one set of parameters for all learners: they
-differ by their masks alone. Beyond the paper's figure, one trunk serves all A_m, which differ by a
-1x1 convolution each.
+S makes a map of the image, A_m masks every position and channel of it for learner m, and G embeds
+what is left. S and G have one set of parameters for all learners, which differ by their masks
+alone. One trunk serves all A_m, each of which ends in a 1x1 convolution of its own: the parameters
+and multiply-adds of the paper's table are those of one trunk.
 """
 
 from typing import Any
@@ -50,7 +50,7 @@ class ABE(Ensemble):
         masks = self.attention(self.encoder(images.astype(self.dtype), train), train)
         if not self.pool.tokens:
             return masks
-        square = patches(fold(masks))  # of a vision transformer: the class token has no place
+        square = patches(fold(masks))  # a class token stands at no position
         return square.reshape(*masks.shape[:2], *square.shape[1:])
 
 

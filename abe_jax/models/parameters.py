@@ -1,4 +1,4 @@
-"""Parameters by stage: what is new, taking stages out of a network, putting them into another."""
+"""Parameters by stage: which are new, how stages are taken from one network into another."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -64,7 +64,7 @@ def with_exponent(params: Tree, p: float | Float[Array, ""] | None) -> dict[str,
 
 
 def _fill(targets: Tree, stages: Mapping[str, Tree], wrong: dict[str, str]) -> dict[str, Tree]:
-    """The stages that `targets` names; where one does not fit, `wrong` is told why."""
+    """The stages that `targets` names; where one does not fit, `wrong` says why."""
     stages = {name: completed(own, targets.get(name)) for name, own in stages.items()}
     for name, target in targets.items():
         if name not in stages:

@@ -85,16 +85,16 @@ def regions(height: int, width: int) -> list[tuple[int, int, int]]:
     """(top, left, side) of the squares that `rmac` looks at, the coarsest first."""
     short, long = min(height, width), max(height, width)
     more = _more(short, long)
-    found = []
+    squares = []
     for scale in range(1, SCALES + 1):
         side = max(1, 2 * short // (scale + 1))
         tall, wide = (scale, scale + more) if height <= width else (scale + more, scale)
-        found += [
+        squares += [
             (top, left, side)
             for top in _starts(height, side, tall)
             for left in _starts(width, side, wide)
         ]
-    return found
+    return squares
 
 
 def _more(short: int, long: int) -> int:

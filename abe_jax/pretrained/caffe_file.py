@@ -31,17 +31,17 @@ def arrays(data: bytes, name: str) -> Arrays:
     Raises:
         UserError: no Caffe model, a damaged one, or one without blobs.
     """
-    found: Arrays = {}
+    blobs: Arrays = {}
     try:
         for number, wire, value in _fields(memoryview(data)):
             if number in _NAME and wire == _BYTES:
                 assert isinstance(value, memoryview)
-                found |= _layer(value, _NAME[number], _BLOBS[number])
+                blobs |= _layer(value, _NAME[number], _BLOBS[number])
     except (ValueError, struct.error, UnicodeDecodeError) as error:
         raise UserError(f"{name}: no .caffemodel, or a damaged one ({error})") from None
-    if not found:
+    if not blobs:
         raise UserError(f"{name}: no .caffemodel, or one without weights")
-    return found
+    return blobs
 
 
 def _layer(data: memoryview, name_field: int, blobs_field: int) -> Arrays:

@@ -9,22 +9,22 @@ _NARROW = 18  # where the first group of blocks keeps its input's width
 
 def layers(depth: int) -> tuple[Layer, ...]:
     """torchvision's ResNet of 18 or 50 layers."""
-    found = [Layer("conv1", ("conv1", "conv"), CONV), Layer("bn1", ("conv1", "norm"), NORM)]
+    placed = [Layer("conv1", ("conv1", "conv"), CONV), Layer("bn1", ("conv1", "norm"), NORM)]
     for group, blocks in enumerate(DEPTHS[depth], start=1):
         for index in range(blocks):
             widens = index == 0 and (group > 1 or depth != _NARROW)
             for theirs, ours, parts in _block(_CONVOLUTIONS[depth], widens):
                 source = f"layer{group}.{index}.{theirs}"
-                found.append(Layer(source, (f"block{group}_{index}", ours), parts))
-    return tuple(found)
+                placed.append(Layer(source, (f"block{group}_{index}", ours), parts))
+    return tuple(placed)
 
 
 def _block(convolutions: int, widens: bool) -> list[tuple[str, str, tuple[LayerArray, ...]]]:
     """Their layer, our module and what it has."""
-    found = []
+    parts = []
     for i in range(1, convolutions + 1):
-        found += [(f"conv{i}", f"conv{i}", CONV), (f"bn{i}", f"norm{i}", NORM)]
+        parts += [(f"conv{i}", f"conv{i}", CONV), (f"bn{i}", f"norm{i}", NORM)]
     if widens:
-        found.append(("downsample.0", "shortcut_conv", CONV))
-        found.append(("downsample.1", "shortcut_norm", NORM))
-    return found
+        parts.append(("downsample.0", "shortcut_conv", CONV))
+        parts.append(("downsample.1", "shortcut_norm", NORM))
+    return parts

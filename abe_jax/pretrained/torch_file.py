@@ -47,8 +47,8 @@ def is_archive(data: bytes) -> bool:
 def arrays(data: bytes, name: str) -> Arrays:
     """The tensors of a checkpoint by their names; bfloat16 becomes float32, other types stay.
 
-    A network kept under `state_dict`, `model` or `model_state_dict` is found, and the prefix
-    `module.` that every name of a parallel network bears is left out.
+    A network under `state_dict`, `model` or `model_state_dict` is looked up there. The prefix
+    `module.`, which every name of a parallel network has, is left out.
 
     Args:
         data: the file's bytes.
@@ -59,8 +59,8 @@ def arrays(data: bytes, name: str) -> Arrays:
             calls what is not allowed.
     """
     try:
-        found = _from_archive(data) if is_archive(data) else _from_stream(data)
-        tensors = _network(found)
+        content = _from_archive(data) if is_archive(data) else _from_stream(data)
+        tensors = _network(content)
         made = {key: tensor.array() for key, tensor in tensors.items()}
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
@@ -206,7 +206,7 @@ def _from_stream(data: bytes) -> Any:
     if not _Unpickler(file).load()["little_endian"]:
         raise UserError("written on a machine of the other byte order")
     unpickler = _Unpickler(file)
-    found = unpickler.load()
+    content = unpickler.load()
     for key in _Unpickler(file).load():
         storage = unpickler.storages[str(key)]
         size = struct.unpack("<q", file.read(8))[0] * storage.dtype.itemsize
@@ -215,18 +215,18 @@ def _from_stream(data: bytes) -> Any:
         storage.data = file.read(size)
         if len(storage.data) != size:
             raise ValueError(f"it ends in storage {key}")
-    return found
+    return content
 
 
-def _network(found: Any) -> dict[str, _Tensor]:
+def _network(content: Any) -> dict[str, _Tensor]:
     """The tensors of a network, by name, in what was read."""
-    if not isinstance(found, Mapping):
-        raise UserError(f"holds a {type(found).__name__}, not a state_dict")
+    if not isinstance(content, Mapping):
+        raise UserError(f"holds a {type(content).__name__}, not a state_dict")
     for wrapper in _WRAPPERS:
-        if isinstance(found.get(wrapper), Mapping):
-            return _network(found[wrapper])
-    others = [str(key) for key, value in found.items() if not isinstance(value, _Tensor)]
-    if others or not found:
+        if isinstance(content.get(wrapper), Mapping):
+            return _network(content[wrapper])
+    others = [str(key) for key, value in content.items() if not isinstance(value, _Tensor)]
+    if others or not content:
         what = f"{', '.join(others[:5])} are no tensors" if others else "it is empty"
         raise UserError(f"no state_dict of a network ({what})")
-    return {str(key): value for key, value in found.items()}
+    return {str(key): value for key, value in content.items()}

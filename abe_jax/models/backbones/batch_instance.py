@@ -64,8 +64,8 @@ class BatchInstanceNorm(nn.Module):
 
 def gates(params: Any) -> Gates:
     """All gates of a network's parameters; empty where it has none."""
-    found = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in found if path[-1].key == GATE}
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if path[-1].key == GATE}
 
 
 def with_gates(params: Any, own: Gates) -> Any:

@@ -1,7 +1,7 @@
 """BN-Inception as in Caffe: double 3x3 branches, biases, batch normalisation.
 
 Source: Ioffe and Szegedy, Batch normalization, ICML 2015, figure 5; the widths are those of the
-network whose ImageNet weights are in use, which differ from the figure's in places.
+network whose ImageNet weights are in use, which differ from some of the figure's.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ from abe_jax.models.backbones.layers import MaxPool, box_mean, max_pool
 from abe_jax.models.backbones.stages import Options, Stage, staged
 
 
-class Widths(NamedTuple):
+class DoubleWidths(NamedTuple):
     """Channels of an inception stage's convolutions; 0: there is none."""
 
     one: int
@@ -30,28 +30,28 @@ class Widths(NamedTuple):
 
 
 INCEPTIONS = {
-    "inception3a": Widths(64, 64, 64, 64, 96, 32),
-    "inception3b": Widths(64, 64, 96, 64, 96, 64),
-    "inception3c": Widths(0, 128, 160, 64, 96, 0),
-    "inception4a": Widths(224, 64, 96, 96, 128, 128),
-    "inception4b": Widths(192, 96, 128, 96, 128, 128),
-    "inception4c": Widths(160, 128, 160, 128, 160, 128),
-    "inception4d": Widths(96, 128, 192, 160, 192, 128),
-    "inception4e": Widths(0, 128, 192, 192, 256, 0),
-    "inception5a": Widths(352, 192, 320, 160, 224, 128),
-    "inception5b": Widths(352, 192, 320, 192, 224, 128),
+    "inception3a": DoubleWidths(64, 64, 64, 64, 96, 32),
+    "inception3b": DoubleWidths(64, 64, 96, 64, 96, 64),
+    "inception3c": DoubleWidths(0, 128, 160, 64, 96, 0),
+    "inception4a": DoubleWidths(224, 64, 96, 96, 128, 128),
+    "inception4b": DoubleWidths(192, 96, 128, 96, 128, 128),
+    "inception4c": DoubleWidths(160, 128, 160, 128, 160, 128),
+    "inception4d": DoubleWidths(96, 128, 192, 160, 192, 128),
+    "inception4e": DoubleWidths(0, 128, 192, 192, 256, 0),
+    "inception5a": DoubleWidths(352, 192, 320, 160, 224, 128),
+    "inception5b": DoubleWidths(352, 192, 320, 192, 224, 128),
 }
 STRIDED = ("inception3c", "inception4e")
 MAXIMA = (*STRIDED, "inception5b")  # where the pooled branch takes the maximum, not the mean
 
 
-class Inception(nn.Module):
+class DoubleInception(nn.Module):
     """Up to four branches joined over channels: 1x1, 3x3, two 3x3 in a row, and a pooled one.
 
     With stride 2 the last convolution of each branch and its pooling have the stride.
     """
 
-    widths: Widths
+    widths: DoubleWidths
     unit: Unit
     maximum: bool
     stride: int = 1
@@ -93,13 +93,13 @@ def stages(options: Options) -> tuple[Stage, ...]:
     3c and 4e halve the map's sides themselves. At 224 px the last map is 7 x 7 x 1024.
     """
     unit = partial(ConvNorm, options=options, epsilon=1e-5, use_bias=True)
-    found = [
+    made = [
         staged("conv1", partial(unit, features=64, size=7), stride=2),
         Stage(name="pool1", make=MaxPool, stride=2, pooling=True),
         Stage(name="conv2", make=partial(Conv2, unit=unit)),
         Stage(name="pool2", make=MaxPool, stride=2, pooling=True),
     ]
     for name, widths in INCEPTIONS.items():
-        make = partial(Inception, widths=widths, unit=unit, maximum=name in MAXIMA)
-        found.append(staged(name, make, stride=2 if name in STRIDED else 1))
-    return tuple(found)
+        make = partial(DoubleInception, widths=widths, unit=unit, maximum=name in MAXIMA)
+        made.append(staged(name, make, stride=2 if name in STRIDED else 1))
+    return tuple(made)

@@ -108,7 +108,7 @@ def assembled(
     pool4: Callable[..., nn.Module] = MaxPool,
 ) -> tuple[Stage, ...]:
     """GoogLeNet's stages from the makers of its pieces; `inception` also takes `widths`."""
-    found = [
+    made = [
         Stage(name="conv1", make=conv1, stride=2),
         Stage(name="pool1", make=MaxPool, stride=2, pooling=True),
         Stage(name="conv2", make=conv2),
@@ -116,8 +116,8 @@ def assembled(
     ]
     pools = {"inception3b": ("pool3", MaxPool), "inception4e": ("pool4", pool4)}
     for name, widths in INCEPTIONS.items():
-        found.append(Stage(name=name, make=partial(inception, widths=widths)))
+        made.append(Stage(name=name, make=partial(inception, widths=widths)))
         if name in pools:
             pool, make = pools[name]
-            found.append(Stage(name=pool, make=make, stride=2, pooling=True))
-    return tuple(found)
+            made.append(Stage(name=pool, make=make, stride=2, pooling=True))
+    return tuple(made)

@@ -12,7 +12,7 @@ def stages(options: Options) -> tuple[Stage, ...]:
     """The stages of `googlenet.stages`, every convolution without bias and normalised.
 
     The branch that the paper calls 5x5 has a 3x3 convolution here, and pool4 has windows of 2x2,
-    as in the network whose ImageNet weights are published.
+    as in the network whose ImageNet weights are in use.
     """
     unit = partial(ConvNorm, options=options, epsilon=1e-3, use_bias=False)
     return assembled(

@@ -111,7 +111,7 @@ class Inverted(nn.Module):
 
 def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
     stem = partial(Unit, size=3, features=STEM, family=family)
-    found = [staged("stem", stem, stride=2)]
+    made = [staged("stem", stem, stride=2)]
     for group in groups:
         for index in range(group.blocks):
             make = partial(
@@ -122,9 +122,9 @@ def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
                 family=family,
             )
             stride = group.stride if index == 0 else 1
-            found.append(staged(f"block{len(found) - 1}", make, stride))
+            made.append(staged(f"block{len(made) - 1}", make, stride))
     head = partial(Unit, size=1, features=HEAD, family=family)
-    return (*found, staged("head", head))
+    return (*made, staged("head", head))
 
 
 def _lite(options: Options, width: float, depth: float) -> tuple[Stage, ...]:

@@ -24,7 +24,7 @@ def _conv(options: Options, features: int, size: int, stride: int, name: str) ->
 _norm = partial(batch_norm, epsilon=1e-5)
 
 
-class Conv1(nn.Module):
+class StemConv(nn.Module):
     """The 7x7 convolution on the image."""
 
     options: Options
@@ -77,16 +77,16 @@ def _stages(
     depths: tuple[int, ...],
     block: Callable[[int], tuple[tuple[int, int], ...]],
 ) -> tuple[Stage, ...]:
-    found = [
-        staged("conv1", partial(Conv1, options=options), stride=2),
+    made = [
+        staged("conv1", partial(StemConv, options=options), stride=2),
         Stage(name="pool1", make=partial(MaxPool, pad=1, ceil=False), stride=2, pooling=True),
     ]
     for group, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True), start=1):
         make = partial(Residual, convolutions=block(width), options=options)
         for index in range(depth):
             stride = 2 if group > 1 and index == 0 else 1
-            found.append(staged(f"block{group}_{index}", make, stride))
-    return tuple(found)
+            made.append(staged(f"block{group}_{index}", make, stride))
+    return tuple(made)
 
 
 def resnet18(options: Options) -> tuple[Stage, ...]:

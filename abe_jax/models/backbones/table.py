@@ -23,9 +23,9 @@ from abe_jax.models.backbones.stages import Options, Stage
 class Backbone:
     """How a backbone is made.
 
-    GoogLeNet is cut as in arXiv 1804.00382, section 5: behind the pooling that leaves 14 x 14
-    positions at 224 px, with a trunk of inception4a to 4e. Of the other networks the cut lies near
-    the same depth; no paper says where.
+    `branch` and `trunk_depth` are what a network is cut by unless it says otherwise. GoogLeNet's
+    are those of arXiv 1804.00382: behind the pooling that leaves 14 x 14 positions at 224 px, with
+    a trunk of inception4a to 4e. Those of the other backbones are ours, near the same depth.
     """
 
     stages: Callable[[Options], tuple[Stage, ...]]

@@ -56,7 +56,7 @@ class Patches(nn.Module):
 class Embed(nn.Module):
     """Square images to tokens: the class token, then the patches row by row, with positions.
 
-    The position embeddings are parameters for one size of image, that of the config.
+    The position embeddings are parameters for one size of image, that of the first call.
     """
 
     dtype: Any
