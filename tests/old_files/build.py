@@ -8,10 +8,11 @@ runs, checkpoints and indexes must stay readable, so these files are never built
 what today's package says of them with what that one said.
 
 images.tar.xz      96 images of 16 px in 8 classes under 3 lights, one more to query, and images.csv
-runs.tar.xz        the runs abe, multigrain and metabin: config, metrics, best checkpoint; of abe also
-                   the latest but one, at step 4 of 6, where it goes on
+runs.tar.xz        the runs abe, multigrain and metabin: config, metrics, best checkpoint; of abe
+                   also the latest but one, at step 4 of 6, where it goes on
 indexes.tar.xz     plain.index (two segments, rows removed, a threshold) and binary.index
-answers.json       what the commands of `ask.py` say of them, and the metrics of abe once it has gone on
+answers.json       what the commands of `ask.py` say of them, and the metrics of abe when it has
+                   gone on; vectors.npy: of its network
 """
 
 import csv
@@ -26,13 +27,14 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import configs
 import cv2
 import numpy as np
+import old_configs
 
 HERE = Path(__file__).parent
 # Indexes keep absolute paths of their images, so the folder is named and not drawn.
 FOLDER = Path(tempfile.gettempdir()) / "abe_jax_old_files"
+RUNS = ("abe", "multigrain", "metabin")
 LIGHTS = {"day": (230, 230, 230), "dusk": (60, 90, 220), "lamp": (80, 210, 240)}  # BGR
 CLASSES = {"a": "train", "b": "train", "c": "train", "d": "train", "e": "val", "f": "val"}
 CLASSES |= {"g": "test", "h": "test"}
@@ -72,8 +74,8 @@ def write_images() -> None:
 
 def write_configs() -> None:
     """As files that need nothing else, since they are read where the images are."""
-    for name in ("abe", "multigrain", "metabin", "every_name"):
-        made = pprint.pformat(getattr(configs, name)(), sort_dicts=False)
+    for name in (*RUNS, "every_name"):
+        made = pprint.pformat(getattr(old_configs, name)(), sort_dicts=False)
         (FOLDER / f"{name}.py").write_text(f"def get_config():\n    return {made}\n")
 
 
@@ -85,7 +87,7 @@ def run(*command: object, where: Path = FOLDER) -> None:
 
 def write_runs() -> None:
     """Trains to the end; takes away what can be made anew, and of one run all behind step 4."""
-    for name in ("abe", "multigrain", "metabin"):
+    for name in RUNS:
         run("-m", "abe_jax.train", "--config", f"{name}.py", "--workdir", name)
         folder = FOLDER / name
         latest = folder / "checkpoints" / "latest"
@@ -108,7 +110,9 @@ def pack(name: str, *paths: str) -> None:
     """One archive without dates and owners, so that the same files make the same bytes."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for file in sorted(p for path in paths for p in [FOLDER / path, *(FOLDER / path).rglob("*")]):
+        for file in sorted(
+            p for path in paths for p in [FOLDER / path, *(FOLDER / path).rglob("*")]
+        ):
             about = archive.gettarinfo(file, str(file.relative_to(FOLDER)))
             about.mtime, about.uid, about.gid, about.uname, about.gname = 0, 0, 0, "", ""
             with file.open("rb") if file.is_file() else io.BytesIO() as content:
@@ -124,7 +128,9 @@ def main() -> None:
     write_configs()
     write_runs()
     write_indexes()
-    pack("images", "images", "every_name.py", *(f"{n}.py" for n in ("abe", "multigrain", "metabin")))
+    pack(
+        "images", "images", "every_name.py", *(f"{n}.py" for n in ("abe", "multigrain", "metabin"))
+    )
     pack("runs", "abe", "multigrain", "metabin")
     pack("indexes", "plain.index", "binary.index")
     shutil.rmtree(FOLDER)
