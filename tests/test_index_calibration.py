@@ -32,34 +32,34 @@ def rates(of: LabelledNeighbours, limit: float) -> tuple[float, float, int]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("wish", [0.8, 0.9])
-def test_the_threshold_is_the_greatest_of_that_precision(seed: int, wish: float) -> None:
+@pytest.mark.parametrize("goal", [0.8, 0.9])
+def test_the_threshold_is_the_greatest_of_that_precision(seed: int, goal: float) -> None:
     of = measured(seed)
-    chosen = threshold.at_precision(of, wish)
-    least = round(1 / (1 - wish))
+    chosen = threshold.at_precision(of, goal)
+    least = round(1 / (1 - goal))
     good = [
         d
         for d in set(of.nearest) - {np.inf}
-        if rates(of, d)[0] >= wish and rates(of, d)[2] >= least
+        if rates(of, d)[0] >= goal and rates(of, d)[2] >= least
     ]
     assert chosen.distance == max(good)
     precision, false, matches = rates(of, chosen.distance)
-    assert chosen.measured["precision"] == pytest.approx(precision) and precision >= wish
+    assert chosen.measured["precision"] == pytest.approx(precision) and precision >= goal
     assert chosen.measured["false_match_rate"] == pytest.approx(false)
     assert chosen.measured["matches"] == matches and chosen.measured["queries"] == 200
     recall = sum(r and d <= chosen.distance for d, r in zip(of.nearest, of.right, strict=True))
     assert chosen.measured["recall"] == pytest.approx(recall / of.answerable.sum())
-    assert chosen.wish == f"precision {wish:g}"
+    assert chosen.wish == f"precision {goal:g}"
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("wish", [0.01, 0.1, 0.25])
-def test_the_threshold_is_the_greatest_of_that_rate(seed: int, wish: float) -> None:
+@pytest.mark.parametrize("goal", [0.01, 0.1, 0.25])
+def test_the_threshold_is_the_greatest_of_that_rate(seed: int, goal: float) -> None:
     of = measured(seed)
-    chosen = threshold.at_false_match_rate(of, wish)
-    good = [d for d in set(of.nearest) - {np.inf} if rates(of, d)[1] <= wish]
-    assert chosen.distance == max(good) and rates(of, chosen.distance)[1] <= wish
-    assert chosen.wish == f"false-match rate {wish:g}"
+    chosen = threshold.at_false_match_rate(of, goal)
+    good = [d for d in set(of.nearest) - {np.inf} if rates(of, d)[1] <= goal]
+    assert chosen.distance == max(good) and rates(of, chosen.distance)[1] <= goal
+    assert chosen.wish == f"false-match rate {goal:g}"
 
 
 def hand(
@@ -75,7 +75,7 @@ def test_equal_distances_are_all_in_or_all_out() -> None:
     of = hand([1, 1, 1, 1, 1, 0, 0], [0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3])
     assert threshold.at_precision(of, 0.5).distance == 0.3
     assert threshold.at_precision(of, 5 / 7).distance == 0.3
-    with pytest.raises(UserError, match=r"--precision 0.72: cannot be reached; .* is 0.7142"):
+    with pytest.raises(UserError, match=r"precision: 0.72 cannot be reached; .* is 0.7142"):
         threshold.at_precision(of, 0.72)
     false = hand([1] * 4, [0.1, 0.2, 0.3, 0.4], [0.3, 0.3, 0.5, 0.6])
     assert threshold.at_false_match_rate(false, 0.49).distance == 0.2  # at 0.3 it is 0.5
@@ -91,7 +91,7 @@ def test_precision_may_fall_and_rise_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "says"),
+    ("goal", "says"),
     [
         (0.99, "needs 100 labelled images with a neighbour at least; there are 20"),
         (0.95, "cannot be reached; the best over 20 matches and more is 0.9000"),
@@ -100,24 +100,24 @@ def test_precision_may_fall_and_rise_again() -> None:
         (float("nan"), "above 0 and below 1"),
     ],
 )
-def test_wishes_for_precision_that_cannot_be(wish: float, says: str) -> None:
+def test_precisions_that_cannot_be(goal: float, says: str) -> None:
     of = hand([1] * 18 + [0] * 2, [0.1] * 20)
     with pytest.raises(UserError, match=says):
-        threshold.at_precision(of, wish)
+        threshold.at_precision(of, goal)
 
 
 @pytest.mark.parametrize(
-    ("wish", "says"),
+    ("goal", "says"),
     [
         (0.001, "needs 1000 labelled images at least; there are 20"),
         (0.05, "cannot be reached; at the smallest distance of all it is 0.1000"),
         (1.5, "above 0 and below 1"),
     ],
 )
-def test_rates_that_cannot_be(wish: float, says: str) -> None:
+def test_rates_that_cannot_be(goal: float, says: str) -> None:
     of = hand([1] * 20, [0.1] * 20, [0.1, 0.1, *[0.5] * 18])
     with pytest.raises(UserError, match=says):
-        threshold.at_false_match_rate(of, wish)
+        threshold.at_false_match_rate(of, goal)
 
 
 def unit(x: np.ndarray) -> np.ndarray:
