@@ -7,6 +7,7 @@ config has for it.
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from abe_jax import data as data_room
@@ -76,9 +77,24 @@ def dataset(config: Data) -> Dataset:
     """The data set; its splits are read when they are asked for."""
     if config.name == OWN_SPLITS:
         return Dataset(name=OWN_SPLITS, read=_not_here, prepare=lambda: None)
+
+    def prepare() -> Path | None:
+        with named("config.data"):
+            return made.prepare()
+
     with named("config.data"):
         options = data_room.SourceOptions(**_shared(config, data_room.SourceOptions))
-        return data_room.named(config.name, options)
+        made = data_room.named(config.name, options)
+    return _Configured(**(_fields(made) | {"prepare": prepare}))
+
+
+class _Configured(Dataset):
+    """A data set whose mistakes, found when a split is read, are told by the config's names."""
+
+    def split(self, name: str) -> Split:
+        """As `Dataset.split`."""
+        with named("config.data"):
+            return super().split(name)
 
 
 def _not_here(split: str) -> Split:
