@@ -166,7 +166,8 @@ def test_names_are_the_fields() -> None:
                 assert node.name not in GONE, f"{path}: {node.name}"
             elif isinstance(node, ast.Name | ast.arg):
                 name = node.id if isinstance(node, ast.Name) else node.arg
-                assert name not in GONE, f"{path}:{node.lineno}: {name}"
+                # A copy's original is the field's word; a room of that name is not.
+                assert name not in GONE - {"originals"}, f"{path}:{node.lineno}: {name}"
 
 
 def test_only_step_knows_pmap() -> None:

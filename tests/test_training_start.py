@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ from abe_jax.config.resolve import normalised_otherwise
 from abe_jax.config.training import claimed, prepared, starting_state
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.recipe import Recipe
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
 from abe_jax.training.stop import StopRequest
@@ -114,7 +114,8 @@ def test_a_runs_positions_are_made_to_fit_another_size_of_image(
     params = {"model": {"encoder": {"embed": {"pos": np.zeros((1, 10, 3), np.float32)}}}}
     state = TrainState(step=0, params={**params, "objective": {}}, batch_stats={}, opt_state=0)
     asked = made(f"model.weights={tmp_path / 'run'}")
-    found = starting_state(asked, SimpleNamespace(create=lambda: state))  # pyright: ignore
+    monkeypatch.setattr(Recipe, "create", lambda self: state)
+    found = starting_state(asked, build.recipe(asked))
     np.testing.assert_allclose(found.params["model"]["encoder"]["embed"]["pos"], 1, rtol=1e-6)
 
 
@@ -177,7 +178,7 @@ def test_a_file_trained_with_batch_normalisation_fits_batch_instance_normalisati
 
 def test_a_file_of_another_network_is_one_line(tmp_path: Path) -> None:
     stored(tmp_path / "w.npz", made(*SINGLE, "model.width=12"))
-    with pytest.raises(UserError, match=r"does not fit this model: conv1 has shapes"):
+    with pytest.raises(UserError, match=r"not fit this model: conv1 has shapes"):
         start(made(f"model.weights={tmp_path / 'w.npz'}"))
     for override, says in [
         ("model.norm=none", "set config.model.norm to 'batch'"),
@@ -275,7 +276,7 @@ def test_weights_that_are_none_or_do_not_fit_are_one_line(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="no checkpoint in it"):
         start(made(f"model.weights={tmp_path / 'untrained'}"))
     saved_run(tmp_path / "wide", made(*SINGLE, "model.width=12"))
-    with pytest.raises(UserError, match=r"does not fit this model: conv1 has shapes"):
+    with pytest.raises(UserError, match=r"not fit this model: conv1 has shapes"):
         start(made(f"model.weights={tmp_path / 'wide'}"))
     saved_run(tmp_path / "plain", made(*SINGLE, "model.norm=none"))
     with pytest.raises(UserError, match="has other parameters") as caught:

@@ -85,7 +85,8 @@ def dataset(config: Data) -> Dataset:
     with named("config.data"):
         options = data_room.SourceOptions(**_shared(config, data_room.SourceOptions))
         made = data_room.named(config.name, options)
-    return _Configured(**(_fields(made) | {"prepare": prepare}))
+    fields: dict[str, Any] = {**_fields(made), "prepare": prepare}
+    return _Configured(**fields)
 
 
 class _Configured(Dataset):

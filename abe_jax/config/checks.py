@@ -7,11 +7,12 @@ import jax
 
 from abe_jax import evaluation
 from abe_jax.config import build
+from abe_jax.config.parse import absent
 from abe_jax.config.schema import Config
 from abe_jax.data import Split
 from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import protocols, resolution
-from abe_jax.losses import Contrastive, Scatter, Shuffle
+from abe_jax.losses import Contrastive, Custom, Scatter, Shuffle
 
 
 def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
@@ -22,6 +23,12 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     """
     if not config.objective:
         raise UserError("config.objective: without a term there is nothing to train for")
+    for term in config.objective:
+        if isinstance(term, Custom) and term.function is absent:
+            raise UserError(
+                f"the loss {term.name!r} is a function of the program that trained the run; go on "
+                "with that program"
+            )
     network = build.network(config)
     if network.longest:
         with build.named("config.evaluate"):

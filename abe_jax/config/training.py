@@ -44,8 +44,9 @@ def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = 
         recipe = build.recipe(config)
         train, val, test = (images.split(name) for name in ("train", "val", "test"))
         checks.check(config, train, (val, test))
-        with build.named("config.optimizer", "config.data"):
+        with build.named("config.data", "config.train"):
             recipe.sampler(train)
+        with build.named("config.optimizer"):
             recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
         folder = claimed(workdir, config)
         if config.model.weights and not folder.has_run():

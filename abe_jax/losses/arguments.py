@@ -48,11 +48,11 @@ def checked(loss: Callable[P, Result]) -> Callable[P, Result]:
     return on_arrays
 
 
-def _array(name: str, value: Any, wanted: str) -> Array:
+def _array(name: str, value: Any, expected: str) -> Array:
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError):
-        raise ArgumentError(name, f"expected {wanted}, not {_shown(value)}") from None
+        raise ArgumentError(name, f"expected {expected}, not {_shown(value)}") from None
 
 
 def _vectors(name: str, value: Any) -> Array:
@@ -62,14 +62,14 @@ def _vectors(name: str, value: Any) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
 
 
-def _of_rows(name: str, value: Any, rows: int | None, kind: Any, wanted: str) -> Array:
+def _of_rows(name: str, value: Any, rows: int | None, kind: Any, expected: str) -> Array:
     """One entry for each row of the vectors."""
-    x = _array(name, value, f"{wanted} [b]")
+    x = _array(name, value, f"{expected} [b]")
     if x.ndim != 1 or (rows is not None and len(x) != rows):
         of = "" if rows is None else f" = [{rows}], one for each row of the vectors"
-        raise ArgumentError(name, f"expected {wanted} of shape [b]{of}, not {_shape(x)}")
+        raise ArgumentError(name, f"expected {expected} of shape [b]{of}, not {_shape(x)}")
     if not jnp.issubdtype(x.dtype, kind):
-        raise ArgumentError(name, f"expected {wanted}, not {x.dtype}")
+        raise ArgumentError(name, f"expected {expected}, not {x.dtype}")
     return x
 
 

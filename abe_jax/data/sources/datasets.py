@@ -1,5 +1,6 @@
 """Every data set: by the function that makes it, and by its name."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ def folder(
     domain_column: str = "",
     instance_column: str = "",
     test_share: float = 0.5,
-    validation_classes: int = 0,
+    validation_classes: int | None = None,
     **divided: Unpack[Divided],
 ) -> Dataset:
     """Images of one's own: a folder with a sub-folder for each class, or a CSV file.
@@ -42,11 +43,10 @@ def folder(
     `split` (train, val, test, or query and gallery) is used where there is one, and so are
     sub-folders of these names. Where the data names no splits, `test_share` of the classes are the
     test's; where it names no validation images, the last `validation_classes` of the training
-    classes are `val`.
+    classes are `val` (None: a fifth of them).
 
     Raises:
-        ArgumentError: a value that cannot be; what is found at `path` is checked by
-            `Dataset.prepare` and `Dataset.split`.
+        UserError: a value that cannot be, or no images at `path`.
     """
     options = SourceOptions(
         path=str(path),
@@ -54,9 +54,12 @@ def folder(
         domain_column=domain_column,
         instance_column=instance_column,
         test_share=test_share,
-        validation_classes=validation_classes,
+        validation_classes=validation_classes or 0,
         **divided,
     )
+    if validation_classes is None:
+        kept = own_images.default_validation_classes(options)
+        options = dataclasses.replace(options, validation_classes=kept)
     return named("folder", options)
 
 

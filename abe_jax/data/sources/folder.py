@@ -58,6 +58,13 @@ def read(options: SourceOptions, split: str) -> Split:
     )
 
 
+def default_validation_classes(options: SourceOptions) -> int:
+    """A fifth of the training classes; 0 where the data names validation images of its own."""
+    parts = _classes(_listing(options), options)
+    classes = len(parts["train"])
+    return 0 if parts["val"] or classes < 2 else max(1, classes // 5)
+
+
 def _listing(options: SourceOptions) -> Listing:
     return listing(
         options.path, options.label_column, options.domain_column, options.instance_column
@@ -69,9 +76,9 @@ def _object_ids(images: Sequence[ListedImage]) -> Int[np.ndarray, " n"]:
 
     An image whose instance is not named is alone (a distractor, say).
     """
-    objects = [(image.label, image.instance or f"\0{image.path}") for image in images]
-    numbers = {one: number for number, one in enumerate(dict.fromkeys(objects))}
-    return np.array([numbers[one] for one in objects], np.int32)
+    names = [(image.label, image.instance or f"\0{image.path}") for image in images]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], np.int32)
 
 
 def _gallery(images: Sequence[ListedImage], path: str) -> Bool[np.ndarray, " n"] | None:
