@@ -58,8 +58,8 @@ def write_duplicates(
         UserError: the page cannot be written.
     """
     words = (
-        f"Groups of {snapshot.count:,} images that pairs at most {distance:.6g} apart join "
-        f"({_unit(snapshot)})."
+        f"Near-duplicates among {snapshot.count:,} images: those at most {distance:.6g} apart "
+        f"({_unit(snapshot)}) are joined into groups."
     )
     body = []
     for number, group in enumerate(groups, start=1):

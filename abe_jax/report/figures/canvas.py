@@ -35,9 +35,12 @@ class Canvas:
         *,
         frame: str = "",
         dashed: bool = False,
-        above: float = 1.0,
     ) -> None:
-        """A square picture with its corner at (x, y), framed in a colour of the palette."""
+        """A square picture with its upper left corner at (x, y).
+
+        `frame` is a colour; framed pictures lie above the others.
+        """
+        above = 4.0 if frame else 3.0
         shown = pixels.fitted(image, min(round(side * layout.DPI), 2 * max(image.shape[:2])))
         extent = (x, x + side, y + side, y)
         self.axes.imshow(shown, extent=extent, aspect="auto", zorder=above, origin="upper")

@@ -60,7 +60,7 @@ def pictures(run: EmbeddedRun) -> Drawn:
         f"t-SNE of the vectors (PCA to {DIMENSIONS} dimensions, perplexity "
         f"{perplexity(len(rows)):.0f}, seed 0) of {_which(len(rows), len(run.labels))}. "
         f"{len(chosen)} classes, evenly spaced over the split, are in colour. "
-        f"{shown.sum():,} of them are drawn as images, where they lie, if there is room. "
+        f"{shown.sum():,} images are drawn where they lie, as far as there is room. "
         "Distances within a neighbourhood mean something, those between far groups do not. "
         f"{run.words}."
     )
@@ -72,9 +72,9 @@ def _series(label: int, chosen: Int[np.ndarray, " k"]) -> int:
     return int(np.flatnonzero(chosen == label)[0]) if label in chosen else -1
 
 
-def _which(drawn: int, there: int) -> str:
-    if drawn == there:
-        return f"all {there:,} images"
+def _which(drawn: int, images: int) -> str:
+    if drawn == images:
+        return f"all {images:,} images"
     return f"{drawn:,} images: those of the classes in colour, and others evenly spaced"
 
 
@@ -172,7 +172,7 @@ def _thumbnails(
         (image,) = run.images(np.array([row]))
         corner = x - THUMBNAIL / 2, y - THUMBNAIL / 2
         frame = plots.colour(int(k)) if k >= 0 else ""
-        drawn.image(*corner, THUMBNAIL, image, frame=frame, above=4.0 if k >= 0 else 3.0)
+        drawn.image(*corner, THUMBNAIL, image, frame=frame)
         if k >= 0:
             drawn.axes.scatter(
                 corner[0] + THUMBNAIL,
