@@ -7,7 +7,7 @@
     python -m abe_jax.index calibrate --index INDEX --images DIR|CSV [--precision 0.95]
     python -m abe_jax.index export --index INDEX --faiss FILE
 
-Each command has its own --help. A command changes the index as a whole or leaves it as it was. The
+Each command has its own --help. A command changes the index entirely or leaves it as it was. The
 index is a folder that can be moved and holds its network; paths of images are stored absolute.
 """
 
@@ -145,7 +145,7 @@ def remove(argv: Sequence[str]) -> None:
 def info(argv: Sequence[str]) -> None:
     """Says what an index holds."""
     parser = _with_index("info", "Says what the index holds.")
-    parser.add_argument("--verify", action="store_true", help="read every file, prove it whole")
+    parser.add_argument("--verify", action="store_true", help="read every file, prove it undamaged")
     parser.add_argument("--json", action="store_true", help="for machines")
     arguments = _arguments(parser, argv)
     now = snapshot.read(arguments.index)

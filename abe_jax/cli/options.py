@@ -1,4 +1,4 @@
-"""Mistakes in an argument, told by the option of the command line that gives it."""
+"""Mistakes in an argument, named by the option of the command line that gives it."""
 
 import contextlib
 from collections.abc import Iterator

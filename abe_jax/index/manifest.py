@@ -1,4 +1,4 @@
-"""index.json: the one file that says which files are the index, replaced whole or not at all."""
+"""index.json: the one file that says which files are the index, replaced entirely or not at all."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""What changes an index: one writer at a time, each change as a whole or not at all.
+"""What changes an index: one writer at a time, each change entirely or not at all.
 
 A writer holds the lock, writes new files beside those of the state, has them on disk and then
 replaces index.json: that rename is the change. What no state names, because a writer was killed or

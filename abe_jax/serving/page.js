@@ -33,9 +33,9 @@ async function fetched(path, options) {
   } catch {
     throw new Error("the server does not answer; does it still run?");
   }
-  const found = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(found.error || `the server answered ${response.status}`);
-  return found;
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(content.error || `the server answered ${response.status}`);
+  return content;
 }
 
 async function ask(path, body, words) {
@@ -159,9 +159,9 @@ function attention(answer) {
   if (!answer.attention) return;
   at("choice").hidden = !answer.attention.differences;
   const chosen = document.querySelector("input[name=maps]:checked").value;
-  const apart = chosen === "differences" && answer.attention.differences;
-  const drawn = apart || answer.attention.masks;
-  at("attention-note").textContent = apart
+  const differences = chosen === "differences" && answer.attention.differences;
+  const drawn = differences || answer.attention.masks;
+  at("attention-note").textContent = differences
     ? "Each mask less the mean over the learners: blue where a learner looks more than the others " +
       "do, orange where it looks less. One scale for all."
     : "Each learner's mask over the shared features, averaged over its channels, with the image's " +
@@ -215,14 +215,14 @@ function votes(answer) {
   );
 }
 
-function about(found) {
-  const learners = found.learners > 1 ? `${found.learners} learners of ` : "";
-  const limit = found.threshold === null ? "" : ` · a match within ${number(found.threshold)}`;
-  document.title = `${found.name} · abe_jax`;
-  at("name").textContent = found.name;
+function about(state) {
+  const learners = state.learners > 1 ? `${state.learners} learners of ` : "";
+  const limit = state.threshold === null ? "" : ` · a match within ${number(state.threshold)}`;
+  document.title = `${state.name} · abe_jax`;
+  at("name").textContent = state.name;
   at("about").textContent =
-    `${plural(found.count, "image")} · ${learners}${plural(found.dim, "dimension")} · ` +
-    `${found.storage}${limit}`;
+    `${plural(state.count, "image")} · ${learners}${plural(state.dim, "dimension")} · ` +
+    `${state.storage}${limit}`;
 }
 
 at("file").addEventListener("change", () => {
@@ -259,8 +259,8 @@ for (const choice of document.querySelectorAll("input[name=maps]")) {
 }
 
 fetched("/about")
-  .then((found) => {
-    index = found;
-    about(found);
+  .then((state) => {
+    index = state;
+    about(state);
   })
   .catch((error) => say(error.message, true));

@@ -1,4 +1,4 @@
-"""What the page is told as plain data: neighbours, each learner's rank of them, its attention."""
+"""What the page is sent as plain data: neighbours, each learner's rank of them, its attention."""
 
 from pathlib import Path
 from typing import Any
