@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from abe_jax.runs.folder import RunFolder
+from abe_jax.training.run_folder import RunFolder
 
 from abe_jax import config, evaluation, models
 from abe_jax.config import Config
