@@ -20,11 +20,11 @@ def _one_learner(vectors, labels, margin, squared, pairs, reduction):
     chosen = every if pairs == "all" else [(i, i + 1) for i in range(0, n - 1, 2)]
     positives, negatives = [], []
     for i, j in chosen:
-        apart = _distance(vectors[i], vectors[j], squared)
+        distance = _distance(vectors[i], vectors[j], squared)
         if labels[i] == labels[j]:
-            positives.append(apart)
+            positives.append(distance)
         else:
-            negatives.append(max(margin - apart, 0.0))
+            negatives.append(max(margin - distance, 0.0))
     if reduction == "sum_per_image":  # both orders of every pair
         return sum(2 * term for term in positives + negatives) / n if n else 0.0
     if reduction == "mean":
@@ -74,8 +74,8 @@ def ranking(query, gallery, own=None, group=None, gallery_groups=None, rooted=Fa
         if j == own or (gallery_groups is not None and gallery_groups[j] == group):
             continue
         squared = [_distance(q, g, True) for q, g in zip(query, item, strict=True)]
-        apart = sum(math.sqrt(s) for s in squared) / len(squared) if rooted else sum(squared)
-        distances.append((apart, j))
+        distance = sum(math.sqrt(s) for s in squared) / len(squared) if rooted else sum(squared)
+        distances.append((distance, j))
     return [j for _, j in sorted(distances)]
 
 

@@ -15,20 +15,20 @@ def trapezoid(hits):
     return area
 
 
-def holidays(x, objects):
-    found = []
-    for one in np.unique(objects):
-        own = [i for i in range(len(x)) if objects[i] == one]
+def holidays(x, object_ids):
+    values = []
+    for one in np.unique(object_ids):
+        own = [i for i in range(len(x)) if object_ids[i] == one]
         if len(own) > 1:
             order = oracles.ranking(x[own[0]], x, own=own[0])
-            found.append(trapezoid([objects[j] == one for j in order]))
-    return np.mean(found), len(found)
+            values.append(trapezoid([object_ids[j] == one for j in order]))
+    return np.mean(values), len(values)
 
 
-def ukbench(x, objects):
-    found = []
+def ukbench(x, object_ids):
+    values = []
     for i in range(len(x)):
-        if sum(o == objects[i] for o in objects) > 1:
+        if sum(o == object_ids[i] for o in object_ids) > 1:
             four = [i, *oracles.ranking(x[i], x, own=i)][:4]
-            found.append(sum(objects[j] == objects[i] for j in four))
-    return np.mean(found)
+            values.append(sum(object_ids[j] == object_ids[i] for j in four))
+    return np.mean(values)

@@ -36,7 +36,7 @@ def _ordered(labels, same):
     return [(i, j) for i in n for j in n if i != j and (labels[i] == labels[j]) == same]
 
 
-def _mined(x, labels, mining, apart):
+def _mined(x, labels, mining, distance):
     negatives = {i: [k for a, k in _ordered(labels, False) if a == i] for i in range(len(x))}
     positives = [(a, p) for a, p in _ordered(labels, True) if negatives[a]]
     if mining == "all":
@@ -45,30 +45,30 @@ def _mined(x, labels, mining, apart):
         return [
             (
                 a,
-                max((p for i, p in positives if i == a), key=lambda p: apart(a, p)),
-                min(negatives[a], key=lambda n: apart(a, n)),
+                max((p for i, p in positives if i == a), key=lambda p: distance(a, p)),
+                min(negatives[a], key=lambda n: distance(a, n)),
             )
             for a in sorted({a for a, _ in positives})
         ]
-    found = []
+    triplets = []
     for a, p in positives:
-        beyond = [n for n in negatives[a] if apart(a, n) > apart(a, p)]
-        nearest = min(beyond, key=lambda n: apart(a, n), default=None)
-        farthest = max(negatives[a], key=lambda n: apart(a, n))
-        found.append((a, p, farthest if nearest is None else nearest))
-    return found
+        beyond = [n for n in negatives[a] if distance(a, n) > distance(a, p)]
+        nearest = min(beyond, key=lambda n: distance(a, n), default=None)
+        farthest = max(negatives[a], key=lambda n: distance(a, n))
+        triplets.append((a, p, farthest if nearest is None else nearest))
+    return triplets
 
 
 @_summed_over_learners
 def triplet(
     x, labels, *, mining="all", margin=0.2, soft=False, squared=False, reduction="mean_active"
 ):
-    def apart(i, j):
+    def distance(i, j):
         return math.dist(x[i], x[j]) ** (2 if squared else 1)
 
     terms = []
-    for a, p, n in _mined(x, labels, mining, apart):
-        difference = apart(a, p) - apart(a, n)
+    for a, p, n in _mined(x, labels, mining, distance):
+        difference = distance(a, p) - distance(a, n)
         terms.append(math.log1p(math.exp(difference)) if soft else max(difference + margin, 0.0))
     return _mean(terms if reduction == "mean" else [term for term in terms if term > 0])
 

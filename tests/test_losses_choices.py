@@ -1,4 +1,4 @@
-"""What sets the variants of the losses apart, by numbers worked out by hand; and the objective."""
+"""How the variants of the losses differ, by numbers worked out by hand; and the objective."""
 
 import re
 
@@ -50,8 +50,8 @@ def test_divergence_by_hand(squared):
     terms = 0.75 + 0.64 + 0.99 if squared else 0.5 + 0.4 + 0.9
     expected = {"sum": terms, "mean_image": terms / 2, "mean": terms / 6, "mean_active": terms / 3}
     for reduction, value in expected.items():
-        found = losses.divergence(LEARNERS, squared=squared, reduction=reduction)
-        assert float(found) == pytest.approx(value, rel=1e-5)
+        actual = losses.divergence(LEARNERS, squared=squared, reduction=reduction)
+        assert float(actual) == pytest.approx(value, rel=1e-5)
 
 
 def test_raw_divergence_at_collapse_is_that_of_unordered_pairs():
@@ -103,8 +103,8 @@ def test_gradient_survives_where_rounding_hides_the_distance():
 def test_diagnostics_by_hand():
     x = jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]], [[-1.0, 0.0], [0.0, 1.0]]])
     diagnostics = jax.jit(losses.diagnostics)
-    found = diagnostics(x, jnp.array([0, 0, 1]))
-    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+    actual = diagnostics(x, jnp.array([0, 0, 1]))
+    assert {name: float(value) for name, value in actual.items()} == pytest.approx(
         {"cosine": 1 / 3, "positive_distance": 1.0, "negative_distance": (2.0 + 3.0) / 2}
     )
     masked = diagnostics(x, jnp.array([0, 0, 1]), jnp.array([True, False, True]))

@@ -71,16 +71,16 @@ def run(case, vectors=X, parameters=None, labels=LABELS, mask=None):
 def test_gradients_of_parameters_are_the_finite_differences(case):
     _, oracle, parameters = CASES[case]
     rng = np.random.default_rng(1)
-    value, (_, *found) = run(case)
+    value, (_, *actual) = run(case)
     assert value == pytest.approx(oracle(*parameters, X, LABELS), rel=1e-5)
-    for place, gradient in enumerate(found):
+    for index, gradient in enumerate(actual):
         towards = rng.normal(size=gradient.shape)
 
-        def along(at, place=place):
-            moved = [at if i == place else p for i, p in enumerate(parameters)]
+        def along(at, index=index):
+            moved = [at if i == index else p for i, p in enumerate(parameters)]
             return oracle(*moved, X, LABELS)
 
-        expected = oracles.slope(along, parameters[place].astype(np.float64), towards)
+        expected = oracles.slope(along, parameters[index].astype(np.float64), towards)
         assert abs(expected) > 1e-2
         assert (gradient * towards).sum() == pytest.approx(expected, rel=1e-4)
 
@@ -104,23 +104,23 @@ def test_norm_softmax_and_cross_entropy_by_hand():
     value = losses.norm_softmax(2 * x, proxies, y, temperature=0.1)
     assert float(value) == pytest.approx(math.log(1 + math.exp(2)), rel=1e-5)
     kernel, bias = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0.5, 0.0])
-    found = [float(losses.cross_entropy(2 * x, kernel, bias, y, smoothing=s)) for s in (0.0, 0.5)]
+    actual = [float(losses.cross_entropy(2 * x, kernel, bias, y, smoothing=s)) for s in (0.0, 0.5)]
     total = math.log(math.exp(1.7) + math.exp(1.6))
-    assert found == pytest.approx([total - 1.7, total - (0.75 * 1.7 + 0.25 * 1.6)], rel=1e-5)
+    assert actual == pytest.approx([total - 1.7, total - (0.75 * 1.7 + 0.25 * 1.6)], rel=1e-5)
 
 
 def test_of_one_class_proxy_nca_is_the_distance_and_the_others_nothing():
     x, proxies, kernel, bias = (jnp.asarray(a) for a in draws(classes=1))
     y = jnp.zeros(B, jnp.int32)
     value, gradient = jax.jit(jax.value_and_grad(losses.proxy_nca))(x, proxies, y)
-    apart = oracles_classes.proxy_nca(proxies, x, y)
-    assert float(value) == pytest.approx(apart, rel=1e-5) and apart > 1
+    distance = oracles_classes.proxy_nca(proxies, x, y)
+    assert float(value) == pytest.approx(distance, rel=1e-5) and distance > 1
     assert np.isfinite(gradient).all() and np.asarray(gradient).any()
-    for found, gradient in (
+    for actual, gradient in (
         jax.jit(jax.value_and_grad(losses.norm_softmax))(x, proxies, y),
         jax.jit(jax.value_and_grad(losses.cross_entropy))(x, kernel, bias, y),
     ):
-        assert float(found) == 0 and not np.asarray(gradient).any()
+        assert float(actual) == 0 and not np.asarray(gradient).any()
 
 
 @every

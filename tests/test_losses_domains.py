@@ -27,8 +27,8 @@ def batch(seed: int = 0) -> np.ndarray:
 def test_scatter_by_hand() -> None:
     # Domain 0: two vectors at a right angle, cosine 1 / sqrt 2 with their middle. Domain 1: one.
     x = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    found = losses.scatter(x, jnp.array([7, 7, 9]))
-    assert float(found) == pytest.approx((0.5**0.5 + 1) / 2, rel=1e-6)
+    actual = losses.scatter(x, jnp.array([7, 7, 9]))
+    assert float(actual) == pytest.approx((0.5**0.5 + 1) / 2, rel=1e-6)
 
 
 def test_shuffle_by_hand() -> None:
@@ -84,8 +84,8 @@ def test_as_terms_they_take_the_batchs_domains() -> None:
     made = PlainVectors(9 * x, x)
     rows, mask = jnp.arange(B), jnp.ones(B, bool)
     objective = losses.Objective(2.0 * Scatter() + Shuffle(), domain_blocks=3)
-    found: Any = objective.apply({}, made, labels, rows, mask)
-    total, values = found
+    actual: Any = objective.apply({}, made, labels, rows, mask)
+    total, values = actual
     assert float(values["scatter"]) == pytest.approx(float(losses.scatter(x, domains)))
     assert float(values["shuffle"]) == pytest.approx(float(losses.shuffle(x, labels, domains)))
     assert float(total) == pytest.approx(float(2 * values["scatter"] + values["shuffle"]))

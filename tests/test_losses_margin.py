@@ -28,12 +28,12 @@ def exact_probabilities(x, labels, numerics, mask=None, nearest=0.5, farthest=1.
     """In float64, but for the underflow of global_maximum, which is the algorithm."""
     x, size = np.asarray(x, np.float64), x.shape[-1]
     here = np.ones(len(x), bool) if mask is None else mask
-    apart = np.linalg.norm(x[:, None] - x[None], axis=-1)
-    d = np.maximum(apart, nearest)
+    distances = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    d = np.maximum(distances, nearest)
     logs = (2 - size) * np.log(d) - (size - 3) / 2 * np.log(np.maximum(1 - d**2 / 4, 1e-8))
     negative = (labels[:, None] != labels[None]) & here[:, None] & here[None]
-    near = negative & (apart < farthest)
-    result = np.zeros_like(apart)
+    near = negative & (distances < farthest)
+    result = np.zeros_like(distances)
     for i, row in enumerate(near):
         top = logs[here][:, here].max() if numerics == "global_maximum" else logs[i].max()
         w = np.where(row, np.exp(logs[i] - top), 0.0)
@@ -57,13 +57,13 @@ def frequencies(x, draws=400, **options):
 @pytest.mark.parametrize("numerics", ["row_maximum", "global_maximum"])
 def test_in_few_dimensions_both_numerics_draw_by_the_exact_weights(numerics):
     x = vectors()
-    found = frequencies(jnp.asarray(x), draws=2000, numerics=numerics)
+    actual = frequencies(jnp.asarray(x), draws=2000, numerics=numerics)
     for p in range(M):
         expected = exact_probabilities(x[:, p], LABELS, numerics)
         anchors = [i for i in range(B) if (LABELS[i] == LABELS).sum() > 1]
-        np.testing.assert_allclose(found[p][anchors], expected[anchors], atol=0.05)
-        assert not found[p][anchors][expected[anchors] == 0].any()
-    assert np.abs(found[0] - found[1]).max() > 0.2  # the learners differ
+        np.testing.assert_allclose(actual[p][anchors], expected[anchors], atol=0.05)
+        assert not actual[p][anchors][expected[anchors] == 0].any()
+    assert np.abs(actual[0] - actual[1]).max() > 0.2  # the learners differ
 
 
 @pytest.mark.parametrize("numerics", ["row_maximum", "global_maximum"])
@@ -73,17 +73,17 @@ def test_logits_are_the_exact_probabilities(numerics):
         x[0:6:3] = x[6] + 0.05 * x[0:6:3]  # some nearer than random vectors ever are
         x /= np.linalg.norm(x, axis=-1, keepdims=True)
         logs = logits(jnp.asarray(x), ROWS, numerics=numerics, mask=jnp.asarray(MASK))
-        found = np.where(MASK[:, None], jax.nn.softmax(logs, axis=-1), 0.0)
+        actual = np.where(MASK[:, None], jax.nn.softmax(logs, axis=-1), 0.0)
         for p in range(M):
             expected = exact_probabilities(x[:, p], LABELS, numerics, MASK)
-            np.testing.assert_allclose(found[p], expected, atol=1e-3)
+            np.testing.assert_allclose(actual[p], expected, atol=1e-3)
 
 
 def test_half_precision_is_weighed_in_float32():
     half = jnp.asarray(vectors()).astype(jnp.bfloat16)
-    found = logits(half, ROWS)
-    assert found.dtype == jnp.float32
-    np.testing.assert_array_equal(found, logits(half.astype(jnp.float32), ROWS))
+    actual = logits(half, ROWS)
+    assert actual.dtype == jnp.float32
+    np.testing.assert_array_equal(actual, logits(half.astype(jnp.float32), ROWS))
 
 
 def test_in_many_dimensions_the_two_numerics_are_two_algorithms():
@@ -98,9 +98,9 @@ def test_in_many_dimensions_the_two_numerics_are_two_algorithms():
 
 def test_negatives_far_away_are_drawn_only_where_there_are_no_others():
     x = jnp.array([[1.0, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0.6, 0.8], [-1, 0], [-1, 0]])[:, None]
-    found = frequencies(x, numerics="row_maximum", farthest=1.0)[0]
-    assert found[0, 5] == 1.0  # at 0.89; the others from 1.4 on
-    np.testing.assert_allclose(found[6], (LABELS != 3) / 6, atol=0.08)
+    actual = frequencies(x, numerics="row_maximum", farthest=1.0)[0]
+    assert actual[0, 5] == 1.0  # at 0.89; the others from 1.4 on
+    np.testing.assert_allclose(actual[6], (LABELS != 3) / 6, atol=0.08)
 
 
 def test_without_replacement_an_anchor_takes_every_negative_before_it_repeats():

@@ -78,8 +78,8 @@ def test_normalised_information_is_that_of_the_table():
         both = [counts(list(zip(left, right, strict=True))) for left in clusterings]
         shared, classes = jnp.asarray(np.stack(both, axis=1)), jnp.asarray(counts(right))
         expected = [oracles_pairs.information(left, right) for left in clusterings]
-        found = of(jnp.asarray(ours), shared, classes, here)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        actual = of(jnp.asarray(ours), shared, classes, here)
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_the_search_for_medoids_never_passes_the_maximum_and_mostly_reaches_it():

@@ -30,29 +30,29 @@ def clustered(size, seed=0):
 def measured(x, numerics):
     """Effective negatives of each row, and the share of rows that draw evenly from all."""
     logs = logits(jnp.asarray(x)[:, None], jnp.asarray(LABELS), numerics=numerics)
-    found = np.asarray(effective_negatives(logs))[0]
-    return found, float(np.mean(found > 0.999 * NEGATIVES))
+    actual = np.asarray(effective_negatives(logs))[0]
+    return actual, float(np.mean(actual > 0.999 * NEGATIVES))
 
 
 def by_definition(x, farthest=1.4):
     """In float64: exp of the entropy of w(d) over the negatives nearer than `farthest`."""
-    x, size, found = x.astype(np.float64), x.shape[-1], []
+    x, size, actual = x.astype(np.float64), x.shape[-1], []
     for i in range(ROWS):
         d = np.linalg.norm(x[LABELS[i] != LABELS] - x[i], axis=-1)
         d = np.maximum(d[d < farthest], 0.5)
         log_w = (2 - size) * np.log(d) - (size - 3) / 2 * np.log(1 - d * d / 4)
         p = np.exp(log_w - log_w.max())
         p = p[p > 0] / p.sum()
-        found.append(np.exp(-(p * np.log(p)).sum()))
-    return np.array(found)
+        actual.append(np.exp(-(p * np.log(p)).sum()))
+    return np.array(actual)
 
 
 @pytest.mark.parametrize("spread", [even, clustered])
 @pytest.mark.parametrize("size", [64, 512, 2048])
 def test_row_maximum_draws_as_the_formula_says_in_any_dimension(spread, size):
     x = spread(size)
-    found, evenly = measured(x, "row_maximum")
-    np.testing.assert_allclose(found, by_definition(x), rtol=0.01)
+    actual, evenly = measured(x, "row_maximum")
+    np.testing.assert_allclose(actual, by_definition(x), rtol=0.01)
     assert evenly == 0.0
 
 
@@ -81,7 +81,7 @@ def test_only_negatives_count_and_a_row_without_any_has_none(numerics):
     x = np.zeros((4, 1, 3), np.float32)
     x[:, 0, 0] = 1.0  # all on one point, so all negatives weigh the same
     labels = jnp.array([0, 0, 1, 2])
-    found = effective_negatives(logits(jnp.asarray(x), labels, numerics=numerics))
-    np.testing.assert_allclose(found, [[2, 2, 3, 3]], rtol=1e-5)
+    actual = effective_negatives(logits(jnp.asarray(x), labels, numerics=numerics))
+    np.testing.assert_allclose(actual, [[2, 2, 3, 3]], rtol=1e-5)
     alone = effective_negatives(logits(jnp.asarray(x), jnp.zeros(4, jnp.int32), numerics=numerics))
     np.testing.assert_array_equal(alone, np.zeros((1, 4), np.float32))

@@ -110,8 +110,8 @@ def test_what_is_drawn_hangs_on_the_key_and_the_terms_place() -> None:
     apply = jax.jit(objective.apply)
 
     def values(seed: int) -> list[float]:
-        found = apply(variables, *batch(), jax.random.key(seed))[1]
-        return [float(value) for value in found.values()]
+        actual = apply(variables, *batch(), jax.random.key(seed))[1]
+        return [float(value) for value in actual.values()]
 
     assert values(0) == values(0)
     assert len({*values(0), *values(1)}) == 4

@@ -98,9 +98,9 @@ def test_value_and_gradient_are_the_same(name):
     x, labels = batch(), jnp.asarray(LABELS, jnp.int32)
     value, gradient = jax.jit(jax.value_and_grad(ours))(jnp.asarray(x), labels)
     at = torch.tensor(x, requires_grad=True)
-    found = make()(at, torch.as_tensor(LABELS), choose(x) if choose else None)
-    found.backward()
-    assert float(value) == pytest.approx(float(found.detach()), rel=1e-5)
+    actual = make()(at, torch.as_tensor(LABELS), choose(x) if choose else None)
+    actual.backward()
+    assert float(value) == pytest.approx(float(actual.detach()), rel=1e-5)
     assert np.abs(gradient).max() > 1e-2
     assert at.grad is not None
     np.testing.assert_allclose(gradient, at.grad.numpy(), atol=1e-5)

@@ -40,9 +40,9 @@ def ours(loss, *arrays):
     return float(value), [np.asarray(g) for g in gradients]
 
 
-def assert_agree(found, expected):
-    assert found[0] == pytest.approx(expected[0], rel=1e-5)
-    for mine, their in zip(found[1], expected[1], strict=True):
+def assert_agree(actual, expected):
+    assert actual[0] == pytest.approx(expected[0], rel=1e-5)
+    for mine, their in zip(actual[1], expected[1], strict=True):
         assert np.abs(their).max() > 1e-2
         np.testing.assert_allclose(mine, their, atol=1e-5 * np.abs(their).max())
 
@@ -52,8 +52,8 @@ def test_norm_softmax_is_normalized_softmax_loss(temperature):
     loss = pml.NormalizedSoftmaxLoss(C, D, temperature=temperature)
     loss.W.data = torch.tensor(PROXIES.T.copy())
     value, (of_x, of_w) = theirs(loss, X, [loss.W])
-    found = ours(lambda x, p, y: losses.norm_softmax(x, p, y, temperature=temperature), X, PROXIES)
-    assert_agree(found, (value, [of_x, of_w.T]))
+    actual = ours(lambda x, p, y: losses.norm_softmax(x, p, y, temperature=temperature), X, PROXIES)
+    assert_agree(actual, (value, [of_x, of_w.T]))
 
 
 def test_proxy_nca_loss_differs_by_the_positive_in_the_denominator():
@@ -77,10 +77,10 @@ def test_cross_entropy_is_pytorchs(smoothing):
     bias = torch.tensor(BIAS, requires_grad=True)
     function = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
     expected = theirs(lambda x, y: function(x @ kernel + bias, y), X, [kernel, bias])
-    found = ours(
+    actual = ours(
         lambda x, w, b, y: losses.cross_entropy(x, w, b, y, smoothing=smoothing),
         X,
         PROXIES.T,
         BIAS,
     )
-    assert_agree(found, expected)
+    assert_agree(actual, expected)

@@ -1,4 +1,4 @@
-"""The properties that every loss has; a new loss joins by rows in LOSSES."""
+"""The properties that every loss has; a new loss joins by its rows in LOSSES."""
 
 import dataclasses
 import functools
@@ -15,6 +15,8 @@ import oracles_pairs
 import pytest
 
 from abe_jax import losses
+from abe_jax.errors import ArgumentError
+from abe_jax.losses.batch import PlainVectors
 
 B, M, D = 8, 3, 4
 LABELS = np.array([0, 0, 1, 1, 2, 3, 0, 4], np.int32)  # adjacent: two positive, two negative pairs
@@ -22,103 +24,87 @@ LABELS = np.array([0, 0, 1, 1, 2, 3, 0, 4], np.int32)  # adjacent: two positive,
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A loss called as (vectors, labels, mask=...), and the float64 loop that says what it is."""
+    """A term called as (vectors, labels, mask=...), and the float64 loop that says what it is."""
 
+    term: losses.Term
     name: str
-    loss: Callable
     oracle: Callable
     rows_free: bool = True  # rows may be permuted one by one; False: in pairs, a class in its order
     used: tuple[int, ...] = tuple(range(B))  # rows of LABELS that the loss reads
-    at_zero: bool = True  # the gradient between equal vectors is what the formula's limit is
+
+    def loss(self, vectors, labels, mask=None):
+        """The term on a batch of two domains, each with classes of its own.
+
+        tests/test_losses_domains.py has other domains.
+        """
+        given = {"domains": labels % 2, "key": jax.random.key(3), "parameters": learned(self.term)}
+        return self.term(vectors, labels, mask=mask, **given)
+
+    def by_oracle(self, vectors, labels, mask=None):
+        return self.oracle(vectors=vectors, labels=labels, mask=mask, **learned(self.term))
 
 
-def _rows(loss, oracle, choices, fixed_rows=lambda options: False, used=tuple(range(B))):
-    names, values = choices.keys(), choices.values()
-    for chosen in itertools.product(*values):
-        options = dict(zip(names, chosen, strict=True))
+def learned(term):
+    """Whatever arrays a term learns, drawn by their shapes."""
+    rng, x = np.random.default_rng(7), np.zeros((B, M, D), np.float32)
+    declared = term.parameters(PlainVectors(x, x), CLASSES)
+    return {
+        name: rng.normal(size=parameter.shape).astype(np.float32)
+        for name, parameter in declared.items()
+    }
+
+
+def _rows(name, oracle, choices, *, fixed=None, only_of_term=(), **row):
+    """A row for each choice of options; the oracle has those that are not `only_of_term`.
+
+    `fixed` says of options whether they forbid rows in any order.
+    """
+    for chosen in itertools.product(*choices.values()):
+        options = dict(zip(choices.keys(), chosen, strict=True))
+        of_oracle = {name: value for name, value in options.items() if name not in only_of_term}
         yield Loss(
-            name="-".join([loss.__name__, *map(str, chosen)]),
-            loss=functools.partial(loss, **options),
-            oracle=functools.partial(oracle, **options),
-            rows_free=not fixed_rows(options),
-            used=used,
+            term=losses.TERMS[name](**options),
+            name="-".join([name, *map(str, chosen)]),
+            oracle=functools.partial(oracle, **of_oracle),
+            rows_free=fixed is None or not fixed(options),
+            **row,
         )
 
 
-def divergence(vectors, labels, **options):
-    return losses.divergence(vectors, **options)
-
-
-CLASSES = 9  # more than any batch here names
-_rng = np.random.default_rng(7)
-PROXIES = _rng.normal(size=(M, CLASSES, D)).astype(np.float32)
-KERNEL = _rng.normal(size=(M, D, CLASSES)).astype(np.float32)
-BIAS = _rng.normal(size=(M, CLASSES)).astype(np.float32)
-
-
-def proxy_nca(vectors, labels, **options):
-    return losses.proxy_nca(vectors, jnp.asarray(PROXIES), labels, **options)
-
-
-def norm_softmax(vectors, labels, **options):
-    options |= {"key": jax.random.key(3)}
-    return losses.norm_softmax(vectors, jnp.asarray(PROXIES), labels, **options)
-
-
-def cross_entropy(vectors, labels, **options):
-    return losses.cross_entropy(vectors, jnp.asarray(KERNEL), jnp.asarray(BIAS), labels, **options)
-
-
-def _parted(labels):
-    """Two domains, each with classes of its own: tests/test_losses_domains.py has others."""
-    return labels % 2
-
-
-def scatter(vectors, labels, **options):
-    return losses.scatter(vectors, _parted(labels), **options)
-
-
-def shuffle(vectors, labels, **options):
-    return losses.shuffle(vectors, labels, _parted(labels), **options)
-
-
 def scatter_loop(vectors, labels, **options):
-    return oracles_domains.scatter(vectors, _parted(labels), **options)
+    return oracles_domains.scatter(vectors, labels % 2, **options)
 
 
 def shuffle_loop(vectors, labels, **options):
-    return oracles_domains.shuffle(vectors, labels, _parted(labels), **options)
+    return oracles_domains.shuffle(vectors, labels, labels % 2, **options)
 
 
+CLASSES = 9  # more than any batch here names
 LOSSES = [
     *_rows(
-        losses.contrastive,
+        "contrastive",
         oracles.contrastive,
         {
             "pairs": ("all", "adjacent"),
             "reduction": ("sum_per_image", "mean", "mean_each", "mean_active"),
             "squared": (True, False),
         },
-        fixed_rows=lambda options: options["pairs"] == "adjacent",
+        fixed=lambda options: options["pairs"] == "adjacent",
     ),
     *_rows(
-        divergence,
+        "divergence",
         oracles.divergence,
         {"reduction": ("sum", "mean_image", "mean", "mean_active"), "squared": (True, False)},
     ),
-    *_rows(proxy_nca, functools.partial(oracles_classes.proxy_nca, PROXIES), {"scale": (1.0, 3.0)}),
+    *_rows("proxy_nca", oracles_classes.proxy_nca, {"scale": (1.0, 3.0)}),
     *_rows(
-        norm_softmax,
-        functools.partial(oracles_classes.norm_softmax, PROXIES),
+        "norm_softmax",
+        oracles_classes.norm_softmax,
         {"temperature": (0.05, 0.5), "subsample": (0, 1)},  # 1: the batch's own classes alone
     ),
+    *_rows("cross_entropy", oracles_classes.cross_entropy, {"smoothing": (0.0, 0.3, 1.0)}),
     *_rows(
-        cross_entropy,
-        functools.partial(oracles_classes.cross_entropy, KERNEL, BIAS),
-        {"smoothing": (0.0, 0.3, 1.0)},
-    ),
-    *_rows(
-        losses.triplet,
+        "triplet",
         oracles_pairs.triplet,
         {
             "mining": ("all", "semi_hard", "batch_hard"),
@@ -127,22 +113,27 @@ LOSSES = [
         },
     ),
     *_rows(
-        losses.triplet,
+        "triplet",
         oracles_pairs.triplet,
         {"mining": ("all", "semi_hard", "batch_hard"), "soft": (True,), "squared": (True,)},
     ),
-    *_rows(losses.margin_loss, oracles_pairs.margin_loss, {"margin": (0.2,)}),
-    *_rows(losses.lifted_structure, oracles_pairs.lifted_structure, {"margin": (1.0,)}),
     *_rows(
-        losses.n_pairs,
+        "margin",
+        oracles_pairs.margin_loss,
+        {"margin": (0.2,), "sampling": ("all",), "learned": (False,)},
+        only_of_term=("sampling", "learned"),
+    ),
+    *_rows("lifted_structure", oracles_pairs.lifted_structure, {"margin": (1.0,)}),
+    *_rows(
+        "n_pairs",
         oracles_pairs.n_pairs,
         {"length_weight": (0.0, 0.1)},
-        fixed_rows=lambda options: True,
+        fixed=lambda options: True,
         used=(0, 1, 2, 3),
     ),
-    *_rows(losses.clustering, oracles_pairs.clustering, {"margin": (1.0,), "sweeps": (0, 1)}),
-    *_rows(scatter, scatter_loop, {}),
-    *_rows(shuffle, shuffle_loop, {}),
+    *_rows("clustering", oracles_pairs.clustering, {"margin": (1.0,), "sweeps": (0, 1)}),
+    *_rows("scatter", scatter_loop, {}),
+    *_rows("shuffle", shuffle_loop, {}),
 ]
 every = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
 
@@ -179,14 +170,14 @@ def run(case, vectors, labels=LABELS, mask=None):
 def test_value_is_the_oracles(case):
     for seed in range(3):
         x = batch(seed)
-        assert run(case, x)[0] == pytest.approx(case.oracle(x, LABELS), rel=1e-5)
+        assert run(case, x)[0] == pytest.approx(case.by_oracle(x, LABELS), rel=1e-5)
 
 
 @every
 def test_gradient_is_the_finite_difference(case):
     x = batch(1)
     towards = np.random.default_rng(2).normal(size=x.shape)
-    expected = oracles.slope(lambda at: case.oracle(at, LABELS), x.astype(np.float64), towards)
+    expected = oracles.slope(lambda at: case.by_oracle(at, LABELS), x.astype(np.float64), towards)
     assert abs(expected) > 1e-2
     assert (run(case, x)[1] * towards).sum() == pytest.approx(expected, rel=1e-4)
 
@@ -227,7 +218,7 @@ def test_degenerate_batches_have_the_oracles_value_and_finite_gradients(case, ki
     x = batch() if make is batch else make(batch())
     value, gradient = run(case, x, labels, mask)
     # A root magnifies the rounding of a distance near 0, hence 1e-3 beside the relative bound.
-    assert value == pytest.approx(case.oracle(x, labels, mask=mask), rel=1e-4, abs=2e-3)
+    assert value == pytest.approx(case.by_oracle(x, labels, mask=mask), rel=1e-4, abs=2e-3)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() < 100
     if mask is NONE:
         assert value == 0 and not gradient.any()
@@ -238,7 +229,7 @@ def test_half_precision_is_computed_in_float32(case):
     x = jnp.asarray(batch()).astype(jnp.bfloat16)
     value = case.loss(x, jnp.asarray(LABELS))
     assert value.dtype == jnp.float32
-    exact = case.oracle(np.asarray(x.astype(jnp.float32)), LABELS)
+    exact = case.by_oracle(np.asarray(x.astype(jnp.float32)), LABELS)
     assert float(value) == pytest.approx(exact, rel=1e-5)
 
 
@@ -260,7 +251,7 @@ def test_mask_equals_removal(case):
     for absent in (3.0, np.nan, np.inf):  # whatever padding holds
         y = np.where(mask[:, None, None], x, np.float32(absent))
         value, gradient = run(case, y, LABELS, mask)
-        assert value == pytest.approx(case.oracle(x[mask], LABELS[mask]), rel=1e-5)
+        assert value == pytest.approx(case.by_oracle(x[mask], LABELS[mask]), rel=1e-5)
         assert np.isfinite(gradient).all() and not gradient[~mask].any()
     assert abs(value - full) > 1e-4
 
@@ -273,8 +264,29 @@ def test_jit_equals_eager(case):
 
 
 @every
-def test_nan_is_not_hidden(case):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_hidden(case, value):
     for row in case.used:
         x = batch()
-        x[row, 1, 2] = np.nan
-        assert np.isnan(run(case, x)[0])
+        x[row, 1, 2] = value
+        assert not np.isfinite(run(case, x)[0])
+
+
+def test_every_loss_of_the_table_has_rows_here():
+    assert {case.term.name for case in LOSSES} == set(losses.TERMS)
+    for name, term in losses.TERMS.items():
+        assert term().name == name
+
+
+@pytest.mark.parametrize("name", losses.TERMS)
+def test_no_option_is_without_its_bounds(name):
+    term = losses.TERMS[name]
+    for field in dataclasses.fields(term):
+        if isinstance(field.default, str) and field.name != "name":
+            wrong = "no such choice"
+        elif isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
+            wrong = -1
+        else:
+            continue
+        with pytest.raises(ArgumentError, match=f"^{field.name}: "):
+            term(**{field.name: wrong})

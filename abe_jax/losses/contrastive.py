@@ -47,7 +47,7 @@ def adjacent_pairs(
         raise ArgumentError(
             "pairs", f"'adjacent' needs an even batch, not {x.shape[1]} rows; or take 'all'"
         )
-    squared = jnp.sum((x[:, 0::2] - x[:, 1::2]) ** 2, axis=-1)
+    squared = pairs_.squared_lengths(x[:, 0::2] - x[:, 1::2])
     valid = here[0::2] & here[1::2]
     return Pairs(squared, *_for_each_learner(squared, valid, labels[0::2] == labels[1::2]))
 

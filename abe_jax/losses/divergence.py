@@ -89,7 +89,7 @@ def divergence(
         raise ArgumentError("vectors", f"expected shape [b, m, d], not {list(vectors.shape)}")
     here = jnp.ones(vectors.shape[0], bool) if mask is None else mask
     left, right = learner_pairs(pairs_.without_absent(pairs_.per_learner(vectors), here))
-    distances = jnp.sum((left - right) ** 2, axis=-1)
+    distances = pairs_.squared_lengths(left - right)
     distances = distances if squared else pairs_.distances(distances)
     values = pairs_.hinge(margin, distances)
     select = jnp.broadcast_to(here[None], values.shape)

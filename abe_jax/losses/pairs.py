@@ -54,6 +54,15 @@ def squared_distances(x: Float[Array, "m b d"], here: Bool[Array, " b"]) -> Floa
     return raw + lax.stop_gradient(jnp.maximum(raw, 0.0) - raw)
 
 
+def squared_lengths(differences: Float[Array, "*shape d"]) -> Float[Array, "*shape"]:
+    """Squared Euclidean lengths of the differences of pairs.
+
+    NaN where one is infinite, as `squared_distances` has it: a hinge would hide an infinite value.
+    """
+    squared = jnp.sum(differences**2, axis=-1)
+    return jnp.where(jnp.isinf(squared), jnp.nan, squared)
+
+
 def distances(squared: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Square roots whose gradient at 0 is 0 instead of infinite; NaN stays NaN."""
     zero = squared <= 0.0  # False for NaN, which therefore goes through the root
