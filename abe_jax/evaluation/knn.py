@@ -31,16 +31,37 @@ def knn(
     rank by gallery index. `exclude_self`: row i of the queries is row i of the gallery and not its
     own neighbour. With `groups`, of the queries and of the gallery's rows, gallery rows of the
     query's own group do not count. Where fewer than k neighbours are left, the index is -1 and the
-    distance infinite.
+    distance infinite. A row of NaN alone, as `Run.embed` gives of an image that cannot be read, is
+    nobody's neighbour and has none.
 
     Exact: every distance is computed, in float32 with full-precision products, as
     |q|^2 + |g|^2 - 2 q.g, at most `block` (rounded up to 8) times 2^25 / `block` of them at once.
     Raises UserError where shapes do not fit, k exceeds the gallery, or a vector is not finite.
     """
+    rows, others = _present(queries), _present(gallery)
+    if len(rows) < len(queries) or len(others) < len(gallery):
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        indices = np.full((len(queries), k), -1, np.int32)
+        reach = min(k, len(others) - exclude_self)
+        if len(rows) and reach > 0:
+            asking, asked = np.asarray(queries)[rows], np.asarray(gallery)[others]
+            own = None if groups is None else (groups[0][rows], groups[1][others])
+            options = {"exclude_self": exclude_self, "groups": own, "ranking": ranking}
+            distances[rows, :reach], ranked = knn(asking, asked, reach, **options)
+            indices[rows, :reach] = np.where(ranked >= 0, others[ranked], -1)
+        return distances, indices
     search = prepare(queries, gallery, exclude_self=exclude_self, groups=groups, ranking=ranking)
     check_k(k, len(gallery) - exclude_self)
     best = all_nearest(search, k)
     return np.asarray(best.distances), np.asarray(best.indices)
+
+
+def _present(vectors: Vectors) -> Int[np.ndarray, " k"]:
+    """The rows that are vectors and not NaN alone."""
+    x = np.asarray(vectors)
+    if x.ndim not in (2, 3) or not x.size or not np.issubdtype(x.dtype, np.floating):
+        return np.arange(len(x))  # refused later, by what is wrong with them
+    return np.flatnonzero(~np.isnan(x).reshape(len(x), -1).all(axis=1))
 
 
 def prepare(
