@@ -54,7 +54,7 @@ def test_arms_that_cannot_be_told_apart_are_refused(
     ("asked", "says"),
     [
         (["--arm", "one: data.policy=foo"], "config.data.policy: nothing is called 'foo'"),
-        (["--arm", "one: data.crop_scale=(0.5,)"], "config.data.crop_scale is"),
+        (["--arm", "one: data.crop_scale=(0.5,)"], "config.data.crop_scale: "),
         (["--arm", "one:", "--seeds", "0"], "--seeds 0: 1 or more"),
         (["--arm", "one:", "--rounds", "-1"], "--rounds -1: 0"),
     ],
