@@ -11,11 +11,11 @@ from training import (
     abstract_state,
     configuration,
     forward_multiply_adds,
+    model_multiply_adds,
     random_batch,
 )
 
-from abe_jax.models import counting
-from abe_jax.training import step
+from abe_jax.config import build
 
 FAST = [("heads", 2, "bfloat16"), ("attention", 8, "bfloat16")]
 ALL = [(kind, m, compute) for compute in ("bfloat16", "float32") for kind, m in SYSTEMS]
@@ -30,13 +30,13 @@ def test_the_step_of_the_papers_size_lowers(kind: str, learners: int, compute: s
     assert (made.train.batch, made.data.size, made.model.dim) == (64, 224, 512)
     assert (made.model.learners, made.model.compute) == (learners, compute)
     state, batch = abstract_state(made), random_batch(made)
-    traced = jax.jit(step.train_step(made)).trace(state, batch)
+    traced = jax.jit(build.recipe(made).train_step()).trace(state, batch)
     stepped, metrics = traced.out_info
     shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(s)] for s in (state, stepped)]
     assert shapes[0] == shapes[1]  # so that the step can be chained
     assert metrics["loss"].shape == (jax.local_device_count(),)
     assert "convolution" in traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert forward_multiply_adds(made) == 64 * counting.rows(made)[-1].multiply_adds
+    assert forward_multiply_adds(made) == 64 * model_multiply_adds(made)
 
 
 @pytest.mark.parametrize("loss", [test_losses.contrastive, test_losses.divergence])

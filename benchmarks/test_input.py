@@ -21,14 +21,14 @@ from jaxtyping import UInt8
 from results import Table, number
 
 from abe_jax.comparison import timing
-from abe_jax.config import Data
-from abe_jax.data import loader
-from abe_jax.data.images import crops, preprocessing
+from abe_jax.data import Augmentation, Preprocessing, loader
+from abe_jax.data.images import augmentation, crops, decoding
 from abe_jax.data.sources.image_files import Files
 from abe_jax.data.split import Split
 
 SIZE = 224
-DATA = Data(name="folder", resize=256, size=SIZE, fit="pad", crop="resized", flip=True)
+PREPROCESSING = Preprocessing(resize=256, size=SIZE, fit="pad")
+AUGMENTATION = Augmentation(crop="resized", flip=True)
 SIDES = {False: (64, 512), True: (256, 1024)}  # of square files, by --full
 COUNT, BATCH = {False: 8, True: 48}, {False: 4, True: 12}  # of files, and of them in a batch
 THREADS = (1, 2)
@@ -40,18 +40,20 @@ Picture = Callable[[bytes, np.random.Generator], UInt8[np.ndarray, "h w c"]]
 
 def in_full(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """Decoded at full size, scaled to the square, then cropped and scaled again."""
-    image = preprocessing.pixels(encoded, DATA)
-    return preprocessing.augment(crops.resized(image, DATA.resize, DATA.resize), DATA, rng)
+    image = decoding.pixels(encoded)
+    square = crops.resized(image, PREPROCESSING.resize, PREPROCESSING.resize)
+    return augmentation.augment(square, PREPROCESSING, AUGMENTATION, rng)
 
 
 def square_first(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """Decoded at reduced scale, but scaled to the square before it is cropped."""
-    return preprocessing.augment(preprocessing.decode(encoded, DATA), DATA, rng)
+    square = PREPROCESSING.decode(encoded)
+    return augmentation.augment(square, PREPROCESSING, AUGMENTATION, rng)
 
 
 def cropped_first(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """As training does: decoded at reduced scale, cropped, scaled once."""
-    return preprocessing.training(encoded, DATA, rng)
+    return augmentation.augmented(encoded, PREPROCESSING, AUGMENTATION, rng)
 
 
 OURS: dict[str, Picture] = {

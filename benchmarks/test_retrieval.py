@@ -13,6 +13,7 @@ from results import Table, number
 
 from abe_jax import evaluation
 from abe_jax.comparison import timing
+from abe_jax.evaluation.knn import knn
 
 CHECKED = 8  # queries whose neighbours are compared with those by definition
 
@@ -60,9 +61,7 @@ def test_nearest(full: bool, rounds: int, tables: list[Table]) -> None:
     rounds = max(1, rounds // 4)  # one call is a hundred times longer than a loss's
     queries = random_rows(sizes.queries, sizes.dim, 0)
     gallery = random_rows(sizes.galleries[-1], sizes.dim, 1)
-    calls = {
-        f"{n} {k}": partial(evaluation.nearest, queries, gallery[:n], k) for n, k in sizes.cases()
-    }
+    calls = {f"{n} {k}": partial(knn, queries, gallery[:n], k) for n, k in sizes.cases()}
     seconds = timing.medians(calls, rounds)
     assert min(seconds.values()) > 0
     for (n, k), call in zip(sizes.cases(), calls.values(), strict=True):
@@ -115,7 +114,7 @@ def test_codes(full: bool, rounds: int, tables: list[Table]) -> None:
         queries, gallery = random_rows(number_of_queries, dim, 0), random_rows(n, dim, 1)
         codes = evaluation.pack(queries), evaluation.pack(gallery)
         calls = {
-            "vectors": partial(evaluation.nearest, queries, gallery, k),
+            "vectors": partial(knn, queries, gallery, k),
             "codes": partial(evaluation.hamming_nearest, *codes, k),
         }
         check_codes(calls["codes"], queries, gallery)

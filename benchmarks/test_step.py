@@ -20,14 +20,14 @@ from training import (
     SYSTEMS,
     configuration,
     forward_multiply_adds,
+    model_multiply_adds,
     random_batch,
     random_state,
     step_multiply_adds,
 )
 
 from abe_jax.comparison import timing
-from abe_jax.config import Config
-from abe_jax.models import counting
+from abe_jax.config import Config, build
 from abe_jax.training import step
 
 CEILING = "ceiling"
@@ -62,7 +62,7 @@ def matrix_product(side: int, compute: str) -> Callable[[], jax.Array]:
 
 def operations(made: Config) -> int:
     """Floating-point operations of one training step by the rule above."""
-    return 2 * 3 * made.train.batch * counting.rows(made)[-1].multiply_adds
+    return 2 * 3 * made.train.batch * model_multiply_adds(made)
 
 
 def test_training_step(full: bool, compute: str, rounds: int, tables: list[Table]) -> None:
@@ -70,7 +70,9 @@ def test_training_step(full: bool, compute: str, rounds: int, tables: list[Table
         f"{kind} {m}": configuration(kind, m, full=full, compute=compute) for kind, m in SYSTEMS
     }
     steps = {
-        name: timing.chained(step.train_step(made), random_state(made), random_batch(made))
+        name: timing.chained(
+            build.recipe(made).train_step(), random_state(made), random_batch(made)
+        )
         for name, made in systems.items()
     }
     product = matrix_product(SIDE[full], compute)
@@ -102,7 +104,7 @@ def row(made: Config, seconds: float, base: float, ceiling: float) -> tuple[str,
         number(1e3 * seconds),
         f"{seconds / base:.2f}",
         number(made.train.batch / seconds),
-        number(counting.rows(made)[-1].multiply_adds / 1e6),
+        number(model_multiply_adds(made) / 1e6),
         number(rate / 1e9),
         f"{100 * rate / ceiling:.1f} %",
     )
@@ -129,7 +131,7 @@ def note(ceiling: float, side: int, rounds: int) -> str:
 @pytest.mark.parametrize(("kind", "learners"), SYSTEMS)
 def test_counted_operations_are_those_of_the_step(kind: str, learners: int) -> None:
     made = configuration(kind, learners, full=False, compute="float32")
-    counted = made.train.batch * counting.rows(made)[-1].multiply_adds
+    counted = made.train.batch * model_multiply_adds(made)
     assert forward_multiply_adds(made) == counted
     # The rule's 3, less the gradient by the images' pixels, which no step computes.
     assert 2 * counted < step_multiply_adds(made) <= 3.1 * counted
@@ -139,7 +141,7 @@ def test_bfloat16_step_agrees_with_float32() -> None:
     found = {}
     for compute in ("float32", "bfloat16"):
         made = configuration("attention", 2, full=False, compute=compute)
-        _, metrics = step.train_step(made)(random_state(made), random_batch(made))
+        _, metrics = build.recipe(made).train_step()(random_state(made), random_batch(made))
         found[compute] = step.fetch(metrics)
     assert found["bfloat16"] != found["float32"]
     for name, value in found["float32"].items():

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from abe_jax import config, models
-from abe_jax.config import Config
+from abe_jax import config
+from abe_jax.config import Config, build
 from abe_jax.data.loader import Batch
 from abe_jax.models import counting
 from abe_jax.training import step
-from abe_jax.training.step import TrainState
+from abe_jax.training.state import TrainState
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FULL = {
@@ -46,7 +46,7 @@ def random_batch(made: Config) -> Batch:
     return Batch(
         images=rng.integers(0, 256, shape, np.uint8),
         labels=rng.permutation(np.arange(rows, dtype=np.int32) // 4),
-        instances=np.arange(rows, dtype=np.int32),
+        image_ids=np.arange(rows, dtype=np.int32),
         mask=np.ones(rows, bool),
     )
 
@@ -64,7 +64,9 @@ def random_state(made: Config) -> TrainState:
             return (spread * rng.standard_normal(leaf.shape)).astype(leaf.dtype)
         return np.full(leaf.shape, path[-1].key == "scale", leaf.dtype)
 
-    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), step.abstract(made))
+    state = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), build.recipe(made).abstract()
+    )
     params = jax.tree_util.tree_map_with_path(parameter, state.params)
     return step.replicate(state.replace(params=params))
 
@@ -73,22 +75,31 @@ def abstract_state(made: Config) -> TrainState:
     """The shapes and types of the replicated state."""
     devices = jax.local_device_count()
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((devices, *leaf.shape), leaf.dtype), step.abstract(made)
+        lambda leaf: jax.ShapeDtypeStruct((devices, *leaf.shape), leaf.dtype),
+        build.recipe(made).abstract(),
     )
+
+
+def model_multiply_adds(made: Config) -> int:
+    """Multiply-adds of the model for one image, as `abe_jax.complexity` counts them."""
+    parts = counting.parts(build.model(made.model), made.data.size, made.data.channels)
+    return parts[-1].multiply_adds
 
 
 def step_multiply_adds(made: Config) -> int:
     """Multiply-adds in the trace of the whole step on one of the devices: losses included."""
-    found = counting.multiply_adds(step.train_step(made), abstract_state(made), random_batch(made))
-    return sum(found.values())
+    counted = counting.multiply_adds(
+        build.recipe(made).train_step(), abstract_state(made), random_batch(made)
+    )
+    return sum(counted.values())
 
 
 def forward_multiply_adds(made: Config) -> int:
     """Multiply-adds in the trace of the model on a whole batch."""
-    model = models.build(made.model)
+    model = build.model(made.model)
     shape = (made.train.batch, made.data.size, made.data.size, made.data.channels)
     images = jax.ShapeDtypeStruct(shape, np.float32)
-    state = step.abstract(made)
+    state = build.recipe(made).abstract()
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
-    found = counting.multiply_adds(lambda v, x: model.apply(v, x), variables, images)
-    return sum(found.values())
+    counted = counting.multiply_adds(lambda v, x: model.apply(v, x), variables, images)
+    return sum(counted.values())
