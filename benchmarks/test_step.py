@@ -24,10 +24,11 @@ from training import (
     random_batch,
     random_state,
     step_multiply_adds,
+    train_step,
 )
 
 from abe_jax.comparison import timing
-from abe_jax.config import Config, build
+from abe_jax.config import Config
 from abe_jax.training import step
 
 CEILING = "ceiling"
@@ -141,7 +142,7 @@ def test_bfloat16_step_agrees_with_float32() -> None:
     found = {}
     for compute in ("float32", "bfloat16"):
         made = configuration("attention", 2, full=False, compute=compute)
-        _, metrics = build.recipe(made).train_step()(random_state(made), random_batch(made))
+        _, metrics = train_step(made)(random_state(made), random_batch(made))
         found[compute] = step.fetch(metrics)
     assert found["bfloat16"] != found["float32"]
     for name, value in found["float32"].items():

@@ -39,6 +39,11 @@ def configuration(kind: str, learners: int, *, full: bool, compute: str) -> Conf
     return made if kind == "attention" else dataclasses.replace(made, objective=made.objective[:1])
 
 
+def train_step(made: Config) -> Any:
+    """The system's compiled training step."""
+    return build.recipe(made).train_step()
+
+
 def random_batch(made: Config) -> Batch:
     """Noise for images, four of each label, on the host as the loader gives it."""
     rng, rows, data = np.random.default_rng(0), made.train.batch, made.data
