@@ -71,9 +71,7 @@ def test_training_step(full: bool, compute: str, rounds: int, tables: list[Table
         f"{kind} {m}": configuration(kind, m, full=full, compute=compute) for kind, m in SYSTEMS
     }
     steps = {
-        name: timing.chained(
-            build.recipe(made).train_step(), random_state(made), random_batch(made)
-        )
+        name: timing.chained(train_step(made), random_state(made), random_batch(made))
         for name, made in systems.items()
     }
     product = matrix_product(SIDE[full], compute)
