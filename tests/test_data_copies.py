@@ -163,8 +163,13 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "table.csv"
 
 
+def labelled(table: Path, **options) -> data.Dataset:
+    """Its data set, whose training classes are all for training."""
+    return data.folder(table, validation_classes=0, **options)
+
+
 def test_a_share_of_every_training_class_is_held_out(table):
-    full, chosen = data.folder(table), data.folder(table, held_out=0.3)
+    full, chosen = labelled(table), labelled(table, held_out=0.3)
     every, train, held = full.split("train"), chosen.split("train"), chosen.split("held")
     assert np.bincount(held.labels, minlength=3).tolist() == [3, 1, 0]
     assert np.bincount(train.labels).tolist() == [7, 3, 1]
@@ -176,14 +181,14 @@ def test_a_share_of_every_training_class_is_held_out(table):
             assert part.records[i] == (table.parent / path).read_bytes()
             assert part.class_names[part.labels[i]] == path.split("/")[0]
     # The choice is by name: an image more elsewhere changes nothing, another share takes more.
-    assert held.paths == data.folder(table, held_out=0.3).split("held").paths
-    more = data.folder(table, held_out=0.6).split("held")
+    assert held.paths == labelled(table, held_out=0.3).split("held").paths
+    more = labelled(table, held_out=0.6).split("held")
     assert set(held.paths) < set(more.paths)
     assert chosen.split("test").paths == full.split("test").paths
 
 
 def test_one_image_of_each_class_stays_in_training(table):
-    train = data.folder(table, held_out=1.0).split("train")
+    train = labelled(table, held_out=1.0).split("train")
     assert np.bincount(train.labels).tolist() == [1, 1, 1]
 
 
@@ -199,18 +204,18 @@ def test_glyphs_are_held_out_by_row(tiny_data):
 
 def test_nothing_held_out_is_said(table):
     with pytest.raises(UserError, match=r"held_out: 0, so no image of a training class"):
-        data.folder(table).split("held")
+        labelled(table).split("held")
     with pytest.raises(UserError, match=r"held_out: 0.01 would hold out no image .* 0.051 holds"):
-        data.folder(table, held_out=0.01).split("train")
-    assert len(data.folder(table, held_out=0.051).split("held").labels) == 1
-    every = data.folder(table).split("train")
+        labelled(table, held_out=0.01).split("train")
+    assert len(labelled(table, held_out=0.051).split("held").labels) == 1
+    every = labelled(table).split("train")
     first = np.unique(every.labels, return_index=True)[1]
     with pytest.raises(UserError, match=r"every class has one image, .* set it to 0"):
         held_out.part(split.chosen(every, first), 0.5, "train")
 
 
 def test_object_ids_are_named_by_a_column_within_their_class(table):
-    train = data.folder(table, instance_column="thing").split("train")
+    train = labelled(table, instance_column="thing").split("train")
     assert train.object_ids is not None
     alike = train.object_ids[:, None] == train.object_ids[None]
     names = [path.replace(".png", "").split("/") for path in train.paths]
@@ -219,12 +224,14 @@ def test_object_ids_are_named_by_a_column_within_their_class(table):
             alone = "5" in (number, another)
             same = label == other and int(number) // 2 == int(another) // 2
             assert alike[i, j] == (i == j if alone else same)
-    assert data.folder(table).split("train").object_ids is None
+    assert labelled(table).split("train").object_ids is None
 
 
 def test_a_missing_column_of_object_ids_is_refused(table):
-    with pytest.raises(UserError, match=r"instance_column: .* no column 'things'; did you mean 'thing'"):
-        data.folder(table, instance_column="things").split("test")
+    with pytest.raises(
+        UserError, match=r"instance_column: .* no column 'things'; did you mean 'thing'"
+    ):
+        labelled(table, instance_column="things").split("test")
     with pytest.raises(UserError, match=r"instance_column: .* is a folder, and only a CSV"):
         data.folder(table.parent, instance_column="thing").split("test")
 

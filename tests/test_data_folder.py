@@ -13,7 +13,16 @@ from processes import TINY
 
 from abe_jax import config
 from abe_jax.cli import train
-from abe_jax.data import SPLITS, Dataset, Preprocessing, SourceOptions, Split, loader, named
+from abe_jax.data import (
+    SPLITS,
+    Dataset,
+    Preprocessing,
+    SourceOptions,
+    Split,
+    folder,
+    loader,
+    named,
+)
 from abe_jax.errors import UserError
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
@@ -137,6 +146,16 @@ def test_validation_images_of_the_datas_own_are_taken(parted):
     assert classes(data(parted, validation_classes=0))["val"] == {"yak"}
     with pytest.raises(UserError, match=r"validation_classes: 1, but .* of its own: leave it at 0"):
         data(parted).prepare()
+
+
+def test_a_fifth_of_the_training_classes_validates_where_nothing_is_said(plain, parted, tmp_path):
+    assert [len(folder(plain).split(name).class_names) for name in SPLITS] == [3, 1, 4]
+    assert len(folder(plain, test_share=1.0).split("test").class_names) == 8  # none to keep
+    draw(parted / "valid" / "yak" / "0.png")
+    assert folder(parted).split("val").class_names == ("yak",)
+    draw(tmp_path / "two" / "ant" / "0.png")
+    draw(tmp_path / "two" / "bee" / "0.png")
+    assert len(folder(tmp_path / "two").split("train").class_names) == 1  # the last is not kept
 
 
 def test_a_csv_file_names_path_label_and_split(tmp_path):
