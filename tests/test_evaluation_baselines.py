@@ -1,21 +1,17 @@
 """Raw pixels: shrunk as evaluation has them, without ever holding all images at full size."""
 
-import dataclasses
 import tracemalloc
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from abe_jax import config
-from abe_jax.data import loader
-from abe_jax.data.dataset import Split
+from abe_jax import models
+from abe_jax.data import Preprocessing, Split, loader
 from abe_jax.evaluation.baselines import small_pixels
+from abe_jax.evaluation.network import Network
 
-TINY = Path(__file__).with_name("tiny_config.py")
 
-
-def made(count: int, side: int) -> tuple[Split, config.Config]:
+def made(count: int, side: int) -> tuple[Split, Network]:
     """Images of noise, one of them no image."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
@@ -25,30 +21,31 @@ def made(count: int, side: int) -> tuple[Split, config.Config]:
     split = Split(
         name="val", records=encoded, labels=labels, groups=None, class_names=("a",) * count
     )
-    sizes = (f"data.size={side}", f"data.resize={side}", "data.channels=3", "evaluate.batch=4")
-    read = config.load(TINY, (*sizes, "data.mean=()", "data.std=()"))
-    return split, dataclasses.replace(read, data=dataclasses.replace(read.data, threads=1))
+    preprocessing = Preprocessing(size=side, resize=side)
+    model = models.build("single", backbone="convnet")
+    return split, Network(model, preprocessing, batch=4, threads=1)
 
 
 def test_pixels_are_those_of_each_image_shrunk() -> None:
-    split, read = made(10, 80)
+    split, network = made(10, 80)
     rows = np.array([0, 1, 2, 4, 9])
-    full = loader.seen(split, read.data, rows)
+    full = loader.images_at(split, network.preprocessing, rows)
     assert full.shape == (5, 80, 80, 3) and len(np.unique(full.reshape(5, -1), axis=0)) == 5
-    batches = list(loader.in_order(split, read.data, 4))
+    batches = list(loader.in_order(split, network.preprocessing, 4))
     assert (np.concatenate([batch.images for batch in batches])[rows] == full).all()
     wanted = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA) for image in full]
-    assert (small_pixels(split, read, rows) == np.stack(wanted)).all()
-    split, read = made(6, 20)  # smaller already
-    assert (small_pixels(split, read, rows[:4]) == loader.seen(split, read.data, rows[:4])).all()
+    assert (small_pixels(network, split, rows) == np.stack(wanted)).all()
+    split, network = made(6, 20)  # smaller already
+    small = small_pixels(network, split, rows[:4])
+    assert (small == loader.images_at(split, network.preprocessing, rows[:4])).all()
 
 
 def test_a_split_is_never_held_at_full_size() -> None:
-    split, read = made(120, 224)
-    whole = 120 * 224 * 224 * 3
+    split, network = made(120, 224)
+    full_size = 120 * 224 * 224 * 3
     tracemalloc.start()
-    found = small_pixels(split, read, np.arange(120))
+    found = small_pixels(network, split, np.arange(120))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.shape == (120, 32, 32, 3)
-    assert peak < whole / 2
+    assert peak < full_size / 2

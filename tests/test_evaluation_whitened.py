@@ -8,22 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from abe_jax.training.run_folder import RunFolder
+from states import created_state, on_host
 
-from abe_jax import config, evaluation, models
-from abe_jax.config import Config
-from abe_jax.data import dataset, loader
-from abe_jax.data.dataset import Split
-from abe_jax.data.images import preprocessing
+from abe_jax import config, evaluation
+from abe_jax.config import Config, build, stored, to_mapping, write_json
+from abe_jax.data import Split, loader
 from abe_jax.errors import UserError
 from abe_jax.evaluation import whitening
 from abe_jax.evaluation.whitening import Whitening
 from abe_jax.report import tables
 from abe_jax.report.tables import WHITENED
 from abe_jax.runs import fitted_whitening
-from abe_jax.runs.conclusion import conclude
-from abe_jax.training import step
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.run_folder import RunFolder
 
 TINY = Path(__file__).with_name("tiny_config.py")
 SINGLE = (
@@ -45,9 +42,11 @@ def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 def saved(folder: Path, *overrides: str) -> RunFolder:
     """A folder as a run leaves it that has evaluated nothing yet."""
     made = config.load(TINY, (f"evaluate.whiten={ALL}", *overrides))
-    run = RunFolder.create(folder, made)
+    run = RunFolder(folder)
+    folder.mkdir()
+    write_json(made, run.config)
     best = Checkpoints(run.best, 1)
-    best.save(jax.tree.map(np.asarray, step.create(made)), {"value": 0.5})
+    best.save(on_host(created_state(made)), {"value": 0.5})
     best.close()
     return run
 
@@ -55,22 +54,25 @@ def saved(folder: Path, *overrides: str) -> RunFolder:
 def evaluated(run: RunFolder) -> tuple[dict[str, float], list[str]]:
     """The whitened row of an evaluation, and what was said of it."""
     said: list[str] = []
-    conclude(run, "test", said.append)
+    stored.run(run.path).write_evaluation("test", said.append)
     found = json.loads(run.evaluation.read_text())["test"]["metrics"]["whitened"]
     return found, [line for line in "\n".join(said).splitlines() if "whiten" in line]
 
 
+def split_of(made: Config, name: str) -> Split:
+    return build.dataset(made.data).split(name)
+
+
 def embeddings(made: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
     """What of a split is whitened, by the network itself, and the labels."""
-    split, state = dataset.load(made.data, name), step.create(made)
+    split, state = split_of(made, name), created_state(made)
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
-    apply = jax.jit(models.build(made.model).apply)
+    network = build.network(made)
+    apply = jax.jit(network.model.apply)
     raw = []
-    for batch in loader.in_order(split, made.data, 64):
-        found = apply(
-            variables, preprocessing.normalise(jnp.asarray(batch.images), made.data, "float32")
-        )
-        read = found.embedding if made.model.learners == 1 else found.vectors
+    for batch in loader.in_order(split, network.preprocessing, 64):
+        found = apply(variables, network.preprocessing.normalise(jnp.asarray(batch.images)))
+        read = found.unnormalised if made.model.learners == 1 else found.vectors
         raw.append(np.asarray(read).reshape(64, -1)[batch.mask])
     return np.concatenate(raw), split.labels
 
@@ -136,11 +138,12 @@ def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_anot
     made = config.load(TINY, ("evaluate.whiten=40",))
     path, fits = tmp_path / "whitening.npz", list[str]()
 
-    def raw_of(split: Split) -> np.ndarray:
-        return np.random.default_rng(len(fits)).normal(size=(len(split.labels), 3))
+    def raw() -> np.ndarray:
+        return np.random.default_rng(len(fits)).normal(size=(40, 3))
 
     def of(digest: str, asked: Config) -> Whitening:
-        found = fitted_whitening.of_checkpoint(path, digest, raw_of, asked, fits.append)
+        source = fitted_whitening.source(digest, to_mapping(asked))
+        found = fitted_whitening.kept_or_fitted(path, source, raw, fits.append)
         assert found is not None
         return found
 
@@ -161,21 +164,22 @@ def test_a_whitening_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("something of mine")
     path = tmp_path / "file" / "whitening.npz"
 
-    def raw_of(split: Split) -> np.ndarray:
-        return np.random.default_rng(0).normal(size=(len(split.labels), 3))
+    def raw() -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(40, 3))
 
+    source = fitted_whitening.source("one", to_mapping(made))
     with pytest.raises(UserError, match="cannot be written"):
-        fitted_whitening.of_checkpoint(path, "one", raw_of, made, print)
+        fitted_whitening.kept_or_fitted(path, source, raw, print)
 
 
 def test_images_it_is_fitted_on_are_drawn_by_the_seed() -> None:
     made = config.load(TINY, ("evaluate.whiten=40",))
-    train = dataset.load(made.data, "train")
-    drawn = fitted_whitening.drawn(train, made)
+    train = split_of(made, "train")
+    drawn = fitted_whitening.drawn(train, 40, 0)
     assert len(drawn.records) == 40
-    assert np.array_equal(drawn.labels, fitted_whitening.drawn(train, made).labels)
+    assert np.array_equal(drawn.labels, fitted_whitening.drawn(train, 40, 0).labels)
     assert len(set(drawn.labels)) > 10  # of all over the split, not its first classes
-    other = fitted_whitening.drawn(train, config.load(TINY, ("evaluate.whiten=40", "seed=1")))
+    other = fitted_whitening.drawn(train, 40, 1)
     assert not np.array_equal(drawn.labels, other.labels)
     assert drawn.records[3] in [
         train.records[int(i)] for i in np.flatnonzero(train.labels == drawn.labels[3])

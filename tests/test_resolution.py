@@ -1,6 +1,7 @@
 """A run tested at another resolution: p by cross-validation, p learned alone, and what is kept."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,18 +13,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from processes import run
+from states import created_state, on_host
 
-from abe_jax import config, evaluation, models
+from abe_jax import config, evaluation
 from abe_jax.cli import evaluate, resolution, train
-from abe_jax.config import Config
-from abe_jax.data import dataset, loader
+from abe_jax.config import Config, build
+from abe_jax.data import Split, loader
 from abe_jax.errors import UserError
-from abe_jax.evaluation.embed import at_exponents, embed, exponents_step
-from abe_jax.evaluation.resolution import At, best, cross_validated, exponent, sized, with_p
+from abe_jax.evaluation.network import Network, at_exponents
+from abe_jax.evaluation.resolution import (
+    Resolution,
+    best,
+    cross_validated,
+    exponent,
+    resized,
+    with_p,
+)
 from abe_jax.models.counting import multiply_adds
-from abe_jax.runs.exponent import BATCH, PER_CLASS, classification, learned, order
-from abe_jax.runs.folder import RunFolder
+from abe_jax.runs.exponent import BATCH, PER_CLASS, Learning, order
 from abe_jax.training import step
+from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
 
 TINY = Path(__file__).with_name("tiny_config.py")
 GEM = (
@@ -34,6 +44,7 @@ GEM = (
     "objective=[{'name': 'cross_entropy'}]",
     "data.classes=35",
 )
+COLOUR = ("data.channels=3", "data.mean=()", "data.std=()")
 SIZE = 40
 
 
@@ -48,36 +59,50 @@ def made(*overrides: str) -> Config:
     return config.load(TINY, (*GEM, *overrides))
 
 
-def state_of(made_of: Config) -> step.TrainState:
+def state_of(made_of: Config) -> TrainState:
     """A state whose running statistics are no defaults."""
-    state = jax.tree.map(np.asarray, step.create(made_of))
+    state = on_host(created_state(made_of))
     stats = jax.tree.map(lambda x: x * np.float32(0.1) + np.float32(0.02), state.batch_stats)
     return state.replace(batch_stats=stats)
 
 
-def batch_of(made_of: Config, count: int = 8) -> loader.Batch:
-    return next(loader.in_order(dataset.load(made_of.data, "train"), made_of.data, count))
+def split_of(made_of: Config, name: str) -> Split:
+    return build.dataset(made_of.data).split(name)
+
+
+def network_at(made_of: Config, size: int = SIZE) -> Network:
+    return resized(build.network(made_of), size)
+
+
+def learning(made_of: Config) -> Learning:
+    return Learning(
+        network=network_at(made_of), objective=build.objective(made_of), seed=made_of.seed
+    )
+
+
+def batch_of(network: Network, split: Split, count: int = 8) -> loader.Batch:
+    return next(loader.in_order(split, network.preprocessing, count))
 
 
 def test_each_exponent_gives_the_vectors_of_a_network_made_with_it() -> None:
     plain = made()
-    state = state_of(plain)
-    tested, ps = sized(plain, SIZE), (4.5, float("inf"), 1.0)
-    batch = batch_of(tested)
+    tested, ps = network_at(plain), (4.5, float("inf"), 1.0)
+    batch = batch_of(tested, split_of(plain, "train"))
     assert batch.images.shape[1] == SIZE
-    replicated = step.replicate(state)
-    found = exponents_step(tested, ps)(replicated, batch)
+    replicated = step.replicate(state_of(plain))
+    found = tested.exponents_step(ps)(replicated, batch)
     assert found.shape == (8, 3, 1, 16)
-    for place, p in enumerate(ps[:2]):
-        wanted = step.embed_step(with_p(tested, p))(replicated, batch)
-        np.testing.assert_allclose(found[:, place], wanted, atol=2e-5)
+    normalise = tested.preprocessing.normalise
+    for i, p in enumerate(ps[:2]):
+        expected = step.embed_step(with_p(tested.model, p), normalise)(replicated, batch)
+        np.testing.assert_allclose(found[:, i], expected, atol=2e-5)
     apart = np.abs(found[:, :-1] - found[:, 1:]).max(axis=(0, 2, 3))
     assert (apart > 1e-3).all()
 
 
 def test_the_network_runs_once_for_all_exponents() -> None:
-    learned_p = made("model.gem_learned=True").model
-    model, images = models.build(learned_p), jax.ShapeDtypeStruct((1, 40, 40, 1), jnp.float32)
+    model = build.model(made("model.gem_learned=True").model)
+    images = jax.ShapeDtypeStruct((1, 40, 40, 1), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x), images)
 
     def work(exponents: int) -> Mapping[str, int]:
@@ -92,10 +117,11 @@ def test_the_network_runs_once_for_all_exponents() -> None:
 
 def test_cross_validation_measures_every_exponent_and_the_training_p_as_ever() -> None:
     plain = made()
-    val, state = dataset.load(plain.data, "val"), step.replicate(state_of(plain))
-    found = cross_validated(state, val, plain, [3.0, 8.0])
-    embedded = embed(state, step.embed_step(plain), val, plain)
-    labels = val.labels[embedded.instances]
+    val, state = split_of(plain, "val"), step.replicate(state_of(plain))
+    network, measures = build.network(plain), build.measures(plain.evaluate)
+    found = cross_validated(network, state, val, measures, [3.0, 8.0])
+    embedded = network.vectors(state, val)
+    labels = val.labels[embedded.image_ids]
     own = evaluation.scores(embedded.vectors, labels, plain.evaluate.ks).means()
     assert found[0] == pytest.approx(own, abs=0.003)  # two programs round a vector apart
     assert set(found[0]) == set(own) and found[1] != found[0]
@@ -103,25 +129,27 @@ def test_cross_validation_measures_every_exponent_and_the_training_p_as_ever() -
 
 def test_a_learned_exponent_is_replaced_by_the_tests() -> None:
     run_of = made("model.gem_learned=True", "model.gem_p=2.5")
-    state, at = state_of(run_of), At(size=SIZE, p=4)
-    assert exponent(run_of, state) == 2.5 and exponent(made(), state_of(made())) == 3
-    assert "pool" in state.params["model"] and "pool" not in at.of_state(state).params["model"]
-    batch = batch_of(at.of(run_of))
-    found = step.embed_step(at.of(run_of))(step.replicate(at.of_state(state)), batch)
-    each = exponents_step(sized(run_of, SIZE), (4.0,))(step.replicate(state), batch)
-    np.testing.assert_allclose(found, each[:, 0], atol=2e-5)
+    network, state, test = build.network(run_of), state_of(run_of), Resolution(size=SIZE, p=4)
+    plain = build.model(made().model)
+    assert exponent(network.model, state) == 2.5 and exponent(plain, state_of(made())) == 3
+    assert "pool" in state.params["model"] and "pool" not in test.state(state).params["model"]
+    split = split_of(run_of, "val")
+    found = test.network(network).vectors(step.replicate(test.state(state)), split)
+    each, _ = network_at(run_of).at_exponents(step.replicate(state), split, (4.0,))
+    np.testing.assert_allclose(found.vectors, each[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("term", ["cross_entropy", "norm_softmax"])
 def test_gradient_of_p_is_that_of_finite_differences(term: str) -> None:
     subsample = ", 'subsample': 4" if term == "norm_softmax" else ""
-    tested = sized(made(f"objective=[{{'name': '{term}', 'weight': 0.25{subsample}}}]"), SIZE)
-    run_loss, state = jax.jit(classification(tested)), state_of(tested)
+    run_of = made(f"objective=[{{'name': '{term}', 'weight': 0.25{subsample}}}]")
+    tested, state = learning(run_of), state_of(run_of)
+    run_loss = jax.jit(tested.loss())
 
     def loss(p: Any, batch: loader.Batch) -> Any:
         return run_loss(jnp.float32(p), state, batch)
 
-    batch, p, h = batch_of(tested), 2.5, 0.05
+    batch, p, h = batch_of(tested.network, split_of(run_of, "train")), 2.5, 0.05
     found = float(jax.jit(jax.grad(loss))(p, batch))
     up, down = (float(loss(p + h * side, batch)) for side in (1, -1))
     assert abs(found) > 1e-3
@@ -132,17 +160,17 @@ def test_gradient_of_p_is_that_of_finite_differences(term: str) -> None:
 
 
 def test_p_alone_is_learned_by_the_recipes_steps() -> None:
-    tested = sized(made("data.padding=3", "data.flip=True"), SIZE)
-    split, state, said = dataset.load(tested.data, "train"), state_of(made()), []
+    run_of = made("data.padding=3", "data.flip=True")
+    tested, split, state, said = learning(run_of), split_of(run_of, "train"), state_of(made()), []
     before = jax.tree.map(np.copy, state)
-    found = learned(state, split, tested, 3, said.append)
+    found = tested.exponent(state, split, 3.0, 3, said.append)
     leaves = zip(jax.tree.leaves(before), jax.tree.leaves(state), strict=True)
     assert all(np.array_equal(one, other) for one, other in leaves)
-    gradient, p, speed = jax.jit(jax.grad(classification(tested))), 3.0, 0.0
-    rows = order(split.labels, tested.seed, 3)
-    whole = next(loader.in_order(split, tested.data, len(split.labels)))  # neither crop nor flip
+    gradient, p, speed = jax.jit(jax.grad(tested.loss())), 3.0, 0.0
+    rows = order(split.labels, run_of.seed, 3)
+    images = batch_of(tested.network, split, len(split.labels))  # neither random crop nor flip
     for i in range(3):
-        batch = loader.Batch(*(part[rows[i * BATCH : (i + 1) * BATCH]] for part in whole))
+        batch = loader.Batch(*(part[rows[i * BATCH : (i + 1) * BATCH]] for part in images))
         speed = 0.9 * speed + float(gradient(jnp.float32(p), state, batch))
         p -= 0.005 * (1 - i / 3) ** 0.9 * speed
     assert abs(p - 3) > 1e-4
@@ -164,12 +192,14 @@ def test_images_of_a_pass_are_few_of_each_class_in_an_order_of_the_seed() -> Non
 
 def test_a_test_names_what_it_changes_and_keeps_the_crops_proportion() -> None:
     plain = made("data.resize=36")
-    data = At(size=48).of(plain).data
-    assert (data.size, data.resize) == (48, 54)
-    assert At().of(plain) is plain and sized(plain, 32) is plain
-    words = [At().words, At(size=48).words, At(p=2.5).words, At(size=48, p=4).words]
+    network = build.network(plain)
+    changed = Resolution(size=48).network(network).preprocessing
+    assert (changed.size, changed.resize) == (48, 54)
+    assert Resolution().network(network) is network and resized(network, 32) is network
+    tests = [{}, {"size": 48}, {"p": 2.5}, {"size": 48, "p": 4}]
+    words = [Resolution(**test).words for test in tests]
     assert words == ["", "at 48 px", "at p=2.5", "at 48 px, p=4"]
-    tested = At(p=2.5).of(made("model.gem_learned=True")).model
+    tested = Resolution(p=2.5).network(build.network(made("model.gem_learned=True"))).model
     assert (tested.gem_p, tested.gem_learned) == (2.5, False)
 
 
@@ -179,23 +209,28 @@ def test_best_is_the_first_of_the_highest() -> None:
 
 
 def test_what_has_no_exponent_or_no_classifier_is_one_line() -> None:
-    vit = ("model.backbone=vit_s16", "model.branch=block6", "model.norm=", "data.channels=3")
+    vit = ("model.backbone=vit_s16", "model.branch=block6", "model.norm=", *COLOUR)
+
+    def model(*overrides: str) -> Any:
+        return build.model(made(*overrides).model)
+
     unlike: list[tuple[Any, str]] = [
-        (lambda: with_p(made("model.pooling=average"), 3), "'gem' alone has an exponent"),
-        (lambda: with_p(made(), 0.5), "--p 0.5: GeM's exponent is 1"),
-        (lambda: sized(made(), 2), "--size 2: a map of 1 x 1 cannot be pooled"),
-        (lambda: sized(made(), -1), "--size -1: the side"),
-        (lambda: sized(made(*vit), SIZE), "positions for images of 32 px alone"),
+        (lambda: with_p(model("model.pooling=average"), 3), "^pooling: .*'gem' alone has an expo"),
+        (lambda: with_p(model(), 0.5), "^p: 0.5; GeM's exponent is 1"),
+        (lambda: network_at(made(), 2), "^size: a map of 1 x 1 cannot be pooled"),
+        (lambda: network_at(made(), -1), "^size: -1; the side"),
+        (lambda: network_at(made(*vit)), "^size: 40; .*positions for images of 32 px alone"),
         (lambda: resolution.exponents("1,two"), "is written --p 1,2,3,4,5"),
     ]
     for refused, said in unlike:
         with pytest.raises(UserError, match=said) as caught:
             refused()
         assert "\n" not in str(caught.value)
-    split = dataset.load(made().data, "train")
-    for name, said in (("objective=[{'name': 'triplet'}]", "neither"), ("model.gem_p=inf", "inf")):
+    split = split_of(made(), "train")
+    triplet = "objective=[{'name': 'triplet'}]"
+    for name, start, said in ((triplet, 3.0, "neither"), ("model.gem_p=inf", math.inf, "inf")):
         with pytest.raises(UserError, match=said):
-            learned(state_of(made(name)), split, made(name), 1, print)
+            learning(made(name)).exponent(state_of(made(name)), split, start, 1, print)
 
 
 @pytest.mark.slow
