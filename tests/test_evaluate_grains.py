@@ -15,22 +15,23 @@ import oracles
 import oracles_grains
 import pytest
 from processes import TINY, run
+from states import created_state, resolved
 from test_train_hosts import finish, said, start
 
-from abe_jax import config, models
+from abe_jax import config
 from abe_jax.cli import evaluate, train
-from abe_jax.config import Config, CrossEntropy, NormSoftmax
-from abe_jax.config.resolve import resolved
-from abe_jax.data import dataset
-from abe_jax.data.dataset import HELD, Split
-from abe_jax.data.images import copies, preprocessing
+from abe_jax.config import Config, build
+from abe_jax.data import HELD, Dataset, Split
+from abe_jax.data.images import copies
 from abe_jax.errors import UserError
 from abe_jax.evaluation import grain_levels
-from abe_jax.evaluation.embed import embed
-from abe_jax.report import headline
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.grain_levels import HeldOut
+from abe_jax.losses import CrossEntropy, NormSoftmax
 from abe_jax.report import grains as shown
+from abe_jax.report import headline
 from abe_jax.runs import exponent
-from abe_jax.training import step
+from abe_jax.training.state import TrainState
 
 MEASURED = {
     "class": {"images": 1200, "classes": 34, "top-1": 0.7614, "top-5": 0.9},
@@ -87,23 +88,26 @@ def made(root: Path, term: Any, *overrides: str) -> Config:
     return resolved(dataclasses.replace(config.load(TINY, settings), objective=(term,)))
 
 
-def outputs(chosen: Config, state: step.TrainState, split: Split) -> Any:
+def outputs(chosen: Config, state: TrainState, split: Split) -> Any:
     """What the network makes of the images of a split, all in one batch."""
-    shown = [
-        preprocessing.centre(preprocessing.decode(split.records[i], chosen.data), chosen.data)
-        for i in range(len(split.labels))
-    ]
-    pixels = preprocessing.normalise(jnp.asarray(np.stack(shown)), chosen.data, jnp.float32)
+    seen = build.preprocessing(chosen.data)
+    crops = [seen.crop(split.records[i]) for i in range(len(split.labels))]
+    pixels = seen.normalise(jnp.asarray(np.stack(crops)))
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
-    model = models.build(chosen.model)
+    model = build.model(chosen.model)
     return jax.tree.map(np.asarray, jax.jit(lambda v, x: model.apply(v, x))(variables, pixels))
 
 
-def measured(chosen: Config, state: step.TrainState, split: Split) -> tuple[dict, np.ndarray]:
-    replicated = step.replicate(state)
-    compiled = step.embed_step(chosen)
-    own = embed(replicated, compiled, split, chosen)
-    return grain_levels.measure(chosen, state, replicated, compiled, split, own), own.vectors
+def measured(chosen: Config, state: TrainState, split: Split) -> tuple[dict, np.ndarray]:
+    """The grains of a split, and its vectors."""
+    embedder = Embedder(build.network(chosen), state)
+    embedded = embedder.embed(split)
+    classifier = grain_levels.classifier(chosen.objective, state.params["objective"])
+    images, held = build.dataset(chosen.data), None
+    if classifier is not None and images.has_held_out:
+        held = HeldOut(classifier, images.split(HELD))
+    measures = build.measures(chosen.evaluate)
+    return grain_levels.measure(embedder, split, embedded, measures, held), embedded.vectors
 
 
 def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -116,14 +120,14 @@ def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
 )
 def test_every_grain_is_what_it_says(tiny_data, term):
     chosen = made(tiny_data, term)
-    state = step.create(chosen)
+    state = created_state(chosen)
     rng = np.random.default_rng(0)
     moved = {
         name: np.asarray(value) + 0.05 * rng.normal(size=value.shape).astype(np.float32)
         for name, value in state.params["objective"][term.name].items()
     }
     state = state.replace(params={**state.params, "objective": {term.name: moved}})
-    split, held = (dataset.load(chosen.data, name) for name in ("val", HELD))
+    split, held = (build.dataset(chosen.data).split(name) for name in ("val", HELD))
     found, vectors = measured(chosen, state, split)
     assert json.loads(json.dumps(found)) == found
 
@@ -132,7 +136,7 @@ def test_every_grain_is_what_it_says(tiny_data, term):
         unit = moved["proxies"] / np.linalg.norm(moved["proxies"], axis=-1, keepdims=True)
         logits = np.einsum("nmd,mcd->nc", made_of.vectors, unit)
     else:
-        logits = np.einsum("nmd,mdc->nc", made_of.embedding, moved["kernel"])
+        logits = np.einsum("nmd,mdc->nc", made_of.unnormalised, moved["kernel"])
         logits = logits + moved["bias"].sum(axis=0)
     assert found["class"] == {
         "images": len(held.labels),
@@ -143,14 +147,17 @@ def test_every_grain_is_what_it_says(tiny_data, term):
     assert 0 < found["class"]["top-5"] < 1
 
     assert found["instance"]["map"] == pytest.approx(
-        oracles_grains.holidays(vectors, split.objects)[0]
+        oracles_grains.holidays(vectors, split.object_ids)[0]
     )
     assert found["instance"]["ukbench"] == pytest.approx(
-        oracles_grains.ukbench(vectors, split.objects)
+        oracles_grains.ukbench(vectors, split.object_ids)
     )
 
     rows = np.array([(2 * i + 1) * len(split.labels) // 10 for i in range(5)])
-    queries = outputs(chosen, state, copies.of_split(split, rows, chosen.data)).vectors
+    altered = copies.altered(split, rows, build.preprocessing(chosen.data))
+    queries = outputs(
+        chosen, state, copies.altered(split, rows, build.preprocessing(chosen.data))
+    ).vectors
     originals = np.repeat(rows, len(copies.ATTACKS))
     places = [
         oracles.ranking(query, vectors).index(original)
@@ -169,37 +176,47 @@ def test_every_grain_is_what_it_says(tiny_data, term):
 def test_a_grain_that_cannot_be_measured_is_left_out(tiny_data):
     term = CrossEntropy(name="cross_entropy")
     chosen = made(tiny_data, term, "evaluate.copies=0", "data.held_out=0.0")
-    state = step.create(chosen)
-    split = dataclasses.replace(dataset.load(chosen.data, "val"), objects=None)
+    state = created_state(chosen)
+    split = dataclasses.replace(build.dataset(chosen.data).split("val"), object_ids=None)
     assert measured(chosen, state, split)[0] == {}
-    off = dataclasses.replace(chosen, evaluate=dataclasses.replace(chosen.evaluate, grains=False))
-    assert measured(off, state, dataset.load(chosen.data, "val"))[0] == {}
-    assert grain_levels.classifier(config.load(TINY, []), {}) is None
+    assert grain_levels.classifier(config.load(TINY, []).objective, {}) is None
+
+
+def learning_of(chosen: Config) -> exponent.Learning:
+    recipe = build.recipe(chosen)
+    return exponent.Learning(network=build.network(chosen), objective=recipe.objective)
 
 
 def test_a_classifier_of_weight_0_is_passed_over(tiny_data):
     term = CrossEntropy(name="cross_entropy")
     unlearned = dataclasses.replace(term, weight=0.0)
     chosen = made(tiny_data, unlearned)
-    assert "class" not in measured(chosen, step.create(chosen), dataset.load(chosen.data, "val"))[0]
+    assert (
+        "class"
+        not in measured(chosen, created_state(chosen), build.dataset(chosen.data).split("val"))[0]
+    )
     with pytest.raises(UserError, match="neither 'cross_entropy' nor 'norm_softmax' with a weight"):
-        exponent.classification(chosen)
+        learning_of(chosen).loss()
     both = dataclasses.replace(chosen, objective=(unlearned, term))
-    params = step.create(both).params["objective"]
-    found = grain_levels.classifier(both, params)
+    params = created_state(both).params["objective"]
+    found = grain_levels.classifier(both.objective, params)
     assert found is not None
     np.testing.assert_array_equal(found.kernel, params["cross_entropy_2"]["kernel"])
 
 
 def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monkeypatch):
     chosen = made(tiny_data, CrossEntropy(name="cross_entropy"))
-    state, split, load = step.create(chosen), dataset.load(chosen.data, "val"), dataset.load
+    state, split, read = (
+        created_state(chosen),
+        build.dataset(chosen.data).split("val"),
+        Dataset.split,
+    )
 
-    def unreadable(data: config.Data, name: str) -> Split:
-        found = load(data, name)
-        return dataclasses.replace(found, records=[b""] * len(found.labels))
+    def unreadable(self: Dataset, name: str) -> Split:
+        held = read(self, name)
+        return dataclasses.replace(held, records=[b""] * len(held.labels))
 
-    monkeypatch.setattr(dataset, "load", unreadable)
+    monkeypatch.setattr(Dataset, "split", unreadable)
     assert list(measured(chosen, state, split)[0]) == ["instance", "copy"]
 
 

@@ -120,7 +120,9 @@ def test_an_index_of_a_run_is_searched_and_loaded_again(
 def test_a_training_goes_on_with_the_same_call_only(run: abe.Run, photos: Path) -> None:
     data = abe.data.folder(photos, test_share=0.5, validation_classes=2)
     with pytest.raises(abe.UserError, match="holds a run of another config"):
-        abe.fit(run.recipe.model, abe.losses.Triplet(), data, steps=6, workdir=run.folder.path)
+        abe.fit(
+            run.recipe.model, abe.losses.Triplet(), data, steps=6, workdir=run.folder.path, **SMALL
+        )
 
 
 def test_splits_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None:
