@@ -111,6 +111,7 @@ def test_a_loss_of_ones_own_sees_vectors_labels_and_mask():
             "custom: the function must give one number, not shape [8]",
         ),
         (lambda: losses.terms(["contrastive"]), "terms: expected losses such as Contrastive()"),
+        (lambda: losses.terms(jnp.sum), "or custom(function), not <"),
         (lambda: -1 * Contrastive(), "weight: -1.0 is not between 0 and 3.4e+38"),
         (lambda: CrossEntropy(smoothing=1.5), "smoothing: 1.5 is not between 0 and 1"),
         (lambda: Margin()(vectors(), LABELS), "key: a loss that draws"),

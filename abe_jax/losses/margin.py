@@ -19,7 +19,7 @@ from abe_jax.losses.term import PairTerm, Parameter, Parameters
 def margin_loss(
     vectors: Float[Array, "b *m d"],
     labels: Int[Array, " b"],
-    beta: Float[Array, " m"] | float = 1.2,
+    beta: Float[Array, "..."] | float = 1.2,
     *,
     margin: float = 0.2,
     negatives: Int[Array, "m b b"] | None = None,

@@ -26,7 +26,7 @@ class Parameter(NamedTuple):
     shape: tuple[int, ...]
 
 
-class Added:
+class Addable:
     """One term or several, in order: `+` joins them, a number scales their weights."""
 
     def __iter__(self) -> Iterator["Term"]:
@@ -39,9 +39,40 @@ class Added:
         """So that Python's `sum`, which starts from 0, adds up terms."""
         return Sum(tuple(self)) if other == 0 else NotImplemented
 
+    def weighted_loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        """The weight times the loss, or the sum of these."""
+        raise NotImplementedError
+
+    @checked
+    def __call__(
+        self,
+        vectors: Float[Array, "b *m d"] | BatchEmbeddings,
+        labels: Int[Array, " b"],
+        *,
+        image_ids: Int[Array, " b"] | None = None,
+        mask: Bool[Array, " b"] | None = None,
+        domains: Int[Array, " b"] | None = None,
+        key: Key[Array, ""] | None = None,
+        parameters: Parameters | None = None,
+    ) -> Float[Array, ""]:
+        """The weight times the loss of one batch, summed over the terms: a float32 scalar.
+
+        `vectors` is an array [b, d] or [b, m, d], or a model's embeddings, of which some losses
+        read the vectors before normalisation; an array is taken as it is by all. The other
+        arguments are needed by some losses only: `image_ids` by label "instance", `domains` by
+        Scatter and Shuffle, `key` by what draws at random, `parameters` by what learns some (as an
+        objective has them: {"proxies": [m, classes, d]}, or [classes, d] for vectors [b, d]; of
+        several terms those of each by its name in `keys`).
+
+        Raises ArgumentError, by the argument's name, where one is missing or of another shape.
+        """
+        embeddings = _embeddings(vectors)
+        batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key)
+        return self.weighted_loss(batch, parameters or {})
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Term(Added):
+class Term(Addable):
     """A loss with its options and its weight in an objective.
 
     `0.1 * term` is the same term at a tenth of its weight; `term + term` is a `Sum`. A term is also
@@ -83,31 +114,8 @@ class Term(Added):
     def __rmul__(self: Scaled, factor: float) -> Scaled:
         return self * factor
 
-    @checked
-    def __call__(
-        self,
-        vectors: Float[Array, "b *m d"] | BatchEmbeddings,
-        labels: Int[Array, " b"],
-        *,
-        image_ids: Int[Array, " b"] | None = None,
-        mask: Bool[Array, " b"] | None = None,
-        domains: Int[Array, " b"] | None = None,
-        key: Key[Array, ""] | None = None,
-        parameters: Parameters | None = None,
-    ) -> Float[Array, ""]:
-        """`weight` times the loss of one batch, a float32 scalar.
-
-        `vectors` is an array [b, d] or [b, m, d], or a model's embeddings, of which some losses
-        read the vectors before normalisation; an array is taken as it is by all. The other
-        arguments are needed by some losses only: `image_ids` by label "instance", `domains` by
-        Scatter and Shuffle, `key` by what draws at random, `parameters` by what learns some (as an
-        objective has them: {"proxies": [m, classes, d]}, or [classes, d] for vectors [b, d]).
-
-        Raises ArgumentError, by the argument's name, where one is missing or of another shape.
-        """
-        embeddings = _embeddings(vectors)
-        batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key)
-        return self.weight * self.loss(batch, Given(self.name, parameters or {}))
+    def weighted_loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        return self.weight * self.loss(batch, Given(self.name, parameters))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +130,7 @@ class PairTerm(Term):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sum(Added):
+class Sum(Addable):
     """Several terms: what an Objective takes, and a function of a batch."""
 
     terms: tuple[Term, ...]
@@ -139,38 +147,24 @@ class Sum(Added):
     def __rmul__(self, factor: float) -> "Sum":
         return self * factor
 
-    @checked
-    def __call__(
-        self,
-        vectors: Float[Array, "b *m d"] | BatchEmbeddings,
-        labels: Int[Array, " b"],
-        *,
-        image_ids: Int[Array, " b"] | None = None,
-        mask: Bool[Array, " b"] | None = None,
-        domains: Int[Array, " b"] | None = None,
-        key: Key[Array, ""] | None = None,
-        parameters: Parameters | None = None,
-    ) -> Float[Array, ""]:
-        """The sum over terms of weight times loss, as `Objective` computes it.
+    def weighted_loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
+        """The sum that an Objective gives; each term draws by a key of its own."""
 
-        As a term's, but that each term draws by a key of its own, and `parameters` holds each
-        term's by the names of `keys`.
-        """
-        batch = GlobalBatch(_embeddings(vectors), labels, image_ids, mask, domains, key)
-        given = parameters or {}
-        return weighted(
-            self.terms,
-            batch,
-            lambda term, name, own: term.loss(own, Given(name, given.get(name, {}))),
-        )[0]
+        def loss(term: Term, name: str, batch: GlobalBatch) -> Array:
+            return term.loss(batch, Given(name, parameters.get(name, {})))
+
+        return weighted(self.terms, batch, loss)[0]
 
 
-def terms(objective: Iterable[Term]) -> tuple[Term, ...]:
+def terms(objective: Any) -> tuple[Term, ...]:
     """The terms of a single term, a sum, or several terms in order."""
-    made = tuple(objective)
+    made = tuple(objective) if isinstance(objective, Iterable) else (objective,)
     for term in made:
         if not isinstance(term, Term):
-            raise ArgumentError("terms", f"expected losses such as Contrastive(), not {term!r}")
+            raise ArgumentError(
+                "terms",
+                f"expected losses such as Contrastive() or custom(function), not {term!r}",
+            )
     return made
 
 
