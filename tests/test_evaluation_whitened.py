@@ -43,7 +43,7 @@ def saved(folder: Path, *overrides: str) -> RunFolder:
     """A folder as a run leaves it that has evaluated nothing yet."""
     made = config.load(TINY, (f"evaluate.whiten={ALL}", *overrides))
     run = RunFolder(folder)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     write_json(made, run.config)
     best = Checkpoints(run.best, 1)
     best.save(on_host(created_state(made)), {"value": 0.5})
