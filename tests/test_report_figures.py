@@ -436,8 +436,9 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     for label in ("cat", "dog"):
         picture = np.full((8, 8, 3), 90, np.uint8)
         cv2.imwrite(str(tmp_path / "images" / label / "0.png"), picture)
-    words = cli.embedded(run, "run", "test").words
-    assert "2 images (without 2 that cannot be read) of 2 classes" in words
+    embedded = cli.embedded(run, "run", "test")
+    assert "2 images (without 2 that cannot be read) of 2 classes" in embedded.words
+    assert (embedded.images(np.arange(2)) == 90).all()  # one that cannot be read would be black
 
 
 def test_few_classes_have_no_worst(tmp_path: Path) -> None:

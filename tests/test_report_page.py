@@ -11,7 +11,7 @@ import report_examples as examples
 
 from abe_jax import report
 from abe_jax.evaluation.examples import Attention, Gallery
-from abe_jax.report import Report, curves, tables
+from abe_jax.report import Report, cosines, curves, history, svg, tables
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -163,6 +163,30 @@ def test_plots_follow_the_page(content):
     assert all("var(--sans)" in drawing for drawing in drawings)
     assert all("var(--soft)" in drawing and "#5b5f67" not in drawing for drawing in drawings)
     assert "best: step 1,800" in content and "raw pixels, R@1" in content and "margin 1" in content
+
+
+def test_validation_is_drawn_in_percent_beside_its_baseline(tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(figure, described):
+        drawn[described] = figure
+        return ""
+
+    monkeypatch.setattr(svg, "inline", keep)
+    written(tmp_path)
+    (figure,) = (figure for described, figure in drawn.items() if "in percent" in described)
+    past = history.read(tmp_path / "metrics.csv")
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    for name, label in (("val_recall@1", "R@1"), ("val_map@r", "MAP@R")):
+        assert lines[label].tolist() == (100 * history.measured(past, name)[1]).tolist()
+    levels = [line.get_ydata() for line in figure.axes[0].lines if line.get_linewidth() == 1]
+    assert any(np.allclose(level, 65.83) for level in levels)
+
+
+def test_histograms_say_their_mean_and_spread(content):
+    for kind, title in cosines.PAIRS.items():
+        one = examples.cosine()[kind]
+        assert f"{title}: mean {one['mean']:.3f}, std {one['std']:.3f}" in content
 
 
 def test_best_checkpoint_is_the_evaluated_one_else_the_best_validated():
