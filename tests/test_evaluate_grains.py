@@ -23,9 +23,9 @@ from abe_jax.cli import evaluate, train
 from abe_jax.config import Config, build
 from abe_jax.data import HELD, Dataset, Split
 from abe_jax.data.images import copies
+from abe_jax.data.split import chosen as rows_of
 from abe_jax.errors import UserError
-from abe_jax.evaluation import grain_levels
-from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation import Embedder, grain_levels, measure_split
 from abe_jax.evaluation.grain_levels import HeldOut
 from abe_jax.losses import CrossEntropy, NormSoftmax
 from abe_jax.report import grains as shown
@@ -155,9 +155,7 @@ def test_every_grain_is_what_it_says(tiny_data, term):
 
     rows = np.array([(2 * i + 1) * len(split.labels) // 10 for i in range(5)])
     altered = copies.altered(split, rows, build.preprocessing(chosen.data))
-    queries = outputs(
-        chosen, state, copies.altered(split, rows, build.preprocessing(chosen.data))
-    ).vectors
+    queries = outputs(chosen, state, altered).vectors
     originals = np.repeat(rows, len(copies.ATTACKS))
     places = [
         oracles.ranking(query, vectors).index(original)
@@ -177,8 +175,12 @@ def test_a_grain_that_cannot_be_measured_is_left_out(tiny_data):
     term = CrossEntropy(name="cross_entropy")
     chosen = made(tiny_data, term, "evaluate.copies=0", "data.held_out=0.0")
     state = created_state(chosen)
-    split = dataclasses.replace(build.dataset(chosen.data).split("val"), object_ids=None)
+    val = build.dataset(chosen.data).split("val")
+    split = dataclasses.replace(val, object_ids=None)
     assert measured(chosen, state, split)[0] == {}
+    off = dataclasses.replace(build.measures(chosen.evaluate), grains=False)
+    results, _ = measure_split(Embedder(build.network(chosen), state), val, off)
+    assert results.recall[1] > 0 and "grains" not in results.numbers
     assert grain_levels.classifier(config.load(TINY, []).objective, {}) is None
 
 
@@ -218,6 +220,21 @@ def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monk
 
     monkeypatch.setattr(Dataset, "split", unreadable)
     assert list(measured(chosen, state, split)[0]) == ["instance", "copy"]
+
+
+def test_held_out_images_of_one_a_class_are_tested_by_the_classifier_alone(tiny_data):
+    chosen = made(tiny_data, CrossEntropy(name="cross_entropy"), "evaluate.grains=False")
+    state, held = created_state(chosen), build.dataset(chosen.data).split(HELD)
+    _, first = np.unique(held.labels, return_index=True)
+    single, embedder = rows_of(held, first), Embedder(build.network(chosen), state)
+    classifier = grain_levels.classifier(chosen.objective, state.params["objective"])
+    assert classifier is not None
+    results, _ = measure_split(embedder, single, held_out=HeldOut(classifier, single))
+    assert results.numbers["queries"] == 0 and results.numbers["metrics"] == {}
+    assert list(results.numbers["grains"]) == ["class"]
+    assert results.numbers["images"] == results.numbers["grains"]["class"]["images"] == len(first)
+    with pytest.raises(UserError, match=r"^held_out: no class has two images held out"):
+        measure_split(embedder, single)
 
 
 def test_the_rows_of_the_table():
