@@ -308,5 +308,5 @@ def test_a_side_without_the_other_is_refused(photographs, was, becomes, line):
 def test_all_classes_for_the_test_leave_none_to_train_on(photographs):
     made = OtherData(name="folder", path=str(photographs)).applied(config.load(TINY, []))
     assert len(build.dataset(made.data).split("test").class_names) == 12
-    with pytest.raises(UserError, match=r"test_share: 1 leaves no class of .* for the split 'train'"):
+    with pytest.raises(UserError, match=r"test_share: 1 leaves no class of .* 'train'"):
         build.dataset(made.data).split("train")
