@@ -86,10 +86,10 @@ def test_a_csv_file_brings_labels_and_everything_else_as_metadata(
     assert [row.label for row in rows] == ["0", "1", "2"]
     assert [row.metadata["place"] for row in rows] == ["shelf 0", "shelf 1", "shelf 2"]
     with pytest.raises(
-        UserError, match=r"--label-column: .* has no column 'knid'; did you mean 'kind'"
+        UserError, match=r"--label-column .* has no column 'knid'; did you mean 'kind'"
     ):
         build(run, tmp_path / "list.csv", tmp_path / "other", "--label-column", "knid")
-    with pytest.raises(UserError, match="pictures is no CSV file and has no columns"):
+    with pytest.raises(UserError, match=r"needs a CSV file; .*pictures has no columns"):
         build(run, tmp_path / "pictures", tmp_path / "other", "--label-column", "kind")
     (tmp_path / "list.csv").write_text("path,file_bytes\n" + str(pictures[0].relative_to(tmp_path)))
     with pytest.raises(UserError, match="a column may not be called 'file_bytes'"):
@@ -212,7 +212,7 @@ def test_build_takes_no_folder_of_others_and_deletes_what_was_killed(
     run: Path, kept: Path, tmp_path: Path
 ) -> None:
     pictures = kept / "pictures"
-    with pytest.raises(UserError, match=r"--out: .* is an index already; `python -m abe_jax"):
+    with pytest.raises(UserError, match=r"--out .* is an index already; `python -m abe_jax"):
         build(run, pictures, kept / "index")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").write_text("mine")
@@ -245,7 +245,7 @@ def test_an_index_has_the_rights_that_the_user_gives(
     assert (tmp_path / "index").stat().st_mode & 0o777 == 0o700
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(UserError, match=r"--out: .*here is where this process runs; name a new"):
+    with pytest.raises(UserError, match=r"--out .*here is where this process runs; name a new"):
         build(run, kept / "pictures", Path())
 
 
@@ -307,11 +307,11 @@ def test_images_are_removed_by_path_folder_and_id(
     left = next(iter(labels(snapshot.read(folder))))
     for words, says in (
         ([left, of_class], "neither an image of"),
-        (["--ids", now.ids()[5], first[0]], "no image of .* has the id"),
+        (["--ids", now.ids()[5], first[0]], "is the id of no image"),
         ([left, "--ids", now.ids()[5]], "paths, or --ids and no paths"),
         ([], "paths, or --ids"),
         (["--ids", "x"], "invalid int value: 'x'"),
-        (["--ids", now.ids()[5], 10**20], f"--ids: no image of .* has the id {10**20}"),
+        (["--ids", now.ids()[5], 10**20], f"--ids {10**20} is the id of no image"),
     ):
         with pytest.raises(UserError, match=says):
             command("remove", folder, *words)
@@ -445,7 +445,7 @@ def test_an_index_moves_with_its_network(kept: Path, tmp_path: Path) -> None:
         ),
         (
             ["build", "--weights", "x", "--images", ".", "--out", "x", "--batch", "0"],
-            "--batch: must be 1 image or more",
+            "--batch must be 1 image or more",
         ),
         (["export", "--index", "nowhere", "--faiss", "x"], "nowhere is no index"),
     ],

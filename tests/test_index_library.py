@@ -59,7 +59,7 @@ def test_it_is_built_of_a_run_or_an_embedder_and_searched(
     own = next(one for one in several[1].neighbours if one.rank == 0)
     assert own.row.path == str(photos / "a" / "0.png") and own.row.label == "a"
     assert len(index.search(query).neighbours) == 5
-    with pytest.raises(ArgumentError, match="k: ask for 1 neighbour or more, not 0"):
+    with pytest.raises(ArgumentError, match="k: must be 1 neighbour or more, not 0"):
         index.search(query, k=0)
 
 
@@ -73,7 +73,7 @@ def test_it_grows_and_shrinks_and_every_holder_sees_it(
     assert len(other) == 6
     assert index.remove(photos / "b") == 3 and index.remove(ids=[0]) == 1
     assert len(other) == 2 and index.remove() == 0
-    with pytest.raises(ArgumentError, match=r"ids: no image of .* has the id 77"):
+    with pytest.raises(ArgumentError, match=r"ids: 77 is the id of no image of"):
         index.remove(ids=[77])
 
 
@@ -83,13 +83,13 @@ def test_copies_are_duplicates_and_its_threshold_is_stored(
     (group,) = index.duplicates(cosine=1.0)
     paths = sorted(row.path for _, row in group)
     assert paths == [str(photos / "a" / "0.png"), str(photos / "b" / "copy.png")]
-    with pytest.raises(ArgumentError, match="distance: name either this or a cosine"):
+    with pytest.raises(ArgumentError, match="distance: goes without a cosine"):
         index.duplicates(cosine=0.9, distance=1.0)
     lines: list[str] = []
     threshold = index.calibrate(photos, false_match_rate=0.5, say=lines.append)
     assert isinstance(threshold, Threshold) and index.snapshot.threshold == threshold
     assert threshold.measured["indexed"] == 5 and "copy in the index" in lines[0]
-    with pytest.raises(ArgumentError, match="precision: name either this or"):
+    with pytest.raises(ArgumentError, match="precision: goes without false_match_rate"):
         index.calibrate(photos, precision=0.9, false_match_rate=0.5)
 
 

@@ -98,7 +98,7 @@ def test_where_rows_are_fewer_than_k_the_rest_is_empty(tmp_path):
 def test_questions_that_do_not_fit_are_refused(tmp_path):
     now = index.read(built(tmp_path / "index", drawn(4)))
     for queries, k, says in (
-        (drawn(2), 0, "k: ask for 1 neighbour or more, not 0"),
+        (drawn(2), 0, "k: must be 1 neighbour or more, not 0"),
         (drawn(2, 1, 18), 1, "do not fit an index of 2 learners of 9"),
         (drawn(2) * np.float32(np.inf), 1, "queries hold a value that is not finite"),
     ):

@@ -55,8 +55,10 @@ def configuration(path: str, overrides: Sequence[str]) -> Config:
 
 
 @contextlib.contextmanager
-def options_named() -> Iterator[None]:
+def options_named(**options: str) -> Iterator[None]:
     """Tells an argument's mistake by the option of the command line that has its name.
+
+    `options` are those options, by argument, that are called otherwise than their argument.
 
     Raises:
         UserError: in the place of an ArgumentError inside.
@@ -64,7 +66,8 @@ def options_named() -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise UserError(f"--{error.argument.replace('_', '-')} {error.text}") from None
+        option = options.get(error.argument, f"--{error.argument.replace('_', '-')}")
+        raise UserError(f"{option} {error.text}") from None
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:

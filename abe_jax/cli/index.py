@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
-from abe_jax.cli.options import named_as_options
 from abe_jax.config import stored
 from abe_jax.errors import ArgumentError, UserError, nearest, require
 from abe_jax.index import description, ingest, snapshot
@@ -222,5 +221,5 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(0 if argv else 2)
     if argv[0] not in COMMANDS:
         raise UserError(f"{argv[0]}: no such command; {nearest(argv[0], COMMANDS)}")
-    with named_as_options(folder="--out"):
+    with command.options_named(folder="--out"):
         COMMANDS[argv[0]](argv[1:])

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from abe_jax.cli import command
-from abe_jax.cli.options import named_as_options
 from abe_jax.config import stored
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import UserError
@@ -142,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
     if overrides:
         raise UserError(f"--config.{overrides[0]}: an index is searched by its own network")
     _check(arguments)
-    with named_as_options():
+    with command.options_named():
         (duplicates if arguments.duplicates else search)(arguments)
 
 

@@ -51,7 +51,7 @@ def answer_images(
         UserError: k is below 1 (ArgumentError), or a file is not there.
     """
     if k < 1:
-        raise ArgumentError("k", f"ask for 1 neighbour or more, not {k}")
+        raise ArgumentError("k", f"must be 1 neighbour or more, not {k}")
     for path in paths:
         _require_file(path)
     embedded = embedder.embed(Files(Path(), list(paths)))

@@ -28,7 +28,7 @@ def distance_at_cosine(snapshot: Snapshot, cosine: float) -> float:
         ArgumentError: no cosine, or an index of codes, whose distances are bits.
     """
     if snapshot.spec.storage == "binary":
-        raise ArgumentError("cosine", "the index holds binary codes; name a distance, in bits")
+        raise ArgumentError("cosine", "does not fit binary codes; name a distance, in bits")
     if not -1 <= cosine <= 1:
         raise ArgumentError("cosine", f"lies in -1 to 1 and is not {cosine:g}")
     return max(2 * snapshot.spec.learners * (1 - cosine), copy_distance(snapshot.spec))

@@ -35,7 +35,8 @@ def list_images(path: Path, label_column: str | None = None) -> ImageList:
     path = Path(os.path.abspath(path.expanduser()))
     if label_column and (path.is_dir() or path.suffix.lower() in SUFFIXES):
         raise ArgumentError(
-            "label_column", f"{csv_file.shown(str(path))} is no CSV file and has no columns"
+            "label_column",
+            f"needs a CSV file; {csv_file.shown(str(path))} has no columns",
         )
     images = _images(path, label_column)
     if not images:

@@ -169,7 +169,7 @@ class Index:
             UserError: there are too few labelled images, or the goal cannot be reached.
         """
         if precision is not None and false_match_rate is not None:
-            raise ArgumentError("precision", "name either this or false_match_rate")
+            raise ArgumentError("precision", "goes without false_match_rate")
         now, listed = self.snapshot, list_images(Path(images), label_column)
         neighbours = calibration.neighbours_of_images(now, self.embedder, listed, say)
         if false_match_rate is not None:
@@ -221,6 +221,6 @@ def near_duplicates(
             raise ArgumentError("distance", "must be named for binary codes, in bits")
         distance = duplicates.distance_at_cosine(now, COSINE if cosine is None else cosine)
     elif cosine is not None:
-        raise ArgumentError("distance", "name either this or a cosine")
+        raise ArgumentError("distance", "goes without a cosine")
     groups = duplicates.duplicate_groups(now, distance)
     return distance, [[(int(id_), now.row(int(id_))) for id_ in group] for group in groups]

@@ -15,7 +15,7 @@ def existing_ids(snapshot: Snapshot, ids: Sequence[int]) -> Int64[np.ndarray, " 
     """The ids, rising. Raises ArgumentError where the index does not hold one of them."""
     unknown = set(ids) - set(snapshot.ids().tolist())  # as they were given: int64 holds not all
     if unknown:
-        raise ArgumentError("ids", f"no image of {snapshot.folder} has the id {min(unknown)}")
+        raise ArgumentError("ids", f"{min(unknown)} is the id of no image of {snapshot.folder}")
     return np.unique(np.array(ids, np.int64))
 
 

@@ -46,7 +46,7 @@ def nearest_rows(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) 
     Raises ArgumentError where k < 1, UserError where shapes do not fit or a number is not finite.
     """
     if k < 1:
-        raise ArgumentError("k", f"ask for 1 neighbour or more, not {k}")
+        raise ArgumentError("k", f"must be 1 neighbour or more, not {k}")
     flat = flattened(queries, snapshot.spec, "queries")
     block_search = _by_bits if snapshot.spec.storage == "binary" else _by_numbers
     shape = (len(flat), k)
