@@ -17,13 +17,11 @@ Means = dict[str, float]
 def by_domain(
     ranked: Mapping[str, Vectors], truth: GroundTruth, ks: Sequence[int], block: int = BLOCK
 ) -> dict:
-    """Retrieval within each domain, and its mean with the same weight for each.
+    """Retrieval within each domain, and the mean over domains, each with the same weight.
 
-    Queries and gallery, which are all images or as the mask `truth.gallery` has them, are those of
-    one domain, so that a domain's images are not told from another's, only its classes from each
-    other; a mean over domains is what Choi et al. (CVPR 2021, section 4.1) give of their four
-    unseen sets. `ranked` names vectors ([n, d] or [n, m, d]) of the same n images, and
-    `truth.group_names[g]` is the domain of the images with `truth.groups` g. The result:
+    Queries and gallery are those of one domain, so its classes are told from each other, but not
+    its images from another domain's; Choi et al. (CVPR 2021, section 4.1) give such a mean of four
+    unseen sets. `ranked` names vectors ([n, d] or [n, m, d]) of the same n images. The result:
 
     each      {domain: {images, classes, queries, and for each of `ranked` its
               {"recall@K": .., "r_precision": .., "map@r": ..}}}
@@ -37,10 +35,9 @@ def by_domain(
     if groups is None:
         raise UserError("the names of domains need the groups that they are the names of")
     present = np.unique(groups)
-    if present[0] < 0 or present[-1] >= len(names):
-        raise UserError(
-            f"groups go from {present[0]} to {present[-1]}, but {len(names)} have a name"
-        )
+    first, last = present[0], present[-1]
+    if first < 0 or last >= len(names):
+        raise UserError(f"groups go from {first} to {last}, but {len(names)} have a name")
     each, left_out = {}, []
     for group in present.tolist():
         rows = np.flatnonzero(groups == group)
@@ -53,11 +50,8 @@ def by_domain(
         else:
             left_out.append(names[group])
     result: dict = {"each": each, "left_out": left_out}
-    if each:
-        result["mean"] = {
-            name: _mean([domain[name] for domain in each.values()]) for name in ranked
-        }
-    return result
+    means = {name: _mean([domain[name] for domain in each.values()]) for name in ranked if each}
+    return result | ({"mean": means} if each else {})
 
 
 def _of_domain(

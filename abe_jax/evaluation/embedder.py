@@ -1,9 +1,8 @@
 """A network with its parameters: images in, vectors out, and the fingerprint of both.
 
-An image is embedded by the program of an evaluation on a whole batch, filled up where there are
-fewer images, so the vectors of an index and of an evaluation are the same to the bit where the
-images stand at the same places of batches of the same size on the same kind and number of devices.
-Otherwise a vector is within `network.ROUNDING` of its length of the other one.
+Images are embedded by the program of an evaluation on a full batch, filled up where there are
+fewer. The vector of an image is therefore the same to the bit as in an evaluation if the image is
+at the same place of a batch and the machine is the same; otherwise it is within `network.ROUNDING`.
 """
 
 import dataclasses
@@ -92,7 +91,7 @@ class Embedder:
     def in_batches_of(
         self, images: int, description: Mapping[str, Any] | None = None
     ) -> "Embedder":
-        """The same network with another batch: the same fingerprint, vectors within ROUNDING.
+        """The same network with another batch size: the same fingerprint, vectors within ROUNDING.
 
         `description` is the new one where the old one names the batch.
         """

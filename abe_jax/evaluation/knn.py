@@ -44,10 +44,10 @@ def knn(
         indices = np.full((len(queries), k), -1, np.int32)
         reach = min(k, len(others) - exclude_self)
         if len(rows) and reach > 0:
-            asking, asked = np.asarray(queries)[rows], np.asarray(gallery)[others]
+            present, searched = np.asarray(queries)[rows], np.asarray(gallery)[others]
             own = None if groups is None else (groups[0][rows], groups[1][others])
             options = {"exclude_self": exclude_self, "groups": own, "ranking": ranking}
-            distances[rows, :reach], ranked = knn(asking, asked, reach, **options)
+            distances[rows, :reach], ranked = knn(present, searched, reach, **options)
             indices[rows, :reach] = np.where(ranked >= 0, others[ranked], -1)
         return distances, indices
     search = prepare(queries, gallery, exclude_self=exclude_self, groups=groups, ranking=ranking)

@@ -1,7 +1,6 @@
 """Everything that is measured of one split: its vectors, their retrieval, and the grains."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +9,8 @@ from jaxtyping import Float, Int
 from abe_jax.data.held_out import HELD
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
-from abe_jax.evaluation import baselines, benchmark_figures, grain_levels, protocols, retrieval
-from abe_jax.evaluation.baselines import centred_pixels
+from abe_jax.evaluation import benchmark_figures, grain_levels, protocols, retrieval
+from abe_jax.evaluation.baselines import centred_pixels, small_pixels
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.grain_levels import HeldOut, RankedSplit
 from abe_jax.evaluation.network import Embedded
@@ -74,16 +73,15 @@ def measure_split(
 ) -> tuple[Results, Embedded]:
     """Everything that `measures` asks of a split, and its vectors; all hosts call it.
 
-    The numbers are those of `retrieval.evaluate`, with raw pixels and, under "grains", those of
-    `grain_levels.measure` and of the benchmark, beside them the "floor", what raw pixels give.
-    Where the split is the images held out of training and no class has two of them, nothing can be
-    retrieved: only the class is measured.
+    The numbers are those of `retrieval.evaluate` and, under "grains", of `grain_levels.measure` and
+    of the benchmark, beside them the "floor", what raw pixels give. Of images held out of training,
+    one of each class, only the class is measured: nothing can be retrieved.
 
     Args:
         embedder: the network.
         split: the images.
-        measures: what is measured.
-        vectors: from `embed_split`; None: they are embedded here, without a whitening.
+        measures: what is asked.
+        vectors: from `embed_split`; None: embedded here, without a whitening.
         held_out: where there are such images and the run has a classifier.
         benchmark: name of the data set, for figures of its own (see benchmark_figures.py).
 
@@ -91,22 +89,20 @@ def measure_split(
         UserError: nothing at all can be measured, or as in `retrieval.evaluate`.
     """
     embedded, whitened = embed_split(embedder, split) if vectors is None else vectors
-    levels = {}
+    image_ids, levels = embedded.image_ids, {}
     if measures.grains:
         levels = grain_levels.measure(embedder, split, embedded, measures, held_out)
     if nothing_to_retrieve(split, embedded):
         if "class" not in levels:
-            levels = levels | {"class": _class_alone(embedder, held_out, measures)}
+            levels |= {"class": _class_alone(embedder, held_out, measures)}
         return Results(_counts(split, embedded) | {"metrics": {}, "grains": levels}), embedded
-    small = baselines.small_pixels(embedder.network, split, embedded.image_ids)
-    truth = GroundTruth.of(split, embedded.image_ids)
+    small = small_pixels(embedder.network, split, image_ids)
+    truth = GroundTruth.of(split, image_ids)
     numbers = retrieval.evaluate(embedded.vectors, truth, measures, pixels=small, whitened=whitened)
-    figures = partial(benchmark_figures.measure, benchmark, split, embedded.image_ids)
-    levels |= figures(embedded.vectors)
+    levels |= benchmark_figures.measure(benchmark, split, image_ids, embedded.vectors)
     if levels:
-        pixels = RankedSplit(split, embedded.image_ids, centred_pixels(small))
-        floor = _baseline_levels(embedder, pixels, measures) | figures(pixels.vectors)
-        levels |= {"floor": floor} if floor else {}
+        pixels = RankedSplit(split, image_ids, centred_pixels(small))
+        levels |= _baseline(embedder, pixels, measures, benchmark)
     return Results(numbers | ({"grains": levels} if levels else {})), embedded
 
 
@@ -138,9 +134,16 @@ def _counts(split: Split, embedded: Embedded) -> dict[str, int]:
     return {"images": len(labels), "classes": len(np.unique(labels)), "queries": 0}
 
 
-def _baseline_levels(embedder: Embedder, pixels: RankedSplit, measures: Measures) -> dict[str, Any]:
+def _baseline(
+    embedder: Embedder, pixels: RankedSplit, measures: Measures, benchmark: str
+) -> dict[str, Any]:
+    """{"floor": what raw pixels give of the grains}; empty if nothing is measured of these."""
+
     def vectors_of(altered: Split) -> tuple[np.ndarray, Int[np.ndarray, " k"]]:
         rows = np.arange(len(altered.labels))
-        return centred_pixels(baselines.small_pixels(embedder.network, altered, rows)), rows
+        return centred_pixels(small_pixels(embedder.network, altered, rows)), rows
 
-    return grain_levels.baseline(pixels, vectors_of, embedder.network.preprocessing, measures)
+    preprocessing = embedder.network.preprocessing
+    levels = grain_levels.baseline(pixels, vectors_of, preprocessing, measures)
+    levels |= benchmark_figures.measure(benchmark, *pixels)
+    return {"floor": levels} if levels else {}

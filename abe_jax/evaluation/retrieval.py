@@ -1,4 +1,20 @@
-"""Retrieval over one set of vectors: the ensemble, its learners, and the pixel baseline."""
+"""Retrieval over one set of vectors: the ensemble, its learners, and the pixel baseline.
+
+The result of `evaluate` holds only dicts, lists, floats and ints, and on one machine the same bits
+on every call:
+
+images, classes, queries (those with a positive; the others are in no mean)
+gallery       how many images it has; left out where all images are
+metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
+              learners_mean, learners_std (over learners, of the m values themselves), pixels, with
+              `Measures.binary` also binary (the ensemble's codes by Hamming distance, see `pack`),
+              and whitened; each {"recall@K": .., "r_precision": .., "map@r": ..}
+other_family  ensemble, pixels, where neighbours of the query's own group (say, a type family) do
+              not count; with queries_other_family beside it. Left out without groups, if no query
+              has a positive in another group, or if no gallery row is of the group of a query
+domains       ensemble, pixels, see `by_domain`; with `Measures.domains`
+cosine        see `between_learners`; left out for one learner
+"""
 
 from typing import Any
 
@@ -22,29 +38,17 @@ def evaluate(
     pixels: Shaped[np.ndarray | Array, "..."] | None = None,
     whitened: Float[np.ndarray, "n k"] | None = None,
 ) -> dict[str, Any]:
-    """Retrieval over one split: the ensemble, its learners, and the pixel baseline.
+    """Retrieval over n images; this module says what the result holds.
 
-    Each image asks all others or, with `GroundTruth.gallery`, the images outside of it ask it
-    alone, in every part of the result, see `protocols.scores`. `vectors` [n, m, d] of m learners,
-    integer `labels` [n] or a GroundTruth with them; its `groups` [n] (say, type families) add
-    "other_family", where neighbours of the query's own group do not count, and with
-    `measures.domains` and the groups' names also "domains", where only those of its own do;
-    `pixels` [n, ...] add what the images give without any training, see `centred_pixels`. Of
-    `measures`, grains and copies are for `measure_split`. The result holds only dicts, lists,
-    floats and ints and is bitwise the same on every call on one machine:
+    Args:
+        vectors: of m learners.
+        labels: integers [n], or a GroundTruth: with a `gallery`, the images outside of it ask it
+            alone, in every part of the result; without one, each image asks all others.
+        measures: what is measured; grains and copies are for `measure_split`.
+        pixels: images [n, ...] as a baseline without any training, see `centred_pixels`.
+        whitened: unit vectors, see `whitening.unit_whitened`.
 
-    images, classes, queries (those with a positive; the others are in no mean)
-    gallery       how many images it has; left out where all images are
-    metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
-                  learners_mean, learners_std (over learners, of the m values themselves), pixels;
-                  each {"recall@K": .., "r_precision": .., "map@r": ..}; with `measures.binary` also
-                  binary, the ensemble's codes by Hamming distance, see `pack`, and with
-                  `whitened` whitened, by these unit vectors, see `whitening.unit_whitened`
-    other_family  ensemble, pixels; with queries_other_family beside it. Left out if no query has
-                  a positive in another group, or no gallery row is of the group of a query
-    domains       ensemble, pixels, see `by_domain`
-    cosine        see `between_learners`; left out for one learner
-    Errors: those of `recall_at_k` and `by_domain`.
+    Raises: as `recall_at_k` and `by_domain`.
     """
     x = np.asarray(vectors)
     truth = labels if isinstance(labels, GroundTruth) else GroundTruth(np.asarray(labels))
@@ -52,17 +56,13 @@ def evaluate(
         raise UserError(f"vectors must be [n, m, d], not of shape {x.shape}")
     baseline = None if pixels is None else centred_pixels(np.asarray(pixels))
     ensemble = scores(x, truth, measures)
-    result: dict[str, Any] = {
-        "images": len(x),
-        "classes": len(np.unique(truth.labels)),
-        "queries": ensemble.queries,
-        **({} if truth.gallery is None else {"gallery": int(truth.gallery.sum())}),
-        "metrics": {
-            "ensemble": ensemble.means(),
-            **_of_learners(x, truth, measures, ensemble),
-            **_beside(x, truth, measures, baseline, whitened),
-        },
-    }
+    counts = {"images": len(x), "classes": len(np.unique(truth.labels))}
+    result: dict[str, Any] = counts | {"queries": ensemble.queries}
+    if truth.gallery is not None:
+        result["gallery"] = int(truth.gallery.sum())
+    result["metrics"] = {"ensemble": ensemble.means()}
+    result["metrics"] |= _of_learners(x, truth, measures, ensemble)
+    result["metrics"] |= _beside(x, truth, measures, baseline, whitened)
     if truth.groups is not None:
         result |= _other_family(x, truth, measures, baseline)
     if measures.domains:

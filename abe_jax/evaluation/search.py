@@ -112,12 +112,12 @@ def best_of(
     """
     shape = (len(queries.ids), k)
     empty = Nearest(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
-    asking = [jax.device_put(queries, device) for device in devices]
+    copies = [jax.device_put(queries, device) for device in devices]
     best = [jax.device_put(empty, device) for device in devices]
     for chunk, at in zip(chunks, itertools.cycle(range(len(devices))), strict=False):
-        there = jax.device_put(chunk, devices[at])
+        moved = jax.device_put(chunk, devices[at])
         jax.block_until_ready(best[at])
-        best[at] = _merge(best[at], asking[at], there, distance=distance)
+        best[at] = _merge(best[at], copies[at], moved, distance=distance)
     return _united([Nearest(*map(np.asarray, nearest)) for nearest in best])
 
 
