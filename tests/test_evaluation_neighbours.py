@@ -101,8 +101,27 @@ def test_numpy_jax_and_half_precision_are_taken():
     assert (knn(half, half, 3)[1] == knn(rounded, rounded, 3)[1]).all()
 
 
+def test_rows_of_nan_alone_are_nobodys_neighbours_and_have_none():
+    x = learners(n=20)
+    groups = np.arange(20) % 3
+    missing = np.array([0, 7, 19])
+    kept = np.setdiff1d(np.arange(20), missing)
+    broken = x.copy()
+    broken[missing] = np.nan
+    for own in (None, (groups, groups)):
+        distances, indices = knn(broken, broken, 18, exclude_self=True, groups=own)
+        assert (indices[missing] == -1).all() and np.isinf(distances[missing]).all()
+        among = None if own is None else (groups[kept], groups[kept])
+        near, ranked = knn(x[kept], x[kept], 16, exclude_self=True, groups=among)
+        expected = np.where(ranked >= 0, kept[ranked], -1)
+        assert (indices[kept, :16] == expected).all() and (indices[kept, 16:] == -1).all()
+        np.testing.assert_array_equal(distances[kept, :16], near)
+    assert (knn(broken[:1], x, 3)[1] == -1).all()
+
+
 X = learners(6)[:, 0]
-BROKEN = np.where(np.arange(6)[:, None] == 4, np.float32(np.nan), X)
+BROKEN = X.copy()
+BROKEN[4, 2] = np.nan
 
 
 @pytest.mark.parametrize(
@@ -115,6 +134,7 @@ BROKEN = np.where(np.arange(6)[:, None] == 4, np.float32(np.nan), X)
         (lambda: knn(X[:2], X, 1, exclude_self=True), "one for one"),
         (lambda: knn(X, BROKEN, 1), "gallery hold a value that is not finite"),
         (lambda: knn(X, BROKEN, 1), "row 4"),
+        (lambda: knn(X, np.where(BROKEN == BROKEN, np.nan, X), 7), "k = 7 neighbours asked"),
         (lambda: knn(X, X, 1, ranking=Ranking(block=0)), "block = 0"),
         (lambda: knn(X, X[:0], 1), "not empty"),
         (

@@ -8,8 +8,10 @@ at the same place of a batch and the machine is the same; otherwise it is within
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,7 +19,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from abe_jax import models
+from abe_jax.data.sources.image_files import Files
 from abe_jax.data.split import Split
+from abe_jax.errors import ArgumentError
 from abe_jax.evaluation.network import Embedded, Network
 from abe_jax.training import step
 from abe_jax.training.checkpoint import digest
@@ -112,6 +116,28 @@ class Embedder:
             none = np.zeros(0, np.int64)
             return Embedded(np.zeros((0, self.learners, self.dim), np.float32), none, none)
         return self.network.vectors(self.replicated, split)
+
+    def embed_files(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:
+        """The vectors of image files, one row for each: m learners of d numbers.
+
+        Rows stay aligned: the row of an image that cannot be read is NaN, and a warning names it.
+
+        Raises:
+            ArgumentError: one path in the place of a list of them.
+        """
+        if isinstance(images, str | Path):
+            raise ArgumentError(
+                "images",
+                f"{images} is one path; give a list of image files, for example "
+                "sorted(Path('photos').rglob('*.jpg'))",
+            )
+        paths = [str(path) for path in images]
+        embedded = self.embed(Files(Path(), paths))
+        vectors = np.full((len(paths), self.learners, self.dim), np.nan, np.float32)
+        vectors[embedded.image_ids] = embedded.vectors
+        for row in embedded.unreadable:
+            warnings.warn(f"{paths[row]} cannot be read; its vector is NaN", stacklevel=2)
+        return vectors
 
     def masks(self, images: UInt8[np.ndarray, "s h w c"]) -> Float[np.ndarray, "s m i j k"]:
         """Every learner's attention masks over preprocessed images, see `Network.masks`."""

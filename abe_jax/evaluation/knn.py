@@ -31,8 +31,7 @@ def knn(
     rank by gallery index. `exclude_self`: row i of the queries is row i of the gallery and not its
     own neighbour. With `groups`, of the queries and of the gallery's rows, gallery rows of the
     query's own group do not count. Where fewer than k neighbours are left, the index is -1 and the
-    distance infinite. A row of NaN alone, as `Run.embed` gives of an image that cannot be read, is
-    nobody's neighbour and has none.
+    distance infinite. A row of NaN alone (an image that cannot be read) is no neighbour and has none.
 
     Exact: every distance is computed, in float32 with full-precision products, as
     |q|^2 + |g|^2 - 2 q.g, at most `block` (rounded up to 8) times 2^25 / `block` of them at once.
@@ -40,15 +39,16 @@ def knn(
     """
     rows, others = _present(queries), _present(gallery)
     if len(rows) < len(queries) or len(others) < len(gallery):
+        check_k(k, len(gallery) - exclude_self)
+        own = None if groups is None else (groups[0][rows], groups[1][others])
+        options = {"exclude_self": exclude_self, "groups": own, "ranking": ranking}
+        reach = min(k, len(others) - exclude_self)
         distances = np.full((len(queries), k), np.inf, np.float32)
         indices = np.full((len(queries), k), -1, np.int32)
-        reach = min(k, len(others) - exclude_self)
         if len(rows) and reach > 0:
-            present, searched = np.asarray(queries)[rows], np.asarray(gallery)[others]
-            own = None if groups is None else (groups[0][rows], groups[1][others])
-            options = {"exclude_self": exclude_self, "groups": own, "ranking": ranking}
-            distances[rows, :reach], ranked = knn(present, searched, reach, **options)
-            indices[rows, :reach] = np.where(ranked >= 0, others[ranked], -1)
+            both = (np.asarray(queries)[rows], np.asarray(gallery)[others])
+            distances[rows, :reach], nearest = knn(*both, reach, **options)
+            indices[rows, :reach] = np.where(nearest >= 0, others[nearest], -1)
         return distances, indices
     search = prepare(queries, gallery, exclude_self=exclude_self, groups=groups, ranking=ranking)
     check_k(k, len(gallery) - exclude_self)

@@ -74,13 +74,12 @@ def measure_split(
     """Everything that `measures` asks of a split, and its vectors; all hosts call it.
 
     The numbers are those of `retrieval.evaluate` and, under "grains", of `grain_levels.measure` and
-    of the benchmark, beside them the "floor", what raw pixels give. Of images held out of training,
-    one of each class, only the class is measured: nothing can be retrieved.
+    the benchmark, with the "floor": of raw pixels. Of single held-out images the class is measured.
 
     Args:
         embedder: the network.
         split: the images.
-        measures: what is asked.
+        measures: what of them.
         vectors: from `embed_split`; None: embedded here, without a whitening.
         held_out: where there are such images and the run has a classifier.
         benchmark: name of the data set, for figures of its own (see benchmark_figures.py).
@@ -89,21 +88,20 @@ def measure_split(
         UserError: nothing at all can be measured, or as in `retrieval.evaluate`.
     """
     embedded, whitened = embed_split(embedder, split) if vectors is None else vectors
-    image_ids, levels = embedded.image_ids, {}
+    image_ids, network, levels = embedded.image_ids, embedder.network, {}
     if measures.grains:
         levels = grain_levels.measure(embedder, split, embedded, measures, held_out)
     if nothing_to_retrieve(split, embedded):
         if "class" not in levels:
             levels |= {"class": _class_alone(embedder, held_out, measures)}
         return Results(_counts(split, embedded) | {"metrics": {}, "grains": levels}), embedded
-    small = small_pixels(embedder.network, split, image_ids)
-    truth = GroundTruth.of(split, image_ids)
+    small, truth = small_pixels(network, split, image_ids), GroundTruth.of(split, image_ids)
     numbers = retrieval.evaluate(embedded.vectors, truth, measures, pixels=small, whitened=whitened)
     levels |= benchmark_figures.measure(benchmark, split, image_ids, embedded.vectors)
     if levels:
         pixels = RankedSplit(split, image_ids, centred_pixels(small))
-        levels |= _baseline(embedder, pixels, measures, benchmark)
-    return Results(numbers | ({"grains": levels} if levels else {})), embedded
+        numbers["grains"] = levels | _baseline(embedder, pixels, measures, benchmark)
+    return Results(numbers), embedded
 
 
 def nothing_to_retrieve(split: Split, embedded: Embedded) -> bool:

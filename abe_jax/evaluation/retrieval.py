@@ -42,13 +42,12 @@ def evaluate(
 
     Args:
         vectors: of m learners.
-        labels: integers [n], or a GroundTruth: with a `gallery`, the images outside of it ask it
-            alone, in every part of the result; without one, each image asks all others.
-        measures: what is measured; grains and copies are for `measure_split`.
+        labels: integers [n], or a GroundTruth. With a `gallery` the images outside of it ask it
+            alone, in every part of the result; else each image asks all others.
+        measures: what is asked; grains and copies are for `measure_split`.
         pixels: images [n, ...] as a baseline without any training, see `centred_pixels`.
         whitened: unit vectors, see `whitening.unit_whitened`.
-
-    Raises: as `recall_at_k` and `by_domain`.
+    Raises as `recall_at_k` and `by_domain`.
     """
     x = np.asarray(vectors)
     truth = labels if isinstance(labels, GroundTruth) else GroundTruth(np.asarray(labels))
@@ -56,8 +55,8 @@ def evaluate(
         raise UserError(f"vectors must be [n, m, d], not of shape {x.shape}")
     baseline = None if pixels is None else centred_pixels(np.asarray(pixels))
     ensemble = scores(x, truth, measures)
-    counts = {"images": len(x), "classes": len(np.unique(truth.labels))}
-    result: dict[str, Any] = counts | {"queries": ensemble.queries}
+    result: dict[str, Any] = {"images": len(x), "classes": len(np.unique(truth.labels))}
+    result["queries"] = ensemble.queries
     if truth.gallery is not None:
         result["gallery"] = int(truth.gallery.sum())
     result["metrics"] = {"ensemble": ensemble.means()}
