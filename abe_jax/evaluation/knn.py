@@ -31,7 +31,7 @@ def knn(
     rank by gallery index. `exclude_self`: row i of the queries is row i of the gallery and not its
     own neighbour. With `groups`, of the queries and of the gallery's rows, gallery rows of the
     query's own group do not count. Where fewer than k neighbours are left, the index is -1 and the
-    distance infinite. A row of NaN alone (an image that cannot be read) is no neighbour and has none.
+    distance infinite. A row of NaN alone (of no readable image) is no neighbour and has none.
 
     Exact: every distance is computed, in float32 with full-precision products, as
     |q|^2 + |g|^2 - 2 q.g, at most `block` (rounded up to 8) times 2^25 / `block` of them at once.
