@@ -12,7 +12,10 @@
     run = abe.fit(model, loss, data, steps=5000, workdir="runs/photos")
     run.evaluate("test").recall[1]
 
-    index = abe.Index.build("photos.index", run, "photos")
+    plain = abe.from_weights("efficientnet-lite0")   # no training at all
+    z = plain.embed_files(["a.jpg", "b.jpg"])
+
+    index = abe.Index.build("photos.index", run, "photos")    # or `plain`
     index.search("query.jpg", k=5)
 
 These names are the library; the rooms behind them are described in ARCHITECTURE.md.
@@ -20,6 +23,7 @@ These names are the library; the rooms behind them are described in ARCHITECTURE
 
 from abe_jax import data, evaluation, losses, models
 from abe_jax.config.fitting import fit
+from abe_jax.config.stored import embedder_of_weights as from_weights
 from abe_jax.config.stored import load
 from abe_jax.errors import UserError
 from abe_jax.evaluation import Results
@@ -41,6 +45,7 @@ __all__ = [
     "data",
     "evaluation",
     "fit",
+    "from_weights",
     "knn",
     "load",
     "losses",

@@ -12,10 +12,10 @@ class UserError(Exception):
 
 
 class ArgumentError(UserError, ValueError):
-    """An argument that cannot be: its own name, and one sentence that says what is wrong with it.
+    """An invalid argument: its own name, and one sentence that says what is wrong with it.
 
-    Where the argument comes from a config or a command line, `abe_jax.config.build` names it as
-    the user wrote it.
+    Where the argument comes from a config or a command line, `config/build.py` and
+    `cli/command.py` re-raise it under the name that the user wrote.
     """
 
     def __init__(self, argument: str, text: str):

@@ -184,9 +184,9 @@ def test_a_grain_that_cannot_be_measured_is_left_out(tiny_data):
     assert grain_levels.classifier(config.load(TINY, []).objective, {}) is None
 
 
-def learning_of(chosen: Config) -> exponent.Learning:
+def learning_of(chosen: Config) -> exponent.ExponentLearning:
     recipe = build.recipe(chosen)
-    return exponent.Learning(network=build.network(chosen), objective=recipe.objective)
+    return exponent.ExponentLearning(network=build.network(chosen), objective=recipe.objective)
 
 
 def test_a_classifier_of_weight_0_is_passed_over(tiny_data):

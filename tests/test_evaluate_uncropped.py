@@ -23,7 +23,7 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import network as network_module
 from abe_jax.evaluation import resolution
 from abe_jax.evaluation.network import Network
-from abe_jax.runs.exponent import BATCH, Learning
+from abe_jax.runs.exponent import BATCH, ExponentLearning
 from abe_jax.training import step
 from abe_jax.training.state import TrainState
 
@@ -284,7 +284,7 @@ def test_a_batch_grows_to_what_divides_over_the_devices(folder, longest, monkeyp
 def test_the_exponent_of_uncropped_images_is_learned_on_uncropped_images(folder):
     chosen = made(folder, "data.size=32")
     split = every(chosen)
-    learning = Learning(network=build.network(chosen), objective=build.objective(chosen))
+    learning = ExponentLearning(network=build.network(chosen), objective=build.objective(chosen))
     count, made_of = learning.batches(split, 0)
     batches = list(made_of)
     assert len(batches) == count

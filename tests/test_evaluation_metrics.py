@@ -1,6 +1,7 @@
 """Recall@K, R-precision and MAP@R on tables worked out by hand, and against the loop oracle."""
 
 import re
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,7 @@ def labels(text):
 
 # A query a at 0 against a gallery: neighbours by rising distance a b a a b, and R = 3.
 GALLERY, NAMES = column(1, 2, 3, 4, 5), labels("abaab")
-LOOK = {"gallery": LabelledGallery(GALLERY, NAMES)}
+LOOK: dict[str, Any] = {"gallery": LabelledGallery(GALLERY, NAMES)}
 
 
 def test_query_and_gallery_by_hand():

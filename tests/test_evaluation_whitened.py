@@ -143,7 +143,7 @@ def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_anot
 
     def of(digest: str, asked: Config) -> Whitening:
         source = fitted_whitening.source(digest, to_mapping(asked))
-        found = fitted_whitening.kept_or_fitted(path, source, raw, fits.append)
+        found = fitted_whitening.load_or_fit(path, source, raw, fits.append)
         assert found is not None
         return found
 
@@ -169,17 +169,17 @@ def test_a_whitening_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
 
     source = fitted_whitening.source("one", to_mapping(made))
     with pytest.raises(UserError, match="cannot be written"):
-        fitted_whitening.kept_or_fitted(path, source, raw, print)
+        fitted_whitening.load_or_fit(path, source, raw, print)
 
 
 def test_images_it_is_fitted_on_are_drawn_by_the_seed() -> None:
     made = config.load(TINY, ("evaluate.whiten=40",))
     train = split_of(made, "train")
-    drawn = fitted_whitening.drawn(train, 40, 0)
+    drawn = fitted_whitening.sample(train, 40, 0)
     assert len(drawn.records) == 40
-    assert np.array_equal(drawn.labels, fitted_whitening.drawn(train, 40, 0).labels)
+    assert np.array_equal(drawn.labels, fitted_whitening.sample(train, 40, 0).labels)
     assert len(set(drawn.labels)) > 10  # of all over the split, not its first classes
-    other = fitted_whitening.drawn(train, 40, 1)
+    other = fitted_whitening.sample(train, 40, 1)
     assert not np.array_equal(drawn.labels, other.labels)
     assert drawn.records[3] in [
         train.records[int(i)] for i in np.flatnonzero(train.labels == drawn.labels[3])

@@ -140,6 +140,12 @@ def test_splits_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None
     assert again.evaluate("val").recall == run.evaluate("val").recall
 
 
+def test_one_path_in_the_place_of_a_list_is_one_sentence(run: abe.Run, photos: Path) -> None:
+    for one in (photos, str(photos / "thing 0" / "0.png")):
+        with pytest.raises(ValueError, match=r"^images: .* is one path; give a list"):
+            run.embed(one)  # pyright: ignore[reportArgumentType]
+
+
 def test_a_folder_that_is_neither_run_nor_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(abe.UserError, match="neither a run nor an index"):
         abe.load(tmp_path)
@@ -184,7 +190,7 @@ def test_readmes_library_section_runs_as_printed(
     vectors = rng.normal(size=(40, 2, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     labels = np.arange(40, dtype=np.int32) % 4
-    names = {"vectors": vectors, "labels": labels, "q": vectors, "g": vectors, "abe_jax": abe}
+    names = {"vectors": vectors, "labels": labels, "q": vectors, "g": vectors}
     names |= {"queries": vectors, "gallery": vectors}
     for block in blocks:
         with warnings.catch_warnings():

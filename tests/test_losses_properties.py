@@ -1,5 +1,8 @@
 """The properties that every loss has; a new loss joins by its rows in LOSSES."""
 
+# NumPy arrays and lists are given where JAX arrays are annotated, as users give them.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 import dataclasses
 import functools
 import itertools

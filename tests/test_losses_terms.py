@@ -1,5 +1,8 @@
 """Losses as terms: called on a batch, scaled and added up; one's own; what arguments they take."""
 
+# NumPy arrays and lists are given where JAX arrays are annotated, as users give them.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 import re
 
 import jax

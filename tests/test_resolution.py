@@ -30,7 +30,7 @@ from abe_jax.evaluation.resolution import (
     with_p,
 )
 from abe_jax.models.counting import multiply_adds
-from abe_jax.runs.exponent import BATCH, PER_CLASS, Learning, order
+from abe_jax.runs.exponent import BATCH, PER_CLASS, ExponentLearning, order
 from abe_jax.training import step
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
@@ -74,8 +74,8 @@ def network_at(made_of: Config, size: int = SIZE) -> Network:
     return resized(build.network(made_of), size)
 
 
-def learning(made_of: Config) -> Learning:
-    return Learning(
+def learning(made_of: Config) -> ExponentLearning:
+    return ExponentLearning(
         network=network_at(made_of), objective=build.objective(made_of), seed=made_of.seed
     )
 

@@ -14,7 +14,7 @@ from abe_jax import config, models, pretrained
 from abe_jax.cli import train
 from abe_jax.config import Config, build
 from abe_jax.config import training as config_training
-from abe_jax.config.resolve import normalised_otherwise
+from abe_jax.config.resolve import normalisation_warnings
 from abe_jax.config.training import claimed, prepared, starting_state
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
@@ -236,9 +236,9 @@ def test_another_normalisation_than_the_weights_own_is_warned_of(tmp_path: Path)
     stored(tmp_path / "w.npz", made(*SINGLE))  # mean 20, std 60
     named = f"model.weights={tmp_path / 'w.npz'}"
     for near in (("data.mean=(20.,)", "data.std=(60.,)"), ("data.mean=(21.,)", "data.std=(61.,)")):
-        assert not normalised_otherwise(made(*near, named))
+        assert not normalisation_warnings(made(*near, named))
     for far in (("data.mean=(20.,)", "data.std=()"), ("data.mean=(60.,)", "data.std=(60.,)")):
-        (line,) = normalised_otherwise(made(*far, named))
+        (line,) = normalisation_warnings(made(*far, named))
         assert "left empty" in line and "(20.0,) and (60.0,)" in line
 
 

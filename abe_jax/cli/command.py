@@ -56,7 +56,7 @@ def configuration(path: str, overrides: Sequence[str]) -> Config:
 
 @contextlib.contextmanager
 def options_named(**options: str) -> Iterator[None]:
-    """Tells an argument's mistake by the option of the command line that has its name.
+    """Re-raises an ArgumentError under the option of the command line.
 
     `options` are those options, by argument, that are called otherwise than their argument.
 

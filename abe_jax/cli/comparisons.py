@@ -19,7 +19,7 @@ def comparison_of(
     """What the arguments of `parser` say that all arms have in common.
 
     Raises:
-        UserError: no seed, or fewer than no rounds.
+        UserError: --seeds below 1, or --rounds below 0.
     """
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: 1 or more")

@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     if overrides:
         raise UserError(f"--config.{overrides[0]}: a conversion takes no config")
     if arguments.out.suffix != ".npz":
-        raise UserError(f"{arguments.out}: is to end in .npz, as {arguments.out.stem}.npz does")
+        raise UserError(f"{arguments.out}: must end in .npz, for example {arguments.out.stem}.npz")
     weights = pretrained.convert(arguments.source, arguments.file)
     pretrained.write(weights, arguments.out)
     command.say(text(weights))

@@ -31,7 +31,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "sweep": (sweep.main, "try where the attention branches off"),
     "resolution": (resolution.main, "choose GeM's exponent for larger test images"),
     "prepare": (prepare.main, "prepare one of the field's data sets once"),
-    "convert": (convert.main, "turn weights that others trained into ours"),
+    "convert": (convert.main, "convert a third-party checkpoint to .npz"),
     "complexity": (complexity.main, "count a model's parameters and multiply-adds"),
 }
 

@@ -19,7 +19,7 @@ from abe_jax.config import stored
 from abe_jax.errors import UserError
 from abe_jax.evaluation.resolution import best, cross_validated, exponent
 from abe_jax.report import tables
-from abe_jax.runs.exponent import Learning
+from abe_jax.runs.exponent import ExponentLearning
 from abe_jax.runs.run import Run
 
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _learned(tested: Run, start: float, steps: int) -> float:
     """The exponent that the run's classifier learns on training images of the test's size."""
     recipe = tested.recipe
-    learning = Learning(
+    learning = ExponentLearning(
         network=tested.embedder.network, objective=recipe.objective, seed=recipe.seed
     )
     train, state = tested.dataset.split("train"), tested.embedder.state

@@ -33,7 +33,7 @@ SECTIONS = {
 
 @contextlib.contextmanager
 def named(*sections: str) -> Iterator[None]:
-    """Tells an argument's mistake by its name in the config: of the first section that has it.
+    """Re-raises an ArgumentError under the config's name: of the first section that has it.
 
     Raises:
         UserError: in the place of an ArgumentError inside.

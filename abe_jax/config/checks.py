@@ -22,7 +22,7 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
         UserError: with the nearest right choice.
     """
     if not config.objective:
-        raise UserError("config.objective: without a term there is nothing to train for")
+        raise UserError("config.objective: needs at least one loss")
     for term in config.objective:
         if isinstance(term, Custom) and term.function is absent:
             raise UserError(

@@ -88,16 +88,16 @@ def described(
     if network["trunk_depth"] is None:
         network["trunk_depth"] = len(model.cut.trunk)
     batch = parts.get("batch", 64)
-    rhythm: dict[str, Any] = {name: value for name, value in parts.items() if name in _RHYTHM}
+    intervals: dict[str, Any] = {name: value for name, value in parts.items() if name in _INTERVALS}
     return Config(
         seed=parts.get("seed", 0),
         data=Data(**section),
         model=Model(**network),
         objective=losses.terms(loss),
         optimizer=parts.get("optimizer", Optimizer(name="adam", rate=1e-4)),
-        train=Train(steps=steps, batch=batch, **rhythm),
+        train=Train(steps=steps, batch=batch, **intervals),
         evaluate=Evaluate(batch=batch, ks=parts.get("ks", Evaluate().ks)),
     )
 
 
-_RHYTHM = ("log_every", "evaluate_every", "checkpoint_every")
+_INTERVALS = ("log_every", "evaluate_every", "checkpoint_every")

@@ -82,7 +82,7 @@ def require_fit(model: Model, about: pretrained.About) -> None:
         )
 
 
-def normalised_otherwise(config: Config) -> list[str]:
+def normalisation_warnings(config: Config) -> list[str]:
     """What to warn of where weights were trained on images that are normalised otherwise.
 
     Black and white, as the network sees them, are compared: a difference of a twentieth of their

@@ -19,11 +19,11 @@ class Data:
     path: str = ""  # of `folder`: a folder of images or a CSV file
     label_column: str = "label"  # of `folder`, in a CSV file; of `tfds:`, a set's feature
     domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
-    unseen_domains: tuple[str, ...] = ()  # the test's alone: test keeps these, train and val others
+    unseen_domains: tuple[str, ...] = ()  # only in the test
     validation_domains: tuple[str, ...] = ()  # validation's alone, so that it knows none of test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
-    resize: Count = 256  # square side after making it square and scaling
+    resize: Count = 256  # side of the square image before cropping
     size: Count = 224  # side of the crop that the network sees
     channels: Count = 3
     fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
@@ -42,7 +42,7 @@ class Data:
     images_per_class: Count = 4  # K of class_balanced and of domains
     replacement: bool = False  # these two: each of the K drawn from all images of the class
     domains_per_batch: Count = 5  # of the sampler domains: equal blocks of rows, one domain each
-    repeats: Count = 1  # rows in a row of each drawn image, each with an augmentation of its own
+    repeats: Count = 1  # consecutive copies of each drawn image, each augmented anew
     validation_classes: Natural = (
         0  # the last so many training classes, where a set has no val split
     )

@@ -7,7 +7,7 @@ from typing import Any
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import build, checks, stored
 from abe_jax.config.files import differences, read_json, write_json
-from abe_jax.config.resolve import normalised_otherwise, require_fit, resolved, run_of
+from abe_jax.config.resolve import normalisation_warnings, require_fit, resolved, run_of
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.errors import UserError
@@ -50,7 +50,7 @@ def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = 
             recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
         folder = claimed(workdir, config)
         if config.model.weights and not folder.has_run():
-            for warning in normalised_otherwise(config):
+            for warning in normalisation_warnings(config):
                 say(f"warning: {warning}")
         validation = _validation(config, val)
         start = lambda: starting_state(config, recipe)  # noqa: E731
@@ -81,8 +81,8 @@ def _validation(config: Config, val: Split) -> Validation:
 def claimed(path: Path, config: Config) -> RunFolder:
     """The folder of a new run, or of one that goes on with the same configuration.
 
-    What a start left behind that never came to a checkpoint is no run: a mistake in the
-    configuration can be put right without naming another folder. Of several hosts the first
+    A folder without a checkpoint is not a run yet: a mistake in the configuration can be put
+    right without naming another folder. Of several hosts the first
     alone looks and writes.
 
     Raises:
@@ -115,7 +115,7 @@ def _check_same(folder: RunFolder, config: Config) -> None:
 
 
 def starting_state(config: Config, recipe: Recipe) -> TrainState:
-    """The state before the first step: of the seed, with the stages of config.model.weights.
+    """The state before the first step: initialised from the seed, with config.model.weights.
 
     Raises:
         UserError: weights that do not fit.

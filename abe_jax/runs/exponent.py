@@ -20,13 +20,13 @@ from abe_jax.training.state import TrainState
 
 RATE, MOMENTUM, POWER = 0.005, 0.9, 0.9
 BATCH, PER_CLASS = 4, 50
-LINES = 10  # said of the course of p
+LINES = 10  # progress lines printed
 
 Loss = Callable[[Array, TrainState, loader.Batch], Float[Array, ""]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Learning:
+class ExponentLearning:
     """What p is learned with: a run's network at the size of the test, and its classifier."""
 
     network: Network
@@ -60,7 +60,9 @@ class Learning:
         Source: Berman et al., MultiGrain, arXiv 1902.05509, p* by fine-tuning.
         """
         if not np.isfinite(start):
-            raise UserError("--learn: the run's p is inf, from where no gradient leads; use --p")
+            raise UserError(
+                "start: the run's p is inf, where the gradient is zero; try given exponents (--p)"
+            )
         loss = self.loss()
         frozen = jax.device_put(state.replace(opt_state=()))
         steps, batches = self.batches(train, steps)
@@ -80,7 +82,7 @@ class Learning:
             if at == steps or at % max(1, steps // LINES) == 0:
                 say(f"step {at:,} of {steps:,}: p = {float(p):.4f}")
         if not np.isfinite(p):
-            raise Diverged("--learn: p is not finite any more; use --p")
+            raise Diverged("p is not finite any more; try given exponents (--p)")
         return float(p)
 
     def loss(self) -> Loss:
@@ -94,8 +96,8 @@ class Learning:
         named = losses.classifier(losses.terms(self.objective.terms))
         if named is None:
             raise UserError(
-                "--learn: p is learned by a classifier, and the run's objective has neither "
-                "'cross_entropy' nor 'norm_softmax' with a weight; use --p"
+                "p is learned by a classifier, and the run's objective has neither "
+                "'cross_entropy' nor 'norm_softmax' with a weight; try given exponents (--p)"
             )
         term, key = named
         if isinstance(term, NormSoftmax):
@@ -120,7 +122,7 @@ class Learning:
         """So many batches of the images of `order`, and how many these are; 0: one pass.
 
         Uncropped images are put together by their shapes, so some batches of a shape's last images
-        are smaller; the batches then come in an order of the seed.
+        are smaller; the batches then come in an order drawn from the seed.
         """
         rows = order(train.labels, self.seed, steps)
         images, network = chosen(train, rows), self.network

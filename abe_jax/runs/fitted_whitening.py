@@ -27,7 +27,7 @@ def source(digest: str, description: Mapping[str, Any]) -> Source:
     return {"checkpoint": digest, "config": hashlib.sha256(said.encode()).hexdigest()}
 
 
-def kept_or_fitted(
+def load_or_fit(
     path: Path, of: Source, raw: Callable[[], Raw], say: Callable[[str], None]
 ) -> Whitening | None:
     """The whitening at `path` where it is of this source, else one fitted now and kept there.
@@ -58,8 +58,8 @@ def kept_or_fitted(
         return fitted
 
 
-def drawn(train: Split, images: int, seed: int) -> Split:
-    """So many images that a whitening is fitted on: the first of an order of the seed, or all."""
+def sample(train: Split, images: int, seed: int) -> Split:
+    """The images that a whitening is fitted on: a random subset drawn with the seed, or all."""
     count = len(train.labels)
     order = np.random.default_rng(seed).permutation(count)
     return chosen(train, np.sort(order[: min(count, images)]))

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import platform
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -18,7 +17,7 @@ from abe_jax import evaluation, files, hosts, losses, report
 from abe_jax.data import Dataset, Split
 from abe_jax.data.held_out import HELD
 from abe_jax.data.images.decoding import UnreadableImage
-from abe_jax.data.sources.image_files import Files, read
+from abe_jax.data.sources.image_files import read
 from abe_jax.errors import UserError
 from abe_jax.evaluation import examples, grain_levels
 from abe_jax.evaluation.embedder import Embedder
@@ -71,18 +70,8 @@ class Run:
         return dataclasses.replace(self, embedder=embedder, variant=changed.words)
 
     def embed(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:
-        """The vectors of image files, one row for each: m learners of d numbers.
-
-        Rows stay aligned: the row of an image that cannot be read is NaN, and a warning names it.
-        """
-        paths = [str(path) for path in images]
-        embedded = self.embedder.embed(Files(Path(), paths))
-        shape = (len(paths), self.embedder.learners, self.embedder.dim)
-        vectors = np.full(shape, np.nan, np.float32)
-        vectors[embedded.image_ids] = embedded.vectors
-        for row in embedded.unreadable:
-            warnings.warn(f"{paths[row]} cannot be read; its vector is NaN", stacklevel=2)
-        return vectors
+        """The vectors of image files, one row for each; see `Embedder.embed_files`."""
+        return self.embedder.embed_files(images)
 
     def masks(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m h w c"]:
         """Where each learner looks: its mask over the encoder's map of each image file.
@@ -111,7 +100,7 @@ class Run:
     def measure(self, split: str = "test", say: Say = _say_nothing) -> Evaluation:
         """`evaluate`, with the images and vectors that the numbers are of.
 
-        All hosts call it; `say` is told of unreadable images and of what to beware of.
+        All hosts call it; `say` receives warnings, of unreadable images among them.
         """
         images = self.tested.dataset.split(split)
         name = " ".join(part for part in (split, self.tested.label, self.variant) if part)
@@ -137,10 +126,10 @@ class Run:
     def _whitening(self, say: Say, raw_of: Callable[[Split], Any]) -> Whitening | None:
         """The checkpoint's whitening, fitted on images that the run was trained on."""
         seed, train = self.recipe.seed, self.dataset.split
-        return fitted_whitening.kept_or_fitted(
+        return fitted_whitening.load_or_fit(
             self.folder.whitening(self.variant),
             fitted_whitening.source(self.digest, self.embedder.description),
-            lambda: raw_of(fitted_whitening.drawn(train("train"), self.whiten, seed)),
+            lambda: raw_of(fitted_whitening.sample(train("train"), self.whiten, seed)),
             say,
         )
 

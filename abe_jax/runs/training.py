@@ -1,4 +1,4 @@
-"""A training that nothing refused, ready to begin or to go on."""
+"""A validated training, ready to begin or to go on."""
 
 import dataclasses
 from collections.abc import Callable

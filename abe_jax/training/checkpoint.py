@@ -1,4 +1,4 @@
-"""A run's checkpoints through Orbax: the latest states and the best one, each proved whole."""
+"""A run's checkpoints by Orbax: the latest states and the best, each verified by a digest."""
 
 import contextlib
 import hashlib
@@ -38,7 +38,7 @@ class Checkpoints:
         """Starts writing; `state` is unreplicated NumPy arrays that nobody changes any more."""
         step = int(state.step)
         if step in self._manager.all_steps():
-            return  # a resumed run comes by again: the state is the same to the bit
+            return  # a resumed run reaches this step again: the state is the same to the bit
         about = about | {"step": step, "digest": digest(state)}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)

@@ -32,7 +32,7 @@ class Meta:
     """
 
     domains: Natural = 0  # of a batch's domains those for the inner step; 0: no meta-learning
-    start: Natural = 0  # steps before the first meta-update, also behind optimizer.new_only
+    start: Natural = 0  # steps before the first meta-update; never before optimizer.new_only ends
     margin: Amount = 0.3  # of its batch-hard triplets
     inner_rate: Amount = 0.1
     outer_rate: Amount = 0.1
@@ -98,7 +98,7 @@ class MetaBIN(AfterUpdate):
     def __call__(
         self, params: Any, batch_stats: Any, batch: Batch, step: Array
     ) -> tuple[Any, Metrics]:
-        """The parameters with the gates behind the outer step, and the losses of both steps."""
+        """The parameters with the gates after the outer step, and the losses of both steps."""
         gates = models.gates(params)
         moved, measured = self._moved(params, batch_stats, batch, step)
         begun = step >= self.meta.start

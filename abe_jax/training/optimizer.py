@@ -23,7 +23,7 @@ class Optimizer:
     """An optax optimiser, its schedule and its parameter groups."""
 
     name: str = "sgd"  # sgd | adam | adamw
-    rate: Amount = 0.01  # at the schedule's height
+    rate: Amount = 0.01  # peak learning rate
     momentum: Amount = 0.9  # sgd only
     weight_decay: Amount = 0.0
     schedule: str = "constant"  # constant | cosine | step
@@ -41,7 +41,7 @@ class Optimizer:
 
         Raises:
             ArgumentError: an unknown schedule, a warm-up as long as the training, or boundaries
-                that do not rise from behind the warm-up.
+                that do not rise after the warm-up.
         """
         require("schedule", self.schedule, _SCHEDULES)
         if self.schedule == "step":
@@ -70,7 +70,7 @@ class Optimizer:
             raise ArgumentError(
                 "boundaries",
                 f"{self.boundaries}; the schedule 'step' falls at one or more rising steps, the "
-                f"first behind warmup={self.warmup}",
+                f"first after warmup={self.warmup}",
             )
 
     def build(
@@ -142,10 +142,10 @@ def _in_stages(
 
     parts: dict[Any, optax.GradientTransformation] = {"new": inner}
     parts["old"] = optax.conditionally_mask(inner, begun)
-    return optax.partition(parts, lambda params: _ages(params, new))
+    return optax.partition(parts, lambda params: _new_or_old(params, new))
 
 
-def _ages(params: Any, new: Callable[[Path], bool]) -> Any:
+def _new_or_old(params: Any, new: Callable[[Path], bool]) -> Any:
     ages = _by_path(lambda path, _: "new" if new(path) else "old", params)
     if "new" not in jax.tree.leaves(ages):
         raise ArgumentError(

@@ -12,7 +12,7 @@ class Progress:
         self._trained = 0
 
     def pause(self, seconds: float) -> None:
-        """Takes so much time out of the rate: a compilation, a validation."""
+        """Excludes so many seconds from the rate: a compilation, a validation."""
         self._since += seconds
 
     def count(self) -> None:

@@ -28,7 +28,7 @@ from abe_jax.training.step import AfterUpdate, train_step
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Train:
-    """Length of training and the rhythm of what happens beside it."""
+    """Length of training, and how often it logs, validates and saves."""
 
     steps: Natural  # 0: nothing is trained, the weights are evaluated as they are
     batch: Count = 64  # images of one global batch

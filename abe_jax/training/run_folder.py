@@ -1,4 +1,4 @@
-"""What lies where in a run's folder."""
+"""Paths of the files in a run's folder."""
 
 import dataclasses
 from pathlib import Path

@@ -28,7 +28,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def on_sigterm() -> Iterator[StopRequest]:
-    """A request that SIGTERM makes inside; behind it SIGTERM does what it did before.
+    """A request that SIGTERM makes inside; afterwards the previous handler is restored.
 
     With several hosts JAX's own runtime listens for SIGTERM, so that all agree on the step.
     """

@@ -16,7 +16,7 @@ class Unreadable:
     """Names each unreadable image once in a file; too large a share of the split stops the run.
 
     The file outlives a run that is stopped and resumed; the share is of what this process found,
-    so that images which were mended meanwhile no longer count.
+    so that images repaired in the meantime no longer count.
     """
 
     def __init__(self, folder: RunFolder, split: Split, share: float, say: Callable[[str], None]):
