@@ -83,6 +83,13 @@ def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
     assert section(run, "test")["classes"] == 18
 
 
+def test_other_images_without_domains_are_measured_without_them(photographs, tmp_path):
+    run = saved(tmp_path / "run", *PLAIN, "evaluate.ks=(1,)", "evaluate.domains=True")
+    asked_of(run, "--path", str(photographs))
+    found = section(run, f"test of {photographs}")
+    assert found["images"] == 36 and "domains" not in found
+
+
 def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
     own = config.load(
         TINY,

@@ -230,7 +230,8 @@ def test_frozen_norm_uses_and_keeps_the_running_statistics(name):
     plain, _ = run(False, False)
     frozen, kept = run(True, True)
     trained, updated = run(False, True)
-    np.testing.assert_allclose(frozen, plain, rtol=1e-6)
+    # Two programs, whose sums through several layers may round otherwise on another processor.
+    np.testing.assert_allclose(frozen, plain, rtol=1e-5, atol=1e-5)
     assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, kept["batch_stats"], moved)))
     assert not np.allclose(trained, plain, atol=1e-2)
     assert not any(jax.tree.leaves(jax.tree.map(jnp.array_equal, updated["batch_stats"], moved)))
@@ -257,7 +258,8 @@ def test_convolutions_with_padding_on_odd_and_even_sides(same):
     names = ("NHWC", "HWIO", "NHWC")
     expected = jax.lax.conv_general_dilated(x, kernel, (2, 2), padding, dimension_numbers=names)
     found: Any = conv.apply(variables, x)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # Two orders of a sum of 18 products of size 1: 2 * 18 * 2^-24.
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
 
 
 def loop(x, kernel, stride, padding):

@@ -127,7 +127,8 @@ def test_at_gate_0_no_image_sees_another() -> None:
     params, x = parameters(0.0), maps()
     together = applied(params, x)[0]
     for b in range(len(x)):
-        np.testing.assert_allclose(applied(params, x[b : b + 1])[0], together[b : b + 1], rtol=1e-6)
+        alone = applied(params, x[b : b + 1])[0]  # another program: its sums may round otherwise
+        np.testing.assert_allclose(alone, together[b : b + 1], rtol=1e-6, atol=1e-5)
     scaled, _ = applied(params, 7 * x + 3)  # nor is its contrast or brightness seen
     np.testing.assert_allclose(scaled, together, atol=5e-3)
 

@@ -1,5 +1,6 @@
 """Everything that is measured of one split: its vectors, their retrieval, and the grains."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -96,6 +97,8 @@ def measure_split(
             levels |= {"class": _class_alone(embedder, held_out, measures)}
         return Results(_counts(split, embedded) | {"metrics": {}, "grains": levels}), embedded
     small, truth = small_pixels(network, split, image_ids), GroundTruth.of(split, image_ids)
+    if measures.domains and not truth.group_names:  # other images than the run's have none
+        measures = dataclasses.replace(measures, domains=False)
     numbers = retrieval.evaluate(embedded.vectors, truth, measures, pixels=small, whitened=whitened)
     levels |= benchmark_figures.measure(benchmark, split, image_ids, embedded.vectors)
     if levels:
