@@ -32,7 +32,7 @@ MISTAKES = [
     ("optimizer.name=sdg", "did you mean 'sgd'"),
     ("optimizer.schedule=cosin", "did you mean 'cosine'"),
     ("optimizer.schedule=step", "config.optimizer.boundaries: ()"),
-    ("optimizer.warmup=2", "leave nothing of config.train.steps=2"),
+    ("optimizer.warmup=2", "leave nothing of 2 steps"),
     ("optimizer.new_only=2", "at most 1"),
     ("model.kind=atention", "did you mean 'attention'"),
     ("model.branch=pool3", "did you mean 'pool4'"),
@@ -46,9 +46,9 @@ MISTAKES = [
     ("data.name=glpyhs_tiny", "did you mean 'glyphs_tiny'"),
     ("data.name=folder", "config.data.path: the data set 'folder' needs"),
     ("data.fit=covr", "did you mean 'cover'"),
-    ("data.mean=(1,2)", "config.data.mean has 2 values for 1 channels"),
+    ("data.mean=(1,2)", "config.data.mean: 2 values for 1 channels"),
     ("evaluate.whiten=1", "1 image is too few"),
-    ("evaluate.longest=36", "config.evaluate.longest and side_step: a map of 9 x 9"),
+    ("evaluate.longest=36", "config.evaluate.longest: a map of 9 x 9"),
     ("data.std=(0,)", "every value must be above 0"),
     ("data.size=17", "has 1 to 16 px"),
     ("data.size=12", "multiples of 8"),
@@ -230,7 +230,7 @@ def test_too_many_unreadable_images_stop_the_run(
     damaged(monkeypatch, part, list(range(0, 140, 2)))
     says = refused(tmp_path / "run", "train.batch=128")
     assert f"images of {part} cannot be read" in says
-    assert "config.data.unreadable_share=0.01" in says
+    assert "unreadable_share=0.01" in says
     assert str(tmp_path / "run" / "unreadable.txt") in says
 
 
