@@ -57,7 +57,7 @@ MISTAKES = [
     ("evaluate.select=recall@9", "did you mean 'recall@2'"),
     ("evaluate.ks=(1,143)", "at most 142"),
     ("evaluate.ks=()", "no metric is called 'recall@1'"),
-    ("objective=[]", "without a term"),
+    ("objective=[]", "needs at least one loss"),
     ("objective.0.reduction=meen", "did you mean 'mean'"),
     ("objective.0.pairs=al", "did you mean 'all'"),
 ]
