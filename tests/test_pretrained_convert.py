@@ -182,7 +182,7 @@ def test_the_commands_mistakes_are_one_line(lite0: Path, tmp_path: Path) -> None
     for arguments, says in [
         (["efficientnet-lite0", net, out], "did you mean 'efficientnet_lite0'?"),
         (["efficientnet_lite0", str(tmp_path / "no.pth"), out], "No such file"),
-        (["efficientnet_lite0", net, str(tmp_path / "out.pth")], "as out.npz does"),
+        (["efficientnet_lite0", net, str(tmp_path / "out.pth")], "for example out.npz"),
         (["efficientnet_lite1", net, out], "missing: _blocks.16._expand_conv.weight"),
         (["torchvision_resnet18", net, out], "unknown: _conv_stem.weight"),
         (["caffe_googlenet", net, out], "no .caffemodel"),
