@@ -12,7 +12,7 @@ from abe_jax.index import search
 if __name__ == "__main__":
     queries, target, *folders = map(Path, sys.argv[1:])
     # Several chunks on each device.
-    search.CHUNK = search.LEAST = 2**12
+    search.CHUNK_BYTES = search.LEAST_ROWS = 2**12
     written = {"devices": np.array(jax.device_count())}
     for folder in folders:
         nearest = index.nearest_rows(index.read(folder), np.load(queries), 12)

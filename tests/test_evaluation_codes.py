@@ -106,7 +106,7 @@ def test_blocks_and_chunks_change_nothing(monkeypatch):
 
     assert found(1) == found(7) == found(16) == found(1000) == expected
     monkeypatch.setattr(search, "GALLERY_TILE", 4)
-    monkeypatch.setattr(search, "PLANE", 16 * 12)  # chunks shorter than k
+    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 16 * 12)  # chunks shorter than k
     assert found(16) == expected
 
 

@@ -66,7 +66,7 @@ def test_objects_of_one_image_each_measure_nothing():
 @pytest.mark.parametrize("block", [3, 64])
 def test_ranks_are_places_in_the_ranking(block, monkeypatch):
     # Chunks of 128 rows, so that targets lie in several; equal vectors rank by their index.
-    monkeypatch.setattr(search, "PLANE", 1024)
+    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 1024)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 3, (300, 2, 2)).astype(np.float32)
     rows = np.array([7, 250, 0, 131])

@@ -67,7 +67,7 @@ def test_order_is_the_oracles_whatever_the_block_and_chunk(ensemble, monkeypatch
 
     assert found(1) == found(7) == found(16) == found(1000) == expected
     monkeypatch.setattr(search, "GALLERY_TILE", 4)
-    monkeypatch.setattr(search, "PLANE", 16 * 16)  # chunks of 16, 16 and 8
+    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 16 * 16)  # chunks of 16, 16 and 8
     assert found(16) == expected
 
 

@@ -25,10 +25,10 @@ def agrees(snapshot, queries, k) -> None:
 @pytest.fixture
 def small(monkeypatch):
     """Many chunks, of one compiled program, and several blocks of queries."""
-    monkeypatch.setattr(search, "CHUNK", 2**12)
-    monkeypatch.setattr(search, "LEAST", 128)
-    monkeypatch.setattr(search, "TOGETHER", 13)
-    monkeypatch.setattr(search, "HOST", 31)
+    monkeypatch.setattr(search, "CHUNK_BYTES", 2**12)
+    monkeypatch.setattr(search, "LEAST_ROWS", 128)
+    monkeypatch.setattr(search, "QUERIES_AT_ONCE", 13)
+    monkeypatch.setattr(search, "ROWS_ON_HOST", 31)
 
 
 @pytest.mark.parametrize("storage", STORAGES)

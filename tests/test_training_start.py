@@ -15,7 +15,7 @@ from abe_jax.cli import train
 from abe_jax.config import Config, build
 from abe_jax.config import training as config_training
 from abe_jax.config.resolve import normalisation_warnings
-from abe_jax.config.training import claimed, prepared, starting_state
+from abe_jax.config.training import claim_run_folder, prepare_training, starting_state
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.recipe import Recipe
@@ -39,7 +39,7 @@ def made(*overrides: str) -> Config:
 
 def saved_run(folder: Path, made_of: Config) -> TrainState:
     """A folder as a run leaves it, with a best checkpoint whose statistics are no defaults."""
-    run = claimed(folder, made_of)
+    run = claim_run_folder(folder, made_of)
     state = created_state(made_of)
     state = state.replace(batch_stats=jax.tree.map(lambda x: x + 0.5, state.batch_stats))
     state = jax.tree.map(np.asarray, state)
@@ -70,11 +70,13 @@ def test_the_latest_checkpoint_goes_before_everything(
     monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
     asked = resolved(made("optimizer.warmup=0", "train.steps=7"))
     state = on_host(created_state(made("seed=9", "optimizer.warmup=0", "train.steps=7")))
-    folder = claimed(tmp_path / "run", asked)
+    folder = claim_run_folder(tmp_path / "run", asked)
     latest = Checkpoints(folder.latest, 2)
     latest.save(state.replace(step=np.array(7, np.int32)), {})
     latest.close()
-    assert prepared(asked, folder.path, print).fit(StopRequest(), print)  # nothing left to train
+    assert prepare_training(asked, folder.path, print).fit(
+        StopRequest(), print
+    )  # nothing left to train
     best = Checkpoints(folder.best, 1)
     restored, _ = best.restore(build.recipe(asked).abstract())
     best.close()
@@ -272,7 +274,7 @@ def test_without_steps_the_weights_are_evaluated_as_they_are(
 def test_weights_that_are_none_or_do_not_fit_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.model\.weights: .* is not the folder of a run"):
         start(made(f"model.weights={tmp_path}"))
-    claimed(tmp_path / "untrained", made())
+    claim_run_folder(tmp_path / "untrained", made())
     with pytest.raises(UserError, match="no checkpoint in it"):
         start(made(f"model.weights={tmp_path / 'untrained'}"))
     saved_run(tmp_path / "wide", made(*SINGLE, "model.width=12"))
@@ -285,13 +287,13 @@ def test_weights_that_are_none_or_do_not_fit_are_one_line(tmp_path: Path) -> Non
 
 
 def test_a_folder_is_another_configs_only_once_something_was_saved(tmp_path: Path) -> None:
-    claimed(tmp_path / "run", made())
-    again = claimed(tmp_path / "run", made("seed=1"))
+    claim_run_folder(tmp_path / "run", made())
+    again = claim_run_folder(tmp_path / "run", made("seed=1"))
     assert config.read_json(again.config).seed == 1
     saved_run(tmp_path / "run", made("seed=1"))
-    claimed(tmp_path / "run", made("seed=1"))
+    claim_run_folder(tmp_path / "run", made("seed=1"))
     with pytest.raises(UserError, match=r"another config \(config.seed: 1, 2\)"):
-        claimed(tmp_path / "run", made("seed=2"))
+        claim_run_folder(tmp_path / "run", made("seed=2"))
 
 
 @pytest.mark.slow

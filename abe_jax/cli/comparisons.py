@@ -7,7 +7,7 @@ from pathlib import Path
 from abe_jax.cli import command
 from abe_jax.comparison import Arm, Comparison
 from abe_jax.config import load
-from abe_jax.config.training import prepared
+from abe_jax.config.training import prepare_training
 from abe_jax.errors import UserError
 from abe_jax.runs.training import Training
 from abe_jax.training.stop import StopRequest
@@ -28,7 +28,7 @@ def comparison_of(
 
     def prepare(arm: Arm, seed: int, folder: Path) -> Training:
         changes = (*overrides, *arm.overrides, f"seed={seed}")
-        return prepared(load(arm.file or arguments.config, changes), folder, command.say)
+        return prepare_training(load(arm.file or arguments.config, changes), folder, command.say)
 
     return Comparison(
         prepare=prepare,

@@ -8,7 +8,7 @@ import jax
 
 from abe_jax.cli import command
 from abe_jax.config import Config
-from abe_jax.config.training import prepared
+from abe_jax.config.training import prepare_training
 from abe_jax.training.progress import duration
 from abe_jax.training.stop import on_sigterm
 
@@ -20,7 +20,7 @@ def run(config: Config, workdir: Path) -> None:
     """
     began = time.perf_counter()
     with on_sigterm() as stop:
-        training = prepared(config, workdir, command.say)
+        training = prepare_training(config, workdir, command.say)
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "
             f"{jax.devices()[0].platform} device(s)"

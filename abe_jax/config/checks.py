@@ -35,7 +35,7 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
             resolution.require_maps(network)
     _check_layout(config)
     _check_classes(config, train)
-    evaluate, names = config.evaluate, evaluation.names(config.evaluate.ks)
+    evaluate, names = config.evaluate, evaluation.metric_names(config.evaluate.ks)
     if evaluate.select not in names:
         raise UserError(
             f"config.evaluate.select: no metric is called {evaluate.select!r} with "
@@ -57,7 +57,7 @@ def _check_evaluated(config: Config, split: Split) -> None:
     if not protocols.positives(split.labels, split.gallery).any():
         raise UserError(_no_positives(config, split))
     asked = protocols.rows(len(split.labels), split.gallery)
-    most, of = asked.reach, "images" if asked.alone else "images in the gallery"
+    most, of = asked.neighbours, "images" if asked.leave_one_out else "images in the gallery"
     ks = config.evaluate.ks
     if max(ks, default=1) > most:  # where all images ask, none finds itself
         raise UserError(

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 
 from abe_jax import losses, models
 from abe_jax.config.schema import Config, Data, Evaluate, Model
-from abe_jax.config.training import prepared
+from abe_jax.config.training import prepare_training
 from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling
 from abe_jax.models.backbones.table import backbone
 from abe_jax.runs.run import Run
@@ -60,13 +60,13 @@ def fit(
         UserError: what could not be trained, or not be measured at the end.
     """
     say = parts.get("say", print)
-    config = described(model, loss, data, steps, parts)
-    training = prepared(config, Path(workdir), say, data)
+    config = config_of(model, loss, data, steps, parts)
+    training = prepare_training(config, Path(workdir), say, data)
     training.fit(StopRequest(), say)
     return training.load()
 
 
-def described(
+def config_of(
     model: models.Ensemble,
     loss: losses.Term | losses.Sum,
     data: Dataset,

@@ -22,7 +22,9 @@ Say = Callable[[str], None]
 Stages = dict[str, Any]  # stage -> tree of arrays
 
 
-def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = None) -> Training:
+def prepare_training(
+    config: Config, workdir: Path, say: Say, dataset: Dataset | None = None
+) -> Training:
     """Everything that a training needs, checked; its folder is made and holds its config.json.
 
     Of several hosts, what one refuses all refuse.
@@ -48,7 +50,7 @@ def prepared(config: Config, workdir: Path, say: Say, dataset: Dataset | None = 
             recipe.sampler(train)
         with build.named("config.optimizer"):
             recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
-        folder = claimed(workdir, config)
+        folder = claim_run_folder(workdir, config)
         if config.model.weights and not folder.has_run():
             for warning in normalisation_warnings(config):
                 say(f"warning: {warning}")
@@ -72,13 +74,13 @@ def _validation(config: Config, val: Split) -> Validation:
     return Validation(
         split=val,
         measure=measure,
-        names=evaluation.names(config.evaluate.ks),
+        names=evaluation.metric_names(config.evaluate.ks),
         select=config.evaluate.select,
         unreadable_share=config.data.unreadable_share,
     )
 
 
-def claimed(path: Path, config: Config) -> RunFolder:
+def claim_run_folder(path: Path, config: Config) -> RunFolder:
     """The folder of a new run, or of one that goes on with the same configuration.
 
     A folder without a checkpoint is not a run yet: a mistake in the configuration can be put

@@ -45,7 +45,7 @@ class Split:
     group_names: tuple[str, ...] = ()  # of the whole data set: a split may lack some of them
     paths: tuple[str, ...] = ()  # the file of each image, where images are files of the user's
     object_ids: Int[np.ndarray, "n"] | None = None  # int32; alike where images show one object
-    # True: a row of the gallery, the others are queries; None: every image asks all others
+    # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, "n"] | None = None
 
 

@@ -6,7 +6,7 @@ from abe_jax.evaluation.measure import embed_split, ensemble_metrics, measure_sp
 from abe_jax.evaluation.metrics import (
     LabelledGallery,
     map_at_r,
-    names,
+    metric_names,
     r_precision,
     recall_at_k,
     scores,
@@ -32,7 +32,7 @@ __all__ = [
     "hamming_nearest",
     "map_at_r",
     "measure_split",
-    "names",
+    "metric_names",
     "pack",
     "r_precision",
     "recall_at_k",

@@ -9,14 +9,14 @@ from jaxtyping import Array, Float, Int, Shaped, UInt8, UInt32
 
 from abe_jax.errors import UserError
 from abe_jax.evaluation.knn import Vectors, check_finite
-from abe_jax.evaluation.search import BLOCK, Groups, Search, all_nearest, check_k, ready
+from abe_jax.evaluation.search import BLOCK, Groups, Search, all_nearest, check_k, prepared_search
 
 HAMMING = "hamming"  # the ensemble of a `Ranking` of packed codes
 # Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2.5 ms of
 # 512 bits and 4.5 of 2,048 (their top_k 3.6); of 512 bits as a product of signs 11 ms in float32,
 # 15 in bfloat16, 63 in int8, and with NumPy's bitwise_count 11. One loop over 64 words takes 31 ms,
-# or holds the counts of every word at once, and PLANE would bound nothing.
-TOGETHER = 8
+# or holds the counts of every word at once, and DISTANCES_AT_ONCE would bound nothing.
+WORDS_AT_ONCE = 8
 
 Packed = UInt8[np.ndarray | Array, "_ _"]  # [n, bytes]
 
@@ -78,18 +78,18 @@ def prepare(
     groups: Groups | None,
     block: int,
 ) -> Search:
-    """A search of codes, as `search.ready` has it of vectors."""
+    """A search of codes, as `search.prepared_search` has it of vectors."""
     q = words(queries, "queries")
     g = q if gallery is queries else words(gallery, "gallery")
     if np.shape(queries)[1] != np.shape(gallery)[1]:
         raise UserError(
             f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in their bytes"
         )
-    return ready(q, g, hamming, exclude_self=exclude_self, groups=groups, block=block)
+    return prepared_search(q, g, hamming, exclude_self=exclude_self, groups=groups, block=block)
 
 
 def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndarray, "w n 1"]:
-    """Codes as words of 32 bits, filled up with zeros to whole groups of TOGETHER words."""
+    """Codes as words of 32 bits, filled up with zeros to whole groups of WORDS_AT_ONCE words."""
     x = np.asarray(codes)
     if x.dtype != np.uint8 or x.ndim != 2 or 0 in x.shape:
         raise UserError(
@@ -97,8 +97,8 @@ def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndar
             "evaluation.pack makes them of vectors"
         )
     number = -(-x.shape[1] // 4)
-    if number > TOGETHER:
-        number = -(-number // TOGETHER) * TOGETHER
+    if number > WORDS_AT_ONCE:
+        number = -(-number // WORDS_AT_ONCE) * WORDS_AT_ONCE
     # np.pad keeps an order by columns, in which no four bytes of a row lie side by side.
     filled = np.ascontiguousarray(np.pad(x, ((0, 0), (0, 4 * number - x.shape[1]))))
     return np.ascontiguousarray(filled.view(np.uint32).T)[:, :, None]
@@ -108,7 +108,7 @@ def hamming(
     queries: UInt32[Array, "w q 1"], gallery: UInt32[Array, "w n 1"]
 ) -> Float[Array, "q n"]:
     """How many bits differ between every query and every gallery row, from `words` of both."""
-    together = min(len(queries), TOGETHER)
+    together = min(len(queries), WORDS_AT_ONCE)
     q = queries.reshape(-1, together, queries.shape[1], 1)
     g = gallery.reshape(-1, together, 1, gallery.shape[1])
 

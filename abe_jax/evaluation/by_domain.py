@@ -58,7 +58,7 @@ def _of_domain(
     ranked: Mapping[str, Vectors], truth: GroundTruth, ks: Sequence[int], block: int
 ) -> dict:
     labels, gallery = truth.labels, truth.gallery
-    most = protocols.rows(len(labels), gallery).reach
+    most = protocols.rows(len(labels), gallery).neighbours
     reached = sorted({min(k, most) for k in ks})
     result: dict = {"images": len(labels), "classes": len(np.unique(labels))}
     for name, vectors in ranked.items():
@@ -71,7 +71,7 @@ def _of_domain(
 
 def _at_all(means: Means, ks: Sequence[int], most: int) -> Means:
     recalls = {f"recall@{k}": means[f"recall@{min(k, most)}"] for k in ks}
-    return recalls | {name: means[name] for name in metrics.names(())}
+    return recalls | {name: means[name] for name in metrics.metric_names(())}
 
 
 def _mean(values: Sequence[Means]) -> Means:

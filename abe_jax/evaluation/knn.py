@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from abe_jax.errors import UserError
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.search import Groups, Search, all_nearest, check_k, ready
+from abe_jax.evaluation.search import Groups, Search, all_nearest, check_k, prepared_search
 
 ENSEMBLES = ("concatenation", "mean_distance")
 
@@ -84,7 +84,9 @@ def prepare(
     if q.shape[::2] != g.shape[::2]:
         raise UserError(f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in d")
     distance = _mean_unsquared if rooted else squared
-    return ready(q, g, distance, exclude_self=exclude_self, groups=groups, block=ranking.block)
+    return prepared_search(
+        q, g, distance, exclude_self=exclude_self, groups=groups, block=ranking.block
+    )
 
 
 def squared(queries: Float[Array, "1 q d"], gallery: Float[Array, "1 n d"]) -> Float[Array, "q n"]:

@@ -36,7 +36,7 @@ class Scores:
         }
 
 
-def names(ks: Sequence[int]) -> tuple[str, ...]:
+def metric_names(ks: Sequence[int]) -> tuple[str, ...]:
     """The names of the metrics that `Scores.means` gives."""
     return (*(f"recall@{k}" for k in ks), "r_precision", "map@r")
 
@@ -130,7 +130,7 @@ class _Prepared(NamedTuple):
     labels: np.ndarray  # of the queries
     gallery_labels: np.ndarray
     positives: np.ndarray  # how many gallery rows are right for each query
-    reach: int  # how many neighbours each query has
+    neighbours: int  # how many neighbours each query has
 
 
 def _prepared(
@@ -140,23 +140,23 @@ def _prepared(
     gallery: LabelledGallery | None,
     ranking: Ranking,
 ) -> _Prepared:
-    alone = gallery is None
+    leave_one_out = gallery is None
     rows = LabelledGallery(vectors, labels, groups) if gallery is None else gallery
     if (groups is None) != (rows.groups is None):
         raise UserError("groups of queries and of the gallery are given together or not at all")
     both = None if groups is None or rows.groups is None else (groups, rows.groups)
     if ranking.ensemble == binary_codes.HAMMING:
         search = binary_codes.prepare(
-            vectors, rows.vectors, exclude_self=alone, groups=both, block=ranking.block
+            vectors, rows.vectors, exclude_self=leave_one_out, groups=both, block=ranking.block
         )
     else:
         search = knn.prepare(
-            vectors, rows.vectors, exclude_self=alone, groups=both, ranking=ranking
+            vectors, rows.vectors, exclude_self=leave_one_out, groups=both, ranking=ranking
         )
     own = _codes(labels, len(vectors), "labels")
-    others = own if alone else _codes(rows.labels, len(rows.vectors), "gallery labels")
-    number = positives(own, others, alone=alone, groups=both)
-    return _Prepared(search, own, others, number, len(others) - alone)
+    others = own if leave_one_out else _codes(rows.labels, len(rows.vectors), "gallery labels")
+    number = positives(own, others, leave_one_out=leave_one_out, groups=both)
+    return _Prepared(search, own, others, number, len(others) - leave_one_out)
 
 
 def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
@@ -165,7 +165,7 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     `at_r=False` searches no deeper than the largest K and leaves the metrics at R empty.
     """
     for k in ks:
-        check_k(k, test.reach)
+        check_k(k, test.neighbours)
     number, order = test.positives, np.argsort(test.positives, kind="stable")
     order = order[number[order] > 0]
     if not len(order):
@@ -206,13 +206,13 @@ def positives(
     labels: Int[np.ndarray, " q"],
     gallery_labels: Int[np.ndarray, " n"],
     *,
-    alone: bool,
+    leave_one_out: bool,
     groups: tuple[Codes, Codes] | None = None,
 ) -> Int[np.ndarray, " q"]:
     """R of every query: gallery rows of its label, less those of its group, or less itself."""
     total = _count(labels, gallery_labels)
     if groups is None:
-        return total - int(alone)
+        return total - int(leave_one_out)
     both = np.concatenate([np.asarray(part) for part in groups])
     values, codes = np.unique(both, return_inverse=True)
     own = labels * len(values) + codes[: len(labels)]

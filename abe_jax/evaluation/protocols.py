@@ -1,4 +1,4 @@
-"""Who asks whom in a split: every image all others, or its queries its gallery."""
+"""Which images of a split are queries of which: each of all others, or queries of a gallery."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class GroundTruth:
     """What is known of n images beside the vectors that are ranked."""
 
     labels: Int[np.ndarray, " n"]  # the class
-    # True: a row of the gallery, the others are queries; None: every image asks all others
+    # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, " n"] | None = None
     groups: Int[np.ndarray, " n"] | None = None  # the domain or, of glyphs, the type family
     group_names: Sequence[str] = ()  # by group
@@ -34,16 +34,16 @@ class GroundTruth:
 
 
 class QueriesAndGallery(NamedTuple):
-    """The rows of a split that ask and those that are searched; `alone`: all and all others."""
+    """The query and gallery rows of a split; `leave_one_out`: each row against all others."""
 
     queries: Int[np.ndarray, " q"]
     gallery: Int[np.ndarray, " g"]
-    alone: bool
+    leave_one_out: bool
 
     @property
-    def reach(self) -> int:
+    def neighbours(self) -> int:
         """How many neighbours each query has."""
-        return len(self.gallery) - self.alone
+        return len(self.gallery) - self.leave_one_out
 
 
 def rows(count: int, gallery: Bool[np.ndarray, " n"] | None) -> QueriesAndGallery:
@@ -54,13 +54,13 @@ def rows(count: int, gallery: Bool[np.ndarray, " n"] | None) -> QueriesAndGaller
     """
     if gallery is None:
         every = np.arange(count)
-        return QueriesAndGallery(every, every, alone=True)
+        return QueriesAndGallery(every, every, leave_one_out=True)
     if gallery.shape != (count,) or gallery.dtype != bool:
         raise UserError(
             f"gallery must be one bool for each of {count} images, "
             f"not {gallery.dtype} of shape {gallery.shape}"
         )
-    both = QueriesAndGallery(np.flatnonzero(~gallery), np.flatnonzero(gallery), alone=False)
+    both = QueriesAndGallery(np.flatnonzero(~gallery), np.flatnonzero(gallery), leave_one_out=False)
     for what, these in (("query", both.queries), ("gallery", both.gallery)):
         if not len(these):
             raise UserError(f"none of {count} images is a {what} image: nothing can be measured")
@@ -77,7 +77,7 @@ def positives(
     return metrics.positives(
         labels[both.queries],
         labels[both.gallery],
-        alone=both.alone,
+        leave_one_out=both.leave_one_out,
         groups=None if groups is None else (groups[both.queries], groups[both.gallery]),
     )
 
@@ -93,9 +93,10 @@ def scores(
 ) -> metrics.Scores:
     """All metrics of a split's queries, as `metrics.scores` has them.
 
-    Without a `gallery` each image asks all others. With one the images outside of it ask it alone:
-    a query finds no other query, and no row of the gallery asks; classes in the gallery that have
-    no query are distractors. Ties, `groups` and errors are those of `metrics.scores` and `rows`.
+    Without a `gallery` each image is a query of all others. With one, the images outside of it are
+    queries of the gallery only: a query finds no other query, and no row of the gallery is a query;
+    classes in the gallery that have no query are distractors. Ties, `groups` and errors are
+    those of `metrics.scores` and `rows`.
     """
     if gallery is None:
         return metrics.scores(vectors, labels, ks, groups=groups, ranking=ranking)
@@ -120,8 +121,8 @@ def nearest(
     Ties and errors as in `knn` and `rows`.
     """
     both, ranking = rows(len(vectors), gallery), Ranking(block=block)
-    k = min(k, both.reach)
-    if both.alone:
+    k = min(k, both.neighbours)
+    if both.leave_one_out:
         _, near = knn.knn(vectors, vectors, k, exclude_self=True, ranking=ranking)
     else:
         _, near = knn.knn(vectors[both.queries], vectors[both.gallery], k, ranking=ranking)

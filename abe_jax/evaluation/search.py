@@ -15,10 +15,12 @@ from jaxtyping import Array, Float, Int, Shaped
 from abe_jax.errors import UserError
 
 BLOCK = 256  # queries at once: of 256 to 2048 the least work on two CPU cores
-PLANE = 2**25  # distances held at once (128 MiB in float32) bound a gallery chunk's length
+DISTANCES_AT_ONCE = (
+    2**25
+)  # distances held at once (128 MiB in float32) bound a gallery chunk's length
 # Whole tiles of a matrix product, so that equal vectors get equal distances wherever they stand.
 QUERY_TILE, GALLERY_TILE = 8, 128
-NOBODY = -1  # id of padding, and the index given where a query has too few neighbours
+NO_ROW = -1  # id of padding, and the index given where a query has too few neighbours
 
 Distance = Callable[[Array, Array], Array]  # [m, q, d] x [m, n, d] -> float32 [q, n]
 # Of each query and of each gallery row: one integer or name
@@ -59,7 +61,7 @@ def check_k(k: int, size: int) -> None:
         raise UserError(f"k = {k} neighbours asked of a gallery that holds {size}: use 1 to {size}")
 
 
-def ready(
+def prepared_search(
     queries: Shaped[np.ndarray, "m q d"],
     gallery: Shaped[np.ndarray, "m n d"],
     distance: Distance,
@@ -111,7 +113,7 @@ def best_of(
     device that JAX takes by itself.
     """
     shape = (len(queries.ids), k)
-    empty = Nearest(jnp.full(shape, jnp.inf), jnp.full(shape, NOBODY, jnp.int32))
+    empty = Nearest(jnp.full(shape, jnp.inf), jnp.full(shape, NO_ROW, jnp.int32))
     copies = [jax.device_put(queries, device) for device in devices]
     best = [jax.device_put(empty, device) for device in devices]
     for chunk, at in zip(chunks, itertools.cycle(range(len(devices))), strict=False):
@@ -162,7 +164,7 @@ def counted_distances(queries: Rows, chunk: Rows, distance: Distance) -> Float[A
     """The distances from queries to a chunk, infinite to the rows that do not count for a query."""
     distances = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
     counts = (
-        (chunk.ids[None] != NOBODY)
+        (chunk.ids[None] != NO_ROW)
         & (chunk.ids[None] != queries.ids[:, None])
         & (chunk.groups[None] != queries.groups[:, None])
     )
@@ -187,7 +189,7 @@ def _group_codes(groups: Groups | None, q: int, n: int) -> tuple[np.ndarray, np.
 def _chunks(vectors: np.ndarray, groups: np.ndarray, block: int) -> tuple[Rows, ...]:
     """The gallery in equal chunks, so that one compiled program serves them all."""
     n = vectors.shape[1]
-    number = -(-n // max(PLANE // block, GALLERY_TILE))
+    number = -(-n // max(DISTANCES_AT_ONCE // block, GALLERY_TILE))
     length = _round_up(-(-n // number), GALLERY_TILE)
     ids = np.arange(n, dtype=np.int32)
     parts = (slice(start, start + length) for start in range(0, n, length))
@@ -203,7 +205,7 @@ def padded(rows: Rows, length: int) -> Rows:
         return rows
     return Rows(
         np.pad(rows.vectors, ((0, 0), (0, missing), (0, 0))),
-        np.pad(rows.ids, (0, missing), constant_values=NOBODY),
+        np.pad(rows.ids, (0, missing), constant_values=NO_ROW),
         np.pad(rows.groups, (0, missing)),
     )
 

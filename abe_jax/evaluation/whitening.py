@@ -12,7 +12,7 @@ from abe_jax.errors import UserError
 
 # A direction of less than this share of the largest variance is left out: its standard deviation
 # is below 1e-5 of the largest, where the rounding of float32 embeddings (6e-8) begins to show.
-LEAST = 1e-10
+LEAST_VARIANCE = 1e-10
 ALIKE = 1e-14  # variance of unit vectors that differ by the rounding of float32 alone
 ROWS = 4096  # whitened at once by `unit_whitened`, in float64
 
@@ -35,10 +35,10 @@ def fit(embeddings: Float[np.ndarray, "n D"], dim: int | None = None) -> Whiteni
     """The whitening whose y of these embeddings have mean 0 and the identity as covariance.
 
     P = components^T / sqrt(variance) of z's principal components, in float64; the covariance is
-    divided by n - 1. A direction of less than LEAST of the largest variance is dropped, so k is
-    the rank of the data: at most D + 1, and n - 1 for few embeddings. `dim` keeps the `dim` leading
-    directions. Embeddings of constant length (several learners' unit vectors side by side) have a
-    bias channel without variance, which is dropped as well.
+    divided by n - 1. A direction of less than LEAST_VARIANCE of the largest variance is dropped, so
+    k is the rank of the data: at most D + 1, and n - 1 for few embeddings. `dim` keeps the `dim`
+    leading directions. Embeddings of constant length (several learners' unit vectors side by side)
+    have a bias channel without variance, which is dropped as well.
 
     Raises UserError for fewer than two embeddings, embeddings all alike or not finite, and a `dim`
     that there are not as many directions for.
@@ -56,7 +56,7 @@ def fit(embeddings: Float[np.ndarray, "n D"], dim: int | None = None) -> Whiteni
     variance, components = variance[::-1], components[:, ::-1]
     if variance[0] < ALIKE:
         raise UserError("a whitening cannot be fitted: the embeddings are all alike")
-    rank = int((variance > LEAST * variance[0]).sum())
+    rank = int((variance > LEAST_VARIANCE * variance[0]).sum())
     if dim is not None and not 1 <= dim <= rank:
         raise UserError(f"a whitening of these embeddings has 1 to {rank} directions, not {dim}")
     kept = slice(rank if dim is None else dim)

@@ -12,7 +12,7 @@ from abe_jax.index.snapshot import Snapshot
 from abe_jax.index.vectors import copy_distance
 
 BLOCK = 2048  # rows compared with as many others at once
-TRIED = 2**20  # numbers in float64 at once
+NUMBERS_AT_ONCE = 2**20  # numbers in float64 at once
 # Of the sum of both vectors' squared lengths: how far a squared distance in float32 may be from the
 # exact one. Those nearer to the limit are computed again in float64.
 ROUNDING = 2.0**-18
@@ -87,7 +87,7 @@ def _near(
     near = distances <= limit
     slack = ROUNDING * float(np.sum(rows**2, axis=1).max() + np.sum(others**2, axis=1).max())
     a, b = np.nonzero(np.abs(distances - limit) <= slack)
-    step = max(1, TRIED // rows.shape[1])
+    step = max(1, NUMBERS_AT_ONCE // rows.shape[1])
     for start in range(0, len(a), step):
         p, q = a[start : start + step], b[start : start + step]
         exact = np.sum((rows[p].astype(np.float64) - others[q]) ** 2, axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from abe_jax import files
 from abe_jax.errors import UserError
-from abe_jax.evaluation.search import NOBODY
+from abe_jax.evaluation.search import NO_ROW
 from abe_jax.index import gallery
 from abe_jax.index.snapshot import Snapshot
 
@@ -53,6 +53,6 @@ def _filled(faiss: Any, snapshot: Snapshot) -> Any:
         flat, kind = faiss.IndexFlatL2(width), np.float32
         filled = faiss.IndexIDMap2(flat)
     for _, numbers in gallery.chunks(snapshot, BLOCK):
-        stored, ids = gallery.gather(snapshot, numbers[numbers != NOBODY])
+        stored, ids = gallery.gather(snapshot, numbers[numbers != NO_ROW])
         filled.add_with_ids(np.ascontiguousarray(stored, kind), ids)
     return filled

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int, Int64, Shaped
 
-from abe_jax.evaluation.search import NOBODY
+from abe_jax.evaluation.search import NO_ROW
 from abe_jax.index.manifest import STORAGES
 from abe_jax.index.segments import Segment
 from abe_jax.index.snapshot import Snapshot
@@ -22,7 +22,7 @@ def chunks(
 ) -> Iterator[tuple[Shaped[np.ndarray, "n w"], Int[np.ndarray, " n"]]]:
     """Vectors as they are stored, `length` at once or what is left, and their row numbers.
 
-    The number of a removed row is NOBODY. Nothing is copied where one segment fills the chunk.
+    The number of a removed row is NO_ROW. Nothing is copied where one segment fills the chunk.
     """
     for start in range(0, size(snapshot), length):
         stop = min(start + length, size(snapshot))
@@ -34,16 +34,16 @@ def chunks(
                 vectors.append(segment.vectors[low:high])
                 if segment.alive is not None:
                     removed = ~segment.alive[low:high]
-                    numbers[first + low - start : first + high - start][removed] = NOBODY
+                    numbers[first + low - start : first + high - start][removed] = NO_ROW
         yield (vectors[0] if len(vectors) == 1 else np.concatenate(vectors)), numbers
 
 
 def gather(
     snapshot: Snapshot, numbers: Int[np.ndarray, " k"]
 ) -> tuple[Shaped[np.ndarray, "k w"], Int64[np.ndarray, " k"]]:
-    """The stored vectors and the ids of some row numbers; NOBODY gives zeros and NOBODY."""
+    """The stored vectors and the ids of some row numbers; NO_ROW gives zeros and NO_ROW."""
     vectors = np.zeros((len(numbers), snapshot.spec.width), STORAGES[snapshot.spec.storage])
-    ids = np.full(len(numbers), NOBODY, np.int64)
+    ids = np.full(len(numbers), NO_ROW, np.int64)
     for first, segment in _with_first(snapshot):
         here = (numbers >= first) & (numbers < first + segment.size)
         vectors[here] = segment.vectors[numbers[here] - first]

@@ -10,16 +10,16 @@ from jaxtyping import Float, Float32, Float64, Int, Int64
 from abe_jax.errors import ArgumentError
 from abe_jax.evaluation import binary_codes, knn
 from abe_jax.evaluation import search as tiles
-from abe_jax.evaluation.search import GALLERY_TILE, NOBODY, PLANE, QUERY_TILE, Rows
+from abe_jax.evaluation.search import DISTANCES_AT_ONCE, GALLERY_TILE, NO_ROW, QUERY_TILE, Rows
 from abe_jax.index import gallery
 from abe_jax.index.snapshot import Snapshot
 from abe_jax.index.vectors import flattened
 
-TOGETHER = 1024  # queries for which the files are read once
-CHUNK = 2**26  # bytes (64 MiB) of rows in float32 that a device compares at once
-SPARE = 32  # candidates beyond k that float32 finds, for float64 to choose from
-LEAST = 1024  # rows of a chunk, if there are as many and they fit
-HOST = 2048  # rows in float64 at once
+QUERIES_AT_ONCE = 1024  # queries for which the files are read once
+CHUNK_BYTES = 2**26  # bytes (64 MiB) of rows in float32 that a device compares at once
+EXTRA_CANDIDATES = 32  # candidates beyond k that float32 finds, for float64 to choose from
+LEAST_ROWS = 1024  # rows of a chunk, if there are as many and they fit
+ROWS_ON_HOST = 2048  # rows in float64 at once
 # A sum of d products in float32 errs by (d + 3) 2^-24 of the sum of their sizes at most, in any
 # order; four times as much leaves room for a device that rounds a product a little more.
 ROUNDING = 2.0**-22
@@ -39,8 +39,8 @@ def nearest_rows(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) 
     of a binary index how many bits differ from the query's. Equal distances rank by id. A vector
     stored in float32 has the distance 0 to itself; one in float16 that of its rounding.
 
-    Every row is compared: in float32, chunk i on device i mod n, then k + SPARE candidates in
-    float64. Where rounding in float32 could have kept a nearer row from being a candidate, that
+    Every row is compared: in float32, chunk i on device i mod n, then k + EXTRA_CANDIDATES of them
+    in float64. Where rounding in float32 could have kept a nearer row from being a candidate, that
     query is compared with every row on the host.
 
     Raises ArgumentError where k < 1, UserError where shapes do not fit or a number is not finite.
@@ -50,10 +50,10 @@ def nearest_rows(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) 
     flat = flattened(queries, snapshot.spec, "queries")
     block_search = _by_bits if snapshot.spec.storage == "binary" else _by_numbers
     shape = (len(flat), k)
-    best = NearestRows(np.full(shape, np.inf), np.full(shape, NOBODY, np.int64))
+    best = NearestRows(np.full(shape, np.inf), np.full(shape, NO_ROW, np.int64))
     depth = min(k, snapshot.count)
-    for start in range(0, len(flat) if depth else 0, TOGETHER):
-        block = slice(start, start + TOGETHER)
+    for start in range(0, len(flat) if depth else 0, QUERIES_AT_ONCE):
+        block = slice(start, start + QUERIES_AT_ONCE)
         nearest = block_search(snapshot, flat[block], depth)
         best.distances[block, :depth], best.ids[block, :depth] = nearest
     return best
@@ -79,11 +79,11 @@ def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int)
         _padded(stored[None], numbers, length)
         for stored, numbers in gallery.chunks(snapshot, length)
     )
-    rough, candidates = _on_devices(queries[None], chunks, k + SPARE, knn.squared)
+    rough, candidates = _on_devices(queries[None], chunks, k + EXTRA_CANDIDATES, knn.squared)
     best = NearestRows(np.zeros((len(queries), k)), np.zeros((len(queries), k), np.int64))
     for i, query in enumerate(queries):
         own = candidates[i]
-        distances, numbers = _ordered(snapshot, query, own[own != NOBODY], k)
+        distances, numbers = _ordered(snapshot, query, own[own != NO_ROW], k)
         if rough[i, -1] <= _reach(query, distances[-1]):
             all_near = _within(snapshot, query, float(distances[-1]))
             distances, numbers = _ordered(snapshot, query, all_near, k)
@@ -115,11 +115,11 @@ def _padded(vectors: np.ndarray, numbers: Int[np.ndarray, " n"], length: int) ->
 def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
     """Rows of a chunk, a power of two: an index that grows seldom needs another program compiled.
 
-    From LEAST rows on at least four chunks, so that little of the last one is empty.
+    From LEAST_ROWS rows on at least four chunks, so that little of the last one is empty.
     """
-    most = min(CHUNK // (4 * queries.shape[1]), PLANE // _power(len(queries)))
+    most = min(CHUNK_BYTES // (4 * queries.shape[1]), DISTANCES_AT_ONCE // _power(len(queries)))
     fits, all_ = _power(most + 1) // 2, _power(gallery.size(snapshot))
-    return max(GALLERY_TILE, min(fits, all_, max(LEAST, all_ // 8)))
+    return max(GALLERY_TILE, min(fits, all_, max(LEAST_ROWS, all_ // 8)))
 
 
 def _power(number: int) -> int:
@@ -132,8 +132,8 @@ def _ordered(
 ) -> tuple[Float64[np.ndarray, " k"], Int[np.ndarray, " k"]]:
     """The k nearest of some rows in float64: their distances, and their row numbers."""
     best = np.zeros(0), np.zeros(0, np.int32)
-    for start in range(0, len(numbers), HOST):
-        block = numbers[start : start + HOST]
+    for start in range(0, len(numbers), ROWS_ON_HOST):
+        block = numbers[start : start + ROWS_ON_HOST]
         stored, _ = gallery.gather(snapshot, block)
         distances = ((stored.astype(np.float64) - query.astype(np.float64)[None]) ** 2).sum(axis=1)
         both = np.concatenate([best[0], distances]), np.concatenate([best[1], block])
@@ -158,8 +158,8 @@ def _within(
 ) -> Int[np.ndarray, " n"]:
     """The numbers of all rows that can be as near as `distance`, by float32 on the host."""
     near, reach = [np.zeros(0, np.int32)], _reach(query, distance)
-    for stored, numbers in gallery.chunks(snapshot, HOST):
+    for stored, numbers in gallery.chunks(snapshot, ROWS_ON_HOST):
         rows = stored.astype(np.float32)
         rough = (rows**2).sum(axis=1) + (query**2).sum() - 2 * (rows @ query)
-        near.append(numbers[(numbers != NOBODY) & (rough <= reach)])
+        near.append(numbers[(numbers != NO_ROW) & (rough <= reach)])
     return np.concatenate(near)

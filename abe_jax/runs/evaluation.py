@@ -32,8 +32,8 @@ def within_reach(measures: Measures, images: Split) -> Measures:
     Raises:
         UserError: one image alone, or the errors of `protocols.rows`.
     """
-    reach = protocols.rows(len(images.labels), images.gallery).reach
-    if not reach:
+    neighbours = protocols.rows(len(images.labels), images.gallery).neighbours
+    if not neighbours:
         raise UserError("there is one image alone, and no other to find: nothing can be measured")
-    ks = tuple(k for k in measures.ks if k <= reach) or (1,)
+    ks = tuple(k for k in measures.ks if k <= neighbours) or (1,)
     return dataclasses.replace(measures, ks=ks)

@@ -72,25 +72,25 @@ class _Loop:
         self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
         begun = bool(self.latest.steps())
         start = self.latest.restore(recipe.abstract())[0] if begun else sources.start()
-        self.at = int(start.step)
+        self.step = int(start.step)
         self.state = step.replicate(start)
         self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
         self.train_step = recipe.train_step()
-        self.proved = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
+        self.checked_finite = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
         validated = (f"val_{name}" for name in self.validation.names)
-        columns = (*self.proved, *recipe.metrics, *validated)
-        self.recorder = Recorder(folder, columns, after=self.at)
+        columns = (*self.checked_finite, *recipe.metrics, *validated)
+        self.recorder = Recorder(folder, columns, after=self.step)
         self.progress = Progress(self.train.steps, self.train.batch)
         share = self.validation.unreadable_share
         self.unreadable = Unreadable(folder, sources.train, share, say)
         self.unreadable_val = Unreadable(folder, self.validation.split, share, say)
         self.pending: list[tuple[int, step.Metrics]] = []
-        self.batches = recipe.batches(sources.train, self.at)
+        self.batches = recipe.batches(sources.train, self.step)
 
     def run(self, stop: StopRequest) -> bool:
         """Steps until the end or until asked to stop."""
-        if self.at:
-            self.say(f"going on from step {self.at} of {self.train.steps}")
+        if self.step:
+            self.say(f"going on from step {self.step} of {self.train.steps}")
         first = True
         for batch in self.batches:
             self.unreadable.note(batch)
@@ -99,17 +99,17 @@ class _Loop:
                 first = False
             else:
                 self._step(batch)
-            stopping = stop.requested(self.at)
+            stopping = stop.requested(self.step)
             self._after_step(stopping)
-            if stopping and self.at < self.train.steps:
-                self.say(f"asked to stop: step {self.at} is saved, the same command goes on")
+            if stopping and self.step < self.train.steps:
+                self.say(f"asked to stop: step {self.step} is saved, the same command goes on")
                 return False
         if not (self.train.steps or self.latest.steps()):
             self._untrained()
         elif not self.best.steps():
             # Deleted, as a damaged one must be: the last one takes its place.
             self._is_better(self._validate())
-            self.best.save(self._proved_state(), {"value": self.best_value})
+            self.best.save(self._finite_state(), {"value": self.best_value})
         return True
 
     def _untrained(self) -> None:
@@ -117,7 +117,7 @@ class _Loop:
         values = self._validate()
         self._log(values, self.progress.rate())
         self._is_better(values)
-        state = self._proved_state()
+        state = self._finite_state()
         self.best.save(state, {"value": self.best_value})
         self.latest.save(state, {})
 
@@ -132,15 +132,15 @@ class _Loop:
 
     def _step(self, batch: Batch) -> None:
         self.state, metrics = self.train_step(self.state, batch)
-        self.at += 1
+        self.step += 1
         self.progress.count()
-        self.pending.append((self.at, metrics))
+        self.pending.append((self.step, metrics))
 
     def _after_step(self, stopping: bool) -> None:
-        every, end = self.train, self.at == self.train.steps
-        logs = end or self.at % every.log_every == 0
-        validates = end or (every.evaluate_every and self.at % every.evaluate_every == 0)
-        saves = end or stopping or self.at % every.checkpoint_every == 0
+        every, end = self.train, self.step == self.train.steps
+        logs = end or self.step % every.log_every == 0
+        validates = end or (every.evaluate_every and self.step % every.evaluate_every == 0)
+        saves = end or stopping or self.step % every.checkpoint_every == 0
         if not (logs or validates or saves):
             return
         self.unreadable.settle()
@@ -153,7 +153,7 @@ class _Loop:
             self._log(values, rate)
         better = bool(validates) and self._is_better(values)
         if better or saves:
-            state = self._proved_state()
+            state = self._finite_state()
             if better:
                 self.best.save(state, {"value": self.best_value})
             if saves:
@@ -161,24 +161,24 @@ class _Loop:
         self.progress.pause(time.perf_counter() - began)
 
     def _drain(self) -> dict[str, float]:
-        """The metrics of the step just taken; every step since the last call proved finite."""
+        """The metrics of the step just taken; every step since the last call is checked."""
         values: dict[str, float] = {}
-        for at, metrics in self.pending:
+        for number, metrics in self.pending:
             values = step.fetch(metrics)
-            proved = {name: values[name] for name in self.proved}
-            if not all(math.isfinite(value) for value in proved.values()):
-                shown = ", ".join(f"{name} {value:.4g}" for name, value in proved.items())
-                raise self._not_finite(f"step {at}: the loss is not finite ({shown})")
+            checked = {name: values[name] for name in self.checked_finite}
+            if not all(math.isfinite(value) for value in checked.values()):
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in checked.items())
+                raise self._not_finite(f"step {number}: the loss is not finite ({shown})")
         self.pending.clear()
         return values
 
-    def _proved_state(self) -> TrainState:
+    def _finite_state(self) -> TrainState:
         """The state to save: a finite loss can still have stepped to parameters that are not."""
         state = step.unreplicate(self.state)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state):
             if not np.isfinite(leaf).all():
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
-                raise self._not_finite(f"step {self.at}: {name} is not finite")
+                raise self._not_finite(f"step {self.step}: {name} is not finite")
         return state
 
     def _not_finite(self, what: str) -> Diverged:
@@ -199,8 +199,8 @@ class _Loop:
         return better
 
     def _log(self, values: dict[str, float], rate: float) -> None:
-        self.recorder.row(self.at, values, rate)
-        self.say(self.progress.line(self.at, values, rate))
+        self.recorder.row(self.step, values, rate)
+        self.say(self.progress.line(self.step, values, rate))
         for warning in warnings(self.recipe, values):
             self.say(f"warning: {warning}")
 

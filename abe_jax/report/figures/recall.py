@@ -45,9 +45,10 @@ def measured(run: EmbeddedRun) -> RecallCurves:
     """
     if not protocols.positives(run.labels, run.gallery).any():
         return RecallCurves(run.name, run.words, (), {})
-    reach = protocols.rows(len(run.labels), run.gallery).reach
-    ks = {*run.measures.ks, *(2**i for i in range(DEEPEST.bit_length()))}
-    measures = Measures(ks=tuple(sorted(k for k in ks if k <= reach)), block=run.measures.block)
+    neighbours = protocols.rows(len(run.labels), run.gallery).neighbours
+    depths = {*run.measures.ks, *(2**i for i in range(DEEPEST.bit_length()))}
+    ks = tuple(sorted(k for k in depths if k <= neighbours))
+    measures = Measures(ks=ks, block=run.measures.block)
     ids = run.embedded.image_ids
     results = evaluate(
         run.embedded.vectors,
