@@ -23,6 +23,7 @@ These names are the library; the rooms behind them are described in ARCHITECTURE
 
 from typing import TYPE_CHECKING
 
+from abe_jax.data import images as _images  # noqa: F401 (bounds OpenCV before it is imported)
 from abe_jax.doors import lazy
 
 if TYPE_CHECKING:
