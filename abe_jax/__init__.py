@@ -21,17 +21,45 @@
 These names are the library; the packages behind them are described in ARCHITECTURE.md.
 """
 
-from abe_jax import data, evaluation, losses, models
-from abe_jax.config.fitting import fit
-from abe_jax.config.stored import embedder_of_weights as from_weights
-from abe_jax.config.stored import load
-from abe_jax.errors import UserError
-from abe_jax.evaluation import Results
-from abe_jax.evaluation.knn import knn
-from abe_jax.index.index import Index
-from abe_jax.models import ABE, MultiHead, SingleHead
-from abe_jax.runs.run import Run
-from abe_jax.training import Optimizer
+from typing import TYPE_CHECKING
+
+from abe_jax.data import images as _images  # noqa: F401 (bounds OpenCV before it is imported)
+from abe_jax.doors import lazy
+
+if TYPE_CHECKING:
+    from abe_jax import data, evaluation, losses, models
+    from abe_jax.config.fitting import fit
+    from abe_jax.config.stored import embedder_of_weights as from_weights
+    from abe_jax.config.stored import load
+    from abe_jax.errors import UserError
+    from abe_jax.evaluation.knn import knn
+    from abe_jax.evaluation.results import Results
+    from abe_jax.index.index import Index
+    from abe_jax.models import ABE, MultiHead, SingleHead
+    from abe_jax.runs.run import Run
+    from abe_jax.training.optimizer import Optimizer
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "data": "abe_jax.data:",
+            "evaluation": "abe_jax.evaluation:",
+            "losses": "abe_jax.losses:",
+            "models": "abe_jax.models:",
+            "fit": "abe_jax.config.fitting",
+            "from_weights": "abe_jax.config.stored:embedder_of_weights",
+            "load": "abe_jax.config.stored",
+            "UserError": "abe_jax.errors",
+            "knn": "abe_jax.evaluation.knn",
+            "Results": "abe_jax.evaluation.results",
+            "Index": "abe_jax.index.index",
+            "ABE": "abe_jax.models",
+            "MultiHead": "abe_jax.models",
+            "SingleHead": "abe_jax.models",
+            "Run": "abe_jax.runs.run",
+            "Optimizer": "abe_jax.training.optimizer",
+        },
+    )
 
 __all__ = [
     "ABE",

@@ -8,6 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from abe_jax.errors import UserError, nearest
+
+
+def require(path: Path, what: str) -> None:
+    """Raises UserError unless a file is there; the line names the file most like it beside it."""
+    if path.is_file():
+        return
+    beside = path.parent.glob(f"*{path.suffix}") if path.parent.is_dir() else ()
+    siblings = [str(sibling) for sibling in beside]
+    raise UserError(
+        f"{path}: no such {what}{f'; {nearest(str(path), siblings)}' if siblings else ''}"
+    )
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:

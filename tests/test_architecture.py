@@ -10,8 +10,10 @@ PACKAGE = Path(__file__).parent.parent / "abe_jax"
 
 # A file imports from its own room and from the rooms before it.
 ORDER = (
+    "doors",
     "errors",
     "bounds",
+    "choices",
     "files",
     "hosts",
     "data",

@@ -23,8 +23,9 @@ import sys
 sys.path.insert(0, "tests")
 import benchmark_trees as trees
 from abe_jax.cli import command, prepare
+from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 tree = trees.TREES[sys.argv[1]]()
-prepare.BENCHMARKS[tree.benchmark.name] = tree.benchmark
+BENCHMARKS[tree.benchmark.name] = tree.benchmark
 command.run(lambda argv: prepare.main(argv[1:]))
 """
 

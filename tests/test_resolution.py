@@ -220,7 +220,7 @@ def test_what_has_no_exponent_or_no_classifier_is_one_line() -> None:
         (lambda: network_at(made(), 2), "^size: a map of 1 x 1 cannot be pooled"),
         (lambda: network_at(made(), -1), "^size: -1; the side"),
         (lambda: network_at(made(*vit)), "^size: 40; .*positions for images of 32 px alone"),
-        (lambda: resolution.exponents("1,two"), "is written --p 1,2,3,4,5"),
+        (lambda: resolution.exponents("1,two"), "--p 1,two: expected --p 1,2,3$"),
     ]
     for refused, said in unlike:
         with pytest.raises(UserError, match=said) as caught:

@@ -6,21 +6,58 @@ import io
 import logging
 import os
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import jax
-
-from abe_jax import hosts
-from abe_jax.config import Config, load
+from abe_jax import files
 from abe_jax.errors import ArgumentError, UserError, nearest
+
+# A mistake and --help are told before JAX and what stands on it, seconds of them, are imported:
+# commands import the rooms that do their work in the functions that do it.
+if TYPE_CHECKING:
+    from abe_jax.config import Config
+
+SCRIPT = "abe-jax"  # the console script, under which every command is a verb
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Fills a description's paragraphs to the terminal's width; an example's lines stay."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = textwrap.dedent(text).strip().split("\n\n")
+        return "\n\n".join(
+            textwrap.indent(part, indent)
+            if any(line.startswith(" ") for line in part.splitlines())
+            else textwrap.fill(part, width, initial_indent=indent, subsequent_indent=indent)
+            for part in paragraphs
+        )
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are UserErrors, with `--config.NAME=VALUE` set aside."""
+
+    def __init__(self, verb: str, description: str | None, *, example: str):
+        """The parser of a command.
+
+        Args:
+            verb: the command, such as `train` or `index build`.
+            description: what it does, in paragraphs.
+            example: the arguments of one call, or of several, a line each.
+        """
+        program = SCRIPT if sys.argv[0] == SCRIPT else "python -m"
+        self.command = f"{program} {verb}" if program == SCRIPT else f"{program} abe_jax.{verb}"
+        calls = "\n".join(f"  {self.command} {line}" for line in example.splitlines())
+        super().__init__(
+            prog=self.command,
+            description=description,
+            epilog=f"example:\n{calls}",
+            allow_abbrev=False,
+            formatter_class=_Help,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raises what the user did wrong, without the usage text."""
@@ -41,16 +78,23 @@ class Parser(argparse.ArgumentParser):
         return arguments, overrides
 
 
-def with_config(description: str) -> Parser:
+def with_config(verb: str, description: str | None, *, example: str) -> Parser:
     """A parser that takes --config and overrides."""
-    parser = Parser(description=description, allow_abbrev=False)
-    parser.add_argument("--config", required=True, metavar="FILE", help="a config file")
-    parser.epilog = "Any value of the config is overridden by --config.NAME=VALUE."
+    parser = Parser(verb, description, example=example)
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a config file, of which --config.NAME=VALUE overrides any value",
+    )
     return parser
 
 
-def configuration(path: str, overrides: Sequence[str]) -> Config:
+def configuration(path: str, overrides: Sequence[str]) -> "Config":
     """The configuration that a command line names."""
+    files.require(Path(path), "config file")
+    from abe_jax.config import load
+
     return load(path, overrides)
 
 
@@ -74,9 +118,9 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Runs an entry point; a user's mistake becomes one line and exit status 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
+    _set_up_jax()
+    _quieten_orbax()
     try:
-        _set_up_jax()
-        _quieten_orbax()
         main(sys.argv[1:])
     except UserError as error:
         _refuse(str(error))
@@ -91,7 +135,8 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
 def _refuse(line: str) -> NoReturn:
     print(f"error: {line}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-    if jax.process_count() == 1:
+    jax = sys.modules.get("jax")  # a mistake in the arguments is told before it is there
+    if jax is None or jax.process_count() == 1:
         # At once: what Orbax abandoned in a failed write would complain behind our line. With
         # several hosts each must first disconnect from the others, as `sys.exit` lets JAX do.
         os._exit(2)
@@ -113,15 +158,19 @@ def _quieten_orbax() -> None:
 
 
 def _set_up_jax() -> None:
-    """Keeps compiled programs between runs: on CPU a second start compiles ten times faster."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path.home() / ".cache" / "abe_jax" / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    """Keeps compiled programs between runs: on CPU a second start compiles ten times faster.
+
+    JAX reads these when it is imported.
+    """
+    cache = Path.home() / ".cache" / "abe_jax" / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
 def say(line: str) -> None:
     """Prints a line at once, on the first host alone."""
+    from abe_jax import hosts
+
     if hosts.is_first():
         print(line, flush=True)
 
@@ -134,15 +183,23 @@ def add_hosts(parser: Parser) -> None:
     parser.add_argument("--process", type=int, metavar="I", help="this host's number, from 0")
 
 
+def asks_for_hosts(arguments: argparse.Namespace) -> bool:
+    """Whether any argument of `add_hosts` is given."""
+    named = (arguments.coordinator, arguments.processes, arguments.process)
+    return arguments.hosts or any(value is not None for value in named)
+
+
 def join_hosts(arguments: argparse.Namespace) -> None:
     """Connects to the other hosts, where the command line asks for it.
 
     Raises:
         UserError: no cluster was recognised, or the others cannot be reached.
     """
-    named = (arguments.coordinator, arguments.processes, arguments.process)
-    if not (arguments.hosts or any(value is not None for value in named)):
+    if not asks_for_hosts(arguments):
         return
+    import jax
+
+    named = (arguments.coordinator, arguments.processes, arguments.process)
     try:
         # At its end each host waits for the others; the first still evaluates and writes alone.
         jax.distributed.initialize(*named, shutdown_timeout_seconds=3600)

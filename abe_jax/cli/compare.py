@@ -1,11 +1,5 @@
 """Trains arms side by side over several seeds and tables what came of them.
 
-    python -m abe_jax.compare --config FILE --workdir DIR --seeds 3 --split val \\
-        --arm 'single: model.kind=single model.learners=1' --arm 'ABE-4:' \\
-        [--arm 'MultiGrain: configs/multigrain_glyphs.py'] \\
-        [--vary objective.divergence.weight=0,0.1,1] [--tune optimizer.rate=0.001,0.01] \\
-        [--config.NAME=VALUE ...]
-
 An arm is a name, a config of its own where the first word behind it ends in .py (else that of
 --config), and its overrides; those of the command line hold for all arms, but an arm's own count
 where both name one. --vary multiplies the arms by the values of one name, --tune gives each that
@@ -20,11 +14,15 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from abe_jax import comparison
-from abe_jax.cli import comparisons
-from abe_jax.comparison import Arm, Tuning
+from abe_jax import files
+from abe_jax.cli import command, comparison_arguments
+from abe_jax.comparison.arm import Arm, Tuning
 from abe_jax.errors import UserError
-from abe_jax.training.stop import on_sigterm
+
+EXAMPLE = """\
+--config configs/quickstart.py --workdir runs/arms --seeds 3 \\
+      --arm 'single: model.kind=single model.learners=1' --arm 'ABE:' \\
+      --arm 'MultiGrain: configs/multigrain_glyphs.py' --tune optimizer.rate=0.001,0.01"""
 
 
 def arms(named: Sequence[str], varied: Sequence[str]) -> list[Arm]:
@@ -54,7 +52,7 @@ def named_values(flag: str, text: str) -> tuple[str, tuple[str, ...]]:
     """NAME and the values of `NAME=VALUE,VALUE,...`."""
     name, equals, values = text.partition("=")
     if not equals or not values:
-        raise UserError(f"{flag} {text}: is written {flag} NAME=VALUE,VALUE,...")
+        raise UserError(f"{flag} {text}: expected {flag} NAME=VALUE,VALUE,...")
     return name, tuple(values.split(","))
 
 
@@ -69,17 +67,47 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Trains and evaluates every arm with every seed, then writes and prints the table."""
     asked = arms(arguments.arm, arguments.vary)
     tunings = [Tuning(*named_values("--tune", text)) for text in arguments.tune]
+    comparison_arguments.check(arguments)
+    files.require(Path(arguments.config), "config file")
+    from abe_jax import comparison
+    from abe_jax.training.stop import on_sigterm
+
     with on_sigterm() as stop, contextlib.suppress(comparison.Stopped):
-        of = comparisons.comparison_of(arguments, overrides, stop)
+        of = comparison_arguments.comparison_of(arguments, overrides, stop)
         for tuning in tunings:
             asked = [comparison.tuned(of, arm, tuning) for arm in asked]
-        comparison.write(of, comparison.table(of, asked))
+        comparison.write(of, comparison.tabulated(of, asked))
+
+
+def parser() -> command.Parser:
+    """The arguments."""
+    made = command.with_config("compare", __doc__, example=EXAMPLE)
+    comparison_arguments.add_shared(made, seeds=3, splits=("val", "test"))
+    made.add_argument(
+        "--arm",
+        action="append",
+        default=[],
+        metavar="'NAME: OVERRIDES'",
+        help="a row of the table: its name, then a config file of its own or nothing, then what it "
+        "changes, such as 'ABE-4: model.learners=4'; once for each arm",
+    )
+    made.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE,VALUE",
+        help="train every arm once with each of these values of config.NAME",
+    )
+    made.add_argument(
+        "--tune",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE,VALUE",
+        help="give every arm that value of config.NAME which does best on the validation classes",
+    )
+    return made
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    made = comparisons.parser((__doc__ or "").splitlines()[0], seeds=3, splits=("val", "test"))
-    made.add_argument("--arm", action="append", default=[], metavar="'NAME: OVERRIDES'")
-    made.add_argument("--vary", action="append", default=[], metavar="NAME=VALUE,VALUE")
-    made.add_argument("--tune", action="append", default=[], metavar="NAME=VALUE,VALUE")
-    run(*made.parse(argv))
+    run(*parser().parse(argv))

@@ -1,18 +1,21 @@
-"""Parameters and multiply-adds of a config's model: `python -m abe_jax.complexity --config C`.
+"""Counts the parameters and multiply-adds of a config's model, part by part.
 
-What counts as a multiply-add is said in `abe_jax.models.counting`.
+What counts as a multiply-add is said in abe_jax/models/counting.py.
 """
 
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from abe_jax.cli import command
-from abe_jax.config import Config, build
-from abe_jax.models.counting import PartCount, parts
+
+if TYPE_CHECKING:
+    from abe_jax.config import Config
+    from abe_jax.models.counting import PartCount
 
 
-def text(config: Config, counts: Sequence[PartCount]) -> str:
+def text(config: "Config", counts: "Sequence[PartCount]") -> str:
     """The rows as an aligned table under a line that names the model."""
     model, data = config.model, config.data
     title = (
@@ -33,12 +36,20 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(aligned)
 
 
+def parser() -> command.Parser:
+    """The arguments."""
+    made = command.with_config("complexity", __doc__, example="--config configs/cars196_abe.py")
+    made.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return made
+
+
 def main(argv: Sequence[str]) -> None:
     """Prints the table, or JSON with --json."""
-    parser = command.with_config("Parameters and multiply-adds of a config's model, by part.")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments, overrides = parser.parse(argv)
+    arguments, overrides = parser().parse(argv)
     config = command.configuration(arguments.config, overrides)
+    from abe_jax.config import build
+    from abe_jax.models.counting import parts
+
     counts = parts(build.model(config.model), config.data.size, config.data.channels)
     if arguments.json:
         *others, total = map(dataclasses.asdict, counts)

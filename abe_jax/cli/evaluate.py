@@ -1,4 +1,4 @@
-"""Evaluates a run's best checkpoint: python -m abe_jax.evaluate --workdir RUN [--split test].
+"""Evaluates a run's best checkpoint and reports.
 
 With --size, at another resolution than it was trained at, and with --p, by another exponent of
 GeM, such as abe_jax.resolution finds for it. With --dataset, on the images of another data set,
@@ -11,28 +11,51 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from abe_jax import hosts
 from abe_jax.cli import command
-from abe_jax.config import build, read_json, stored
-from abe_jax.config.other_data import OtherData
-from abe_jax.data.sources.benchmarks import reading
-from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 from abe_jax.errors import UserError
 from abe_jax.training.run_folder import RunFolder
 
 
+def parser() -> command.Parser:
+    """The arguments."""
+    made = command.Parser(
+        "evaluate", __doc__, example="--workdir runs/quickstart --dataset folder --path photos"
+    )
+    made.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="a run's folder")
+    made.add_argument(
+        "--split",
+        choices=("val", "test", "held"),
+        default="test",
+        help="validation classes, test classes, or images held out of the training classes; "
+        "default: test",
+    )
+    made.add_argument("--size", type=int, metavar="PX", help="side of the images")
+    made.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
+    made.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
+    made.add_argument("--path", metavar="PATH", help="its folder or CSV file")
+    command.add_hosts(made)
+    return made
+
+
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    parser = command.Parser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument("--split", choices=("val", "test", "held"), default="test")
-    parser.add_argument("--size", type=int, metavar="PX", help="side of the images")
-    parser.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
-    parser.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
-    parser.add_argument("--path", metavar="PATH", help="its folder or CSV file")
-    command.add_hosts(parser)
-    arguments, overrides = parser.parse(argv)
-    other = _other_data(arguments, overrides)
+    arguments, overrides = parser().parse(argv)
+    _check(arguments, overrides)
+    evaluate(arguments, overrides)
+
+
+def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Measures what the arguments name, writes it beside what was measured before, and reports."""
+    from abe_jax import hosts
+    from abe_jax.config import build, read_json, stored
+    from abe_jax.config.other_data import OtherData
+    from abe_jax.data.sources.benchmarks import reading
+    from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+
+    other = None
+    if arguments.dataset or arguments.path:
+        name, path = arguments.dataset or "folder", arguments.path or ""
+        other = OtherData(name=name, path=path, options=overrides)
     command.join_hosts(arguments)
     with hosts.together():
         own = read_json(RunFolder(arguments.workdir).config)
@@ -48,15 +71,14 @@ def main(argv: Sequence[str]) -> None:
     run.write_evaluation(arguments.split, command.say)
 
 
-def _other_data(arguments: argparse.Namespace, overrides: Sequence[str]) -> OtherData | None:
-    name, path = arguments.dataset or "folder", arguments.path or ""
-    if path and name != "folder":
+def _check(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    name = arguments.dataset or "folder"
+    if arguments.path and name != "folder":
         raise UserError(
             f"--path: {name} has been prepared and is found by its name; leave --path out, or "
             "leave --dataset out to take what is there as a folder of classes or a CSV file"
         )
-    if arguments.dataset or path:
-        return OtherData(name=name, path=path, options=overrides)
-    if overrides:
+    if overrides and not (arguments.dataset or arguments.path):
         raise UserError(f"--config.{overrides[0]}: a run is evaluated as its config.json says")
-    return None
+    if not command.asks_for_hosts(arguments):  # several must refuse it together
+        RunFolder(arguments.workdir).require()

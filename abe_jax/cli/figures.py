@@ -1,4 +1,4 @@
-"""Draws pictures of runs for a paper: python -m abe_jax.figures --workdir RUN [RUN ...].
+"""Draws pictures of runs for a paper.
 
 PNG (300 dpi) and PDF (text as text, fonts embedded) of where each learner looks (attention), the
 cosine between learners (cosine), Recall@K over K (recall), a map of the embedding (map, by the
@@ -11,25 +11,35 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from abe_jax.choices import FIGURES
 from abe_jax.cli import command
-from abe_jax.config import build, read_json, stored
 from abe_jax.errors import UserError, nearest
-from abe_jax.report import figures
-from abe_jax.report.figures import captions, embedding_map
 from abe_jax.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from abe_jax.report.figures import EmbeddedRun
 
 
 def draw(arguments: argparse.Namespace) -> None:
     """Draws what is asked for and writes the captions.
 
     Raises:
-        UserError: errors of `asked` and `embedded`, or nothing could be drawn.
+        UserError: errors of `asked` and `embedded`, the map is asked for by name without
+            scikit-learn, or nothing could be drawn.
     """
     kinds, paths = asked(arguments.only), arguments.workdir
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise UserError(f"--workdir {path}: named twice")
+        RunFolder(path).require()
+    from abe_jax.config import build, read_json
+    from abe_jax.report import figures
+    from abe_jax.report.figures import captions, embedding_map
+
+    if "map" in kinds and arguments.only:
+        embedding_map.require()
     for path in paths:  # a mistake in the last is said before the first is embedded
         build.dataset(read_json(RunFolder(path).config).data).prepare()
     out = arguments.out or paths[0] / "figures"
@@ -58,28 +68,29 @@ def asked(only: str | None) -> tuple[str, ...]:
     """The names of --only, all where it is not given.
 
     Raises:
-        UserError: no such picture, or the map is asked for by name without scikit-learn.
+        UserError: no such picture.
     """
     if only is None:
-        return figures.NAMES
+        return FIGURES
     kinds = tuple(dict.fromkeys(only.split(",")))
     for name in kinds:
-        if name not in figures.NAMES:
-            raise UserError(f"--only {name}: no such picture; {nearest(name, figures.NAMES)}")
-    if "map" in kinds:
-        embedding_map.require()
+        if name not in FIGURES:
+            raise UserError(f"--only {name}: no such picture; {nearest(name, FIGURES)}")
     return kinds
 
 
-def embedded(path: Path, name: str, split: str) -> figures.EmbeddedRun:
+def embedded(path: Path, name: str, split: str) -> "EmbeddedRun":
     """The run in a folder with one split embedded.
 
     Raises:
         UserError: no run, no checkpoint in it or a damaged one, no such data, or no image of it
             can be read.
     """
+    from abe_jax.config import stored
+    from abe_jax.report.figures import EmbeddedRun
+
     run = stored.run(path)
-    return figures.EmbeddedRun.of(
+    return EmbeddedRun.of(
         name, run.embedder, run.step, run.dataset.split(split), run.tested.measures
     )
 
@@ -104,16 +115,28 @@ def again(arguments: argparse.Namespace) -> str:
     return f"python -m abe_jax.figures {shlex.join(words)}"
 
 
-def main(argv: Sequence[str]) -> None:
-    """The command line."""
-    parser = command.Parser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument(
+def parser() -> command.Parser:
+    """The arguments."""
+    made = command.Parser(
+        "figures", __doc__, example="--workdir runs/abe runs/single --only cosine,recall"
+    )
+    made.add_argument(
         "--workdir", required=True, type=Path, nargs="+", metavar="RUN", help="runs' folders"
     )
-    parser.add_argument("--split", choices=("val", "test"), default="test")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: figures in the first RUN")
-    parser.add_argument("--only", metavar="NAME,NAME", help=f"some of {', '.join(figures.NAMES)}")
-    arguments, overrides = parser.parse(argv)
+    made.add_argument(
+        "--split",
+        choices=("val", "test"),
+        default="test",
+        help="the classes whose images are drawn, of validation or of the test; default: test",
+    )
+    made.add_argument("--out", type=Path, metavar="DIR", help="default: figures in the first RUN")
+    made.add_argument("--only", metavar="NAME,NAME", help=f"some of {', '.join(FIGURES)}")
+    return made
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    arguments, overrides = parser().parse(argv)
     if overrides:
         raise UserError(f"--config.{overrides[0]}: a run is drawn as its config.json says")
     draw(arguments)

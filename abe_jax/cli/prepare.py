@@ -1,30 +1,32 @@
-"""Prepares a data set once: python -m abe_jax.prepare --dataset NAME --source DIR [--root DIR].
+"""Prepares a data set once.
 
-DIR holds what the authors of cars196, cub, sop, inshop, imagenet, holidays, ukbench or copydays
-hand out, unpacked or not, anywhere below it; nothing is unpacked to disk. A preparation that was
-stopped goes on where it was; of a set that is there already nothing is done. Other data sets, such
-as glyphs, need no source.
+--source names the folder that holds what the authors of cars196, cub, sop, inshop, imagenet,
+holidays, ukbench or copydays hand out, unpacked or not, anywhere below it; nothing is unpacked to
+disk. A preparation that was stopped goes on where it was; of a set that is there already nothing is
+done. Other data sets, such as glyphs, need no source.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from abe_jax.choices import DATASETS, TFDS
 from abe_jax.cli import command
-from abe_jax.config import build
-from abe_jax.data.sources import DATASETS, SourceOptions, named
-from abe_jax.data.sources.benchmarks import builder, reading
-from abe_jax.data.sources.benchmarks.benchmark import Benchmark
-from abe_jax.data.sources.benchmarks.table import BENCHMARKS
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 
 
-def prepare(benchmark: Benchmark, source: Path | None, root: str, any_counts: bool) -> None:
+def prepare(benchmark: "Benchmark", source: Path | None, root: str, any_counts: bool) -> None:
     """Prepares a data set that its authors hand out, and says what is there.
 
     Raises:
         UserError: no source, the errors of `builder.build`, or other counts than those published
             where such a set is there already and `any_counts` does not allow it.
     """
+    from abe_jax.data.sources.benchmarks import builder, reading
+
     folder = reading.folder(benchmark, root)
     there = (folder / builder.INFO).exists()
     if source is None:
@@ -52,27 +54,46 @@ def prepare(benchmark: Benchmark, source: Path | None, root: str, any_counts: bo
     command.say(f"{benchmark.name} is {'already ' if there else ''}in {folder}: {parts}")
 
 
-def main(argv: Sequence[str]) -> None:
-    """The command line."""
-    parser = command.Parser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="of config.data.name")
-    parser.add_argument("--source", type=Path, metavar="DIR", help="what the authors hand out")
-    parser.add_argument(
-        "--root", default="", metavar="DIR", help="prepared data; else $ABE_JAX_DATA"
+def parser() -> command.Parser:
+    """The arguments."""
+    made = command.Parser("prepare", __doc__, example="--dataset cub --source downloads")
+    made.add_argument(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help=f"one of {', '.join(DATASETS)}, or {TFDS}NAME",
     )
-    parser.add_argument(
+    made.add_argument("--source", type=Path, metavar="DIR", help="what the authors hand out")
+    made.add_argument(
+        "--root",
+        default="",
+        metavar="DIR",
+        help="where prepared data lies; default: $ABE_JAX_DATA, else ~/.cache/abe_jax/data",
+    )
+    made.add_argument(
         "--allow-counts", action="store_true", help="prepare other counts than those published"
     )
-    arguments, overrides = parser.parse(argv)
+    return made
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    arguments, overrides = parser().parse(argv)
     if overrides:
         raise UserError(f"--config.{overrides[0]}: only --root is taken from a config here")
     name = arguments.dataset
+    if name == "folder":
+        raise UserError("folder needs no preparation: config.data.path says where the images are")
+    if not (name in DATASETS or name.startswith(TFDS)):
+        raise UserError(f"--dataset: unknown data set {name!r}; {nearest(name, DATASETS)}")
+    from abe_jax.config import build
+    from abe_jax.data.sources import SourceOptions, named
+    from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+
     if name in BENCHMARKS:
         prepare(BENCHMARKS[name], arguments.source, arguments.root, arguments.allow_counts)
         return
-    if name == "folder":
-        raise UserError("folder needs no preparation: config.data.path says where the images are")
-    if arguments.source and (name in DATASETS or name.startswith("tfds:")):
+    if arguments.source:
         raise UserError(f"--source: {name} needs none; leave it out")
     with build.named("config.data"):
         prepared = named(name, SourceOptions(root=arguments.root)).prepare()

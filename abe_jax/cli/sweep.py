@@ -1,8 +1,5 @@
 """Tries where the attention branches off and how deep its trunk is, on validation classes.
 
-    python -m abe_jax.sweep --config configs/quickstart.py --workdir runs/places \\
-        [--branch pool2,pool4] [--depth 0,1] [--seeds 1] [--config.NAME=VALUE ...]
-
 Without --branch every stage but the last is a branch, without --depth the trunk is empty, half of
 what follows, or all of it. Each of them is trained with the same budget; the table shows what it
 finds and what it costs. The best branch for the attention differs from backbone to backbone, which
@@ -12,16 +9,19 @@ Kim et al. (arXiv 1804.00382) name as the method's weakness. The test classes ar
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from abe_jax import comparison, models
-from abe_jax.cli import command, comparisons
-from abe_jax.comparison import Arm, Table
-from abe_jax.config import Config, Model, build, load
+from abe_jax.cli import command, comparison_arguments
+from abe_jax.comparison.arm import Arm
 from abe_jax.errors import UserError, require
-from abe_jax.training.stop import on_sigterm
+
+if TYPE_CHECKING:
+    from abe_jax.comparison import Table
+    from abe_jax.config import Model
+    from abe_jax.models import Stage
 
 
-def branch_arms(model: Model, branches: Sequence[str], depths: Sequence[int]) -> list[Arm]:
+def branch_arms(model: "Model", branches: Sequence[str], depths: Sequence[int]) -> list[Arm]:
     """An arm for every branch and depth of the trunk that the backbone allows.
 
     Args:
@@ -33,6 +33,9 @@ def branch_arms(model: Model, branches: Sequence[str], depths: Sequence[int]) ->
     Raises:
         UserError: no attention, a branch that is no stage, or depths that no branch allows.
     """
+    from abe_jax import models
+    from abe_jax.config import build
+
     if model.kind != "attention":
         raise UserError(
             f"config.model.kind: {model.kind!r} has no attention that branches off; set it to "
@@ -56,12 +59,12 @@ def branch_arms(model: Model, branches: Sequence[str], depths: Sequence[int]) ->
     return arms
 
 
-def _depths(behind: Sequence[models.Stage], asked: Sequence[int]) -> Iterator[int]:
+def _depths(behind: "Sequence[Stage]", asked: Sequence[int]) -> Iterator[int]:
     most = sum(not stage.pooling for stage in behind)
     yield from (d for d in dict.fromkeys(asked or (0, most // 2, most)) if 0 <= d <= most)
 
 
-def best(table: Table, arms: Sequence[Arm], select: str) -> str:
+def best(table: "Table", arms: Sequence[Arm], select: str) -> str:
     """The branch and depth with the highest mean, as what a command line says of it.
 
     Of MAP@R where `select` (config.evaluate.select) is that, else of R@1.
@@ -74,11 +77,16 @@ def best(table: Table, arms: Sequence[Arm], select: str) -> str:
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Trains every arm, writes and prints the table and names the best."""
-    config: Config = load(arguments.config, overrides)
-    arms = branch_arms(config.model, _listed(arguments.branch), _numbers(arguments.depth))
+    depths = _numbers(arguments.depth)
+    comparison_arguments.check(arguments)
+    config = command.configuration(arguments.config, overrides)
+    from abe_jax import comparison
+    from abe_jax.training.stop import on_sigterm
+
+    arms = branch_arms(config.model, _listed(arguments.branch), depths)
     with on_sigterm() as stop, contextlib.suppress(comparison.Stopped):
-        of = comparisons.comparison_of(arguments, overrides, stop)
-        made = comparison.table(of, arms)
+        of = comparison_arguments.comparison_of(arguments, overrides, stop)
+        made = comparison.tabulated(of, arms)
         comparison.write(of, made)
         command.say(best(made, arms, config.evaluate.select))
 
@@ -91,13 +99,33 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(word) for word in _listed(text)]
     except ValueError:
-        raise UserError(f"--depth {text}: is written --depth 0,1,2") from None
+        raise UserError(f"--depth {text}: expected --depth 0,1,2") from None
+
+
+def parser() -> command.Parser:
+    """The arguments."""
+    example = (
+        "--config configs/quickstart.py --workdir runs/branches --branch pool2,pool4 --depth 0,1"
+    )
+    made = command.with_config("sweep", __doc__, example=example)
+    comparison_arguments.add_shared(made, seeds=1, rounds=0, splits=("val",))
+    made.add_argument(
+        "--branch",
+        default="",
+        metavar="STAGE,STAGE",
+        help="stages of the backbone behind which the attention branches off; default: all but "
+        "the last",
+    )
+    made.add_argument(
+        "--depth",
+        default="",
+        metavar="N,N",
+        help="stages that the attention's trunk copies; default: none, half of those that follow "
+        "the branch, and all of them",
+    )
+    return made
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    made = comparisons.parser((__doc__ or "").splitlines()[0], seeds=1, splits=("val",))
-    made.set_defaults(rounds=0)
-    made.add_argument("--branch", default="", metavar="STAGE,STAGE")
-    made.add_argument("--depth", default="", metavar="N,N")
-    run(*made.parse(argv))
+    run(*parser().parse(argv))

@@ -1,23 +1,30 @@
-"""Trains what a config describes: python -m abe_jax.train --config FILE --workdir DIR."""
+"""Trains what a config describes, evaluates the best checkpoint and reports.
+
+A run that was stopped, at whatever point, goes on by the same command where it was saved last.
+"""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import jax
+from typing import TYPE_CHECKING
 
 from abe_jax.cli import command
-from abe_jax.config import Config
-from abe_jax.config.training import prepare_training
-from abe_jax.training.progress import duration
-from abe_jax.training.stop import on_sigterm
+
+if TYPE_CHECKING:
+    from abe_jax.config import Config
 
 
-def run(config: Config, workdir: Path) -> None:
+def run(config: "Config", workdir: Path) -> None:
     """Prepares the data, trains, evaluates the best checkpoint on the test classes and reports.
 
     A run that was stopped, at whatever point, goes on where it was saved last.
     """
+    import jax
+
+    from abe_jax.config.training import prepare_training
+    from abe_jax.training.progress import duration
+    from abe_jax.training.stop import on_sigterm
+
     began = time.perf_counter()
     with on_sigterm() as stop:
         training = prepare_training(config, workdir, command.say)
@@ -32,14 +39,19 @@ def run(config: Config, workdir: Path) -> None:
     command.say(f"finished in {took}; look at {training.folder.report}")
 
 
+def parser() -> command.Parser:
+    """The arguments."""
+    made = command.with_config(
+        "train", __doc__, example="--config configs/quickstart.py --workdir runs/quickstart"
+    )
+    made.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's folder")
+    command.add_hosts(made)
+    return made
+
+
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    parser = command.with_config(__doc__ or "")
-    parser.add_argument(
-        "--workdir", required=True, type=Path, metavar="DIR", help="the run's folder"
-    )
-    command.add_hosts(parser)
-    arguments, overrides = parser.parse(argv)
+    arguments, overrides = parser().parse(argv)
     config = command.configuration(arguments.config, overrides)
     command.join_hosts(arguments)
     run(config, arguments.workdir)

@@ -1,14 +1,28 @@
 """Arms trained side by side over several seeds, and the table of what came of them."""
 
-from abe_jax.comparison.arms import (
-    Arm,
-    Comparison,
-    Stopped,
-    Tuning,
-    evaluations,
-    tuned,
-)
-from abe_jax.comparison.table import Table, table, write
+from typing import TYPE_CHECKING
+
+from abe_jax.doors import lazy
+
+if TYPE_CHECKING:
+    from abe_jax.comparison.arm import Arm, Tuning
+    from abe_jax.comparison.arms import Comparison, Stopped, evaluations, tuned
+    from abe_jax.comparison.table import Table, tabulated, write
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "Arm": "abe_jax.comparison.arm",
+            "Tuning": "abe_jax.comparison.arm",
+            "Comparison": "abe_jax.comparison.arms",
+            "Stopped": "abe_jax.comparison.arms",
+            "evaluations": "abe_jax.comparison.arms",
+            "tuned": "abe_jax.comparison.arms",
+            "Table": "abe_jax.comparison.table",
+            "tabulated": "abe_jax.comparison.table",
+            "write": "abe_jax.comparison.table",
+        },
+    )
 
 __all__ = [
     "Arm",
@@ -17,7 +31,7 @@ __all__ = [
     "Table",
     "Tuning",
     "evaluations",
-    "table",
+    "tabulated",
     "tuned",
     "write",
 ]

@@ -8,30 +8,14 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from abe_jax.comparison.arm import Arm, Tuning
 from abe_jax.errors import Diverged, UserError
 from abe_jax.runs.training import Training
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.stop import StopRequest
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One row of the comparison."""
-
-    name: str
-    overrides: tuple[str, ...]
-    file: Path | None = None  # its config; None: the comparison's
-
-
-class Tuning(NamedTuple):
-    """A name whose best value each arm finds for itself, on the validation classes."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 class Stopped(Exception):  # noqa: N818 (asked for, not a failure)

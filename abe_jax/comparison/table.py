@@ -19,7 +19,7 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
-def table(of: Comparison, arms: Sequence[Arm]) -> Table:
+def tabulated(of: Comparison, arms: Sequence[Arm]) -> Table:
     """What every arm reached over its seeds; columns of which no arm has a figure are left out.
 
     Raises:

@@ -77,10 +77,7 @@ def _flat(value: Any, where: str = "config") -> dict[str, Any]:
 
 
 def _file_mapping(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        siblings = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
-        raise UserError(f"{path}: no such config file{hint}")
+    files.require(path, "config file")
     try:
         made = runpy.run_path(str(path))["get_config"]()
     except KeyError as error:

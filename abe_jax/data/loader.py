@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import grain
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
@@ -132,6 +131,10 @@ def prefetched(
     batch_of: Callable[[int], Batch], start: int, stop: int, threads: int
 ) -> Iterator[Batch]:
     """The batches `start` to `stop` in order, made ahead by so many threads."""
+    if stop - start <= 1:  # nothing to be ahead of: one batch of a search, as a rule
+        return map(batch_of, range(start, stop))
+    import grain  # with Orbax, half a second
+
     source = grain.MapDataset.source(_BatchSource(batch_of, start, stop))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
     return iter(source.to_iter_dataset(options))

@@ -24,14 +24,12 @@ from abe_jax.index import (
     threshold,
 )
 from abe_jax.index.answers import Answer
+from abe_jax.index.defaults import COSINE, PRECISION
 from abe_jax.index.image_list import list_images
 from abe_jax.index.ingest import IngestResult
 from abe_jax.index.manifest import Threshold
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
-
-COSINE = 0.95  # of near-duplicates, where nothing else is asked for
-PRECISION = 0.95  # of matches, where nothing else is asked for
 
 PathLike = str | os.PathLike[str]
 

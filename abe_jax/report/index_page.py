@@ -12,7 +12,7 @@ from abe_jax.errors import UserError
 from abe_jax.index.answers import Answer, Neighbour
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
-from abe_jax.report import html, style
+from abe_jax.report import answer_words, html, style
 
 SHOWN = 24  # images of a group of duplicates that are shown
 _KEY = (
@@ -70,24 +70,6 @@ def write_duplicates(
     _write(path, "Near-duplicates", words, [html.table(body, heads=["group"], kind="sheet")])
 
 
-def distance_text(snapshot: Snapshot, distance: float) -> str:
-    """A distance as text: squared in four digits, or a number of bits."""
-    return f"{distance:.{0 if snapshot.spec.storage == 'binary' else 4}f}"
-
-
-def no_match(snapshot: Snapshot, answer: Answer) -> str:
-    """The words for a query without a match, or with no neighbour at all; '' where it has one."""
-    others = [one for one in answer.neighbours if one.rank]
-    if not others:
-        said = "no match: " if answer.match is False else ""
-        return f"{said}the index holds no other image"
-    if answer.match is not False:
-        return ""
-    threshold = snapshot.threshold
-    beyond = f", beyond {distance_text(snapshot, threshold.distance)}" if threshold else ""
-    return f"no match: the nearest is at {distance_text(snapshot, others[0].distance)}{beyond}"
-
-
 def _unit(snapshot: Snapshot) -> str:
     return "bits that differ" if snapshot.spec.storage == "binary" else "squared distances"
 
@@ -100,12 +82,12 @@ def _answer(snapshot: Snapshot, answer: Answer, beyond: bool) -> str:
     listed = [one for one in answer.neighbours if beyond or one.match is not False]
     cells = [f"<td>{_neighbour(snapshot, one)}</td>" for one in listed]
     if not any(one.rank for one in listed):
-        cells.append(f"<td>{html.text(no_match(snapshot, answer))}</td>")
+        cells.append(f"<td>{html.text(answer_words.no_match(snapshot, answer))}</td>")
     return html.row(cells, head=head)
 
 
 def _neighbour(snapshot: Snapshot, one: Neighbour) -> str:
-    distance = distance_text(snapshot, one.distance)
+    distance = answer_words.distance_text(snapshot, one.distance)
     if not one.rank:
         return _shot(one.row.path, one.row.label, f"itself · {distance}", "query")
     kind = {None: "", True: "right", False: "wrong"}[one.match]

@@ -1,23 +1,23 @@
 """Pixels made ready to be shown: scaled, coloured, encoded."""
 
 import base64
+from functools import cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib import colormaps
-from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from abe_jax.report import palette
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
 
 TILE = 112  # pixels of a picture's longer side in the HTML, twice what is shown, for sharp screens
 SMALL = 48  # pictures up to this side are kept to the pixel
 JPEG_QUALITY = 80
 
-MASK = colormaps["viridis"]
-DIFFERENCE = LinearSegmentedColormap.from_list(
-    "difference", [palette.light("orange"), "#f7f6f2", palette.light("blue")]
-)
+MASK, DIFFERENCE = "mask", "difference"  # the colours of a mask, and of one less another
 
 
 def rgb(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -70,20 +70,20 @@ def heat(
     *,
     low: float,
     high: float,
-    colours: Colormap = MASK,
+    colours: str = MASK,
     side: int = TILE,
 ) -> UInt8[np.ndarray, "a b 3"]:
     """The mask in colour, scaled up to the picture, with the image's own outlines drawn over it.
 
-    `low` and `high` are the values at the two ends of the colours, `side` the pixels of the
-    picture's longer side. Only outlines are drawn over the colours, so that these can still be
-    read against their scale.
+    `colours` are MASK or DIFFERENCE, `low` and `high` the values at their two ends, `side` the
+    pixels of the picture's longer side. Only outlines are drawn over the colours, so that these can
+    still be read against their scale.
     """
     under = fitted(image, side)
     size = (under.shape[1], under.shape[0])
     values = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     spread = high - low if high > low else 1.0
-    coloured = colours(np.clip((values - low) / spread, 0, 1))[:, :, :3] * 255
+    coloured = _colormap(colours)(np.clip((values - low) / spread, 0, 1))[:, :, :3] * 255
     edges = outlines(under)
     dark = coloured.mean(axis=2) < 110
     line = np.where(dark, 255.0, 0.0)[:, :, None]
@@ -97,6 +97,18 @@ def outlines(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     return cv2.Canny(grey, 60, 140) > 0
 
 
-def scale_bar(colours: Colormap) -> UInt8[np.ndarray, "1 128 3"]:
-    """The colours from low to high, one pixel high."""
-    return np.round(colours(np.linspace(0, 1, 128))[None, :, :3] * 255).astype(np.uint8)
+def scale_bar(colours: str) -> UInt8[np.ndarray, "1 128 3"]:
+    """The colours (MASK or DIFFERENCE) from low to high, one pixel high."""
+    return np.round(_colormap(colours)(np.linspace(0, 1, 128))[None, :, :3] * 255).astype(np.uint8)
+
+
+@cache
+def _colormap(colours: str) -> "Colormap":
+    # Here, since matplotlib takes longer to import than a search takes to be answered.
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if colours == MASK:
+        return colormaps["viridis"]
+    ends = palette.light("orange"), palette.light("blue")
+    return LinearSegmentedColormap.from_list(DIFFERENCE, [ends[0], "#f7f6f2", ends[1]])

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from abe_jax.errors import UserError
 from abe_jax.training.state import TrainState
@@ -23,6 +22,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int):
+        import orbax.checkpoint as ocp  # here: who opens an index needs `digest` alone
+
+        self._args = ocp.args
         self._folder = folder.absolute()
         self._manager = ocp.CheckpointManager(
             self._folder,
@@ -40,8 +42,8 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return  # a resumed run reaches this step again: the state is the same to the bit
         about = about | {"step": step, "digest": digest(state)}
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+        items = self._args.Composite(
+            state=self._args.StandardSave(state), about=self._args.JsonSave(about)
         )
         with self._written():
             self._manager.save(step, args=items)
@@ -60,8 +62,8 @@ class Checkpoints:
         if step is None:
             raise UserError(f"{self._folder}: no checkpoint in it; train the run first")
         abstract = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()
+        items = self._args.Composite(
+            state=self._args.StandardRestore(abstract), about=self._args.JsonRestore()
         )
         with self._whole(step):
             restored: Any = self._manager.restore(step, args=items)
@@ -71,7 +73,7 @@ class Checkpoints:
 
     def about(self, step: int) -> dict[str, Any]:
         """The JSON of one checkpoint alone; errors are those of `restore`."""
-        items = ocp.args.Composite(about=ocp.args.JsonRestore())
+        items = self._args.Composite(about=self._args.JsonRestore())
         with self._whole(step):
             restored: Any = self._manager.restore(step, args=items)
             return dict(restored.about)

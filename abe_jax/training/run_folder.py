@@ -3,12 +3,19 @@
 import dataclasses
 from pathlib import Path
 
+from abe_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """The paths of one run; `path` is what the command line calls workdir."""
 
     path: Path
+
+    def require(self) -> None:
+        """Raises UserError unless a run's configuration is there."""
+        if not self.config.exists():
+            raise UserError(f"{self.config}: not found; is {self.path} the folder of a run?")
 
     def has_run(self) -> bool:
         """Whether anything was ever saved; files of a run without its config count as well."""

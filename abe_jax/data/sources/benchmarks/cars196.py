@@ -10,8 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import scipy.io
-
 from abe_jax.data.sources.benchmarks.benchmark import (
     Benchmark,
     BenchmarkImage,
@@ -58,6 +56,8 @@ def listing(texts: Texts, keys: Sequence[str]) -> BenchmarkListing:
 
 def _matrix(texts: Texts, name: str) -> dict[str, Any]:
     content = required(texts, name)
+    import scipy.io
+
     try:
         matrix = scipy.io.loadmat(io.BytesIO(content), squeeze_me=True)
     except Exception as error:  # its parser raises what it meets

@@ -8,8 +8,6 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 
-import scipy.io
-
 from abe_jax.data.sources.benchmarks.benchmark import (
     Benchmark,
     BenchmarkImage,
@@ -71,6 +69,8 @@ def _labels(texts: Texts) -> Mapping[str, str]:
         return {match[1]: match[2] for match in answers}
     numbers = [int(match[1]) for match in rows(texts, TRUTH, r"(\d+)")]
     try:
+        import scipy.io
+
         synsets = scipy.io.loadmat(io.BytesIO(required(texts, META)), squeeze_me=True)["synsets"]
         names = dict(zip(map(int, synsets["ILSVRC2012_ID"]), synsets["WNID"], strict=True))
         return {f"ILSVRC2012_val_{i:08}": str(names[n]) for i, n in enumerate(numbers, start=1)}
