@@ -117,7 +117,8 @@ def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
     (tmp_path / "set" / "a").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "b" / "round").symlink_to(tmp_path / "set" / "b")
     (tmp_path / "set" / "b" / "up").symlink_to(tmp_path / "set")
-    for other in ("b/.hidden.png", "b/.git/x.png", "b/notes.txt", "b/png", "loose.png", ".c/x.png"):
+    draw(tmp_path / "set" / "b" / "png", 4)
+    for other in ("b/.hidden.png", "b/.git/x.png", "b/notes.txt", "loose.png", ".c/x.png"):
         draw(tmp_path / "set" / other)
     (tmp_path / "set" / "empty").mkdir()
     before = sorted(os.walk(tmp_path))
@@ -126,6 +127,7 @@ def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
     assert sorted(path for split in both for path in split.paths) == [
         "a/three.webp",
         "b/deep/er/One.JPG",
+        "b/png",
         "b/two.JpEg",
     ]
     assert sorted(os.walk(tmp_path)) == before

@@ -28,7 +28,7 @@ from abe_jax.data import (
 )
 from abe_jax.data.images import decoding, headers
 from abe_jax.data.sources import csv_file
-from abe_jax.data.sources.listing import below
+from abe_jax.data.sources.walking import below
 
 SETTINGS = {
     "data.channels": 3,
@@ -175,7 +175,7 @@ LISTED = """
 import sys
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.data.sources.image_files import read
-from abe_jax.data.sources.listing import below
+from abe_jax.data.sources.walking import below
 import pathlib
 base = pathlib.Path(sys.argv[1])
 for path in below(base):

@@ -45,6 +45,8 @@ def main(argv: Sequence[str]) -> None:
     run = stored.run(arguments.workdir, other)
     with command.options_named():
         run = run.at(arguments.size, arguments.p)
+    for note in run.tested.dataset.split(arguments.split).notes:
+        command.say(f"warning: {note}")
     run.write_evaluation(arguments.split, command.say)
 
 

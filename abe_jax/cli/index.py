@@ -27,9 +27,9 @@ from abe_jax.index.index import PRECISION, remove_images
 from abe_jax.index.manifest import STORAGES
 
 IMAGES = (
-    "a folder (every image below it; an image's label is the path of its own folder below it), a "
-    "CSV file (column path, if there are labels --label-column, others are kept as metadata), or "
-    "one image"
+    "a folder (every image below it; an image's label is its class: the first folder below this "
+    "one, or below its train, val, test, query or gallery), a CSV file (column path, if there are "
+    "labels --label-column, others are kept as metadata), or one image"
 )
 
 
@@ -120,6 +120,8 @@ def _say_result(folder: Path, result: ingest.IngestResult) -> None:
         if number or what == "added"
     ]
     command.say(f"{folder}: {', '.join(parts)}; {snapshot.read(folder).count:,} images")
+    for note in result.notes:
+        command.say(f"warning: {note}")
     if result.unreadable:
         command.say(
             f"warning: {len(result.unreadable):,} files cannot be read, named in "
