@@ -12,7 +12,7 @@ import pytest
 from processes import TINY
 
 from abe_jax import config
-from abe_jax.cli import train
+from abe_jax.cli import evaluate, train
 from abe_jax.data import (
     SPLITS,
     Dataset,
@@ -24,6 +24,7 @@ from abe_jax.data import (
     named,
 )
 from abe_jax.errors import UserError
+from abe_jax.runs.run import Run
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
 
@@ -276,7 +277,9 @@ def test_what_is_no_text_is_no_csv_file(plain):
     assert "no CSV file in UTF-8" in refused(data(plain / "ant" / "0.png"))
 
 
-def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path):
+def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path, capsys, monkeypatch):
+    (plain / "ant" / "film.mov").write_bytes(b"")
+    draw(plain / "@eaDir" / "ant" / "0.png")
     settings = {
         "data.path": plain,
         "data.channels": 3,
@@ -308,3 +311,9 @@ def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path):
     assert found["images"] == 12
     assert set(found["metrics"]["binary"]) == set(found["metrics"]["ensemble"])
     assert "embedding, binary codes" in (tmp_path / "run" / "report.html").read_text()
+    said = "warning: left out: 1 .mov\nwarning: left out: folders of the system and its trash: 1 @"
+    assert capsys.readouterr().out.count(said) == 1
+    monkeypatch.setattr(Run, "write_evaluation", lambda run, split, say: say(split))
+    evaluate.main(["--workdir", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert out.count(said) == 1 and out.endswith("eaDir\ntest\n")

@@ -193,11 +193,12 @@ def public() -> Iterator[Path]:
 
 def test_what_may_not_be_read_is_named_to_another_user(public):
     start = nobody()
-    for name in ("open.png", "closed.png", "folder/in.png", "blind/in.png"):
+    for name in ("open.png", "closed.png", "folder/in.png", "blind/in.png", "lost+found/in.png"):
         (public / name).parent.mkdir(exist_ok=True)
         (public / name).write_bytes(b"four")
     (public / "closed.png").chmod(0)
     (public / "folder").chmod(0)
+    (public / "lost+found").chmod(0o700)  # of the superuser, on the disks of Linux
     (public / "blind").chmod(0o444)  # its names can be read, and no more
     done = subprocess.run(
         [*start, sys.executable, "-c", LISTED, str(public)],

@@ -44,7 +44,8 @@ _STARTS = re.compile(
     re.DOTALL,
 )
 _AVIF = frozenset((b"avif", b"avis"))
-_HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1"))
+_HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
+_HEIC |= {b"mif1", b"msf1"}
 
 # image: one that is read; heic: one of which the package is missing; other: not known to be an
 # image; aside: something that nobody takes for one.

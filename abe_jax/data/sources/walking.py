@@ -151,11 +151,14 @@ def _visible(folder: str, left_out: LeftOut) -> list[os.DirEntry[str]]:
 
 
 def _is_aside(entry: os.DirEntry[str], left_out: LeftOut) -> bool:
-    name = entry.name.lower()
-    if (name in _SYSTEM_FOLDERS or name.startswith(_SYSTEM_START)) and _is_folder(entry):
+    if _is_folder(entry) and _is_of_system(entry.name.lower()):
         left_out.folder(entry.name)
         return True
-    return name.startswith(".")
+    return entry.name.startswith(".")
+
+
+def _is_of_system(name: str) -> bool:
+    return name in _SYSTEM_FOLDERS or name.startswith(_SYSTEM_START)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
