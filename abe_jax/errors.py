@@ -1,6 +1,7 @@
 """The exceptions for what a user can put right, and how a name nearly right is answered."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -30,8 +31,22 @@ class Diverged(UserError):  # noqa: N818 (an outcome that a comparison counts)
 def nearest(name: object, choices: Iterable[str]) -> str:
     """The ending of an error line: the choice most like `name`, or all of them."""
     known = sorted(choices)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(known)}"
+    close = closest(str(name), known)
+    return f"choose from {', '.join(known)}" if close is None else f"did you mean '{close}'?"
+
+
+def closest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice most like a name, whatever its case or Unicode form; None where none is."""
+    # Of several that are folded alike the first stands.
+    known = {folded(choice): choice for choice in sorted(choices, reverse=True)}
+    close = difflib.get_close_matches(folded(name), known, n=1, cutoff=0.5)
+    return known[close[0]] if close else None
+
+
+def folded(name: str) -> str:
+    """A name without what is easily written otherwise: case, Unicode form, spaces at the ends."""
+    composed = unicodedata.normalize("NFC", name.strip())
+    return unicodedata.normalize("NFC", composed.casefold())
 
 
 def require(argument: str, name: object, choices: Iterable[str]) -> None:

@@ -292,7 +292,7 @@ def _files() -> Iterator[tuple[str, bytes, Callable[[bytes], tuple[int, int] | N
         ("link to itself", b"itself.jpg", None),
         ("link to nothing", b"nowhere", None),
         ("link to a device", b"/dev/zero", None),
-        ("link to a file", b"target", (40, 50)),
+        ("link to a file", b".target", (40, 50)),
     ):
         yield name, name.replace("itself", "self").encode() + b".jpg", _link(target, size, good)
 

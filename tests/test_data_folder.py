@@ -12,7 +12,7 @@ import pytest
 from processes import TINY
 
 from abe_jax import config
-from abe_jax.cli import train
+from abe_jax.cli import evaluate, train
 from abe_jax.data import (
     SPLITS,
     Dataset,
@@ -24,6 +24,7 @@ from abe_jax.data import (
     named,
 )
 from abe_jax.errors import UserError
+from abe_jax.runs.run import Run
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
 
@@ -117,7 +118,8 @@ def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
     (tmp_path / "set" / "a").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "b" / "round").symlink_to(tmp_path / "set" / "b")
     (tmp_path / "set" / "b" / "up").symlink_to(tmp_path / "set")
-    for other in ("b/.hidden.png", "b/.git/x.png", "b/notes.txt", "b/png", "loose.png", ".c/x.png"):
+    draw(tmp_path / "set" / "b" / "png", 4)
+    for other in ("b/.hidden.png", "b/.git/x.png", "b/notes.txt", "loose.png", ".c/x.png"):
         draw(tmp_path / "set" / other)
     (tmp_path / "set" / "empty").mkdir()
     before = sorted(os.walk(tmp_path))
@@ -126,6 +128,7 @@ def test_only_images_count_whatever_their_case_depth_and_links(tmp_path):
     assert sorted(path for split in both for path in split.paths) == [
         "a/three.webp",
         "b/deep/er/One.JPG",
+        "b/png",
         "b/two.JpEg",
     ]
     assert sorted(os.walk(tmp_path)) == before
@@ -274,7 +277,9 @@ def test_what_is_no_text_is_no_csv_file(plain):
     assert "no CSV file in UTF-8" in refused(data(plain / "ant" / "0.png"))
 
 
-def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path):
+def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path, capsys, monkeypatch):
+    (plain / "ant" / "film.mov").write_bytes(b"")
+    draw(plain / "@eaDir" / "ant" / "0.png")
     settings = {
         "data.path": plain,
         "data.channels": 3,
@@ -306,3 +311,9 @@ def test_a_run_on_a_folder_repeats_crops_and_measures(plain, tmp_path):
     assert found["images"] == 12
     assert set(found["metrics"]["binary"]) == set(found["metrics"]["ensemble"])
     assert "embedding, binary codes" in (tmp_path / "run" / "report.html").read_text()
+    said = "warning: left out: 1 .mov\nwarning: left out: folders of the system and its trash: 1 @"
+    assert capsys.readouterr().out.count(said) == 1
+    monkeypatch.setattr(Run, "write_evaluation", lambda run, split, say: say(split))
+    evaluate.main(["--workdir", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert out.count(said) == 1 and out.endswith("eaDir\ntest\n")

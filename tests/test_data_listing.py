@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from abe_jax.data.sources import csv_file, image_files
-from abe_jax.data.sources.listing import ListedImage, below, listing
+from abe_jax.data.sources.listing import ListedImage, listing
+from abe_jax.data.sources.walking import below
 from abe_jax.errors import UserError
 
 

@@ -28,7 +28,7 @@ from abe_jax.data import (
 )
 from abe_jax.data.images import decoding, headers
 from abe_jax.data.sources import csv_file
-from abe_jax.data.sources.listing import below
+from abe_jax.data.sources.walking import below
 
 SETTINGS = {
     "data.channels": 3,
@@ -175,7 +175,7 @@ LISTED = """
 import sys
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.data.sources.image_files import read
-from abe_jax.data.sources.listing import below
+from abe_jax.data.sources.walking import below
 import pathlib
 base = pathlib.Path(sys.argv[1])
 for path in below(base):
@@ -193,11 +193,12 @@ def public() -> Iterator[Path]:
 
 def test_what_may_not_be_read_is_named_to_another_user(public):
     start = nobody()
-    for name in ("open.png", "closed.png", "folder/in.png", "blind/in.png"):
+    for name in ("open.png", "closed.png", "folder/in.png", "blind/in.png", "lost+found/in.png"):
         (public / name).parent.mkdir(exist_ok=True)
         (public / name).write_bytes(b"four")
     (public / "closed.png").chmod(0)
     (public / "folder").chmod(0)
+    (public / "lost+found").chmod(0o700)  # of the superuser, on the disks of Linux
     (public / "blind").chmod(0o444)  # its names can be read, and no more
     done = subprocess.run(
         [*start, sys.executable, "-c", LISTED, str(public)],

@@ -8,7 +8,7 @@ from index_runs import as_run, tiny
 
 from abe_jax.cli import index, search
 from abe_jax.data.sources.csv_file import shown
-from abe_jax.data.sources.listing import SUFFIXES
+from abe_jax.data.sources.image_kinds import SUFFIXES
 from abe_jax.index import snapshot
 
 

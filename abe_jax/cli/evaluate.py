@@ -68,6 +68,8 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     run = stored.run(arguments.workdir, other)
     with command.options_named():
         run = run.at(arguments.size, arguments.p)
+    for note in run.tested.dataset.split(arguments.split).notes:
+        command.say(f"warning: {note}")
     run.write_evaluation(arguments.split, command.say)
 
 

@@ -23,9 +23,9 @@ from abe_jax.index.defaults import PRECISION
 from abe_jax.index.manifest import STORAGES
 
 IMAGES = (
-    "a folder (every image below it; an image's label is the path of its own folder below it), a "
-    "CSV file (column path, if there are labels --label-column, others are kept as metadata), or "
-    "one image"
+    "a folder (every image below it; an image's label is its class: the first folder below this "
+    "one, or below its train, val, test, query or gallery), a CSV file (column path, if there are "
+    "labels --label-column, others are kept as metadata), or one image"
 )
 
 

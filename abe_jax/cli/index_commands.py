@@ -44,6 +44,8 @@ def _say_result(folder: Path, result: ingest.IngestResult) -> None:
         if number or what == "added"
     ]
     command.say(f"{folder}: {', '.join(parts)}; {snapshot.read(folder).count:,} images")
+    for note in result.notes:
+        command.say(f"warning: {note}")
     if result.unreadable:
         command.say(
             f"warning: {len(result.unreadable):,} files cannot be read, named in "

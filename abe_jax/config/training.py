@@ -51,6 +51,8 @@ def prepare_training(
         with build.named("config.optimizer"):
             recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
         folder = claim_run_folder(workdir, config)
+        for note in train.notes:
+            say(f"warning: {note}")
         if config.model.weights and not folder.has_run():
             for warning in normalisation_warnings(config):
                 say(f"warning: {warning}")

@@ -47,6 +47,7 @@ class Split:
     object_ids: Int[np.ndarray, "n"] | None = None  # int32; alike where images show one object
     # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, "n"] | None = None
+    notes: tuple[str, ...] = ()  # what of the user's files was left out or made one, a line each
 
 
 def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:

@@ -21,10 +21,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
+from abe_jax.data.sources.labels import composed
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.index.image_list import ImageList
 from abe_jax.index.ingest import embedded_pieces
+from abe_jax.index.known_labels import with_known_labels
 from abe_jax.index.search import nearest_rows
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
@@ -58,12 +60,16 @@ def neighbours_of_images(
 ) -> LabelledNeighbours:
     """`labelled_neighbours` of images that are read and embedded now.
 
-    Those that cannot be read are left out. Images that the index holds under another path, as after
-    a move, find themselves: `say` is given a warning.
+    An image that is in the index has the label that it has there, where its own says no other: see
+    `with_known_labels`. Those that cannot be read are left out. Images that the index holds under
+    another path, as after a move, find themselves: `say` is given a warning.
 
     Raises:
         UserError: that of `labelled_neighbours`, or no image can be read.
     """
+    images = with_known_labels(images, {row.path: row.label for _, row in snapshot.rows()})
+    for note in images.notes:
+        say(f"warning: {note}")
     require_labels([row.label for row in images.rows])
     vectors, readable = list[np.ndarray](), list[ImageRow]()
     for piece, embedded in embedded_pieces(embedder, images.rows):
@@ -105,7 +111,8 @@ def labelled_neighbours(
         UserError: a label is empty, or the index has none at all.
     """
     require_labels(labels)
-    rows = [(id_, row.path, row.label) for id_, row in snapshot.rows()]
+    labels = [composed(label) for label in labels]
+    rows = [(id_, row.path, composed(row.label)) for id_, row in snapshot.rows()]
     if not any(label for _, _, label in rows):
         raise UserError(f"{snapshot.folder}: no image in the index has a label to calibrate by")
     by_label = {label: i for i, label in enumerate(dict.fromkeys(label for *_, label in rows))}

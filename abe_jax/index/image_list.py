@@ -2,12 +2,13 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from abe_jax.data.sources import csv_file
-from abe_jax.data.sources.listing import SUFFIXES, below
+from abe_jax.data.sources import csv_file, image_kinds, walking
+from abe_jax.data.sources.absent import ExistingNames
+from abe_jax.data.sources.labels import joined, label_of, one_form, split_folders
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.index.segments import ImageRow
 
@@ -16,50 +17,93 @@ BYTES, CHANGED = "file_bytes", "file_changed_ns"
 
 
 class ImageList(NamedTuple):
-    """Images to be indexed, and files whose size cannot even be asked for: path -> reason."""
+    """Images to be indexed, and files whose size cannot even be asked for: path -> reason.
+
+    `notes` says what was left out and which labels were made one, a line each. `by_folder`: labels
+    are the names of folders, no one wrote them down.
+    """
 
     rows: list[ImageRow]
     unreadable: dict[str, str]
+    notes: Sequence[str] = ()
+    by_folder: bool = False
+
+
+class _Named(NamedTuple):
+    """What a folder or a CSV file names: path, label and metadata of each image; notes."""
+
+    images: Sequence[tuple[str, str, Mapping[str, str]]]
+    notes: Sequence[str] = ()
 
 
 def list_images(path: Path, label_column: str | None = None) -> ImageList:
-    """The images at `path`, by absolute paths in a fixed order; none is opened.
+    """The images at `path`, by absolute paths in a fixed order.
 
-    Of a folder: every image below it at any depth, hidden ones left out; the label is the path of
-    its own folder below it, and '' at the top. Of a CSV file: the column `path` (below the file's
-    own folder), `label_column` or, if it is there, `label`, all others as metadata. Or one image.
+    Of a folder: every image below it at any depth, with its class as label, as training sees it
+    (`data.sources.labels` has the rule). `data.sources.walking` says which files count. Of a CSV
+    file: the column `path` (below the file's own folder), `label_column` or, if it is there,
+    `label`, all others as metadata. Or one image.
 
     Raises:
         UserError: nothing is there, no image is named, or a column that is not there.
     """
     path = Path(os.path.abspath(path.expanduser()))
-    if label_column and (path.is_dir() or path.suffix.lower() in SUFFIXES):
+    if label_column and (path.is_dir() or _kind(path) == "image"):
         raise ArgumentError(
             "label_column",
             f"needs a CSV file; {csv_file.shown(str(path))} has no columns",
         )
-    images = _images(path, label_column)
-    if not images:
-        raise UserError(f"{csv_file.shown(str(path))}: no image is named or lies there")
-    rows, unreadable = [], {}
-    for image, label, others in images:
+    named = _images(path, label_column)
+    if not named.images:
+        left_out = "".join(f"; {note}" for note in named.notes)
+        raise UserError(f"{csv_file.shown(str(path))}: no image is named or lies there{left_out}")
+    forms = one_form(label for _, label, _ in named.images)
+    rows, unreadable = list[ImageRow](), dict[str, str]()
+    existing = ExistingNames(path.parent)
+    for image, label, others in named.images:
         stamp = _stamp(image)
         if isinstance(stamp, str):
-            unreadable[image] = stamp
+            unreadable[image] = stamp + existing.under_another_name(image)
         else:
-            rows.append(ImageRow(image, label, {**others, **stamp}))
-    return ImageList(rows, unreadable)
+            rows.append(ImageRow(image, forms.get(label, label), {**others, **stamp}))
+    notes = [*named.notes, *joined(forms, "class")]
+    return ImageList(rows, unreadable, notes, path.is_dir())
 
 
-def _images(path: Path, label_column: str | None) -> list[tuple[str, str, Mapping[str, str]]]:
+def _images(path: Path, label_column: str | None) -> _Named:
     if path.is_dir():
-        return [(os.path.join(path, p), os.path.dirname(p), {}) for p in below(path)]
+        return _of_folder(path)
     if not path.exists():
         raise UserError(f"{csv_file.shown(str(path))}: no such folder or file")
-    if path.suffix.lower() in SUFFIXES:
-        return [(str(path), "", {})]
-    if path.suffix.lower() != ".csv":
-        raise UserError(f"{csv_file.shown(str(path))}: is no folder, no .csv file and no image")
+    if path.suffix.lower() == ".csv":
+        return _Named(_of_csv(path, label_column))
+    kind = _kind(path)
+    if kind == "image":
+        return _Named([(str(path), "", {})])
+    reads = f"; it is HEIC, which the package {image_kinds.HEIC_PACKAGE} reads"
+    raise UserError(
+        f"{csv_file.shown(str(path))}: is no folder, no .csv file and no image"
+        f"{reads if kind == 'heic' else ''}"
+    )
+
+
+def _kind(path: Path) -> image_kinds.Kind:
+    return image_kinds.kind(str(path))
+
+
+def _of_folder(folder: Path) -> _Named:
+    left_out = walking.LeftOut()
+    paths = list(walking.below(folder, left_out))
+    splits = split_folders(walking.folders(folder))
+    labels = [label_of(path, splits) for path in paths]
+    empty = {label_of(f"{inside}/", splits) for inside in left_out.inside} - {"", *labels}
+    images = [
+        (os.path.join(folder, path), label, {}) for path, label in zip(paths, labels, strict=True)
+    ]
+    return _Named(images, left_out.lines(empty))
+
+
+def _of_csv(path: Path, label_column: str | None) -> list[tuple[str, str, Mapping[str, str]]]:
     listed = csv_file.table(path, label_column)
     for name in (BYTES, CHANGED):
         if any(name in image.others for image in listed):

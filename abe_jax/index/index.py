@@ -80,8 +80,8 @@ class Index:
         Args:
             folder: of the index, a new one.
             source: a run, or another network that embeds images.
-            images: a folder (every image below it; an image's label is the path of its own folder
-                below it), a CSV file with the column `path`, or one image.
+            images: a folder (every image below it; an image's label is its class as training sees
+                it, see `list_images`), a CSV file with the column `path`, or one image.
             storage: of the vectors: float32, float16 or binary.
             label_column: of a CSV file; `label` where there is such a column.
 

@@ -20,6 +20,7 @@ from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
 from abe_jax.index import model_files, store
 from abe_jax.index.image_list import ImageList
+from abe_jax.index.known_labels import with_known_labels
 from abe_jax.index.manifest import NAME, VectorSpec
 from abe_jax.index.segments import ImageRow
 
@@ -34,6 +35,7 @@ class IngestResult(NamedTuple):
     replaced: int
     unchanged: int
     unreadable: Mapping[str, str]  # path -> reason
+    notes: Sequence[str] = ()  # what was left out and which labels were made one, a line each
 
 
 def build(folder: Path, embedder: Embedder, storage: str, images: ImageList) -> IngestResult:
@@ -61,7 +63,8 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
     """
     with store.transaction(folder, embedder.fingerprint) as changes:
         known = {row.path: (id_, _state(row), row.label) for id_, row in changes.now.rows()}
-        rows = [row if row.label else _with_known_label(row, known) for row in images.rows]
+        images = with_known_labels(images, {path: label for path, (*_, label) in known.items()})
+        rows = images.rows
         to_embed = [row for row in rows if known.get(row.path, (0, 0))[1] != _state(row)]
         added, undecodable = list[str](), list[str]()
         for piece, embedded in embedded_pieces(embedder, to_embed):
@@ -81,12 +84,8 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
         changes.commit()
         # Under the lock: two that add would each lose what the other has noted.
         _note_unreadable(folder / UNREADABLE, [row.path for row in rows], unreadable)
-    return IngestResult(len(added) - len(replaced), len(replaced), unchanged, unreadable)
-
-
-def _with_known_label(row: ImageRow, known: Mapping[str, tuple[int, int, str]]) -> ImageRow:
-    """A row with its label in the index: the folder of one class alone gives its images none."""
-    return row._replace(label=known[row.path][2]) if row.path in known else row
+    new = len(added) - len(replaced)
+    return IngestResult(new, len(replaced), unchanged, unreadable, images.notes)
 
 
 def _state(row: ImageRow) -> int:

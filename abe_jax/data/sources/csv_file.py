@@ -4,7 +4,7 @@ import csv
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from abe_jax.errors import ArgumentError, UserError, nearest
@@ -110,37 +110,15 @@ def check_paths(path: pathlib.Path, paths: list[str]) -> None:
     refuse(path, "an image named before", (p for p in paths if p in seen or seen.add(p)))
 
 
-def missing(base: pathlib.Path, paths: list[str]) -> list[str]:
-    """The paths below `base` where nothing is; what may not be looked at counts as there."""
-    # One listing for each folder: asking for every file takes minutes on a distant disk.
-    inside: dict[str, frozenset[str]] = {}
-    absent = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in inside:
-            inside[folder] = _inside(base / folder)
-        if name not in inside[folder] and not _exists(base / path):
-            absent.append(path)
-    return absent
-
-
-def _inside(folder: pathlib.Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))
-    except OSError:
-        return frozenset()
-
-
-def _exists(path: pathlib.Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # no permission, or a name too long: reading it will tell
-        return True
-
-
-def refuse(path: pathlib.Path, what: str, wrong: Iterable[str]) -> None:
-    """Raises `UserError` where some rows are wrong: how many, and the first."""
+def refuse(
+    path: pathlib.Path,
+    what: str,
+    wrong: Iterable[str],
+    remedy: Callable[[str], str] = lambda row: "",
+) -> None:
+    """Raises `UserError` where some rows are wrong: how many, and the first with its remedy."""
     listed = list(wrong)
     if listed:
         count = "a row" if len(listed) == 1 else f"{len(listed)} rows"
-        raise UserError(f"{path}: {count} with {what}, the first: {shown(listed[0])}")
+        first = f"{shown(listed[0])}{remedy(listed[0])}"
+        raise UserError(f"{path}: {count} with {what}, the first: {first}")

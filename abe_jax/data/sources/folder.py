@@ -55,6 +55,7 @@ def read(options: SourceOptions, split: str) -> Split:
         paths=tuple(shown(image.path) for image in images),
         object_ids=_object_ids(images) if options.instance_column else None,
         gallery=_gallery(images, options.path),
+        notes=tuple(listed.notes),
     )
 
 

@@ -1,5 +1,6 @@
 """Image files of the user's own, read safely whatever they turn out to be."""
 
+import math
 import os
 import pathlib
 import stat
@@ -36,12 +37,21 @@ class Files(Sequence[bytes]):
 
 def read(path: pathlib.Path) -> bytes:
     """The bytes of one file as `Files` gives them."""
+    return _read(path, MOST_BYTES, MOST_BYTES)
+
+
+def first_bytes(path: str, count: int) -> bytes:
+    """The first bytes of a file, or all of a shorter one; b"" of what cannot be read."""
+    return _read(path, count)
+
+
+def _read(path: str | pathlib.Path, count: int, largest: float = math.inf) -> bytes:
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
                 return b""
-            return file.read(MOST_BYTES)
+            return file.read(count)
     except OSError:
         return b""
 

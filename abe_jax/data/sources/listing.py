@@ -1,25 +1,20 @@
 """What a folder of images or a CSV file says of its images: path, class, split, domain, object.
 
-Where images need no classes, `below` lists a folder's and `csv_file.table` a CSV file's. Names are
-what the file system has: any script, and bytes that are no text as lone surrogates (PEP 383), of
-which `csv_file.shown` makes a line of text.
+Where images need no classes, `walking.below` lists a folder's and `csv_file.table` a CSV file's.
+Names are what the file system has: any script, and bytes that are no text as lone surrogates (PEP
+383), of which `csv_file.shown` makes a line of text.
 """
 
-import difflib
-import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from abe_jax.data.sources.csv_file import check_paths, missing, refuse, rows, shown
-from abe_jax.errors import ArgumentError, UserError
-
-# What OpenCV decodes to 8 or 16 bits; in lower case.
-SUFFIXES = frozenset(
-    (".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png")
-) | frozenset((".pnm", ".ppm", ".tif", ".tiff", ".webp"))
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_SPLITS |= {"query": "query", "gallery": "gallery"}  # the two sides of a test
+from abe_jax.data.sources import walking
+from abe_jax.data.sources.absent import ExistingNames, missing
+from abe_jax.data.sources.csv_file import check_paths, refuse, rows, shown
+from abe_jax.data.sources.labels import SPLITS, joined, label_of, one_form, split_folders
+from abe_jax.data.sources.walking import LeftOut
+from abe_jax.errors import ArgumentError, UserError, closest
 
 
 class ListedImage(NamedTuple):
@@ -37,6 +32,7 @@ class Listing(NamedTuple):
 
     base: pathlib.Path
     images: list[ListedImage]
+    notes: Sequence[str] = ()  # what was left out and which names were made one, a line each
 
 
 def listing(
@@ -45,10 +41,10 @@ def listing(
     """All images that a folder or a CSV file names, with their classes; no image is opened.
 
     A folder holds a sub-folder for each class (`CLASS/**/image.jpg`), or such class folders in
-    sub-folders called train, val and test (or query and gallery), in any case. `below` says which
-    files in a class folder count; images outside of class folders are left out. A CSV file has
-    the columns `path` (below the file's own folder), `label_column`, `split` if it names splits,
-    and `domain_column` and `instance_column` where they are asked for.
+    sub-folders called train, val and test (or query and gallery), in any case: `labels` has the
+    rule, `walking.below` says which files count. Images outside of class folders are left out. A
+    CSV file has the columns `path` (below the file's own folder), `label_column`, `split` if it
+    names splits, and `domain_column` and `instance_column` where they are asked for.
 
     Raises:
         UserError: nothing is at `path`, or what is there cannot be understood.
@@ -85,104 +81,54 @@ def _check_no_columns(folder: pathlib.Path, columns: dict[str, str]) -> None:
         )
 
 
-def below(folder: pathlib.Path) -> Iterator[str]:
-    """The images in a folder and all its sub-folders, by their paths below it, in rising order.
-
-    What counts is the name's ending (SUFFIXES): whether it is an image, or a file at all, is for
-    its reader to find out. Hidden files and other files are left out; links are followed, but not
-    to a folder that they lie in. A sub-folder that cannot be listed is given itself, so that it is
-    named among what cannot be read.
-
-    Raises:
-        UserError: the folder itself cannot be listed.
-    """
-    try:
-        with os.scandir(folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot list {shown(str(folder))}: {error.strerror}") from error
-    return _walk(str(folder), "")
-
-
 def _sibling(path: pathlib.Path) -> str:
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"; did you mean '{path.with_name(close[0])}'?" if close else ""
+    close = closest(path.name, names)
+    return f"; did you mean '{path.with_name(close)}'?" if close else ""
 
 
 def _of_folder(base: pathlib.Path) -> Listing:
-    folders = _folders(base)
-    parts = {name: _SPLITS[name.lower()] for name in folders if name.lower() in _SPLITS}
-    others = set(folders) - set(parts)
-    if others and len(parts) > 1:
+    left_out = LeftOut()
+    folders = walking.folders(base, left_out)
+    splits = split_folders(folders)
+    others = set(folders) - set(splits)
+    if splits and others:
         raise UserError(
             f"{base} has sub-folders named as splits and also '{min(others)}': keep only train, "
             "val and test (or query and gallery) there, or only a sub-folder for each class"
         )
-    if folders and not others:
-        images = [
-            ListedImage(path, label, split)
-            for part, split in parts.items()
-            for label in _folders(base / part)
-            for path in _walk(str(base), f"{part}/{label}")
-        ]
-    else:
-        images = [
-            ListedImage(path, label, "") for label in folders for path in _walk(str(base), label)
-        ]
+    parts = [(f"{name}/", split) for name, split in splits.items()] or [("", "")]
+    images = [
+        ListedImage(path, label, split)
+        for part, split in parts
+        for label in (walking.folders(base / part, left_out) if part else folders)
+        for path in walking.walk(str(base), f"{part}{label}", left_out)
+    ]
+    for part, _ in parts:
+        left_out.outside(walking.images_in(base / part))
+    empty = {label_of(f"{folder}/", splits) for folder in left_out.inside}
+    notes = left_out.lines(empty - {image.label for image in images})
     if not images:
         raise ArgumentError(
             "path",
             f"no image is in the sub-folders of {base}; a folder of images has a sub-folder for "
-            "each class",
+            f"each class{''.join(f'; {note}' for note in notes)}",
         )
-    return Listing(base, images)
+    return _in_one_form(Listing(base, images, notes))
 
 
-def _folders(folder: pathlib.Path) -> list[str]:
-    return [entry.name for entry in _visible(str(folder)) if _is_folder(entry)]
-
-
-def _visible(folder: str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or to where nothing may be looked at
-        return False
-
-
-def _walk(base: str, start: str) -> Iterator[str]:
-    """The images below `base`/`start`, by their paths below `base`; without recursion."""
-    parents = pathlib.Path(base, start).absolute().parents
-    waiting = [(start, True, frozenset(map(_identity, parents)))]
-    while waiting:
-        path, is_folder, above = waiting.pop()
-        if not is_folder:
-            yield path
-            continue
-        folder = os.path.join(base, path)
-        try:
-            identity, inside = _identity(folder), _visible(folder)
-        except OSError:
-            yield path
-            continue
-        if identity in above:  # a link to a folder that it lies in
-            continue
-        for entry in reversed(inside):
-            inner = os.path.join(path, entry.name)
-            if _is_folder(entry):
-                waiting.append((inner, True, above | {identity}))
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                waiting.append((inner, False, above))
-
-
-def _identity(folder: str | pathlib.Path) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
+def _in_one_form(listed: Listing) -> Listing:
+    """The listing with each name in one Unicode form where it is there in several."""
+    images, notes = listed.images, list(listed.notes)
+    for field, what in (("label", "class"), ("domain", "domain"), ("instance", "object")):
+        forms = one_form(getattr(image, field) for image in images)
+        if forms:
+            images = [
+                image._replace(**{field: forms.get(getattr(image, field), getattr(image, field))})
+                for image in images
+            ]
+            notes += joined(forms, what)
+    return Listing(listed.base, images, notes)
 
 
 def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
@@ -204,11 +150,13 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
     check_paths(path, paths)
     absent = missing(base, paths)
     windows = " (folders are parted by '/')" if any("\\" in name for name in absent) else ""
-    refuse(path, f"a file that is not there{windows}", absent)
+    names = ExistingNames(base)
+    refuse(path, f"a file that is not there{windows}", absent, names.nearest)
     if any(image.split for image in images):
-        wrong = (f"'{i.split}' for {i.path}" for i in images if i.split not in _SPLITS)
+        wrong = (f"'{i.split}' for {i.path}" for i in images if i.split not in SPLITS)
         refuse(path, "a split other than train, val or test (or query or gallery)", wrong)
     if domain:
         unnamed = (image.path for image in images if not image.domain)
         refuse(path, f"no value in '{domain}' (domain_column)", unnamed)
-    return Listing(base, [image._replace(split=_SPLITS.get(image.split, "")) for image in images])
+    images = [image._replace(split=SPLITS.get(image.split, "")) for image in images]
+    return _in_one_form(Listing(base, images))
