@@ -1,7 +1,7 @@
 """Turns a foreign checkpoint into ours: python -m abe_jax.convert SOURCE FILE OUT.npz.
 
-SOURCE says what FILE is: a name of the table in abe_jax/pretrained/sources.py. OUT.npz is what
-config.model.weights then names.
+SOURCE says what FILE is: a name of the table in abe_jax/pretrained/sources.py. FILE is PyTorch's
+(.pth, .pt, .ckpt), .safetensors or Caffe's. OUT.npz is what config.model.weights then names.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ def text(weights: pretrained.Weights) -> str:
             f"stages                 {' '.join(weights.params)}",
             f"arrays                 {arrays}",
             f"mean and std           {mean}; {std}  (red, green, blue in 0..255)",
+            *(f"note                   {note}" for note in weights.notes),
         ]
     )
 
