@@ -55,6 +55,9 @@ TENSORS = {
     "double": tb.tensor(of("11"), (1,), (1,)),
     "none": tb.tensor(of("7"), (0, 3), (3, 1), offset=12),
 }
+NEWOBJ = b"\x81"
+NAMESPACE = tb.named("argparse", "Namespace") + tb.several() + NEWOBJ
+NAMESPACE += b"}(" + tb.text("lr") + tb.number(1) + b"u" + tb.BUILD
 AS_HALVES = tb.storage("HalfStorage", "7", 24)
 
 
@@ -75,13 +78,53 @@ def test_tensors_are_read_with_strides_offsets_and_types(made: Format) -> None:
 
 
 @FORMATS
-@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
-def test_a_network_is_found_in_a_checkpoint_and_its_prefix_left_out(
-    made: Format, wrapper: str
-) -> None:
-    inner = tb.mapping({f"module.{name}": value for name, value in TENSORS.items()})
-    body = tb.mapping({"epoch": tb.number(3), wrapper: inner})
-    assert list(torch_file.arrays(made(body), "f")) == list(TENSORS)
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict", "net"])
+def test_a_network_is_found_in_a_checkpoint(made: Format, wrapper: str) -> None:
+    inner = tb.mapping(TENSORS)
+    for beside in (
+        {"epoch": tb.number(3), "rng": TENSORS["half"]},
+        {"args": NAMESPACE, "optimizer": tb.mapping({"state": tb.mapping({"0": inner})})},
+    ):
+        said: list[str] = []
+        body = tb.mapping({**beside, wrapper: inner})
+        assert list(torch_file.arrays(made(body), "f", note=said.append)) == list(TENSORS)
+        assert said == []
+
+
+@FORMATS
+def test_a_network_is_taken_before_its_average_and_that_is_said(made: Format) -> None:
+    one, other = ({name: TENSORS[name]} for name in ("whole", "half"))
+    for content, taken, left in (
+        ({"model_ema": other, "model": one}, "model", "model_ema"),
+        ({"state_dict_ema": other, "state_dict": one}, "state_dict", "state_dict_ema"),
+        ({"EMA": other, "net": one}, "net", "EMA"),
+        ({"teacher": other, "state_dict": one}, "state_dict", "teacher"),
+    ):
+        said: list[str] = []
+        body = tb.mapping({key: tb.mapping(value) for key, value in content.items()})
+        assert list(torch_file.arrays(made(body), "f", note=said.append)) == ["whole"]
+        assert said == [f"the network under {taken!r} is taken, what lies under {left!r} is not"]
+    alone = tb.mapping({"model_ema": tb.mapping(other), "epoch": tb.number(1)})
+    assert list(torch_file.arrays(made(alone), "f")) == ["half"]
+    several = tb.mapping({"student": tb.mapping(one), "teacher": tb.mapping(other)})
+    with pytest.raises(UserError, match=r"f: holds several networks \(student, teacher\)"):
+        torch_file.arrays(made(several), "f")
+
+
+@FORMATS
+def test_what_is_saved_instead_of_a_state_dict_is_called_by_its_name(made: Format) -> None:
+    network = tb.named("nets.own", "Net") + tb.several() + NEWOBJ + b"}" + tb.BUILD
+    nested = network
+    for _ in range(9):
+        nested = tb.mapping({"model": nested})
+    for body, says in (
+        (network, "holds a nets.own.Net, not a state_dict"),
+        (tb.mapping({"model": network, "epoch": tb.number(1)}), "model, epoch are no tensors"),
+        (tb.mapping({"model": tb.mapping({"model": network})}), "model are no tensors"),
+        (nested, "holds dictionaries in dictionaries"),
+    ):
+        with pytest.raises(UserError, match=f"^f: .*{says}"):
+            torch_file.arrays(made(body), "f")
 
 
 @pytest.mark.parametrize("archive", [True, False])
@@ -119,13 +162,17 @@ def test_what_pytorch_writes_is_what_is_read(archive: bool) -> None:
         (lambda path: tb.called("abe_jax.errors", "UserError"), "abe_jax.errors.UserError"),
     ],
 )
-def test_a_hostile_pickle_is_refused_and_nothing_runs(
+def test_nothing_in_a_hostile_pickle_runs(
     made: Format, body: Callable[[str], bytes], says: str, tmp_path: Path
 ) -> None:
     harmed = tmp_path / "harmed"
-    data = made(tb.mapping({**TENSORS, "payload": body(str(harmed))}))
-    with pytest.raises(UserError, match=f"f: its pickle asks for {says}"):
-        torch_file.arrays(data, "f")
+    payload = body(str(harmed))
+    with pytest.raises(UserError, match=r"f: .*payload are no tensors"):
+        torch_file.arrays(made(tb.mapping({**TENSORS, "payload": payload})), "f")
+    with pytest.raises(UserError, match=f"f: holds a {says}, not a state_dict"):
+        torch_file.arrays(made(payload), "f")
+    beside = tb.mapping({"args": payload, "state_dict": tb.mapping(TENSORS)})
+    assert list(torch_file.arrays(made(beside), "f")) == list(TENSORS)
     assert not harmed.exists()
 
 

@@ -25,6 +25,7 @@ def text(weights: "Weights") -> str:
             f"stages                 {' '.join(weights.params)}",
             f"arrays                 {arrays}",
             f"mean and std           {mean}; {std}  (red, green, blue in 0..255)",
+            *(f"note                   {note}" for note in weights.notes),
         ]
     )
 

@@ -1,11 +1,11 @@
 """Caffe's .caffemodel files read without Caffe: the layers' blobs out of the protocol buffer."""
 
-import struct
 from collections.abc import Iterator
 
 import numpy as np
 
 from abe_jax.errors import UserError
+from abe_jax.pretrained.damage import told
 from abe_jax.pretrained.torch_file import Arrays
 
 # Numbers of fields in caffe.proto.
@@ -32,13 +32,11 @@ def arrays(data: bytes, name: str) -> Arrays:
         UserError: no Caffe model, a damaged one, or one without blobs.
     """
     blobs: Arrays = {}
-    try:
+    with told(name, ".caffemodel"):
         for number, wire, value in _fields(memoryview(data)):
             if number in _NAME and wire == _BYTES:
                 assert isinstance(value, memoryview)
                 blobs |= _layer(value, _NAME[number], _BLOBS[number])
-    except (ValueError, struct.error, UnicodeDecodeError) as error:
-        raise UserError(f"{name}: no .caffemodel, or a damaged one ({error})") from None
     if not blobs:
         raise UserError(f"{name}: no .caffemodel, or one without weights")
     return blobs

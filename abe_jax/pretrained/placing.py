@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from abe_jax import models
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.stages import Stages
+from abe_jax.pretrained.damage import one_line
 from abe_jax.pretrained.torch_file import Arrays
 
 _SHOWN = 4  # keys that an error names of each kind
@@ -119,7 +120,7 @@ def placed(
     for key, (path, change) in known.items():
         if key not in arrays:
             continue
-        array, shape = change(arrays[key]).astype(np.float32), expected[path].shape
+        array, shape = _changed(arrays[key], change), expected[path].shape
         if array.shape != shape:
             wrong["of another shape"].append(f"{key} {array.shape} for {shape}")
         elif not np.isfinite(array).all():
@@ -130,6 +131,14 @@ def placed(
     return {"params": {}, "batch_stats": {}, **unflatten_dict(arrived)}
 
 
+def _changed(array: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, which is told
+        try:
+            return change(array).astype(np.float32)
+        except (IndexError, ValueError):  # too few axes for the change: its shape is told
+            return array.astype(np.float32)
+
+
 def _listed(what: str, keys: Sequence[str]) -> str:
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{what}: {', '.join(keys[:_SHOWN])}{more}"
+    return f"{what}: {', '.join(map(one_line, keys[:_SHOWN]))}{more}"

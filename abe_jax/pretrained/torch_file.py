@@ -2,29 +2,36 @@
 
 Both formats hold a pickle that describes tensors over named storages: a zip archive with
 `data.pkl` and one file for each storage (since 1.6), or one stream of five pickles followed by the
-storages (before). The pickle may call only what `_ALLOWED` lists, each replaced by a function of
-this file that builds plain data.
+storages (before). pickled.py reads the pickle as data: beside tensors, whose names `_MAKERS` lists,
+objects of all classes stay what they are written as.
 """
 
 import dataclasses
+import functools
 import io
-import pickle
+import math
 import struct
 import sys
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from abe_jax.errors import UserError
+from abe_jax.pretrained import pickled
+from abe_jax.pretrained.archive import Archive, mebibytes
+from abe_jax.pretrained.damage import told
+from abe_jax.pretrained.wrapped import network
 
 Arrays = dict[str, np.ndarray]
+Note = Callable[[str], None]
+
+MOST = 2**31  # bytes of a checkpoint's storages, and of its arrays, where nothing else is said
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a stream
 _PROTOCOL = 1001  # the second
-_WRAPPERS = ("state_dict", "model", "model_state_dict")  # where checkpoints keep a network
+_AXES = 8  # at most, of a tensor
 _TYPES = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
@@ -44,74 +51,42 @@ def is_archive(data: bytes) -> bool:
     return data.startswith(b"PK\x03\x04")
 
 
-def arrays(data: bytes, name: str) -> Arrays:
+def arrays(data: bytes, name: str, most: int = MOST, note: Note = lambda _: None) -> Arrays:
     """The tensors of a checkpoint by their names; bfloat16 becomes float32, other types stay.
 
-    A network under `state_dict`, `model` or `model_state_dict` is looked up there. The prefix
-    `module.`, which every name of a parallel network has, is left out.
+    A network that lies in a dictionary with other things is looked up there (wrapped.py).
 
     Args:
         data: the file's bytes.
         name: what to call the file in an error.
+        most: bytes that an archive may unpack to, and that the arrays may have.
+        note: takes a line that says what else the file holds, if it holds another network.
 
     Raises:
-        UserError: no such file, a damaged one, one of anything but tensors, or one whose pickle
-            calls what is not allowed.
+        UserError: a damaged file, one that is too large, or one of anything but tensors.
     """
-    try:
-        content = _from_archive(data) if is_archive(data) else _from_stream(data)
-        tensors = _network(content)
+    with told(name, "checkpoint of PyTorch"):
+        content = _from_archive(data, most) if is_archive(data) else _from_stream(data)
+        tensors, said = network(content, lambda value: isinstance(value, _Tensor))
+        total = sum(tensor.nbytes for tensor in tensors.values())
+        if total > most:
+            raise UserError(f"tensors of {mebibytes(total)}, where {mebibytes(most)} are enough")
         made = {key: tensor.array() for key, tensor in tensors.items()}
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
-    except Exception as error:  # damage can make a pickle fail in every way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: no checkpoint of PyTorch, or a damaged one ({reason})") from None
-    if made and all(key.startswith("module.") for key in made):
-        made = {key.removeprefix("module."): array for key, array in made.items()}
+    if said:
+        note(said)
     return made
-
-
-class _Allowed:
-    """What a pickle may name: callable where `function` is given.
-
-    Without attributes that could be set, for a pickle can set those of all it can name.
-    """
-
-    __slots__ = ("_function", "dtype")
-
-    def __init__(self, function: Callable[..., Any] | None = None, dtype: Any = None):
-        object.__setattr__(self, "_function", function)
-        object.__setattr__(self, "dtype", dtype)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise UserError("its pickle sets attributes of what it names")
-
-    def __call__(self, *values: Any) -> Any:
-        if self._function is None:
-            raise UserError("its pickle calls a type of storages")
-        return self._function(*values)
-
-
-class _Dict(dict):
-    """An ordered dictionary as PyTorch pickles it; what it bears beside its items is left out."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        pass  # names of modules' versions
 
 
 @dataclasses.dataclass(slots=True)
 class _Storage:
-    """A named run of numbers; of a stream the bytes come after the pickle."""
+    """A named run of numbers, read once a tensor needs them."""
 
     key: str
     dtype: np.dtype
-    data: bytes = b""
+    read: Callable[[], bytes | memoryview]
 
     def numbers(self) -> np.ndarray:
-        return np.frombuffer(self.data, self.dtype)
+        return np.frombuffer(self.read(), self.dtype)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,10 +98,15 @@ class _Tensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """What the array takes, more than its storage where the storage is spread over it."""
+        return math.prod(self.shape) * max(self.storage.dtype.itemsize, 4)
+
     def array(self) -> np.ndarray:
         """The numbers, copied, since several tensors can share a storage."""
         numbers, steps = self.storage.numbers(), self.strides
-        if len(steps) != len(self.shape) or min((self.offset, *self.shape, *steps)) < 0:
+        if len(steps) != len(self.shape):
             raise ValueError(f"a tensor of shape {self.shape} with strides {steps}")
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, steps, strict=True))
         if 0 not in self.shape and last >= len(numbers):
@@ -138,95 +118,112 @@ class _Tensor:
         return view.astype(wide)
 
 
-def _tensor(storage: Any, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
     if not isinstance(storage, _Storage):
         raise ValueError("a tensor without a storage")
-    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) > _AXES:
+        raise ValueError("a tensor of no shape or of no strides")
+    for number in (offset, *shape, *strides):
+        if not isinstance(number, int) or not 0 <= number < 2**48:
+            raise ValueError("a tensor whose place, shape or strides are no numbers")
+    return _Tensor(storage, offset, shape, strides)
 
 
-_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("collections", "OrderedDict"): _Dict,
-    ("torch", "Size"): tuple,
+def _first(tensor: Any, *_: Any) -> Any:
+    """The tensor itself of a parameter, without whether it was trained and its hooks."""
+    return tensor
+
+
+def _retyped(function: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """A tensor that carried attributes, without them."""
+    if not isinstance(function, pickled.Name) or not isinstance(arguments, tuple):
+        raise ValueError("a tensor made of no tensor")
+    rebuild = _MAKERS.get((function.module, function.name))
+    if rebuild is None or rebuild not in (_tensor, _first):
+        return None
+    return rebuild(*arguments)
+
+
+def _ordered(items: Any = ()) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
+    for key, value in items:
+        pickled.put(made, key, value)
+    return made
+
+
+_MAKERS: pickled.Makers = {
+    ("collections", "OrderedDict"): _ordered,
+    ("torch", "Size"): lambda sides=(): tuple(sides),
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._tensor", "_rebuild_from_type_v2"): _retyped,
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Reads a pickle that may name what `_ALLOWED` and `_TYPES` list, and nothing else."""
+class _Storages(dict[str, _Storage]):
+    """The storages that a pickle refers to, by their keys."""
 
-    def __init__(self, file: io.BytesIO, read: Callable[[str], bytes] | None = None):
-        super().__init__(file, encoding="utf-8")
+    def __init__(self, read: Callable[[str], bytes | memoryview]):
+        super().__init__()
         self._read = read
-        self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> _Allowed:
-        if (module, name) in _ALLOWED:
-            return _Allowed(_ALLOWED[module, name])
-        if module in ("torch", "torch.storage") and name in _TYPES:
-            return _Allowed(dtype=_TYPES[name])
-        raise UserError(
-            f"its pickle asks for {module}.{name}, which tensors do not need; save the "
-            "state_dict alone"
-        )
-
-    def persistent_load(self, pid: Any) -> Any:
-        kind, type_, key, _, _, *view = pid
-        if kind != "storage" or type_.dtype is None:
-            raise ValueError(f"a persistent object of kind {kind!r}")
+    def find(self, identity: Any) -> _Storage:
+        """The storage that a pickle means by `("storage", type, key, device, count)`."""
+        kind, type_, key, _, _, *view = identity
+        dtype = _dtype(type_)
+        if kind != "storage" or dtype is None:
+            raise ValueError("a persistent object that is no storage of numbers")
         if view and view[0] is not None:
             raise ValueError("a view of a storage, as PyTorch wrote it before 0.4")
-        key = str(key)
-        if key not in self.storages:
-            read = self._read(key) if self._read else b""
-            self.storages[key] = _Storage(key, type_.dtype, read)
-        if self.storages[key].dtype != type_.dtype:
+        key = _key(key)
+        if key not in self:
+            self[key] = _Storage(key, dtype, functools.cache(functools.partial(self._read, key)))
+        if self[key].dtype != dtype:
             raise ValueError(f"storage {key} has two types")
-        return self.storages[key]
+        return self[key]
 
 
-def _from_archive(data: bytes) -> Any:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        pickles = [n for n in archive.namelist() if n == "data.pkl" or n.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise UserError("a zip archive, but not one of PyTorch (no data.pkl in it)")
-        folder = pickles[0].removesuffix("data.pkl")
-        order = f"{folder}byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
-            raise UserError("written on a machine of the other byte order")
-        pickled = io.BytesIO(archive.read(pickles[0]))
-        return _Unpickler(pickled, lambda key: archive.read(f"{folder}data/{key}")).load()
+def _dtype(named: Any) -> np.dtype | None:
+    known = isinstance(named, pickled.Name) and named.module in ("torch", "torch.storage")
+    return _TYPES.get(named.name) if known else None
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str | int) or (isinstance(key, int) and abs(key) > sys.maxsize):
+        raise ValueError("a storage without a name")
+    return str(key)
+
+
+def _from_archive(data: bytes, most: int) -> Any:
+    archive = Archive(data, most)
+    pickles = [n for n in archive.names if n == "data.pkl" or n.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise UserError("a zip archive, but not one of PyTorch (no data.pkl in it)")
+    folder = pickles[0].removesuffix("data.pkl")
+    order = f"{folder}byteorder"
+    if order in archive.names and archive.read(order) != b"little":
+        raise UserError("written on a machine of the other byte order")
+    storages = _Storages(lambda key: archive.read(f"{folder}data/{key}"))
+    return pickled.load(io.BytesIO(archive.read(pickles[0])), _MAKERS, storages.find)
 
 
 def _from_stream(data: bytes) -> Any:
     file = io.BytesIO(data)
-    if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+    if pickled.load(file) != _MAGIC or pickled.load(file) != _PROTOCOL:
         raise UserError("no checkpoint of PyTorch")
-    if not _Unpickler(file).load()["little_endian"]:
+    if not pickled.load(file)["little_endian"]:
         raise UserError("written on a machine of the other byte order")
-    unpickler = _Unpickler(file)
-    content = unpickler.load()
-    for key in _Unpickler(file).load():
-        storage = unpickler.storages[str(key)]
-        size = struct.unpack("<q", file.read(8))[0] * storage.dtype.itemsize
-        if not 0 <= size <= sys.maxsize:
-            raise ValueError(f"storage {key} has {size} bytes")
-        storage.data = file.read(size)
-        if len(storage.data) != size:
+    runs: dict[str, memoryview] = {}
+    storages = _Storages(lambda key: runs[key])
+    content = pickled.load(file, _MAKERS, storages.find)
+    for key in pickled.load(file):
+        key = _key(key)
+        size = struct.unpack("<q", file.read(8))[0] * storages[key].dtype.itemsize
+        at = file.tell()
+        runs[key] = memoryview(data)[at : at + size]
+        if not 0 <= size == len(runs[key]):
             raise ValueError(f"it ends in storage {key}")
+        file.seek(at + size)
     return content
-
-
-def _network(content: Any) -> dict[str, _Tensor]:
-    """The tensors of a network, by name, in what was read."""
-    if not isinstance(content, Mapping):
-        raise UserError(f"holds a {type(content).__name__}, not a state_dict")
-    for wrapper in _WRAPPERS:
-        if isinstance(content.get(wrapper), Mapping):
-            return _network(content[wrapper])
-    others = [str(key) for key, value in content.items() if not isinstance(value, _Tensor)]
-    if others or not content:
-        what = f"{', '.join(others[:5])} are no tensors" if others else "it is empty"
-        raise UserError(f"no state_dict of a network ({what})")
-    return {str(key): value for key, value in content.items()}
