@@ -15,6 +15,7 @@ from typing import NoReturn
 import jax
 
 from abe_jax import hosts
+from abe_jax.cli import ending
 from abe_jax.config import Config, load
 from abe_jax.errors import ArgumentError, UserError, nearest
 
@@ -71,31 +72,40 @@ def options_named(**options: str) -> Iterator[None]:
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Runs an entry point; a user's mistake becomes one line and exit status 2."""
+    """Runs an entry point; a user's mistake becomes one line and exit status 2.
+
+    Where nobody reads on (`... | head -3`) it ends without a word.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _set_up_jax()
         _quieten_orbax()
-        main(sys.argv[1:])
+        status = _status(main)
+        ending.flush()
     except UserError as error:
-        _refuse(str(error))
+        ending.refuse(str(error))
+    except BrokenPipeError:
+        ending.leave_quietly()
     except OSError as error:  # a full disk, a folder that is a file, rights: nothing of ours
         where = f"{error.filename}: " if error.filename else ""
-        _refuse(f"{where}{error.strerror or error}")
+        ending.refuse(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(0)
+        ending.interrupted()
+    except Exception:
+        ending.failed()
+        raise
+    ending.over()
+    sys.exit(status)
 
 
-def _refuse(line: str) -> NoReturn:
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    if jax.process_count() == 1:
-        # At once: what Orbax abandoned in a failed write would complain behind our line. With
-        # several hosts each must first disconnect from the others, as `sys.exit` lets JAX do.
-        os._exit(2)
-    sys.exit(2)
+def _status(main: Callable[[Sequence[str]], None]) -> object:
+    """The status that an entry point ends with; --help ends it from within."""
+    try:
+        main(sys.argv[1:])
+    except SystemExit as asked:
+        return asked.code
+    return 0
 
 
 def _quieten_orbax() -> None:
@@ -149,3 +159,4 @@ def join_hosts(arguments: argparse.Namespace) -> None:
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot join the other hosts: {reason}") from None
+    ending.watch_others()
