@@ -99,7 +99,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     sys.exit(status)
 
 
-def _status(main: Callable[[Sequence[str]], None]) -> object:
+def _status(main: Callable[[Sequence[str]], None]) -> str | int | None:
     """The status that an entry point ends with; --help ends it from within."""
     try:
         main(sys.argv[1:])

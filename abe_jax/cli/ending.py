@@ -13,10 +13,10 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-STOPPED, SEEN = "abe_jax/stopped", "abe_jax/seen"  # keys: by the number of the host
+STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
-PATIENCE = 10.0  # seconds that the first host to stop waits for the others to see it
+PATIENCE = 10.0  # seconds that a host which stops waits for the others to stop as well
 
 _over = threading.Event()  # this host came to its end: what others do is no concern of its
 _speaking = threading.Lock()  # held by the thread that says why this host ends
@@ -95,16 +95,14 @@ def _watch() -> None:
         except Exception:  # of the service's own kinds
             lost += 1
             continue
-        if stopped:
-            _set(store, f"{SEEN}/{own}")
-            if not _over.wait(GRACE):
-                refuse(f"host {stopped[0]} stopped; what it printed says why")
+        if stopped and not _over.wait(GRACE):
+            refuse(f"host {stopped[0]} stopped; what it printed says why")
     if not _over.is_set():
         refuse("the first host is gone")
 
 
 def _tell_others() -> None:
-    """Says to the other hosts that this one stops, and waits until they have seen it."""
+    """Says to the other hosts that this one stops, and waits until they stop as well."""
     job = _job()
     if job is None or _over.is_set():
         return
@@ -112,12 +110,14 @@ def _tell_others() -> None:
     _set(store, f"{STOPPED}/{job.process_id}")
     while time.monotonic() < end:
         try:
-            gone = {*_hosts(store, STOPPED), *_hosts(store, SEEN)}
+            stopped = _hosts(store, STOPPED)
         except Exception:  # the first host, which keeps the store, has left before
             return
-        if len(gone) == job.num_processes:
-            return
+        if len(stopped) == job.num_processes:
+            break
         time.sleep(LOOK / 5)
+    if job.process_id == 0:  # without the store JAX's own threads abort the others with a trace
+        time.sleep(2 * LOOK)
 
 
 def _job() -> Any:
