@@ -1,11 +1,26 @@
-"""Numbers with the least and the greatest value that a config may give them."""
+"""Numbers with the least and the greatest value that a config may give them.
+
+A greatest value is far above what anybody trains with, and far below what makes a machine hang, an
+array overflow or a compiler give up.
+"""
 
 from typing import Annotated
 
-Count = Annotated[int, 1, 2**31 - 1]
+Count = Annotated[int, 1, 2**31 - 1]  # of steps, classes found, neighbours: nothing is made of it
 Natural = Annotated[int, 0, 2**31 - 1]
 Seed = Annotated[int, 0, 2**32 - 1]  # JAX takes no more bits of a seed without saying so
 Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds
+Real = Annotated[float, -3.4e38, 3.4e38]
 Temperature = Annotated[float, 1e-6, 3.4e38]  # a divisor
 Exponent = Annotated[float, 1.0, float("inf")]
 Share = Annotated[float, 0.0, 1.0]
+Pixels = Annotated[int, 1, 8_192]  # along one side of an image
+Margin = Annotated[int, 0, 8_192]  # in pixels
+Rows = Annotated[int, 1, 65_536]  # of a batch or a block
+Classes = Annotated[int, 0, 10_000_000]  # that a loss may have a vector for
+Learners = Annotated[int, 1, 256]  # each with a decoder of its own
+Width = Annotated[int, 1, 65_536]  # of an embedding
+Channels = Annotated[int, 1, 1_024]  # of a first stage, which later ones multiply
+Depth = Annotated[int, 0, 1_000]  # in stages
+Threads = Annotated[int, 1, 1_024]
+Sweeps = Annotated[int, 0, 1_000]

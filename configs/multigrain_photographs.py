@@ -9,9 +9,9 @@ whitens, and measures classes, instances (`data.instance_column` of a CSV file) 
     python -m abe_jax.train --config configs/multigrain_photographs.py \\
         --workdir runs/multigrain_photographs --config.data.path=FOLDER
 
-FOLDER has a sub-folder for each class; half of the classes are kept for the test, and ten of the
-others for validation. A CSV file with columns path, label and split in its place says it all
-itself. By classes alone: --config.objective.cross_entropy.weight=1
+FOLDER has a sub-folder for each class; half of the classes are kept for the test, and a part of
+the others for validation, as in photographs.py. A CSV file with columns path, label and split in
+its place says it all itself. By classes alone: --config.objective.cross_entropy.weight=1
 --config.objective.margin.weight=0
 
 Expected: not measured. Time: not measured.

@@ -11,9 +11,9 @@ small batches of small photographs the statistics of the paper's training mode r
     python -m abe_jax.train --config configs/normsoftmax_photographs.py \\
         --workdir runs/normsoftmax_photographs --config.data.path=FOLDER
 
-FOLDER has a sub-folder for each class; half of the classes are kept for the test, and ten of the
-others for validation. A CSV file with columns path, label and split in its place says it all
-itself.
+FOLDER has a sub-folder for each class; half of the classes are kept for the test, and a part of
+the others for validation, as in photographs.py. A CSV file with columns path, label and split in
+its place says it all itself.
 
 Expected: not measured. Time: not measured.
 """

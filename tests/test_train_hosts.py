@@ -2,9 +2,11 @@
 
 import csv
 import json
+import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import jax
@@ -28,15 +30,19 @@ def port() -> int:
 
 
 def start(
-    module: str, workdir: Path, data: Path, *arguments: object, devices: int = 1
+    module: str, workdir: Path, data: Path | list[Path], *arguments: object, devices: int = 1
 ) -> list[subprocess.Popen[str]]:
-    """The module on two hosts, which are two processes here, each with so many devices."""
+    """The module on two hosts, which are two processes here, each with so many devices.
+
+    `data` is that of both, or of each.
+    """
+    own = data if isinstance(data, list) else [data, data]
     hosts = ["--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process"]
     return [
         subprocess.Popen(
             command(module, "--workdir", workdir, *arguments, *hosts, i),
             cwd=ROOT,
-            env=environment(data, devices=devices),
+            env=environment(own[i], devices=devices),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -181,3 +187,36 @@ def test_a_refusal_ends_both_and_each_says_one_line(tmp_path: Path, tiny_data: P
     assert [status for status, *_ in ended] == [2, 2], ended
     assert "cannot be written" in ended[0][2]
     assert "host 0 stopped" in ended[1][2]
+
+
+def damaged_validation(data: Path, copy: Path) -> Path:
+    """The same data with some of its validation images overwritten."""
+    shutil.copytree(data, copy)
+    (images,) = copy.rglob("*-val.array_record*")
+    content = bytearray(images.read_bytes())
+    for at in (20_000, 40_000):  # each host has some of these rows of a batch
+        content[at : at + 4_000] = bytes(4_000)
+    images.write_bytes(content)
+    return copy
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_host_that_cannot_read_ends_both_with_a_line_each(
+    damaged: int, tmp_path: Path, tiny_data: Path
+) -> None:
+    data = [tiny_data, tiny_data]
+    data[damaged] = damaged_validation(tiny_data, tmp_path / "damaged")
+    processes = start("train", tmp_path / "run", data, "--config", TINY)
+    assert processes[0].stdout is not None
+    for line in processes[0].stdout:  # the validation comes at step 5
+        if "step  3/" in line:
+            break
+    began = time.monotonic()
+    ended = finish(processes)
+    assert time.monotonic() - began < 60
+    assert [status for status, *_ in ended] == [2, 2], ended
+    errors = [said(error) for *_, error in ended]
+    assert [len(lines) for lines in errors] == [1, 1], errors
+    assert str(tmp_path / "damaged") in errors[damaged][0]
+    assert errors[1 - damaged] == [f"error: host {damaged} stopped; what it printed says why"]
+    assert restored(tmp_path / "run", "latest").step == 4

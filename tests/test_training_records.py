@@ -9,7 +9,7 @@ from abe_jax import config
 from abe_jax.config import build
 from abe_jax.training import collapse, progress, recorder
 from abe_jax.training.progress import Progress, duration
-from abe_jax.training.recipe import Recipe
+from abe_jax.training.recipe import Recipe, Train
 from abe_jax.training.recorder import Recorder
 from abe_jax.training.run_folder import RunFolder
 
@@ -27,7 +27,8 @@ def table(folder: RunFolder) -> list[list[str]]:
 
 
 def record(folder: RunFolder, after: int, steps: range) -> None:
-    course = Recorder(folder, COLUMNS, after=after)
+    train = Train(steps=8, log_every=1, evaluate_every=2)
+    course = Recorder(folder, COLUMNS, train, after=after)
     for step in steps:
         values = {"loss": 1 / 3 + step} | ({"val_recall@1": step / 10} if step % 2 == 0 else {})
         course.row(step, values, rate=5.0)
@@ -44,7 +45,7 @@ def test_rows_are_exact_and_cells_not_measured_are_empty(folder: RunFolder) -> N
 
 
 def test_a_value_that_is_no_number_is_left_out(folder: RunFolder) -> None:
-    course = Recorder(folder, COLUMNS, after=0)
+    course = Recorder(folder, COLUMNS, Train(steps=1), after=0)
     course.row(1, {"loss": 2.0, "val_recall@1": float("nan")}, rate=1.0)
     course.close()
     assert table(folder)[1] == ["1", "2.0", ""]

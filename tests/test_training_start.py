@@ -14,8 +14,9 @@ from abe_jax import config, models, pretrained
 from abe_jax.cli import train
 from abe_jax.config import Config, build
 from abe_jax.config import training as config_training
+from abe_jax.config.claim import claim
 from abe_jax.config.resolve import normalisation_warnings
-from abe_jax.config.training import claim_run_folder, prepare_training, starting_state
+from abe_jax.config.training import prepare_training, starting_state
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.recipe import Recipe
@@ -35,6 +36,13 @@ def _promotion() -> Iterator[None]:
 
 def made(*overrides: str) -> Config:
     return config.load(TINY, overrides)
+
+
+def claim_run_folder(path: Path, asked: Config) -> RunFolder:
+    folder = RunFolder(path)
+    with folder.alone():
+        claim(folder, asked)
+    return folder
 
 
 def saved_run(folder: Path, made_of: Config) -> TrainState:

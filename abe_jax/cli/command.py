@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from abe_jax import files
+from abe_jax.cli import ending
 from abe_jax.errors import ArgumentError, UserError, nearest
 
 # A mistake and --help are told before JAX and what stands on it, seconds of them, are imported:
@@ -115,32 +116,40 @@ def options_named(**options: str) -> Iterator[None]:
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Runs an entry point; a user's mistake becomes one line and exit status 2."""
+    """Runs an entry point; a user's mistake becomes one line and exit status 2.
+
+    Where nobody reads on (`... | head -3`) it ends without a word.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_jax()
     _quieten_orbax()
     try:
-        main(sys.argv[1:])
+        status = _status(main)
+        ending.flush()
     except UserError as error:
-        _refuse(str(error))
+        ending.refuse(str(error))
+    except BrokenPipeError:
+        ending.leave_quietly()
     except OSError as error:  # a full disk, a folder that is a file, rights: nothing of ours
         where = f"{error.filename}: " if error.filename else ""
-        _refuse(f"{where}{error.strerror or error}")
+        ending.refuse(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(0)
+        ending.interrupted()
+    except Exception:
+        ending.failed()
+        raise
+    ending.over()
+    sys.exit(status)
 
 
-def _refuse(line: str) -> NoReturn:
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    jax = sys.modules.get("jax")  # a mistake in the arguments is told before it is there
-    if jax is None or jax.process_count() == 1:
-        # At once: what Orbax abandoned in a failed write would complain behind our line. With
-        # several hosts each must first disconnect from the others, as `sys.exit` lets JAX do.
-        os._exit(2)
-    sys.exit(2)
+def _status(main: Callable[[Sequence[str]], None]) -> str | int | None:
+    """The status that an entry point ends with; --help ends it from within."""
+    try:
+        main(sys.argv[1:])
+    except SystemExit as asked:
+        return asked.code
+    return 0
 
 
 def _quieten_orbax() -> None:
@@ -206,3 +215,4 @@ def join_hosts(arguments: argparse.Namespace) -> None:
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot join the other hosts: {reason}") from None
+    ending.watch_others()

@@ -17,17 +17,25 @@ if TYPE_CHECKING:
 def run(config: "Config", workdir: Path) -> None:
     """Prepares the data, trains, evaluates the best checkpoint on the test classes and reports.
 
-    A run that was stopped, at whatever point, goes on where it was saved last.
+    A run that was stopped, at whatever point, goes on where it was saved last; of one that is
+    finished the test's table is said again.
     """
     import jax
 
+    from abe_jax.config.claim import finished_test
     from abe_jax.config.training import prepare_training
+    from abe_jax.report import tables
     from abe_jax.training.progress import duration
+    from abe_jax.training.run_folder import RunFolder
     from abe_jax.training.stop import on_sigterm
 
-    began = time.perf_counter()
-    with on_sigterm() as stop:
-        training = prepare_training(config, workdir, command.say)
+    began, folder = time.perf_counter(), RunFolder(workdir)
+    found = finished_test(config, folder)
+    if found is not None:
+        command.say(tables.evaluation_table(found, split="test") if found else "")
+        command.say(f"finished before, all {config.train.steps} steps; look at {folder.report}")
+        return
+    with on_sigterm() as stop, prepare_training(config, workdir, command.say) as training:
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "
             f"{jax.devices()[0].platform} device(s)"
@@ -36,7 +44,7 @@ def run(config: "Config", workdir: Path) -> None:
             return
         training.load().write_evaluation("test", command.say)
     took = duration(time.perf_counter() - began)
-    command.say(f"finished in {took}; look at {training.folder.report}")
+    command.say(f"finished in {took}; look at {folder.report}")
 
 
 def parser() -> command.Parser:

@@ -63,12 +63,12 @@ def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
 
 
 def _validated(of: Comparison, arm: Arm) -> float:
-    training = of.training(arm, 0)
-    try:
-        _fit(of, training)
-    except Diverged as error:  # a value that is too large loses, and the others go on
-        of.say(f"{arm.name}: {error}")
-        return -math.inf
+    with of.training(arm, 0) as training:
+        try:
+            _fit(of, training)
+        except Diverged as error:  # a value that is too large loses, and the others go on
+            of.say(f"{arm.name}: {error}")
+            return -math.inf
     best = Checkpoints(training.folder.best, 1)
     value = max(best.about(at)["value"] for at in best.steps())
     best.close()
@@ -82,12 +82,13 @@ def evaluations(of: Comparison, arm: Arm) -> list[dict]:
 
 def _evaluation(of: Comparison, training: Training) -> dict:
     path = training.folder.evaluation
-    recorded = json.loads(path.read_text()) if path.exists() else {}
-    if of.split not in recorded:
-        _fit(of, training)
-        training.load().write_evaluation(of.split, of.say)
-        recorded = json.loads(path.read_text())
-    return recorded[of.split]
+    with training:
+        recorded = json.loads(path.read_text()) if path.exists() else {}
+        if of.split not in recorded:
+            _fit(of, training)
+            training.load().write_evaluation(of.split, of.say)
+            recorded = json.loads(path.read_text())
+        return recorded[of.split]
 
 
 def _fit(of: Comparison, training: Training) -> None:

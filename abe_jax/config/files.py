@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from abe_jax import files
-from abe_jax.config.parse import from_mapping, to_mapping
+from abe_jax.config.parse import from_mapping, shown, shown_name, to_mapping
 from abe_jax.config.schema import Config
 from abe_jax.errors import UserError, nearest
 
@@ -45,7 +45,7 @@ def read_json(path: Path) -> Config:
         return from_mapping(json.loads(path.read_text()))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: not found; is {path.parent} the folder of a run?") from None
-    except ValueError as error:  # no JSON, or no text at all
+    except (ValueError, RecursionError) as error:  # no JSON, no text at all, or lists in lists
         raise UserError(f"{path}: damaged ({error})") from None
 
 
@@ -79,14 +79,14 @@ def _flat(value: Any, where: str = "config") -> dict[str, Any]:
 def _file_mapping(path: Path) -> dict[str, Any]:
     files.require(path, "config file")
     try:
-        made = runpy.run_path(str(path))["get_config"]()
-    except KeyError as error:
-        raise UserError(f"{path}: no {error} in it; a config file defines get_config()") from None
-    except Exception as error:
+        names = runpy.run_path(str(path))
+        if "get_config" in names:
+            return _plain(names["get_config"]())
+    except (Exception, SystemExit) as error:  # of a file that ends the program as well
         at = traceback.extract_tb(error.__traceback__)[-1]
-        kind = type(error).__name__
-        raise UserError(f"{path}: {kind}: {error} ({at.filename}:{at.lineno})") from None
-    return _plain(made)
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{path}: {what} ({at.filename}:{at.lineno})") from None
+    raise UserError(f"{path}: no 'get_config' in it; a config file defines get_config()")
 
 
 def _plain(value: Any) -> Any:
@@ -99,8 +99,9 @@ def _plain(value: Any) -> Any:
 
 def _override(mapping: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    if not equals:
-        raise UserError(f"--config.{override}: an override is written --config.NAME=VALUE")
+    if not (equals and name.isprintable()):
+        written = f"--config.{shown_name(override)}"
+        raise UserError(f"{written}: an override is written --config.NAME=VALUE")
     *parents, last = name.replace("[", ".").replace("]", "").split(".")
     where, node = "config", mapping
     for part in parents:
@@ -114,12 +115,13 @@ def _key(node: Any, part: str, where: str) -> Any:
         names = [item.get("name") if isinstance(item, dict) else None for item in node]
         if part in names:
             return names.index(part)
-        if part.isdigit() and int(part) < len(node):
+        places = [str(i) for i in range(len(node))]
+        if part in places:
             return int(part)
-        choices = [str(i) for i in range(len(node))] + [name for name in names if name]
+        choices = places + [name for name in names if name]
         raise UserError(f"{where}.{part}: no such entry; {nearest(part, choices)}")
     if not isinstance(node, dict):
-        raise UserError(f"{where}.{part}: {where} is a single value, {node!r}")
+        raise UserError(f"{where}.{part}: {where} is a single value, {shown(node)}")
     if part not in node:
         raise UserError(f"{where}.{part}: no such name; {nearest(part, node)}")
     return part
@@ -133,5 +135,6 @@ def _literal(text: str, old: Any) -> Any:
         return words[text.lower()]
     try:
         return _plain(ast.literal_eval(text))
-    except (ValueError, SyntaxError):
+    # A key that is a list; lists in lists; numbers of thousands of digits: no value of a config.
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text

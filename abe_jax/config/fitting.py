@@ -61,9 +61,9 @@ def fit(
     """
     say = parts.get("say", print)
     config = config_of(model, loss, data, steps, parts)
-    training = prepare_training(config, Path(workdir), say, data)
-    training.fit(StopRequest(), say)
-    return training.load()
+    with prepare_training(config, Path(workdir), say, data) as training:
+        training.fit(StopRequest(), say)
+        return training.load()
 
 
 def config_of(

@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+from abe_jax.bounds import Amount
 from abe_jax.config.schema import Config
 from abe_jax.errors import ArgumentError, UserError, nearest
 from abe_jax.losses import TERMS, Custom, Term
+
+MOST_VALUES = 10_000  # of a list
+MOST_SHOWN = 120  # characters of a value in an error line
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Config:
@@ -38,11 +43,11 @@ def _plain(value: Any) -> Any:
 
 def _dataclass(cls: type, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: expected named values, got {value!r}")
+        raise UserError(f"{where}: expected named values, got {shown(value)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for name in value:
         if name not in fields:
-            raise UserError(f"{where}.{name}: no such name; {nearest(name, fields)}")
+            raise UserError(f"{where}.{shown_name(name)}: no such name; {nearest(name, fields)}")
     hints = typing.get_type_hints(cls, include_extras=True)
     made = {}
     for name, field in fields.items():
@@ -63,7 +68,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _dataclass(hint, value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
-            raise UserError(f"{where}: expected a list, got {value!r}")
+            raise UserError(f"{where}: expected a list, got {shown(value)}")
+        if len(value) > MOST_VALUES:
+            raise UserError(f"{where}: {len(value)} values; at most {MOST_VALUES}")
         item = typing.get_args(hint)[0]
         return tuple(_value(item, v, f"{where}[{i}]") for i, v in enumerate(value))
     if typing.get_origin(hint) is typing.Annotated:
@@ -74,18 +81,28 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 def _between(least: float, most: float, value: Any, where: str) -> Any:
     if not value >= least:
-        raise UserError(f"{where}: {value} is too small; at least {least:g}")
+        raise UserError(f"{where}: {shown(value)} is too small; at least {least:g}")
     if value > most:
-        raise UserError(f"{where}: {value} is too large; at most {most}")
+        raise UserError(f"{where}: {shown(value)} is too large; at most {most}")
     return value
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _float(value)
     if type(value) is not hint:
-        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
+        raise UserError(f"{where}: expected {hint.__name__}, got {shown(value)}")
+    if value != value:  # NaN, which no bound keeps out
+        raise UserError(f"{where}: {value} is no number")
     return value
+
+
+def _float(value: int) -> float:
+    """A whole number as a float; one that no float holds is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _term(value: Any, where: str) -> Term:
@@ -93,12 +110,35 @@ def _term(value: Any, where: str) -> Term:
         raise UserError(f"{where}: a term of the objective needs a name")
     name = value["name"]
     if not isinstance(name, str):
-        raise UserError(f"{where}.name: expected str, got {name!r}")
+        raise UserError(f"{where}.name: expected str, got {shown(name)}")
     if value.get("custom") is True:
-        return Custom(name=name, weight=value.get("weight", 1.0), function=absent)
+        return _custom(name, value, where)
     if name not in TERMS:
-        raise UserError(f"{where}.name: no loss is called {name!r}; {nearest(name, TERMS)}")
+        raise UserError(f"{where}.name: no loss is called {shown(name)}; {nearest(name, TERMS)}")
     return _dataclass(TERMS[name], value, where)
+
+
+def shown(value: Any) -> str:
+    """A value as an error line shows it: on one line, and cut where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists
+        text = f"a {type(value).__name__} too large to show"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def shown_name(name: Any) -> str:
+    """A name that nobody knows, as it was written if it can be read."""
+    text = str(name)
+    return text if text.isprintable() and len(text) <= MOST_SHOWN else shown(name)
+
+
+def _custom(name: str, value: Mapping[str, Any], where: str) -> Custom:
+    weight = _value(Amount, value.get("weight", 1.0), f"{where}.weight")
+    try:
+        return Custom(name=name, weight=weight, function=absent)
+    except ArgumentError as error:
+        raise UserError(f"{where}.{error.argument}: {error.text}") from None
 
 
 def absent(*_: Any) -> float:

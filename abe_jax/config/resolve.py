@@ -11,42 +11,69 @@ from abe_jax.config import build
 from abe_jax.config.files import read_json
 from abe_jax.config.schema import Config, Data, Model
 from abe_jax.data import Dataset
+from abe_jax.data.sources import class_splits
 from abe_jax.errors import UserError
 from abe_jax.models.backbones.table import backbone
 from abe_jax.training.run_folder import RunFolder
 
 
-def resolved(config: Config, dataset: Dataset, folder: RunFolder | None = None) -> Config:
+def resolved(
+    config: Config, dataset: Dataset | None = None, folder: RunFolder | None = None
+) -> Config:
     """`config` with the numbers that were left open; the same whenever a run goes on.
 
     A run that goes on in `folder` has its weights in the checkpoint: they are not asked for again.
 
     config.data.mean and std, where both are empty, become those that the weights were trained
-    with; config.data.classes, where it is 0, the number of the training split's classes;
+    with; config.data.validation_classes and classes, where they are 0, the share that is kept for
+    validation where the data has none of its own, and the number of the training split's classes;
     config.model.branch, where it is empty, the backbone's own. Without weights mean and std stay
-    empty.
+    empty. Of a `dataset` that a program gave, nothing is kept beyond what it keeps itself.
 
     Raises:
         UserError: weights that are not there or are another backbone's, or data that is not there.
     """
+    before = _begun(folder) if folder else None
+    if before:
+        config = as_begun(config, before)
+    elif config.model.weights:
+        config = dataclasses.replace(config, data=_normalised(config.data, config.model))
     data = config.data
-    if config.model.weights:
-        begun = folder and folder.has_run() and folder.config.exists()
-        data = _recorded(data, folder) if folder and begun else _normalised(data, config.model)
+    if not (before or data.validation_classes or dataset):
+        with build.named("config.data"):
+            kept = class_splits.default_validation_classes(build.dataset(data).read)
+        data = dataclasses.replace(data, validation_classes=kept)
     if not data.classes:
-        data = dataclasses.replace(data, classes=dataset.classes)
-    model = config.model
-    if not model.branch:
-        with build.named("config.model"):
-            model = dataclasses.replace(model, branch=backbone(model.backbone).branch)
-    return dataclasses.replace(config, data=data, model=model)
+        images = dataset or build.dataset(data)
+        data = dataclasses.replace(data, classes=images.classes)
+    return with_branch(dataclasses.replace(config, data=data))
 
 
-def _recorded(data: Data, folder: RunFolder) -> Data:
-    if data.mean or data.std:
-        return data
-    before = read_json(folder.config).data
-    return dataclasses.replace(data, mean=before.mean, std=before.std)
+def with_branch(config: Config) -> Config:
+    """`config` with the backbone's own branch where it names none."""
+    if config.model.branch:
+        return config
+    with build.named("config.model"):
+        model = dataclasses.replace(config.model, branch=backbone(config.model.backbone).branch)
+    return dataclasses.replace(config, model=model)
+
+
+def as_begun(config: Config, before: Config) -> Config:
+    """`config` with what it leaves open of its images as a run that goes on has it in config.json.
+
+    That is mean and std, where both are empty, and the classes kept for validation; not the number
+    of classes, which is what it is.
+    """
+    data = config.data
+    if not (data.mean or data.std):
+        data = dataclasses.replace(data, mean=before.data.mean, std=before.data.std)
+    if not data.validation_classes:
+        data = dataclasses.replace(data, validation_classes=before.data.validation_classes)
+    return dataclasses.replace(config, data=data)
+
+
+def _begun(folder: RunFolder) -> Config | None:
+    return read_json(folder.config) if folder.has_run() and folder.config.exists() else None
 
 
 def run_of(name: str) -> RunFolder | None:

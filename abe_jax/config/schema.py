@@ -6,7 +6,24 @@ The options of an optimiser, of meta-learning, of a training's length and of eac
 
 import dataclasses
 
-from abe_jax.bounds import Amount, Count, Exponent, Natural, Seed, Share
+from abe_jax.bounds import (
+    Amount,
+    Channels,
+    Classes,
+    Count,
+    Depth,
+    Exponent,
+    Learners,
+    Margin,
+    Natural,
+    Pixels,
+    Real,
+    Rows,
+    Seed,
+    Share,
+    Threads,
+    Width,
+)
 from abe_jax.losses import Term
 from abe_jax.training import Meta, Optimizer, Train
 
@@ -23,11 +40,11 @@ class Data:
     validation_domains: tuple[str, ...] = ()  # validation's alone, so that it knows none of test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
-    resize: Count = 256  # side of the square image before cropping
-    size: Count = 224  # side of the crop that the network sees
+    resize: Pixels = 256  # side of the square image before cropping
+    size: Pixels = 224  # side of the crop that the network sees
     channels: Count = 3
     fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
-    padding: Natural = 0  # training: pixels added on each side before the random crop
+    padding: Margin = 0  # training: pixels added on each side before the random crop
     crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False
@@ -35,21 +52,21 @@ class Data:
     jitter: Share = 0.0  # training: s of brightness, contrast, saturation times 1 - s to 1 + s
     lighting: Amount = 0.0  # training: standard deviation of PCA lighting; needs 3 channels
     # Per channel, in units of 0..255. Both empty: those of the weights, else 0 and 1.
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    classes: Natural = 0  # of the training split; 0: counted when a run begins
+    mean: tuple[Real, ...] = ()
+    std: tuple[Amount, ...] = ()
+    classes: Classes = 0  # of the training split; 0: counted when a run begins
     sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains
-    images_per_class: Count = 4  # K of class_balanced and of domains
+    images_per_class: Rows = 4  # K of class_balanced and of domains
     replacement: bool = False  # these two: each of the K drawn from all images of the class
-    domains_per_batch: Count = 5  # of the sampler domains: equal blocks of rows, one domain each
-    repeats: Count = 1  # consecutive copies of each drawn image, each augmented anew
-    validation_classes: Natural = (
-        0  # the last so many training classes, where a set has no val split
-    )
+    domains_per_batch: Rows = 5  # of the sampler domains: equal blocks of rows, one domain each
+    repeats: Rows = 1  # consecutive copies of each drawn image, each augmented anew
+    # The last so many training classes, where a set has no val split. 0: a tenth of them, at least
+    # ten, but never more than a fifth; counted when a run begins.
+    validation_classes: Classes = 0
     held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
-    threads: Count = 2
+    threads: Threads = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,11 +75,11 @@ class Model:
 
     backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
     kind: str  # single | heads | attention
-    learners: Count = 1
-    dim: Count = 512  # of all learners together, split evenly
+    learners: Learners = 1
+    dim: Width = 512  # of all learners together, split evenly
     weights: str = ""  # what the stages start from: a name, a file or a run's folder; empty: random
     branch: str = ""  # last stage of the shared encoder; empty: the backbone's own
-    trunk_depth: Natural = (
+    trunk_depth: Depth = (
         5  # stages after `branch` that the attention trunk copies, poolings left out
     )
     # googlenet: none | lrn; convnet: none | batch | bin; others of convolutions: batch | bin, which
@@ -75,7 +92,7 @@ class Model:
     layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
     head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
     compute: str = "float32"  # float32 | bfloat16
-    width: Count = 32  # channels of the convnet's first stage
+    width: Channels = 32  # channels of the convnet's first stage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,15 +101,15 @@ class Evaluate:
 
     ks: tuple[Count, ...] = (1, 2, 4, 8)
     select: str = "recall@1"  # ensemble metric by which the best checkpoint is chosen
-    batch: Count = 256  # images embedded at once
+    batch: Rows = 256  # images embedded at once
     domains: bool = False  # also each domain by itself, queries and gallery, and their mean
-    block: Count = 256  # queries compared with the gallery at once
+    block: Rows = 256  # queries compared with the gallery at once
     binary: bool = False  # the ensemble's binary codes too: bits x > 0, Hamming distance
     # Training images, drawn by the seed, that a PCA whitening is fitted on; their labels are not
     # looked at. 0: none, and nothing whitened is measured.
     whiten: Natural = 0
-    longest: Natural = 0  # px of the longest side of images evaluated whole; 0: centre crops
-    side_step: Count = 32  # `longest`: the shorter side becomes a multiple of so many px
+    longest: Margin = 0  # px of the longest side of images evaluated whole; 0: centre crops
+    side_step: Pixels = 32  # `longest`: the shorter side becomes a multiple of so many px
     grains: bool = False  # also class, instance and copy, where data and objective allow each
     copies: Natural = 100  # `grains`: images whose altered copies look for them; 0: none
 

@@ -65,11 +65,16 @@ def _tested(config: Config, own: Dataset, other: OtherData | None) -> Tested:
 def _best(folder: RunFolder, recipe: Recipe) -> tuple[TrainState, dict[str, Any]]:
     if not folder.best.is_dir():  # Orbax would make it
         raise UserError(f"{folder.path}: the run has no checkpoint yet; train it first")
-    best = Checkpoints(folder.best, 1)
-    try:
-        return best.restore(recipe.abstract())
-    finally:
-        best.close()
+    like = recipe.abstract()
+    while True:
+        best = Checkpoints(folder.best, 1)
+        try:
+            return best.restore(like)
+        except UserError:  # a training that goes on meanwhile puts a better one in its place
+            if best.steps() == Checkpoints.steps_in(folder.best):
+                raise
+        finally:
+            best.close()
 
 
 def embedder_of_run(path: Path) -> Embedder:

@@ -1,16 +1,19 @@
 """A training as a config describes it: its parts, its images, its folder and its first state."""
 
+import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import build, checks, stored
-from abe_jax.config.files import differences, read_json, write_json
+from abe_jax.config.claim import claim
+from abe_jax.config.files import read_json
+from abe_jax.config.memory import check_memory
 from abe_jax.config.resolve import normalisation_warnings, require_fit, resolved, run_of
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
-from abe_jax.errors import UserError
 from abe_jax.runs.training import Training
 from abe_jax.training import Recipe, Validation
 from abe_jax.training.checkpoint import Checkpoints
@@ -31,39 +34,51 @@ def prepare_training(
 
     Args:
         config: what to train.
-        workdir: the run's folder, new or of a run of the same config that goes on.
+        workdir: the run's folder, new or of a run of the same config that goes on, or of one that
+            goes on for more steps than were asked of it before. It is this training's until that
+            is closed.
         say: is told of warnings.
         dataset: the images; None: those that the config names.
 
     Raises:
-        UserError: what could not be trained, or not be measured at the end.
+        UserError: what could not be trained, or not be measured at the end; another training of
+            the same folder.
     """
-    with hosts.together():
-        images = dataset or build.dataset(config.data)
-        build.augmentation(config.data)
-        checks.check_devices(config)
-        config = resolved(config, images, RunFolder(workdir))
-        recipe = build.recipe(config)
-        train, val, test = (images.split(name) for name in ("train", "val", "test"))
-        checks.check(config, train, (val, test))
-        with build.named("config.data", "config.train"):
-            recipe.sampler(train)
-        with build.named("config.optimizer"):
-            recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
-        folder = claim_run_folder(workdir, config)
-        for note in train.notes:
-            say(f"warning: {note}")
-        if config.model.weights and not folder.has_run():
-            for warning in normalisation_warnings(config):
-                say(f"warning: {warning}")
-        validation = _validation(config, val)
-        start = lambda: starting_state(config, recipe)  # noqa: E731
-        return Training(
-            recipe=recipe,
-            sources=Sources(train, validation, start),
-            folder=folder,
-            load=lambda: stored.run(workdir, dataset=images),
-        )
+    with contextlib.ExitStack() as held:
+        with hosts.together():
+            training = _prepared(config, RunFolder(workdir), say, dataset, held)
+        return dataclasses.replace(training, held=held.pop_all())
+
+
+def _prepared(
+    config: Config, folder: RunFolder, say: Say, given: Dataset | None, held: contextlib.ExitStack
+) -> Training:
+    build.dataset(config.data)
+    build.augmentation(config.data)
+    checks.check_devices(config)
+    config = resolved(config, given, folder)
+    check_memory(config)
+    images, recipe = given or build.dataset(config.data), build.recipe(config)
+    train, val, test = (images.split(name) for name in ("train", "val", "test"))
+    checks.check(config, train, (val, test))
+    with build.named("config.data", "config.train"):
+        recipe.sampler(train)
+    with build.named("config.optimizer"):
+        recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
+    if hosts.is_first():
+        held.enter_context(folder.alone())
+        claim(folder, config)
+    for note in train.notes:
+        say(f"warning: {note}")
+    if config.model.weights and not folder.has_run():
+        for warning in normalisation_warnings(config):
+            say(f"warning: {warning}")
+    return Training(
+        recipe=recipe,
+        sources=Sources(train, _validation(config, val), lambda: starting_state(config, recipe)),
+        folder=folder,
+        load=lambda: stored.run(folder.path, dataset=images),
+    )
 
 
 def _validation(config: Config, val: Split) -> Validation:
@@ -80,42 +95,6 @@ def _validation(config: Config, val: Split) -> Validation:
         select=config.evaluate.select,
         unreadable_share=config.data.unreadable_share,
     )
-
-
-def claim_run_folder(path: Path, config: Config) -> RunFolder:
-    """The folder of a new run, or of one that goes on with the same configuration.
-
-    A folder without a checkpoint is not a run yet: a mistake in the configuration can be put
-    right without naming another folder. Of several hosts the first
-    alone looks and writes.
-
-    Raises:
-        UserError: the folder is another configuration's, or cannot be written.
-    """
-    folder = RunFolder(path)
-    if not hosts.is_first():
-        return folder
-    try:
-        if folder.has_run():
-            _check_same(folder, config)
-            return folder
-        path.mkdir(parents=True, exist_ok=True)
-        if folder.config.exists():  # else these names are somebody else's files
-            for left in (folder.metrics, folder.unreadable):
-                left.unlink(missing_ok=True)
-        write_json(config, folder.config)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-    return folder
-
-
-def _check_same(folder: RunFolder, config: Config) -> None:
-    changed = differences(read_json(folder.config), config)
-    if changed:
-        raise UserError(
-            f"{folder.path}: holds a run of another config ({'; '.join(changed[:3])}"
-            f"{'; ...' if len(changed) > 3 else ''}); name another --workdir"
-        )
 
 
 def starting_state(config: Config, recipe: Recipe) -> TrainState:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.bounds import Amount, Natural
+from abe_jax.bounds import Amount, Sweeps
 from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import GlobalBatch
@@ -172,7 +172,7 @@ class Clustering(PairTerm):
 
     name: str = "clustering"
     margin: Amount = 1.0  # gamma of the paper
-    sweeps: Natural = 1  # exchanges of every medoid after the greedy search
+    sweeps: Sweeps = 1  # exchanges of every medoid after the greedy search
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)

@@ -1,5 +1,6 @@
 """A validated training, ready to begin or to go on."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -13,12 +14,29 @@ from abe_jax.training.stop import StopRequest
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Training:
-    """A recipe, the images that it is applied to, and the folder of the run."""
+    """A recipe, the images that it is applied to, and the folder of the run.
+
+    The folder is this training's alone until `close`, or the end of a `with` block.
+    """
 
     recipe: Recipe
     sources: Sources
     folder: RunFolder
     load: Callable[[], Run]  # reads the run that is in the folder when it has been trained
+
+    held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
+
+    def __enter__(self) -> "Training":
+        """The training, for a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the folder to others."""
+        self.held.close()
 
     def fit(self, stop: StopRequest, say: Callable[[str], None]) -> bool:
         """Trains to the end, or until asked to stop (False); see `abe_jax.training.fit`."""

@@ -36,6 +36,17 @@ class Checkpoints:
         """The steps that can be restored, rising."""
         return sorted(self._manager.all_steps())
 
+    @classmethod
+    def steps_in(cls, folder: Path) -> list[int]:
+        """The steps that a folder holds, rising; none where there is no such folder."""
+        if not folder.is_dir():  # a manager would make it
+            return []
+        checkpoints = cls(folder, 2)
+        try:
+            return checkpoints.steps()
+        finally:
+            checkpoints.close()
+
     def save(self, state: TrainState, about: dict[str, Any]) -> None:
         """Starts writing; `state` is unreplicated NumPy arrays that nobody changes any more."""
         step = int(state.step)

@@ -74,18 +74,29 @@ class _Loop:
         start = self.latest.restore(recipe.abstract())[0] if begun else sources.start()
         self.step = int(start.step)
         self.state = step.replicate(start)
-        self.best_value = max((self.best.about(s)["value"] for s in self.best.steps()), default=-1)
+        self.best_value = max(map(self._value, self.best.steps()), default=-1)
         self.train_step = recipe.train_step()
         self.checked_finite = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
         validated = (f"val_{name}" for name in self.validation.names)
         columns = (*self.checked_finite, *recipe.metrics, *validated)
-        self.recorder = Recorder(folder, columns, after=self.step)
+        self.recorder = Recorder(folder, columns, self.train, after=self.step)
         self.progress = Progress(self.train.steps, self.train.batch)
         share = self.validation.unreadable_share
         self.unreadable = Unreadable(folder, sources.train, share, say)
         self.unreadable_val = Unreadable(folder, self.validation.split, share, say)
         self.pending: list[tuple[int, step.Metrics]] = []
         self.batches = recipe.batches(sources.train, self.step)
+
+    def _value(self, step: int) -> float:
+        """The value to surpass, of the best checkpoint, which was made after so many steps.
+
+        Where a training was longer than it is now, its last step may have been measured when this
+        one would not have been: what counts is then the best value before that.
+        """
+        about = self.best.about(step)
+        if self.train.validates(step):
+            return about["value"]
+        return about.get("before", about["value"] if self.train.evaluate_every else -1)
 
     def run(self, stop: StopRequest) -> bool:
         """Steps until the end or until asked to stop."""
@@ -138,10 +149,9 @@ class _Loop:
 
     def _after_step(self, stopping: bool) -> None:
         every, end = self.train, self.step == self.train.steps
-        logs = end or self.step % every.log_every == 0
-        validates = end or (every.evaluate_every and self.step % every.evaluate_every == 0)
+        logs, validates = every.logs(self.step), every.validates(self.step)
         saves = end or stopping or self.step % every.checkpoint_every == 0
-        if not (logs or validates or saves):
+        if not (logs or saves):
             return
         self.unreadable.settle()
         values = self._drain()
@@ -149,13 +159,14 @@ class _Loop:
         began = time.perf_counter()
         if validates:
             values |= self._validate()
-        if logs or validates:
+        if logs:
             self._log(values, rate)
-        better = bool(validates) and self._is_better(values)
+        before = self.best_value
+        better = validates and self._is_better(values)
         if better or saves:
             state = self._finite_state()
             if better:
-                self.best.save(state, {"value": self.best_value})
+                self.best.save(state, {"value": self.best_value, "before": before})
             if saves:
                 self.latest.save(state, {})
         self.progress.pause(time.perf_counter() - began)

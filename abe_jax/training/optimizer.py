@@ -28,7 +28,7 @@ class Optimizer:
     weight_decay: Amount = 0.0
     schedule: str = "constant"  # constant | cosine | step
     warmup: Natural = 0  # steps of linear rise to `rate`
-    boundaries: tuple[int, ...] = ()  # schedule `step`: where the rate falls
+    boundaries: tuple[Natural, ...] = ()  # schedule `step`: where the rate falls
     factor: Amount = 0.1  # schedule `step`: by what it is multiplied there
     clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
     new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abe_jax import files, hosts
+from abe_jax.training.recipe import Train
 from abe_jax.training.run_folder import RunFolder
 
 
@@ -14,16 +15,17 @@ class Recorder:
     """Appends rows to metrics.csv and to the event files.
 
     Rows after the step that a run goes on from are dropped first, so the file of a run that was
-    killed and resumed equals that of one that never stopped. Rates are no metrics for that reason:
+    killed and resumed equals that of one that never stopped; so is what was measured at an end that
+    is one no more, where a training goes on for more steps. Rates are no metrics for that reason:
     they stand in the progress lines and the events. Of several hosts the first alone writes.
     """
 
-    def __init__(self, folder: RunFolder, columns: Sequence[str], after: int):
+    def __init__(self, folder: RunFolder, columns: Sequence[str], train: Train, after: int):
         self._columns = ["step", *columns]
         self._writes = hosts.is_first()
         if not self._writes:
             return
-        _rewrite(folder.metrics, self._columns, after)
+        _rewrite(folder.metrics, self._columns, train, after)
         self._file = folder.metrics.open("a", newline="")
         self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
         from tensorboardX import SummaryWriter  # here, since it imports PyTorch where that is
@@ -48,15 +50,23 @@ class Recorder:
         self._events.close()
 
 
-def _rewrite(path: Path, columns: Sequence[str], last: int) -> None:
+def _rewrite(path: Path, columns: Sequence[str], train: Train, last: int) -> None:
     kept = []
     if path.exists():
         with path.open(newline="") as file:
             # A kill can cut the last row short: a row counts only with all of its columns.
             complete = [row for row in csv.DictReader(file) if None not in row.values()]
         kept = [row for row in complete if row["step"].isdigit() and int(row["step"]) <= last]
+        kept = [_logged(row, train) for row in kept if train.logs(int(row["step"]))]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(kept)
     files.write(path, text.getvalue())
+
+
+def _logged(row: dict[str, str], train: Train) -> dict[str, str]:
+    """The row without what a validation found, where the training has none at that step."""
+    if train.validates(int(row["step"])):
+        return row
+    return {name: "" if name.startswith("val_") else value for name, value in row.items()}

@@ -1,9 +1,15 @@
 """Paths of the files in a run's folder."""
 
+import contextlib
 import dataclasses
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
+from abe_jax import files
 from abe_jax.errors import UserError
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system that has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +27,37 @@ class RunFolder:
         """Whether anything was ever saved; files of a run without its config count as well."""
         saved = any(True for part in (self.latest, self.best) for _ in part.glob("*"))
         return saved or self.evaluation.exists()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the folder, which is made, for one training; readers need not ask.
+
+        The lock goes with its process, however that ends. Where a file system has no locks, nobody
+        is kept out.
+
+        Raises:
+            UserError: another training holds it, or it cannot be written.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                ours = held.enter_context(files.lock(self.path / ".lock", patience=0))
+            except OSError as error:
+                ours = error.errno in NO_LOCKS
+                if not ours:
+                    raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
+            if not ours:
+                raise UserError(
+                    f"{self.path}: another training runs here; wait until it ends, or name "
+                    "another --workdir"
+                )
+            yield
+
+    def set_aside(self, when: str) -> None:
+        """Gives the evaluation and the page names that say when they were made."""
+        for path in (self.evaluation, self.report):
+            if path.exists():
+                path.replace(path.with_name(f"{path.stem} {when}{path.suffix}"))
 
     @property
     def config(self) -> Path:

@@ -43,7 +43,7 @@ def folder(
     `split` (train, val, test, or query and gallery) is used where there is one, and so are
     sub-folders of these names. Where the data names no splits, `test_share` of the classes are the
     test's; where it names no validation images, the last `validation_classes` of the training
-    classes are `val` (None: a fifth of them).
+    classes are `val` (None: a tenth of them, at least ten, but never more than a fifth).
 
     Raises:
         UserError: a value that cannot be, or no images at `path`.

@@ -60,10 +60,9 @@ def read(options: SourceOptions, split: str) -> Split:
 
 
 def default_validation_classes(options: SourceOptions) -> int:
-    """A fifth of the training classes; 0 where the data names validation images of its own."""
+    """`share_for_validation` of its classes; 0 where it names validation images of its own."""
     parts = _classes(_listing(options), options)
-    classes = len(parts["train"])
-    return 0 if parts["val"] or classes < 2 else max(1, classes // 5)
+    return 0 if parts["val"] else class_splits.share_for_validation(len(parts["train"]))
 
 
 def _listing(options: SourceOptions) -> Listing:

@@ -1,0 +1,62 @@
+"""Configurations that no memory holds: each number may be, their product may not."""
+
+import os
+
+import jax
+
+from abe_jax.config.schema import Config
+from abe_jax.errors import UserError
+from abe_jax.losses import CrossEntropy, NormSoftmax, ProxyNCA
+
+FLOAT32 = 4  # bytes
+GIB = 2**30
+
+
+def check_memory(config: Config) -> None:
+    """Refuses batches whose pixels alone, or classes whose vectors alone, are more than there is.
+
+    What is let pass can still be too much: maps and gradients take many times as much.
+
+    Raises:
+        UserError: with the greatest number that could be held.
+    """
+    data, evaluate, there = config.data, config.evaluate, _memory()
+    for name, batch, side in (
+        ("train.batch", config.train.batch, data.size),
+        ("evaluate.batch", evaluate.batch, evaluate.longest or data.size),
+    ):
+        rows = batch * jax.local_device_count() / jax.device_count()  # those of this host
+        image = side * side * data.channels * FLOAT32
+        if rows * image > there:
+            most = int(there * batch / rows / image)
+            raise UserError(
+                f"config.{name}: the pixels of {batch} images of {side} px are {_gib(rows * image)}"
+                f", and there are {_gib(there)} of memory; at most {most}"
+            )
+    squares = data.threads * (data.resize + 2 * data.padding) ** 2 * data.channels
+    if squares > there:
+        raise UserError(
+            f"config.data.threads: {data.threads} squares of {data.resize + 2 * data.padding} px "
+            f"are {_gib(squares)}, and there are {_gib(there)} of memory; at most "
+            f"{max(1, there * data.threads // squares)}"
+        )
+    vector = config.model.dim * FLOAT32
+    learned = any(isinstance(t, CrossEntropy | NormSoftmax | ProxyNCA) for t in config.objective)
+    if learned and data.classes * vector > there:
+        raise UserError(
+            f"config.data.classes: a vector of {config.model.dim} numbers for each of "
+            f"{data.classes} classes makes {_gib(data.classes * vector)}, and there are "
+            f"{_gib(there)} of memory; at most {there // vector}"
+        )
+
+
+def _memory() -> int:
+    """Bytes that this host's devices have together; of processors, those of the machine."""
+    own = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()]
+    if all(own):
+        return sum(own)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _gib(count: float) -> str:
+    return f"{count / GIB:.1f} GiB"
