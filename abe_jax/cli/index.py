@@ -2,6 +2,7 @@
 
     python -m abe_jax.index build --workdir RUN | --weights NAME --images DIR|CSV --out INDEX
     python -m abe_jax.index add --index INDEX --images DIR|CSV
+    python -m abe_jax.index sync --index INDEX --images DIR|CSV [--dry-run]
     python -m abe_jax.index remove --index INDEX PATH... | --ids ID...
     python -m abe_jax.index info --index INDEX [--verify] [--json]
     python -m abe_jax.index calibrate --index INDEX --images DIR|CSV [--precision 0.95]
@@ -17,14 +18,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from abe_jax.cli import command
+from abe_jax.cli import command, index_sync
 from abe_jax.config import stored
 from abe_jax.errors import ArgumentError, UserError, nearest, require
 from abe_jax.index import description, ingest, snapshot
 from abe_jax.index.export import export_faiss
 from abe_jax.index.image_list import list_images
-from abe_jax.index.index import PRECISION, remove_images
+from abe_jax.index.index import PRECISION
 from abe_jax.index.manifest import STORAGES
+from abe_jax.index.removal import remove_images
 
 IMAGES = (
     "a folder (every image below it; an image's label is the path of its own folder below it), a "
@@ -107,6 +109,14 @@ def add(argv: Sequence[str]) -> None:
     arguments = _arguments(parser, argv)
     index = stored.index(arguments.index)
     _say_result(index.folder, index.add(arguments.images, label_column=arguments.label_column))
+
+
+def sync(argv: Sequence[str]) -> None:
+    """Makes an index follow its folder."""
+    parser = _with_index("sync", index_sync.SAYS)
+    _add_images(parser)
+    index_sync.add_options(parser)
+    index_sync.run(_arguments(parser, argv))
 
 
 def _say_result(folder: Path, result: ingest.IngestResult) -> None:
@@ -207,6 +217,7 @@ def calibrate(argv: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "build": build,
     "add": add,
+    "sync": sync,
     "remove": remove,
     "info": info,
     "calibrate": calibrate,

@@ -9,6 +9,7 @@ from abe_jax.index.search import NearestRows, nearest_rows
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot, read, verify
 from abe_jax.index.store import Transaction, add, create, remove, set_threshold, transaction
+from abe_jax.index.sync import SyncResult
 
 __all__ = [
     "STORAGES",
@@ -19,6 +20,7 @@ __all__ = [
     "NearestRows",
     "Neighbour",
     "Snapshot",
+    "SyncResult",
     "Threshold",
     "Transaction",
     "VectorSpec",

@@ -11,8 +11,9 @@ from abe_jax.data.sources.listing import SUFFIXES, below
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.index.segments import ImageRow
 
-# Metadata by which a file is known again without being read; no column may be called so.
-BYTES, CHANGED = "file_bytes", "file_changed_ns"
+# Metadata by which a file is known again: without being read, and by its content. No column may be
+# called so. The last is the BLAKE2b of the bytes that were embedded, 128 bits in hexadecimal.
+BYTES, CHANGED, DIGEST = "file_bytes", "file_changed_ns", "file_blake2b"
 
 
 class ImageList(NamedTuple):
@@ -61,7 +62,7 @@ def _images(path: Path, label_column: str | None) -> list[tuple[str, str, Mappin
     if path.suffix.lower() != ".csv":
         raise UserError(f"{csv_file.shown(str(path))}: is no folder, no .csv file and no image")
     listed = csv_file.table(path, label_column)
-    for name in (BYTES, CHANGED):
+    for name in (BYTES, CHANGED, DIGEST):
         if any(name in image.others for image in listed):
             raise UserError(f"{path}: a column may not be called '{name}', which the index fills")
     base = os.path.dirname(path)
