@@ -230,13 +230,13 @@ def test_equal_files_are_as_many_images_and_each_is_followed_by_its_name(
     photos = write(tmp_path / "photos", names)
     index = Index.build(tmp_path / "x.index", network, photos)
     before = ids(index.snapshot)
-    (photos / "b" / "x.png").unlink()
+    (photos / "a" / "x.png").unlink()
     (photos / "a").rename(photos / "d")
     embedded.clear()
-    assert counts(index.sync(photos)) == (0, 1, 2, 0, 1) and not embedded
+    assert counts(index.sync(photos)) == (0, 1, 1, 0, 2) and not embedded
     after = ids(index.snapshot)
     assert after[str(photos / "d" / "y.png")] == before[str(photos / "a" / "y.png")]
-    (photos / "d" / "x.png").unlink()
+    (photos / "d" / "y.png").unlink()
     assert counts(index.sync(photos)) == (0, 1, 0, 0, 2)
     assert_fresh(index, photos, tmp_path / "fresh")
 
