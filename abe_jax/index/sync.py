@@ -1,6 +1,7 @@
 """An index that follows a folder: files are known again by content, what is new is embedded."""
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -185,8 +186,10 @@ def _row(files: Listed, row: ImageRow, old: Known | None, digest: str | None) ->
 
 def _kept_label(old: Known, path: str) -> str:
     """The label of a row that is given none: its own, unless of a folder that the file has left."""
-    before, now = (f"{os.path.dirname(name)}/" for name in (old.path, path))
-    part = f"/{old.label}/"
+    before, now, part = (
+        unicodedata.normalize("NFC", name)
+        for name in (f"{os.path.dirname(old.path)}/", f"{os.path.dirname(path)}/", f"/{old.label}/")
+    )
     return "" if part in before and part not in now else old.label
 
 
