@@ -17,6 +17,7 @@
 
     index = abe.Index.build("photos.index", run, "photos")    # or `plain`
     index.search("query.jpg", k=5)
+    index.sync("photos")                           # follows the folder, embeds only what is new
 
 These names are the library; the packages behind them are described in ARCHITECTURE.md.
 """

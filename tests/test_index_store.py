@@ -131,6 +131,34 @@ def test_pieces_are_added_all_or_none(tmp_path):
     assert index.read(folder).generation == now.generation
 
 
+def test_rows_are_described_anew_and_keep_their_ids_and_vectors(tmp_path):
+    folder = built(tmp_path / "index", drawn(60), pieces=4)
+    before = index.read(folder)
+    rows, vectors = dict(before.rows()), before.vectors(before.ids()).copy()
+    moved = {3: ImageRow("a/3.png", "a"), 59: ImageRow("b.png", "", {"shelf": "top"})}
+    with index.transaction(folder, MODEL) as changes:
+        changes.describe(moved | {1000: ImageRow("nothing has this id")})
+    now = index.read(folder)
+    index.verify(now)
+    assert dict(now.rows()) == rows | moved and dict(before.rows()) == rows
+    np.testing.assert_array_equal(now.vectors(now.ids()), vectors)
+    kept = [s.vectors for s in before.manifest.segments]
+    assert [s.vectors for s in now.manifest.segments] == kept  # no vector was written
+    assert files(folder) == {file.name for file in now.manifest.files()}
+    with index.transaction(folder, MODEL) as changes:  # with all else, and merged
+        changes.describe({id_: ImageRow(f"{id_}", "all") for id_ in rows})
+        changes.discard(np.arange(40))
+        changes.append(drawn(1), named("z"))
+    now = index.read(folder)
+    index.verify(now)
+    assert [row.path for _, row in now.rows()] == [*map(str, range(40, 60)), "z.png"]
+    assert files(folder) == {file.name for file in now.manifest.files()}
+    with pytest.raises(InterruptedError), index.transaction(folder, MODEL) as changes:
+        changes.describe({45: ImageRow("no")})
+        raise InterruptedError
+    assert index.read(folder).manifest == now.manifest
+
+
 def refused(folder: Path, says: str, vectors=None, rows=None, model: str = MODEL) -> None:
     before = state(folder)
     vectors = drawn(3) if vectors is None else vectors

@@ -17,7 +17,7 @@ from processes import ROOT, environment
 
 from abe_jax import index
 from abe_jax.errors import UserError
-from abe_jax.index import VectorSpec, manifest, store
+from abe_jax.index import ImageRow, VectorSpec, manifest, store
 
 
 def started(script: str, *arguments: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
@@ -144,11 +144,17 @@ def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
         lambda: index.add(folder, drawn(3), named("abc"), MODEL),
         lambda: index.remove(folder, np.arange(2)),
         lambda: index.remove(folder, np.arange(28)),
+        lambda: describe(folder, {30: ImageRow("moved.png")}),
     ):
         before = set(os.listdir(folder / "segments"))
         change()
         assert list(synced) == [str(folder)]  # the rename itself
         synced.clear()
+
+
+def describe(folder: Path, rows: dict[int, ImageRow]) -> None:
+    with index.transaction(folder, MODEL) as changes:
+        changes.describe(rows)
 
 
 @pytest.mark.parametrize("room", [200, 4_000, 40_000])

@@ -2,6 +2,7 @@
 
     python -m abe_jax.index build --workdir RUN | --weights NAME --images DIR|CSV --out INDEX
     python -m abe_jax.index add --index INDEX --images DIR|CSV
+    python -m abe_jax.index sync --index INDEX --images DIR|CSV [--dry-run]
     python -m abe_jax.index remove --index INDEX PATH... | --ids ID...
     python -m abe_jax.index info --index INDEX [--verify] [--json]
     python -m abe_jax.index calibrate --index INDEX --images DIR|CSV [--precision 0.95]
@@ -84,6 +85,26 @@ def add() -> command.Parser:
     return parser
 
 
+def sync() -> command.Parser:
+    """The arguments of what makes an index follow its folder."""
+    says = (
+        "Makes the index follow a folder: what was added, removed, moved or changed there. Files "
+        "are known again by content, so that only new and changed ones are embedded. Images "
+        "outside of the folder (of a CSV file: of its own) stay. All of it is done, or nothing."
+    )
+    parser = _with_index("sync", says, "--index photos.index --images photos")
+    _add_images(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, change nothing"
+    )
+    parser.add_argument(
+        "--verify-content",
+        action="store_true",
+        help="read every file, also those of the same path, size and time of change",
+    )
+    return parser
+
+
 def remove() -> command.Parser:
     """The arguments of what removes images."""
     says = "Removes images from the index, by path (of a folder: all below it) or by id."
@@ -139,6 +160,7 @@ def calibrate() -> command.Parser:
 COMMANDS: dict[str, Callable[[], command.Parser]] = {
     "build": build,
     "add": add,
+    "sync": sync,
     "remove": remove,
     "info": info,
     "calibrate": calibrate,

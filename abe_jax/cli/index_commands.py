@@ -2,15 +2,16 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
 from abe_jax.config import stored
 from abe_jax.index import description, ingest, snapshot
+from abe_jax.index import sync as following
 from abe_jax.index.export import export_faiss
 from abe_jax.index.image_list import list_images
-from abe_jax.index.index import remove_images
+from abe_jax.index.removal import remove_images
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -44,13 +45,43 @@ def _say_result(folder: Path, result: ingest.IngestResult) -> None:
         if number or what == "added"
     ]
     command.say(f"{folder}: {', '.join(parts)}; {snapshot.read(folder).count:,} images")
-    for note in result.notes:
+    _warn(folder, result.notes, result.unreadable)
+
+
+def _warn(folder: Path, notes: Sequence[str], unreadable: Mapping[str, str]) -> None:
+    for note in notes:
         command.say(f"warning: {note}")
-    if result.unreadable:
-        command.say(
-            f"warning: {len(result.unreadable):,} files cannot be read, named in "
-            f"{folder / ingest.UNREADABLE}"
-        )
+    if unreadable:
+        noted = folder / ingest.UNREADABLE
+        command.say(f"warning: {len(unreadable):,} files cannot be read, named in {noted}")
+
+
+def sync(arguments: argparse.Namespace) -> None:
+    """Follows the folder, or says what that would be, for which no network is needed."""
+    files = following.listed(arguments.images, arguments.label_column)
+    if arguments.dry_run:
+        result = following.dry_run(arguments.index, files, arguments.verify_content)
+        command.say(f"{arguments.index}: would be {summary(result)}")
+    else:
+        index = stored.index(arguments.index)
+        result = following.sync(index.folder, index.embedder, files, arguments.verify_content)
+        command.say(f"{index.folder}: {summary(result)}")
+    _warn(arguments.index, files.images.notes, {} if arguments.dry_run else result.unreadable)
+
+
+def summary(result: following.SyncResult) -> str:
+    """What a sync did, in a line."""
+    parts = [
+        (result.added, "added"),
+        (result.removed, "removed"),
+        (result.moved, "moved"),
+        (result.changed, "changed"),
+        (result.unchanged, "as they were"),
+    ]
+    parts += [(result.relabelled, "relabelled")] if result.relabelled else []
+    parts += [(result.outside, "outside of the folder")] if result.outside else []
+    told = ", ".join(f"{number:,} {what}" for number, what in parts)
+    return f"{told}; {result.images:,} images"
 
 
 def remove(arguments: argparse.Namespace) -> None:
@@ -98,6 +129,7 @@ def calibrate(arguments: argparse.Namespace) -> None:
 RUN: dict[str, Callable[[argparse.Namespace], None]] = {
     "build": build,
     "add": add,
+    "sync": sync,
     "remove": remove,
     "info": info,
     "calibrate": calibrate,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abe_jax.index.segments import ImageRow
     from abe_jax.index.snapshot import Snapshot, read, verify
     from abe_jax.index.store import Transaction, add, create, remove, set_threshold, transaction
+    from abe_jax.index.sync import SyncResult
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -38,6 +39,7 @@ else:
             "remove": "abe_jax.index.store",
             "set_threshold": "abe_jax.index.store",
             "transaction": "abe_jax.index.store",
+            "SyncResult": "abe_jax.index.sync",
         },
     )
 
@@ -50,6 +52,7 @@ __all__ = [
     "NearestRows",
     "Neighbour",
     "Snapshot",
+    "SyncResult",
     "Threshold",
     "Transaction",
     "VectorSpec",

@@ -12,8 +12,9 @@ from abe_jax.data.sources.labels import joined, label_of, one_form, split_folder
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.index.segments import ImageRow
 
-# Metadata by which a file is known again without being read; no column may be called so.
-BYTES, CHANGED = "file_bytes", "file_changed_ns"
+# Metadata by which a file is known again: without being read, and by its content. No column may be
+# called so. The last is the BLAKE2b of the bytes that were embedded, 128 bits in hexadecimal.
+BYTES, CHANGED, DIGEST = "file_bytes", "file_changed_ns", "file_blake2b"
 
 
 class ImageList(NamedTuple):
@@ -105,7 +106,7 @@ def _of_folder(folder: Path) -> _Named:
 
 def _of_csv(path: Path, label_column: str | None) -> list[tuple[str, str, Mapping[str, str]]]:
     listed = csv_file.table(path, label_column)
-    for name in (BYTES, CHANGED):
+    for name in (BYTES, CHANGED, DIGEST):
         if any(name in image.others for image in listed):
             raise UserError(f"{path}: a column may not be called '{name}', which the index fills")
     base = os.path.dirname(path)

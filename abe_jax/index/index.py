@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, overload, runtime_checkable
 
-import numpy as np
-
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.index import (
@@ -21,6 +19,7 @@ from abe_jax.index import (
     removal,
     snapshot,
     store,
+    sync,
     threshold,
 )
 from abe_jax.index.answers import Answer
@@ -30,6 +29,7 @@ from abe_jax.index.ingest import IngestResult
 from abe_jax.index.manifest import Threshold
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
+from abe_jax.index.sync import SyncResult
 
 PathLike = str | os.PathLike[str]
 
@@ -133,6 +133,32 @@ class Index:
         listed = list_images(Path(images), label_column)
         return ingest.add(self.folder, self.embedder, listed)
 
+    def sync(
+        self,
+        images: PathLike,
+        *,
+        dry_run: bool = False,
+        verify_content: bool = False,
+        label_column: str | None = None,
+    ) -> SyncResult:
+        """Makes the index hold what a folder or a CSV file holds now, or changes nothing.
+
+        Files are followed by content: only new and changed ones are embedded; see `sync.sync`.
+
+        Args:
+            images: named as in `build`, but not one image. Images outside of the folder stay.
+            dry_run: says what would be done and changes nothing.
+            verify_content: reads files of unchanged size and time of change, too.
+            label_column: of a CSV file.
+
+        Raises:
+            UserError: no image is there, or none can be read.
+        """
+        files = sync.listed(Path(images), label_column)
+        if dry_run:
+            return sync.dry_run(self.folder, files, verify_content)
+        return sync.sync(self.folder, self.embedder, files, verify_content)
+
     def remove(self, images: PathLike | Sequence[PathLike] = (), *, ids: Sequence[int] = ()) -> int:
         """Removes images by path (of a folder: all below it) or by id; how many they were.
 
@@ -141,7 +167,7 @@ class Index:
         """
         several = not isinstance(images, str | os.PathLike)
         paths = [os.fspath(path) for path in images] if several else [os.fspath(images)]
-        return remove_images(self.folder, paths, ids)
+        return removal.remove_images(self.folder, paths, ids)
 
     def calibrate(
         self,
@@ -192,13 +218,6 @@ class Index:
                 f"{self.folder}: its vectors were not made by this network; use the one in "
                 f"{model_files.FOLDER}/ of the index as it was built, or build the index again"
             )
-
-
-def remove_images(folder: Path, paths: Sequence[str], ids: Sequence[int]) -> int:
-    """Removes images of the index in `folder` as `Index.remove` does; needs no network."""
-    now = snapshot.read(folder)
-    chosen = [removal.existing_ids(now, ids), removal.ids_below(now, paths)]
-    return store.remove(folder, np.concatenate(chosen))
 
 
 def near_duplicates(

@@ -14,17 +14,17 @@ from tqdm import tqdm
 
 from abe_jax import files
 from abe_jax.data.sources.csv_file import shown
-from abe_jax.data.sources.image_files import Files
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
 from abe_jax.index import model_files, store
-from abe_jax.index.image_list import ImageList
+from abe_jax.index.contents import DigestedFiles
+from abe_jax.index.image_list import DIGEST, ImageList
 from abe_jax.index.known_labels import with_known_labels
 from abe_jax.index.manifest import NAME, VectorSpec
 from abe_jax.index.segments import ImageRow
 
-UNREADABLE = "unreadable.txt"
+UNREADABLE, NO_IMAGE = "unreadable.txt", "no image, or damaged"
 PIECE = 512  # images between two writes, rounded up to full batches: what memory holds at once
 
 
@@ -73,37 +73,54 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
             undecodable += [piece[i].path for i in embedded.unreadable]
         replaced = [known[path][0] for path in added if path in known]
         changes.discard(np.array(replaced, np.int64))
-        unreadable = {**images.unreadable, **dict.fromkeys(undecodable, "no image, or damaged")}
+        unreadable = {**images.unreadable, **dict.fromkeys(undecodable, NO_IMAGE)}
         unchanged = len(rows) - len(to_embed)
         if not added and not unchanged:
-            first, reason = next(iter(unreadable.items()))
-            raise UserError(
-                f"none of {len(unreadable)} images can be read, the first: {shown(first)} "
-                f"({reason})"
-            )
+            raise none_readable(unreadable)
         changes.commit()
         # Under the lock: two that add would each lose what the other has noted.
-        _note_unreadable(folder / UNREADABLE, [row.path for row in rows], unreadable)
+        note_unreadable(folder / UNREADABLE, [row.path for row in rows], unreadable)
     new = len(added) - len(replaced)
     return IngestResult(new, len(replaced), unchanged, unreadable, images.notes)
 
 
+def none_readable(unreadable: Mapping[str, str]) -> UserError:
+    """The error where no image can be read: how many there are, and the first."""
+    first, reason = next(iter(unreadable.items()))
+    return UserError(
+        f"none of {len(unreadable)} images can be read, the first: {shown(first)} ({reason})"
+    )
+
+
 def _state(row: ImageRow) -> int:
     """Equal where nothing has changed; a number, since an index may hold millions of rows."""
-    return hash((row.label, *sorted(row.metadata.items())))
+    known = sorted((name, value) for name, value in row.metadata.items() if name != DIGEST)
+    return hash((row.label, *known))
 
 
 def embedded_pieces(
     embedder: Embedder, rows: Sequence[ImageRow]
 ) -> Iterator[tuple[Sequence[ImageRow], Embedded]]:
-    """Images piece by piece with their vectors, under a progress bar."""
+    """Images piece by piece with their vectors, and in their metadata the digests of their bytes.
+
+    A progress bar is shown meanwhile. Of a file that could not be opened there is no digest.
+    """
     batch = embedder.network.batch
     length = -(-PIECE // batch) * batch
     with tqdm(total=len(rows), desc="embedding", unit="image", disable=None) as bar:
         for start in range(0, len(rows), length):
             piece = rows[start : start + length]
-            yield piece, embedder.embed(Files(Path("/"), [row.path for row in piece]))
+            contents = DigestedFiles([row.path for row in piece])
+            embedded = embedder.embed(contents)
+            yield (
+                [_with_digest(row, contents.digests.get(i)) for i, row in enumerate(piece)],
+                embedded,
+            )
             bar.update(len(piece))
+
+
+def _with_digest(row: ImageRow, digest: str | None) -> ImageRow:
+    return row._replace(metadata={**row.metadata, DIGEST: digest}) if digest else row
 
 
 def read_unreadable(folder: Path) -> dict[str, str]:
@@ -116,7 +133,7 @@ def read_unreadable(folder: Path) -> dict[str, str]:
     return {name: reason for name, _, reason in (line.partition("\t") for line in lines)}
 
 
-def _note_unreadable(path: Path, asked: Sequence[str], unreadable: Mapping[str, str]) -> None:
+def note_unreadable(path: Path, asked: Sequence[str], unreadable: Mapping[str, str]) -> None:
     """Updates the list of files that cannot be read: a line each, path and reason."""
     before = read_unreadable(path.parent)
     readable_now = {shown(name) for name in asked}

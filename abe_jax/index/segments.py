@@ -211,3 +211,25 @@ def open_segment(
         gone = np.isin(ids, removed, assume_unique=True)
         alive = ~gone if gone.any() else None
     return Segment(folder, files, raw, vectors, ids, alive)
+
+
+def described(
+    segments: Sequence[Segment], name: str, rows: Mapping[int, ImageRow]
+) -> tuple[SegmentFiles, ...]:
+    """The files of segments, with new ones of rows, called `name`, where ids have other rows now.
+
+    Vectors and ids stay as they are. Raises UserError where an old file is damaged.
+    """
+    ids = np.array(sorted(rows), np.int64)
+    changed = []
+    for number, segment in enumerate(segments):
+        if not np.isin(segment.ids, ids).any():
+            changed.append(segment.files)
+            continue
+        path = segment.folder / FOLDER / f"{name}-rows{number}.{ENDINGS[2]}"
+        lines = segment.lines(np.arange(segment.size))
+        with path.open("xb") as file:
+            for id_, text in zip(segment.ids.tolist(), lines, strict=True):
+                file.write(line(id_, rows[id_]) if id_ in rows else text)
+        changed.append(dataclasses.replace(segment.files, rows=stored_file(path)))
+    return tuple(changed)

@@ -8,7 +8,7 @@ because rows moved to a larger segment, is deleted under the same lock.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from abe_jax.index.manifest import (
     Threshold,
     VectorSpec,
 )
-from abe_jax.index.segments import ImageRow, SegmentWriter, header, line, stored_file
+from abe_jax.index.segments import ImageRow, SegmentWriter, described, header, line, stored_file
 from abe_jax.index.snapshot import Snapshot
 from abe_jax.index.vectors import as_stored
 
@@ -81,13 +81,14 @@ def transaction(folder: Path, fingerprint: str) -> Iterator["Transaction"]:
 
 
 class Transaction:
-    """New rows on their way into an index, and old ones that they replace."""
+    """New rows on their way into an index, and old ones that go or are described anew."""
 
     def __init__(self, now: Snapshot) -> None:
         self._now = now
         self._next = now.manifest.next_id
         self._writer: SegmentWriter | None = None
         self._discarded = np.zeros(0, np.int64)
+        self._described: dict[int, ImageRow] = {}
 
     @property
     def now(self) -> Snapshot:
@@ -117,17 +118,21 @@ class Transaction:
         existing = np.intersect1d(np.asarray(ids, np.int64), self._now.ids())
         self._discarded = np.union1d(self._discarded, existing)
 
+    def describe(self, rows: Mapping[int, ImageRow]) -> None:
+        """Gives ids of `now` another path, label and metadata; their vectors stay."""
+        self._described |= rows
+
     def commit(self) -> None:
         """Makes all pieces part of the index; nothing more may be added then."""
-        if self._writer is None and not len(self._discarded):
+        if self._writer is None and not len(self._discarded) and not self._described:
             return
         with _explaining(self._now.folder):
-            segments = self._now.manifest.segments
+            segments = described(self._now.segments, _next_name(self._now), self._described)
             if self._writer is not None:
                 segments = (*segments, self._writer.finish())
             removed = np.union1d(self._now.removed, self._discarded)
             _commit(self._now, segments=segments, removed=removed, next_id=self._next)
-        self._writer, self._discarded = None, np.zeros(0, np.int64)
+        self._writer, self._discarded, self._described = None, np.zeros(0, np.int64), {}
 
     def close(self) -> None:
         """Closes the files."""
