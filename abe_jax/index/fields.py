@@ -33,8 +33,8 @@ def hints(cls: type) -> Mapping[str, Any]:
     return {field.name: found[field.name] for field in dataclasses.fields(cls)}
 
 
-def checked(wanted: Mapping[str, Any], content: Any, where: str = "") -> dict[str, Any]:
-    """The values of an object that has exactly the fields `wanted`, each of its type.
+def checked(expected: Mapping[str, Any], content: Any, where: str = "") -> dict[str, Any]:
+    """The values of an object that has exactly the fields `expected`, each of its type.
 
     Raises:
         ArgumentError: names the first field that is wrong, below `where`; its text goes on with
@@ -42,14 +42,16 @@ def checked(wanted: Mapping[str, Any], content: Any, where: str = "") -> dict[st
     """
     if not isinstance(content, dict):
         raise ArgumentError(where, "must be an object")
-    full = {name: f"{where}.{name}" if where else name for name in map(_short, (*wanted, *content))}
-    for name in wanted:
+    full = {
+        name: f"{where}.{name}" if where else name for name in map(_short, (*expected, *content))
+    }
+    for name in expected:
         if name not in content:
             raise ArgumentError(full[name], "is missing")
     for name in content:
-        if name not in wanted:
+        if name not in expected:
             raise ArgumentError(full[_short(name)], "is no field of it")
-    return {name: value(hint, content[name], full[name]) for name, hint in wanted.items()}
+    return {name: value(hint, content[name], full[name]) for name, hint in expected.items()}
 
 
 def value(hint: Any, given: Any, where: str) -> Any:
