@@ -1,6 +1,7 @@
 """The network in an index's folder: read as it was written, whatever ended in between."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import disk_events
@@ -14,6 +15,7 @@ from abe_jax.config import stored
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.index import Index, model_files, snapshot
+from abe_jax.index.segments import header
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,49 @@ def test_damage_is_named(made: Embedder, tmp_path: Path) -> None:
     for damaged in ("{", "[]"):
         files.write(folder / "config.json", damaged)
         _refused(folder, r"config.json: damaged")
+
+
+def test_links_out_of_the_index_are_refused(made: Embedder, tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    folder = tmp_path / "index" / "model"
+    model_files.save(made, folder)
+    for name in ("config.json", "weights.npz"):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+        _refused(folder, f"{name} is a symbolic link, and an index reads only what lies in its own")
+        (folder / name).unlink()
+        (tmp_path / name).rename(folder / name)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to("../elsewhere")
+    _refused(folder, "index/model is a symbolic link")
+    folder.unlink()
+    (tmp_path / "elsewhere").rename(folder)
+    (tmp_path / "link").symlink_to("index")
+    assert stored.embedder_of_index(tmp_path / "link" / "model").fingerprint == made.fingerprint
+
+
+def test_weights_that_say_they_are_huge_are_refused_by_their_header(
+    made: Embedder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    model_files.save(made, folder)
+    with np.load(folder / "weights.npz") as read:
+        arrays = dict(read)
+    first, *others = arrays
+    for shape in ((2**40,), (2**20, 2**20, 2**20)):
+        with zipfile.ZipFile(folder / "weights.npz", "w") as archive:
+            archive.writestr(f"{first}.npy", header(shape, "<f4") + b"\0" * 8)
+            for name in others:
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.save(file, arrays[name])
+        _refused(folder, f"not of the model in config.json: {first}")
+    whole = (folder / "config.json").read_text()
+    for config in ("[" * 100_000, '{"a":' * 100_000):
+        (folder / "config.json").write_text(config)
+        _refused(folder, r"config.json: damaged \(nested too deeply\)")
+    (folder / "config.json").write_text(whole)
+    (folder / "weights.npz").write_bytes(header((4,), "<f4") + b"\0" * 16)  # an .npy
+    _refused(folder, r"weights.npz: damaged \(no .npz\)$")
 
 
 def _refused(folder: Path, message: str) -> None:

@@ -2,13 +2,17 @@
 
 import io
 import json
+import os
+import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
+from pathlib import Path
 
+import index_forged
 import numpy as np
 import pytest
 import serving_examples
@@ -16,9 +20,12 @@ from PIL import Image
 from serving_examples import Made, ask, raw
 
 from abe_jax.errors import UserError
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.network import Embedded
 from abe_jax.index import ImageRow, Index, VectorSpec, store
 from abe_jax.index.vectors import COPY
 from abe_jax.serving import guard, server, service
+from abe_jax.serving.refused import Refused
 from abe_jax.serving.server import Server
 from abe_jax.serving.service import Service
 
@@ -323,6 +330,74 @@ def test_an_index_of_another_model_or_none_is_told(made: Made, port: int) -> Non
 
 def _spec(made: Made) -> VectorSpec:
     return VectorSpec("0" * 64, made.embedder.learners, made.embedder.dim, "float32")
+
+
+@pytest.mark.parametrize("ending", ["vectors.npy", "ids.npy", "rows.jsonl"])
+def test_a_file_that_was_cut_is_named_and_the_server_lives(
+    made: Made, port: int, ending: str
+) -> None:
+    before = ask(port, "POST", "/search", made.other).json["neighbours"]
+    path = min((made.folder / "segments").glob(f"*.{ending}"))
+    whole = path.read_bytes()
+    try:
+        for size in (0, 1, len(whole) // 2, len(whole) - 1):
+            os.truncate(path, size)  # in place, as a copy over it or a full disk does
+            for said in (
+                ask(port, "POST", "/search", made.other),
+                ask(port, "POST", "/like/3"),
+                ask(port, "GET", "/about"),
+                ask(port, "GET", "/thumbnail/3"),
+            ):
+                assert said.status == 503
+                assert said.json["error"] == f"{path} is damaged: {size} bytes of {len(whole)}"
+            path.write_bytes(whole)
+        path.unlink()  # its last map is of the whole file: nothing is lost
+        assert ask(port, "POST", "/search", made.other).json["neighbours"] == before
+        path.write_bytes(whole[:-1])
+        assert ask(port, "POST", "/search", made.other).json["neighbours"] == before
+    finally:
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole)
+    assert ask(port, "POST", "/search", made.other).json["neighbours"] == before
+
+
+def test_a_file_that_is_cut_during_a_search_is_named(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(made.folder, tmp_path / "copy")
+    opened = Service(Index(folder, made.embedder), 5)
+    path = min((folder / "segments").glob("*.vectors.npy"))
+    embed = made.embedder.embed
+
+    def cutting(_: Embedder, images: Sequence[bytes]) -> Embedded:
+        os.truncate(path, 0)
+        return embed(images)
+
+    monkeypatch.setattr(Embedder, "embed", cutting)
+    with pytest.raises(Refused, match=r"vectors.npy is damaged: 0 bytes of") as error:
+        opened.search(made.other)
+    assert error.value.status == 503
+    with pytest.raises(UserError, match=r"vectors.npy is damaged: 0 bytes of"):
+        opened.warm_up()  # which is not asked by a client
+
+
+def test_a_row_without_a_finite_vector_is_shown_to_nobody(made: Made, tmp_path: Path) -> None:
+    folder = shutil.copytree(made.folder, tmp_path / "copy")
+    whole = Service(Index(folder, made.embedder), 5).search(made.files[6].read_bytes())
+
+    def spoil(vectors: np.ndarray, ids: np.ndarray) -> None:
+        vectors[np.isin(ids, (0, 6)), 3] = np.inf
+
+    index_forged.with_vectors(folder, spoil)
+    opened = Service(Index(folder, made.embedder), 5)
+    said = opened.search(made.files[6].read_bytes())
+    before = [row for row in whole["neighbours"] if row["id"] not in (0, 6)]
+    assert len(said["neighbours"]) == 5
+    for now, then in zip(said["neighbours"], before, strict=False):
+        assert (now["id"], now["distance"]) == (then["id"], then["distance"])
+    with pytest.raises(Refused, match="the vector of image 6 is not finite") as error:
+        opened.like(6)
+    assert error.value.status == 503
 
 
 def test_an_index_of_another_network_is_not_opened(made: Made) -> None:

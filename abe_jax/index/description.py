@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from abe_jax.data.sources.csv_file import shown
 from abe_jax.index import ingest, model_files
 from abe_jax.index.snapshot import Snapshot
 
@@ -38,11 +39,17 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
 
 def network(description: Mapping[str, Any]) -> str:
     """The network that a description is of, in a few words."""
-    model, data = description.get("model", {}), description.get("data", {})
-    weights, longest = model.get("weights"), description.get("evaluate", {}).get("longest")
-    initialised = f", from {Path(weights).name}" if weights else ""
+    model, data, evaluate = (_named(description, part) for part in ("model", "data", "evaluate"))
+    weights, longest = model.get("weights"), evaluate.get("longest")
+    initialised = f", from {Path(str(weights)).name}" if weights else ""
     size = f"uncropped, {longest} px long" if longest else f"of {data.get('size')} px"
     return f"{model.get('kind')} {model.get('backbone')}{initialised}; images {size}"
+
+
+def _named(description: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """A part's values; none where there is none, or something else in its place."""
+    values = description.get(part)
+    return values if isinstance(values, Mapping) else {}
 
 
 def text(description: Mapping[str, Any]) -> str:
@@ -50,14 +57,14 @@ def text(description: Mapping[str, Any]) -> str:
     threshold = description["threshold"]
     lines = {
         "images": f"{description['images']:,}, with {description['labels']:,} different labels",
-        "network": description["network"],
-        "fingerprint": description["fingerprint"],
+        "network": shown(description["network"]),
+        "fingerprint": shown(description["fingerprint"]),
         "vectors": f"{description['learners']} x {description['dim']}, {description['storage']}",
         "files": f"{description['bytes'] / 1e6:,.1f} MB, generation {description['generation']}",
         "threshold": "none; python -m abe_jax.index calibrate finds one"
         if threshold is None
         else f"{threshold['distance']:.6g} ({unit(description['storage'])}), for "
-        f"{threshold['wish']}: {rates(threshold['measured'])}",
+        f"{shown(threshold['wish'])}: {rates(threshold['measured'])}",
     }
     if description["unreadable"]:
         lines["unreadable"] = f"{description['unreadable']:,}, named in {ingest.UNREADABLE}"
@@ -73,8 +80,11 @@ def unit(storage: str) -> str:
 def rates(measured: Mapping[str, Any]) -> str:
     """The rates of a calibration, in a line."""
     return ", ".join(
-        f"{name.replace('_', ' ')} {value:,}"
-        if isinstance(value, int)
-        else f"{name.replace('_', ' ')} {value:.4f}"
-        for name, value in measured.items()
+        f"{shown(name.replace('_', ' '))} {_rate(value)}" for name, value in measured.items()
     )
+
+
+def _rate(value: float | int | str) -> str:
+    if isinstance(value, str):
+        return shown(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

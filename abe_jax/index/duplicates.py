@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, Int64
 from tqdm import tqdm
 
 from abe_jax.errors import ArgumentError
-from abe_jax.index.snapshot import Snapshot
+from abe_jax.index.snapshot import Snapshot, not_finite
 from abe_jax.index.vectors import copy_distance
 
 BLOCK = 2048  # rows compared with as many others at once
@@ -40,14 +40,15 @@ def duplicate_groups(snapshot: Snapshot, distance: float) -> list[Int64[np.ndarr
     Groups are the connected components of the graph of such pairs, largest first, then by their
     smallest id, so two images of a group may be farther apart than `distance`. Every pair is
     compared, BLOCK rows with BLOCK rows at a time: the time grows as the square of the rows, the
-    memory with their number. Distances are those of the index: squared Euclidean, or bits.
+    memory with their number. Distances are those of the index: squared Euclidean, or bits. A vector
+    that is not finite has none.
 
     Raises:
         ArgumentError: the distance is negative, infinite or no number.
     """
     if not 0 <= distance < np.inf:
         raise ArgumentError("distance", f"must be 0 or more, and finite, not {distance:g}")
-    ids = snapshot.ids()
+    ids = np.setdiff1d(snapshot.ids(), not_finite(snapshot))
     parent = np.arange(len(ids))
     starts = range(0, len(ids), BLOCK)
     length, bits = min(BLOCK, max(8, 1 << len(ids).bit_length())), snapshot.spec.storage == "binary"

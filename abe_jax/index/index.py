@@ -104,7 +104,8 @@ class Index:
             UserError: it cannot be read, or (OtherNetworkError) it is of another network now.
         """
         with self._lock:
-            if manifest.load(self.folder) != self._latest.manifest:
+            changed = manifest.load(self.folder) != self._latest.manifest
+            if changed or not self._latest.is_whole():  # cut: read anew, so that repairs are seen
                 self._latest = snapshot.read(self.folder)
             self._require_own_network()
             return self._latest

@@ -22,6 +22,7 @@ from abe_jax.index.contents import DigestedFiles
 from abe_jax.index.image_list import DIGEST, ImageList
 from abe_jax.index.known_labels import with_known_labels
 from abe_jax.index.manifest import NAME, VectorSpec
+from abe_jax.index.own_file import opened
 from abe_jax.index.segments import ImageRow
 
 UNREADABLE, NO_IMAGE = "unreadable.txt", "no image, or damaged"
@@ -128,8 +129,9 @@ def read_unreadable(folder: Path) -> dict[str, str]:
 
     Names are as `shown` gives them.
     """
-    path = folder / UNREADABLE
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    lines = list[str]()
+    with contextlib.suppress(FileNotFoundError), opened(folder, UNREADABLE) as file:
+        lines = file.read().decode("utf-8", "backslashreplace").splitlines()
     return {name: reason for name, _, reason in (line.partition("\t") for line in lines)}
 
 

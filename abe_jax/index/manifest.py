@@ -5,19 +5,31 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from abe_jax import files
-from abe_jax.errors import UserError, require
+from abe_jax.bounds import Amount, Count
+from abe_jax.errors import ArgumentError, UserError, require
+from abe_jax.index import fields
+from abe_jax.index.fields import Pattern
+from abe_jax.index.own_file import opened, require_own_folder
 
 NAME, FORMAT = "index.json", 1
+LONGEST = 2**26  # bytes of index.json: some hundred thousand segments
 LEFTOVERS = (".index.json.*.partial", ".index.json.new")  # of a writer that was killed
 FOLDER = "segments"
 STORAGES = {"float32": "<f4", "float16": "<f2", "binary": "|u1"}  # with the type in the files
 REMOVED = "removed.npy"
 ENDINGS = ("vectors.npy", "ids.npy", "rows.jsonl")
-_PARTS = ("vectors", "ids", "rows")
 BUILD = "`python -m abe_jax.index build` makes one"
+
+# What index.json is checked by when it is read: the types below.
+FileName = Annotated[
+    str, Pattern(r"[0-9A-Za-z][0-9A-Za-z._-]{0,250}", "the name of a file in segments/, no path")
+]
+Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+Positive = Annotated[int, 1, 2**63 - 1]
+Id = Annotated[int, 0, 2**63 - 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +42,9 @@ class VectorSpec:
     """
 
     fingerprint: str
-    learners: int
-    dim: int
-    storage: str = "float32"
+    learners: Count
+    dim: Count
+    storage: Annotated[str, tuple(STORAGES)] = "float32"
 
     @property
     def width(self) -> int:
@@ -45,7 +57,7 @@ class VectorSpec:
 class Threshold:
     """The largest distance that counts as a match, what was asked for, and the rates measured."""
 
-    distance: float
+    distance: Amount
     wish: str
     measured: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
 
@@ -54,16 +66,16 @@ class Threshold:
 class StoredFile:
     """A file of the index: its name in segments/, its length and its SHA-256."""
 
-    name: str
-    bytes: int
-    sha256: str
+    name: FileName
+    bytes: Positive
+    sha256: Sha256
 
 
 @dataclasses.dataclass(frozen=True)
 class SegmentFiles:
     """The three files of a segment, with one row for each of `count` images, ids rising."""
 
-    count: int
+    count: Count
     vectors: StoredFile
     ids: StoredFile
     rows: StoredFile
@@ -78,8 +90,8 @@ class Manifest:
     """One state of an index; `removed` is the file of removed ids that segments still hold."""
 
     spec: VectorSpec
-    generation: int = 1
-    next_id: int = 0
+    generation: Positive = 1
+    next_id: Id = 0
     segments: tuple[SegmentFiles, ...] = ()
     removed: StoredFile | None = None
     threshold: Threshold | None = None
@@ -90,6 +102,9 @@ class Manifest:
         return three if self.removed is None else (*three, self.removed)
 
 
+_SIGNED = {"format": int, "sha256": Sha256}
+
+
 def check(spec: VectorSpec) -> None:
     """Raises ArgumentError for an unknown storage, UserError where a vector has no numbers."""
     require("storage", spec.storage, STORAGES)
@@ -98,34 +113,72 @@ def check(spec: VectorSpec) -> None:
 
 
 def load(folder: Path) -> Manifest:
-    """The state that index.json names. Raises UserError where there is none or it is damaged."""
+    """The state that index.json names, each field of the type and in the range it should be.
+
+    Raises UserError where there is none or it is damaged.
+    """
     path = folder / NAME
     try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
+        with opened(folder, NAME) as file:
+            text = file.read(LONGEST + 1)
+    except FileNotFoundError as error:
         raise UserError(f"{folder} is no index (no {NAME} in it): {BUILD}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    require_own_folder(folder, FOLDER)
+    content = _parsed(path, text)
+    if "format" in content and content["format"] != FORMAT:
+        told = repr(content["format"])[:20]
+        raise UserError(f"{path} has format {told}, this version reads {FORMAT}: update it")
+    own = {name: content[name] for name in content if name not in ("format", "sha256")}
     try:
-        content = json.loads(text)
-        checksum, format_ = content.pop("sha256"), content.pop("format")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is damaged: not what was written ({error})") from error
-    if format_ != FORMAT:
-        raise UserError(f"{path} has format {format_!r}, this version reads {FORMAT}: update it")
-    if checksum != _digest(content):
-        raise UserError(f"{path} is damaged: its own checksum does not fit")
-    return _from_json(content)
+        checksum = fields.checked(_SIGNED, {n: content[n] for n in content if n not in own})
+        if checksum["sha256"] != _digest(own):
+            raise UserError(f"{path} is damaged: its own checksum does not fit")
+        return _from_json(own)
+    except ArgumentError as error:
+        raise UserError(f"{path} is damaged: {error.argument} {error.text}") from None
 
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Makes `manifest` the state of the index: by the rename, once every byte of it is on disk.
 
-    The files that it names must be on disk already (`files.sync`).
+    The files that it names must be on disk already (`files.sync`). Raises UserError, and changes
+    nothing, where it could not be read again, as a threshold of no number.
     """
     content = _to_json(manifest)
+    try:
+        _from_json(json.loads(json.dumps(content)))
+    except ArgumentError as error:
+        why = f"{error.argument} {error.text}"
+        raise UserError(f"{folder} cannot hold this ({why}): the index is as it was") from None
     signed = {"format": FORMAT, **content, "sha256": _digest(content)}
     files.write(folder / NAME, json.dumps(signed, indent=1) + "\n")
+
+
+def _parsed(path: Path, text: bytes) -> dict[str, Any]:
+    """The JSON object. Raises UserError where it is none, too long or names a thing twice."""
+    try:
+        if len(text) > LONGEST:
+            raise ValueError(f"longer than {LONGEST:,} bytes")
+        content = json.loads(text, object_pairs_hook=_once)
+        json.dumps(content)  # whatever is nested too deeply to be written, too
+    except RecursionError:
+        raise UserError(f"{path} is damaged: it is nested too deeply") from None
+    except ValueError as error:
+        why = str(error).splitlines()[0][:100]
+        raise UserError(f"{path} is damaged: not what was written ({why})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it must be an object")
+    return content
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names all differ."""
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return named
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -147,17 +200,13 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def _from_json(content: Mapping[str, Any]) -> Manifest:
-    removed, threshold = content["removed"], content["threshold"]
-    return Manifest(
-        spec=VectorSpec(*(content[f.name] for f in dataclasses.fields(VectorSpec))),
-        generation=content["generation"],
-        next_id=content["next_id"],
-        segments=tuple(map(_segment_from_json, content["segments"])),
-        removed=removed and StoredFile(**removed),
-        threshold=threshold and Threshold(**threshold),
-    )
-
-
-def _segment_from_json(content: Mapping[str, Any]) -> SegmentFiles:
-    three: Sequence[StoredFile] = [StoredFile(**content[part]) for part in _PARTS]
-    return SegmentFiles(content["count"], *three)
+    """Raises ArgumentError for a field that is missing, of another type or out of its range."""
+    of_spec, of_state = fields.hints(VectorSpec), dict(fields.hints(Manifest))
+    del of_state["spec"]  # whose fields stand beside the others
+    values = fields.checked({**of_spec, **of_state}, content)
+    spec = VectorSpec(**{name: values.pop(name) for name in of_spec})
+    state = Manifest(spec=spec, **values)
+    rows = sum(segment.count for segment in state.segments)
+    if state.next_id < rows:
+        raise ArgumentError("next_id", f"must be {rows} at least, the number of rows")
+    return state

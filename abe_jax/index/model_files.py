@@ -3,9 +3,10 @@
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -13,9 +14,21 @@ import numpy as np
 from abe_jax import files
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
+from abe_jax.index.own_file import opened
 
 FOLDER = "model"  # in the folder of the index
 CONFIG, WEIGHTS = "config.json", "weights.npz"
+LONGEST = 2**24  # bytes of the config
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+    OSError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def save(embedder: Embedder, folder: Path) -> None:
@@ -47,9 +60,12 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        description = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        with opened(folder.parent, folder.name, CONFIG) as file:
+            description = json.loads(file.read(LONGEST).decode("utf-8"))
+    except FileNotFoundError:
         raise UserError(f"{path}: not found; is {folder.parent} the folder of an index?") from None
+    except RecursionError:
+        raise UserError(f"{path}: damaged (nested too deeply)") from None
     except ValueError as error:  # no JSON, or no text at all
         raise UserError(f"{path}: damaged ({error})") from None
     if not isinstance(description, dict):
@@ -68,27 +84,47 @@ def read_arrays(folder: Path, shapes: Mapping[str, Any]) -> dict[str, Any]:
         UserError: the file is missing or damaged, or an array has another name, shape or type.
     """
     path = folder / WEIGHTS
-    stored = _read_npz(path)
     expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _named_leaves(shapes)}
-    given = {name: (array.shape, array.dtype) for name, array in stored.items()}
-    if expected != given:
-        names = {**expected, **given}
-        wrong = [name for name in names if expected.get(name) != given.get(name)]
-        raise UserError(f"{path}: is not of the model in {CONFIG}: {min(wrong)}")
+    try:
+        with opened(folder.parent, folder.name, WEIGHTS) as file:
+            if not zipfile.is_zipfile(file):
+                raise UserError(f"{path}: damaged (no .npz)")
+            stored = _read_npz(file, path, expected)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; is it the folder of an index?") from None
+    except _DAMAGE as error:
+        raise UserError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     leaves = [stored[name] for name, _ in _named_leaves(shapes)]
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        if path.exists() and not zipfile.is_zipfile(path):
-            raise UserError(f"{path}: damaged (no .npz)")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; is it the folder of an index?") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+def _read_npz(
+    file: BinaryIO, path: Path, expected: Mapping[str, tuple[Any, Any]]
+) -> dict[str, np.ndarray]:
+    """The arrays, once the headers of all say that they are those expected, which is their size."""
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive, np.load(file, allow_pickle=False) as stored:
+        given = {name: _header(archive, name) for name in archive.namelist()}
+        given = {name.removesuffix(".npy"): header for name, header in given.items()}
+        if expected != given:
+            names = {**expected, **given}
+            wrong = [name for name in names if expected.get(name) != given.get(name)]
+            raise UserError(f"{path}: is not of the model in {CONFIG}: {min(wrong)}")
+        return {name: stored[name] for name in expected}
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the type of an array in an archive; no other byte of it is read."""
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        shape, _, kind = (
+            np.lib.format.read_array_header_1_0(member)
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0(member)
+        )
+    if kind.hasobject:
+        raise ValueError("Object arrays cannot be loaded")
+    return shape, kind
 
 
 def _named_leaves(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -80,14 +80,18 @@ def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int)
         for stored, numbers in gallery.chunks(snapshot, length)
     )
     rough, candidates = _on_devices(queries[None], chunks, k + EXTRA_CANDIDATES, knn.squared)
-    best = NearestRows(np.zeros((len(queries), k)), np.zeros((len(queries), k), np.int64))
+    shape = (len(queries), k)
+    best = NearestRows(np.full(shape, np.inf), np.full(shape, NO_ROW, np.int64))
     for i, query in enumerate(queries):
         own = candidates[i]
         distances, numbers = _ordered(snapshot, query, own[own != NO_ROW], k)
-        if rough[i, -1] <= _reach(query, distances[-1]):
-            all_near = _within(snapshot, query, float(distances[-1]))
-            distances, numbers = _ordered(snapshot, query, all_near, k)
-        best.distances[i], best.ids[i] = distances, gallery.gather(snapshot, numbers)[1]
+        # Of rows that are not finite, the device may have kept some in the place of others.
+        last = distances[-1] if len(distances) == k else np.inf
+        if np.isnan(rough[i]).any() or rough[i, -1] <= _reach(query, last):
+            distances, numbers = _ordered(snapshot, query, _within(snapshot, query, last), k)
+        found = slice(len(distances))
+        best.distances[i, found] = distances
+        best.ids[i, found] = gallery.gather(snapshot, numbers)[1]
     return best
 
 
@@ -130,13 +134,19 @@ def _power(number: int) -> int:
 def _ordered(
     snapshot: Snapshot, query: Float32[np.ndarray, " w"], numbers: Int[np.ndarray, " n"], k: int
 ) -> tuple[Float64[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """The k nearest of some rows in float64: their distances, and their row numbers."""
+    """The k nearest of some rows in float64: their distances, and their row numbers.
+
+    Rows that are not finite are none of them.
+    """
     best = np.zeros(0), np.zeros(0, np.int32)
     for start in range(0, len(numbers), ROWS_ON_HOST):
         block = numbers[start : start + ROWS_ON_HOST]
         stored, _ = gallery.gather(snapshot, block)
-        distances = ((stored.astype(np.float64) - query.astype(np.float64)[None]) ** 2).sum(axis=1)
-        both = np.concatenate([best[0], distances]), np.concatenate([best[1], block])
+        with np.errstate(invalid="ignore"):
+            difference = stored.astype(np.float64) - query.astype(np.float64)[None]
+        distances = (difference**2).sum(axis=1)
+        there = np.isfinite(distances)
+        both = np.concatenate([best[0], distances[there]]), np.concatenate([best[1], block[there]])
         order = np.lexsort(both[::-1])[:k]
         best = both[0][order], both[1][order]
     return best
@@ -160,6 +170,7 @@ def _within(
     near, reach = [np.zeros(0, np.int32)], _reach(query, distance)
     for stored, numbers in gallery.chunks(snapshot, ROWS_ON_HOST):
         rows = stored.astype(np.float32)
-        rough = (rows**2).sum(axis=1) + (query**2).sum() - 2 * (rows @ query)
+        with np.errstate(invalid="ignore", over="ignore"):
+            rough = (rows**2).sum(axis=1) + (query**2).sum() - 2 * (rows @ query)
         near.append(numbers[(numbers != NO_ROW) & (rough <= reach)])
     return np.concatenate(near)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64, Shaped, UInt8
+from jaxtyping import Bool, Int, Int64, Shaped
 
 from abe_jax.errors import UserError
 from abe_jax.index.manifest import (
@@ -23,6 +23,7 @@ from abe_jax.index.manifest import (
     StoredFile,
     VectorSpec,
 )
+from abe_jax.index.own_file import MappedFile
 
 HEADER = 128  # bytes of a .npy file before its numbers
 
@@ -107,30 +108,14 @@ def stored_file(path: Path) -> StoredFile:
     return StoredFile(path.name, path.stat().st_size, digest)
 
 
-def mapped(folder: Path, file: StoredFile) -> UInt8[np.ndarray, " bytes"]:
-    """A file's bytes through a memory map, which outlives the file's name.
-
-    Raises FileNotFoundError where it is gone, UserError where it has not the length it should.
-    """
-    path = folder / FOLDER / file.name
-    try:
-        size = path.stat().st_size
-        if size == file.bytes > 0:
-            return np.memmap(path, np.uint8, "r")
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    raise UserError(f"{path} is damaged: {size} bytes of {file.bytes}")
+def mapped_file(folder: Path, file: StoredFile) -> MappedFile:
+    """A file that index.json names. Raises what `MappedFile` does."""
+    return MappedFile(folder, FOLDER, file.name, size=file.bytes)
 
 
-def npy_array(
-    path: Path, raw: UInt8[np.ndarray, " bytes"], kind: str, shape: tuple[int, ...]
-) -> Shaped[np.ndarray, "..."]:
-    """The array in the mapped bytes `raw` of a .npy file at `path`.
-
-    Raises UserError where it has another type or shape.
-    """
+def npy_array(file: MappedFile, kind: str, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
+    """The array of a .npy file. Raises UserError where it has another type or shape."""
+    raw = file.bytes
     try:
         stream = io.BytesIO(raw[:HEADER].tobytes())
         np.lib.format.read_magic(stream)
@@ -140,19 +125,33 @@ def npy_array(
         reason = f"{dtype} {stored_shape} instead of {np.dtype(kind)} {shape}"
     except ValueError as error:
         reason = str(error).splitlines()[0]
-    raise UserError(f"{path} is damaged: {reason}")
+    raise UserError(f"{file.path} is damaged: {reason}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A segment as it is read: memory maps, and which of its rows have not been removed."""
+    """A segment as it is read: memory maps, and which of its rows have not been removed.
+
+    Whatever looks into its files raises UserError where one of them was cut since.
+    """
 
     folder: Path
     files: SegmentFiles
-    raw: tuple[UInt8[np.ndarray, " _"], ...]
-    vectors: Shaped[np.ndarray, "n w"]
-    ids: Int64[np.ndarray, " n"]
+    mapped: tuple[MappedFile, MappedFile, MappedFile]
+    arrays: tuple[Shaped[np.ndarray, "n w"], Int64[np.ndarray, " n"]]  # of unchecked length
     alive: Bool[np.ndarray, " n"] | None  # None: all of them
+
+    @property
+    def vectors(self) -> Shaped[np.ndarray, "n w"]:
+        """The vectors of all rows as they are stored."""
+        self.mapped[0].check()
+        return self.arrays[0]
+
+    @property
+    def ids(self) -> Int64[np.ndarray, " n"]:
+        """The ids of all rows."""
+        self.mapped[1].check()
+        return self.arrays[1]
 
     @property
     def size(self) -> int:
@@ -170,8 +169,9 @@ class Segment:
 
     @functools.cached_property
     def _line_ends(self) -> Int64[np.ndarray, " n"]:
-        ends = np.flatnonzero(self.raw[2] == ord("\n")) + 1
-        if len(ends) != self.size or ends[-1] != len(self.raw[2]):
+        text = self.mapped[2].bytes
+        ends = np.flatnonzero(text == ord("\n")) + 1
+        if len(ends) != self.size or ends[-1] != len(text):
             raise self.damaged(2, f"{len(ends)} lines of {self.size}")
         return ends
 
@@ -179,7 +179,8 @@ class Segment:
         """The lines of rows.jsonl with some numbers. Raises UserError where it is damaged."""
         ends = self._line_ends
         for number in numbers.tolist():
-            yield self.raw[2][ends[number - 1] if number else 0 : ends[number]].tobytes()
+            start = ends[number - 1] if number else 0
+            yield self.mapped[2].bytes[start : ends[number]].tobytes()
 
     def rows(self, numbers: Int[np.ndarray, " k"]) -> Iterator[tuple[int, ImageRow]]:
         """The rows with some numbers, and their ids. Raises UserError where the file is damaged."""
@@ -188,8 +189,11 @@ class Segment:
                 content = json.loads(text)
                 if content.pop("id") != id_:
                     raise ValueError(f"the row of {id_} has another id")
-                yield id_, ImageRow(**{"metadata": {}, **content})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                row = ImageRow(**{"metadata": {}, **content})
+                if not (type(row.path) is type(row.label) is str and type(row.metadata) is dict):
+                    raise ValueError(f"the row of {id_} has a path, label or metadata of no text")
+                yield id_, row
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise self.damaged(2, str(error)) from error
 
     def damaged(self, part: int, why: str) -> UserError:
@@ -201,16 +205,15 @@ class Segment:
 def open_segment(
     folder: Path, spec: VectorSpec, files: SegmentFiles, removed: Int[np.ndarray, " r"]
 ) -> Segment:
-    """A segment's files, mapped, sizes and shapes checked. Raises what `mapped` does."""
-    raw = tuple(mapped(folder, file) for file in files.all())
-    path, shape = folder / FOLDER, (files.count, spec.width)
-    vectors = npy_array(path / files.vectors.name, raw[0], STORAGES[spec.storage], shape)
-    ids = npy_array(path / files.ids.name, raw[1], "<i8", (files.count,))
+    """A segment's files, mapped, sizes and shapes checked. Raises what `MappedFile` does."""
+    vectors, ids, rows = (mapped_file(folder, file) for file in files.all())
+    stored = npy_array(vectors, STORAGES[spec.storage], (files.count, spec.width))
+    own_ids = npy_array(ids, "<i8", (files.count,))
     alive = None
     if len(removed):
-        gone = np.isin(ids, removed, assume_unique=True)
+        gone = np.isin(own_ids, removed, assume_unique=True)
         alive = ~gone if gone.any() else None
-    return Segment(folder, files, raw, vectors, ids, alive)
+    return Segment(folder, files, (vectors, ids, rows), (stored, own_ids), alive)
 
 
 def described(

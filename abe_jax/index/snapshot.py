@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int64, UInt8
+from jaxtyping import Bool, Float32, Int, Int64
 
 from abe_jax.errors import UserError
 from abe_jax.index import manifest, segments
-from abe_jax.index.manifest import FOLDER, Manifest, StoredFile, Threshold, VectorSpec
+from abe_jax.index.manifest import Manifest, StoredFile, Threshold, VectorSpec
+from abe_jax.index.own_file import MappedFile
 from abe_jax.index.segments import ImageRow, Segment
 
+BLOCK = 4096  # rows looked at together
+PIECE = 2**22  # bytes (4 MiB) summed together
+NAMED = 20  # ids that a line names
 TRIES = 100  # times that a writer may take files away while they are opened
 
 
@@ -28,7 +32,7 @@ class Snapshot:
     manifest: Manifest
     segments: tuple[Segment, ...]
     removed: Int64[np.ndarray, " r"]  # ids that segments still hold
-    removed_raw: UInt8[np.ndarray, " bytes"] | None = None
+    removed_file: MappedFile | None = None
 
     @property
     def generation(self) -> int:
@@ -49,6 +53,16 @@ class Snapshot:
     def count(self) -> int:
         """How many rows there are."""
         return sum(segment.count for segment in self.segments)
+
+    def is_whole(self) -> bool:
+        """Whether every file still has its length; one that was cut is one that cannot be used."""
+        own = [file for segment in self.segments for file in segment.mapped]
+        try:
+            for file in own:
+                file.check()
+        except UserError:
+            return False
+        return True
 
     def ids(self) -> Int64[np.ndarray, " n"]:
         """The ids of all rows, rising."""
@@ -115,37 +129,62 @@ def read(folder: Path) -> Snapshot:
 
 
 def open_state(folder: Path, state: Manifest) -> Snapshot:
-    """The files of a state. Raises FileNotFoundError where one is gone."""
-    removed, raw = np.zeros(0, np.int64), None
+    """The files of a state. Raises FileNotFoundError where one is gone, UserError for damage."""
+    removed, file = np.zeros(0, np.int64), None
     if state.removed is not None:
-        raw = segments.mapped(folder, state.removed)
+        file = segments.mapped_file(folder, state.removed)
         count = (state.removed.bytes - segments.HEADER) // 8
-        path = folder / FOLDER / state.removed.name
-        removed = segments.npy_array(path, raw, "<i8", (count,))
+        removed = segments.npy_array(file, "<i8", (count,)).copy()  # short, and needs no map
     parts = tuple(segments.open_segment(folder, state.spec, s, removed) for s in state.segments)
-    return Snapshot(folder, state, parts, removed, raw)
+    last = -1
+    for segment in parts:
+        if segment.ids[0] <= last or segment.ids[-1] < segment.ids[0]:
+            raise segment.damaged(1, "its ids do not rise")
+        last = int(segment.ids[-1])
+        if last >= state.next_id:
+            raise segment.damaged(1, f"it holds the id {last}, not given yet")
+    return Snapshot(folder, state, parts, removed, file)
 
 
 def verify(snapshot: Snapshot) -> None:
-    """Reads every byte of a state: checksums, ids that rise, one row for each.
+    """Reads every byte of a state: checksums, ids that rise, one row for each, finite vectors.
 
-    Raises UserError that names the first damaged file.
+    Raises UserError that names the first damaged file, or the rows that have no finite vector.
     """
-    last = -1
-    if snapshot.manifest.removed is not None and snapshot.removed_raw is not None:
-        _check_sum(snapshot, snapshot.manifest.removed, snapshot.removed_raw)
+    if snapshot.manifest.removed is not None and snapshot.removed_file is not None:
+        _check_sum(snapshot.manifest.removed, snapshot.removed_file)
     for segment in snapshot.segments:
-        for file, raw in zip(segment.files.all(), segment.raw, strict=True):
-            _check_sum(snapshot, file, raw)
-        if segment.ids[0] <= last or (np.diff(segment.ids) <= 0).any():
+        for file, mapped in zip(segment.files.all(), segment.mapped, strict=True):
+            _check_sum(file, mapped)
+        if (np.diff(segment.ids) <= 0).any():
             raise segment.damaged(1, "its ids do not rise")
-        last = int(segment.ids[-1])
-        if last >= snapshot.manifest.next_id:
-            raise segment.damaged(1, f"it holds the id {last}, not given yet")
         for _ in segment.rows(np.arange(segment.size)):
             pass
+    ids = not_finite(snapshot)
+    if len(ids):
+        more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
+        raise UserError(
+            f"{snapshot.folder}: vectors with NaN or infinite numbers, which no search finds, "
+            f"under the ids {', '.join(map(str, ids[:NAMED].tolist()))}{more}; "
+            "`python -m abe_jax.index remove --ids` removes them, add embeds their images anew"
+        )
 
 
-def _check_sum(snapshot: Snapshot, file: StoredFile, raw: UInt8[np.ndarray, " bytes"]) -> None:
-    if hashlib.sha256(raw.data).hexdigest() != file.sha256:
-        raise UserError(f"{snapshot.folder / FOLDER / file.name} is damaged: its checksum differs")
+def not_finite(snapshot: Snapshot) -> Int64[np.ndarray, " k"]:
+    """The ids of the rows, not removed, whose vector holds a NaN or an infinite number."""
+    found = [np.zeros(0, np.int64)]
+    for segment in snapshot.segments if snapshot.spec.storage != "binary" else ():
+        alive = segment.alive_rows()
+        for start in range(0, len(alive), BLOCK):
+            numbers = alive[start : start + BLOCK]
+            finite = np.isfinite(segment.vectors[numbers]).all(axis=1)
+            found.append(segment.ids[numbers[~finite]])
+    return np.concatenate(found)
+
+
+def _check_sum(file: StoredFile, mapped: MappedFile) -> None:
+    summed = hashlib.sha256()
+    for start in range(0, file.bytes, PIECE):
+        summed.update(mapped.bytes[start : start + PIECE].data)
+    if summed.hexdigest() != file.sha256:
+        raise UserError(f"{mapped.path} is damaged: its checksum differs")

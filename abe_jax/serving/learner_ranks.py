@@ -14,7 +14,7 @@ def learner_distances(
     """Each learner's squared Euclidean distance from the query to every row, in the ids' order.
 
     Of a binary index, the number of its bits that differ. In float64, as the search's distances:
-    the learners' sum to them.
+    the learners' sum to them. Not finite where a stored vector is not.
     """
     ids = snapshot.ids()
     blocks = [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
@@ -27,8 +27,9 @@ def _distances(
 ) -> Float64[np.ndarray, "k m"]:
     if storage == "binary":
         return ((vectors > 0) != (query > 0)).sum(axis=-1).astype(np.float64)
-    difference = vectors.astype(np.float64) - query[None].astype(np.float64)
-    return np.einsum("kmd,kmd->km", difference, difference)
+    with np.errstate(invalid="ignore"):
+        difference = vectors.astype(np.float64) - query[None].astype(np.float64)
+        return np.einsum("kmd,kmd->km", difference, difference)
 
 
 def learner_ranks(

@@ -45,10 +45,14 @@ def to_row(embedder: Embedder, snapshot: Snapshot, id_: int, k: int) -> Response
     """The response to an image of the index, by its stored vector; itself is no neighbour.
 
     Raises:
-        Refused: no such row.
+        Refused: no such row, or its vector is not finite.
     """
     require_row(snapshot, id_)
     query = snapshot.vectors(np.array([id_], np.int64))[0]
+    if not np.isfinite(query).all():
+        raise Refused(
+            503, f"the vector of image {id_} is not finite; index info --verify names all such"
+        )
     try:
         encoded = image_files.read(Path(snapshot.row(id_).path))
         maps = _attention(embedder, attention.preprocessed(embedder.network, encoded))
@@ -128,7 +132,7 @@ def _row(snapshot: Snapshot, id_: int) -> Response:
         "image": f"/thumbnail/{id_}" if there else None,
         "label": shown(row.label),
         "path": shown(row.path),
-        "metadata": {shown(k): shown(v) for k, v in row.metadata.items()},
+        "metadata": {shown(k): shown(str(v)) for k, v in row.metadata.items()},
     }
 
 

@@ -57,10 +57,16 @@ class Service:
         self._thumbnail = lru_cache(KEPT)(self._read_thumbnail)
 
     def warm_up(self) -> None:
-        """Compiles what a search needs, so that the first does not wait for it."""
+        """Compiles what a search needs, so that the first does not wait for it.
+
+        Raises UserError where the index cannot be searched.
+        """
         image = self._index.embedder.network.preprocessing
         grey = np.full((image.size, image.size, image.channels), 128, np.uint8)
-        self.search(cv2.imencode(".png", grey)[1].tobytes())
+        try:
+            self.search(cv2.imencode(".png", grey)[1].tobytes())
+        except Refused as error:
+            raise UserError(error.reason) from error
 
     def search(self, encoded: bytes) -> Response:
         """The response to an uploaded image."""
@@ -74,13 +80,15 @@ class Service:
 
     def about(self) -> Response:
         """What the index holds now."""
-        return responses.about(self._now())
+        with _refusing():
+            return responses.about(self._index.snapshot)
 
     def thumbnail(self, id_: int) -> thumbnails.Body:
         """An image of the index, small."""
-        now = self._now()
-        responses.require_row(now, id_)
-        path = now.row(id_).path
+        with _refusing():
+            now = self._index.snapshot
+            responses.require_row(now, id_)
+            path = now.row(id_).path
         return self._thumbnail(path, thumbnails.stamp(path))
 
     def close(self, seconds: float) -> None:
@@ -92,16 +100,16 @@ class Service:
             return thumbnails.thumbnail(image_files.read(Path(path)))
 
     def _respond(self, ask: Callable[[Embedder, Snapshot], Response]) -> Response:
-        with self._turns.one():
-            return ask(self._index.embedder, self._now())
+        with self._turns.one(), _refusing():
+            return ask(self._index.embedder, self._index.snapshot)
 
-    def _now(self) -> Snapshot:
-        """The index as it is now."""
-        try:
-            return self._index.snapshot
-        except OtherNetworkError as error:
-            raise Refused(409, "the index is of another model now: start the server again") from (
-                error
-            )
-        except UserError as error:
-            raise Refused(503, str(error)) from error
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Answers what is wrong with the index: of another network, gone, damaged, cut while in use."""
+    try:
+        yield
+    except OtherNetworkError as error:
+        raise Refused(409, "the index is of another model now: start the server again") from error
+    except UserError as error:
+        raise Refused(503, str(error)) from error
