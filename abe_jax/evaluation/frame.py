@@ -31,9 +31,14 @@ class Frame(NamedTuple):
     power: int
     grid: int  # the exponent of what divides the numbers of vectors that float64 compares exactly
 
-    def moved(self, x: Float32[np.ndarray, "m n d"]) -> Float32[np.ndarray, "m n d"]:
-        """Vectors for float32; x itself where nothing moves."""
-        if self.origin is None and not self.power and max(x.max(), -x.min()) <= LONGEST:
+    def moved(
+        self, x: Float32[np.ndarray, "m n d"], *, bounded: bool = False
+    ) -> Float32[np.ndarray, "m n d"]:
+        """Vectors for float32; x itself where nothing moves.
+
+        `bounded`: no number of x is beyond LONGEST, unless it is none at all.
+        """
+        if self.origin is None and not self.power and (bounded or np.abs(x).max() <= LONGEST):
             return x
         result = np.empty(x.shape, np.float32)
         for start in range(0, x.shape[1], ROWS_AT_ONCE):
