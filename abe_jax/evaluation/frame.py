@@ -158,7 +158,7 @@ def bounds(
     if not rooted:
         return sides[0]
     m, rounding = len(sides), (len(sides) + 8) * ROUNDING[np.float64]
-    least, most = (sum(np.sqrt(np.maximum(side[i], 0.0)) for side in sides) for i in (0, 1))
+    least, most = (np.sum([np.sqrt(np.maximum(s[i], 0.0)) for s in sides], axis=0) for i in (0, 1))
     return Bounds(least * ((1 - rounding) / m), most * ((1 + rounding) / m))
 
 

@@ -185,7 +185,8 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     for start in range(0, len(order), test.search.block):
         rows = order[start : start + test.search.block]
         need = np.maximum(number[rows] if at_r else np.ones_like(rows), max(*ks, 1, 1))
-        match = test.right(rows, nearest(test.search, rows, need, test.right).indices)
+        found = nearest(test.search, rows, need, test.right)
+        match = test.right(rows, np.asarray(found.indices))
         at = slice(start, start + len(rows))
         for k in ks:
             recall[k][at] = match[:, :k].any(axis=1)

@@ -79,15 +79,16 @@ def _settled(
     settled = order.settle(
         Candidates(least, _most(originals, rows, least, ids), ids),
         need,
-        _exact(originals, rows),
+        exact(originals, rows),
         right=None if right is None else right(rows, ids),
     )
-    result, lost = Nearest(settled.distances, settled.ids), np.flatnonzero(~settled.proven)
+    distances, ids, proven = settled
+    lost = np.flatnonzero(~proven)
     if len(lost):
-        reach = result.distances[lost, need[lost] - 1]
+        reach = distances[lost, need[lost] - 1]
         again = _found_again(search, originals, rows[lost], reach, least.shape[1])
-        result.distances[lost], result.indices[lost] = again
-    return result
+        distances[lost], ids[lost] = again
+    return Nearest(distances, ids)
 
 
 def _depth(k: int) -> int:
@@ -110,7 +111,7 @@ def _most(
     return least + off * (own[rows][:, None] + others[ids]) + 4 * frame.smallest(dim)
 
 
-def _exact(originals: Originals, rows: Int[np.ndarray, " q"]) -> order.Exact:
+def exact(originals: Originals, rows: Int[np.ndarray, " q"]) -> order.Exact:
     power, rooted = originals.frame.power, originals.rooted
     return order.pairwise(originals.queries[:, rows], originals.gallery, power, rooted)
 
@@ -126,7 +127,7 @@ def _found_again(
     wide = originals.frame.wide(originals.queries[:, rows])
     asked = Within(originals.frame, wide, reach, originals.rooted)
     chunks = _chunks(search, originals, rows)
-    return Nearest(*order.within(asked, chunks, k, _exact(originals, rows)))
+    return Nearest(*order.within(asked, chunks, k, exact(originals, rows)))
 
 
 def _chunks(
@@ -152,7 +153,7 @@ def _sorted(
             part = _sorted_codes(search, rows[at])
         else:
             part = _sorted_vectors(search, search.originals, rows[at], need[at], right)
-        parts.append([whole[:, : need.max()] for whole in part])
+        parts.append([columns[:, : need.max()] for columns in part])
     return Nearest(*(np.concatenate(both) for both in zip(*parts, strict=True)))
 
 
@@ -163,6 +164,24 @@ def _sorted_vectors(
     need: Int[np.ndarray, " q"],
     right: Right | None,
 ) -> Nearest:
+    """Few rows are left open in float64: with `right`, the others are in their order already."""
+    least, most, ids = whole(search, originals, rows)
+    near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
+    left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
+    if len(left):
+        settled = order.settle(
+            Candidates(least[left], most[left], ids[left]),
+            need[left],
+            exact(originals, rows[left]),
+            right=None if right is None else right(rows[left], ids[left]),
+            complete=True,
+        )
+        least[left], ids[left] = settled.distances, settled.ids
+    return Nearest(least, ids)
+
+
+def whole(search: Search, originals: Originals, rows: Int[np.ndarray, " q"]) -> Candidates:
+    """All rows for each query, from float64, by the least that their distances can be."""
     both = np.empty((2, len(rows), len(search.groups)))
     asked = originals.frame.wide(originals.queries[:, rows])
     for chunk in _chunks(search, originals, rows):
@@ -171,19 +190,7 @@ def _sorted_vectors(
     ids = np.argsort(both[0], axis=1)
     least, most = np.take_along_axis(both, ids[None], axis=2)
     ids[np.isinf(least)] = order.NO_ROW
-    # Few rows are left open in float64
-    near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
-    left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
-    if len(left):
-        settled = order.settle(
-            Candidates(least[left], most[left], ids[left]),
-            need[left],
-            _exact(originals, rows[left]),
-            right=None if right is None else right(rows[left], ids[left]),
-            complete=True,
-        )
-        least[left], ids[left] = settled.distances, settled.ids
-    return Nearest(least, ids)
+    return Candidates(least, most, ids)
 
 
 def _sorted_codes(search: Search, rows: Int[np.ndarray, " q"]) -> Nearest:
