@@ -7,7 +7,7 @@ import oracles
 import oracles_grains
 import pytest
 
-from abe_jax.evaluation import grains, knn, search
+from abe_jax.evaluation import grains, neighbours
 from abe_jax.evaluation import ranks as ranks_module
 from abe_jax.evaluation.ranks import ranks
 
@@ -66,7 +66,7 @@ def test_objects_of_one_image_each_measure_nothing():
 @pytest.mark.parametrize("block", [3, 64])
 def test_ranks_are_places_in_the_ranking(block, monkeypatch):
     # Chunks of 128 rows, so that targets lie in several; equal vectors rank by their index.
-    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 1024)
+    monkeypatch.setattr(neighbours, "ROWS_AT_ONCE", 128)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 3, (300, 2, 2)).astype(np.float32)
     rows = np.array([7, 250, 0, 131])
@@ -78,17 +78,16 @@ def test_ranks_are_places_in_the_ranking(block, monkeypatch):
             assert target < 0 or place == order.index(target)
 
 
-def test_a_target_does_not_stand_before_itself_however_its_distance_rounds(monkeypatch):
+def test_ranks_are_those_of_float64_far_from_the_origin_and_at_any_size(monkeypatch):
+    monkeypatch.setattr(ranks_module, "BOUNDS_AT_ONCE", 200)  # a few queries at once
     x, _ = made()
-    rows = np.arange(len(x))
-    targets = knn.knn(x, x, 1, exclude_self=True)[1]
-
-    def rounded(*arguments, **options):
-        return distances(*arguments, **options) * np.float32(1 + 1e-6)
-
-    distances = ranks_module._distances
-    monkeypatch.setattr(ranks_module, "_distances", rounded)
-    assert (ranks(x, x, targets, rows=rows) == 0).all()
+    targets = (np.arange(len(x))[:, None] + np.array([[1, 5]])) % len(x)
+    for offset, scale in ((1e4, 1.0), (0.0, 1e-20), (3e3, 1e15)):
+        moved = ((x + offset) * scale).astype(np.float32)
+        moved[3] = moved[9]  # equal rows
+        orders = [oracles.ranking(moved[i], moved, own=i) for i in range(len(x))]
+        wanted = [[o.index(t) for t in own] for o, own in zip(orders, targets, strict=True)]
+        assert ranks(moved, moved, targets, rows=np.arange(len(x))).tolist() == wanted
 
 
 def test_ranks_of_queries_that_are_not_the_gallery():

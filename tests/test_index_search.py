@@ -81,6 +81,26 @@ def test_vectors_of_any_length_are_found(tmp_path, small):
     agrees(now, x[::20], 4)
 
 
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize(("offset", "scale"), [(1e3, 1.0), (0, 1e-6), (30.0, 1e-4), (0, 1e3)])
+def test_an_offset_and_a_size_leave_the_fast_way_fast(
+    tmp_path, storage, offset, scale, small, monkeypatch
+):
+    x = (scale * (drawn(600, 1, 64) + offset)).astype(np.float32)
+    folder = built(tmp_path / "index", x, storage, pieces=2)
+    monkeypatch.setattr(search.order, "within", None)  # no query is compared with all on the host
+    agrees(index.read(folder), x[:20] + np.float32(0.05 * scale), 5)
+
+
+@pytest.mark.parametrize(
+    ("offset", "scale"), [(1e4, 1), (1e6, 1), (0, 1e-20), (0, 1e14), (1e4, 1e-20), (1e4, 1e10)]
+)
+def test_rows_rank_as_float64_ranks_them(tmp_path, offset, scale, small):
+    x = (scale * (drawn(600, 2, 16) + offset)).astype(np.float32)
+    now = index.read(built(tmp_path / "index", x, pieces=2))
+    agrees(now, x[::10], 8)
+
+
 def test_where_rows_are_fewer_than_k_the_rest_is_empty(tmp_path):
     folder = tmp_path / "index"
     index.create(folder, VectorSpec(MODEL, 2, 9))

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, Shaped, UInt8, UInt32
 
 from abe_jax.errors import UserError
 from abe_jax.evaluation.knn import Vectors, check_finite
-from abe_jax.evaluation.search import BLOCK, Groups, Search, all_nearest, check_k, prepared_search
+from abe_jax.evaluation.neighbours import all_nearest
+from abe_jax.evaluation.search import BLOCK, Groups, Search, check_k, prepared_search
 
 HAMMING = "hamming"  # the ensemble of a `Ranking` of packed codes
 # Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2.5 ms of

@@ -1,13 +1,15 @@
-"""Exact nearest neighbours of vectors: every distance is computed, in float32."""
+"""Exact nearest neighbours of vectors."""
 
-import jax.numpy as jnp
+import dataclasses
+
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Float64, Int, Shaped
 
 from abe_jax.errors import UserError
+from abe_jax.evaluation import frame
+from abe_jax.evaluation.neighbours import all_nearest
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.search import Groups, Search, all_nearest, check_k, prepared_search
+from abe_jax.evaluation.search import Groups, Originals, Search, check_k, prepared_search
 
 ENSEMBLES = ("concatenation", "mean_distance")
 
@@ -22,7 +24,7 @@ def knn(
     exclude_self: bool = False,
     groups: Groups | None = None,
     ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
-) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
+) -> tuple[Float64[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
     """The k nearest gallery rows of every query: distances and indices [q, k], nearest first.
 
     `queries` and `gallery` are [n, d] or [n, m, d]. The ensemble "concatenation" ranks by the
@@ -33,8 +35,11 @@ def knn(
     query's own group do not count. Where fewer than k neighbours are left, the index is -1 and the
     distance infinite. A row of NaN alone (of no readable image) is no neighbour and has none.
 
-    Exact: every distance is computed, in float32 with full-precision products, as
-    |q|^2 + |g|^2 - 2 q.g, at most `block` (rounded up to 8) times 2^25 / `block` of them at once.
+    Exact, as `order` defines it: the distances are those of float64 between the vectors taken as
+    float32, and rank so. float32 finds candidates on the devices, at most `block` (rounded up to 8)
+    times 2^25 / `block` distances at once; a bound of its error proves them, or the host compares
+    the query with every row in float64. So vectors of any size, far from the origin or nearly equal
+    rank rightly; where more than a few of them are nearly equal, or k is large, it takes longer.
     Raises UserError where shapes do not fit, k exceeds the gallery, or a vector is not finite.
     """
     rows, others = _present(queries), _present(gallery)
@@ -43,7 +48,7 @@ def knn(
         own = None if groups is None else (groups[0][rows], groups[1][others])
         options = {"exclude_self": exclude_self, "groups": own, "ranking": ranking}
         reach = min(k, len(others) - exclude_self)
-        distances = np.full((len(queries), k), np.inf, np.float32)
+        distances = np.full((len(queries), k), np.inf)
         indices = np.full((len(queries), k), -1, np.int32)
         if len(rows) and reach > 0:
             both = (np.asarray(queries)[rows], np.asarray(gallery)[others])
@@ -83,29 +88,17 @@ def prepare(
     g = q if gallery is queries else _by_learner(gallery, "gallery", rooted)
     if q.shape[::2] != g.shape[::2]:
         raise UserError(f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in d")
-    distance = _mean_unsquared if rooted else squared
-    return prepared_search(
-        q, g, distance, exclude_self=exclude_self, groups=groups, block=ranking.block
+    fixed = frame.frame(g, q)
+    moved = fixed.moved(q), fixed.moved(g)
+    search = prepared_search(
+        *moved,
+        frame.least_mean if rooted else frame.least_squared,
+        exclude_self=exclude_self,
+        groups=groups,
+        block=ranking.block,
     )
-
-
-def squared(queries: Float[Array, "1 q d"], gallery: Float[Array, "1 n d"]) -> Float[Array, "q n"]:
-    """|q|^2 + |g|^2 - 2 q.g of concatenated vectors, in float32 even if they are float16."""
-    return _squared(queries[0].astype(jnp.float32), gallery[0].astype(jnp.float32))
-
-
-def _mean_unsquared(queries: Array, gallery: Array) -> Array:
-    zero = jnp.zeros((queries.shape[1], gallery.shape[1]), jnp.float32)
-    total, _ = lax.scan(
-        lambda total, pair: (total + jnp.sqrt(_squared(*pair)), None), zero, (queries, gallery)
-    )
-    return total / len(queries)
-
-
-def _squared(queries: Array, gallery: Array) -> Array:
-    product = jnp.dot(queries, gallery.T, precision=lax.Precision.HIGHEST)
-    lengths = jnp.sum(queries**2, axis=-1)[:, None] + jnp.sum(gallery**2, axis=-1)[None]
-    return jnp.maximum(lengths - 2.0 * product, 0.0)
+    lengths = frame.lengths(moved[0]), frame.lengths(moved[1])
+    return dataclasses.replace(search, originals=Originals(q, g, fixed, lengths, rooted))
 
 
 def _by_learner(vectors: np.ndarray | Array, what: str, rooted: bool) -> np.ndarray:

@@ -11,8 +11,9 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import binary_codes, knn
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
+from abe_jax.evaluation.neighbours import nearest
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.search import Search, blocks, check_k
+from abe_jax.evaluation.search import Search, check_k
 
 Codes = Shaped[np.ndarray | Array, "..."]  # labels or groups: one integer for each row
 
@@ -132,6 +133,15 @@ class _Prepared(NamedTuple):
     positives: np.ndarray  # how many gallery rows are right for each query
     neighbours: int  # how many neighbours each query has
 
+    def right(
+        self, rows: Int[np.ndarray, " q"], found: Int[np.ndarray, "q k"]
+    ) -> Bool[np.ndarray, "q k"]:
+        """Which of the rows found for some queries are of their label.
+
+        -1 follows every neighbour there is, positives too: its label changes nothing.
+        """
+        return self.gallery_labels[found] == self.labels[rows][:, None]
+
 
 def _prepared(
     vectors: Vectors | Packed,
@@ -174,10 +184,9 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     precision, average = np.zeros((2, len(order) if at_r else 0))
     for start in range(0, len(order), test.search.block):
         rows = order[start : start + test.search.block]
-        deepest = max(*ks, 1, int(number[rows[-1]]) if at_r else 1)
-        ((_, nearest),) = blocks(test.search, rows, _depth(deepest))
-        # The index -1 follows every neighbour there is, positives too: its label changes nothing.
-        match = test.gallery_labels[nearest.indices] == test.labels[rows][:, None]
+        need = np.maximum(number[rows] if at_r else np.ones_like(rows), max(*ks, 1, 1))
+        found = nearest(test.search, rows, need, test.right)
+        match = test.right(rows, np.asarray(found.indices))
         at = slice(start, start + len(rows))
         for k in ks:
             recall[k][at] = match[:, :k].any(axis=1)
@@ -233,11 +242,3 @@ def _codes(labels: Codes | None, n: int, what: str) -> np.ndarray:
     if not np.issubdtype(codes.dtype, np.integer):
         raise UserError(f"{what} must be integers, not {codes.dtype}")
     return codes.astype(np.int64)
-
-
-def _depth(k: int) -> int:
-    """k rounded up to a power of 4, 16 at least, so that few programs are compiled."""
-    depth = 16
-    while depth < k:
-        depth *= 4
-    return depth

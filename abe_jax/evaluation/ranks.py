@@ -1,17 +1,14 @@
-"""The ranks of given gallery rows for each query, without the ranking itself."""
+"""The ranks of given gallery rows for each query, by the exact order."""
 
-from functools import partial
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Bool, Float64, Int
 
-from abe_jax.evaluation import knn
+from abe_jax.evaluation import knn, neighbours
 from abe_jax.evaluation.knn import Vectors
+from abe_jax.evaluation.neighbours import BOUNDS_AT_ONCE
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.search import BLOCK, Distance, Rows, counted_distances, query_blocks
+from abe_jax.evaluation.order import Candidates
+from abe_jax.evaluation.search import BLOCK, Search
 
 
 def ranks(
@@ -27,57 +24,66 @@ def ranks(
     By the distances of `knn` with concatenated learners, and by its order: equal distances
     rank by gallery index. With `rows`, only queries[rows] are ranked, and as in `exclude_self` the
     queries are the gallery and a query's own row does not count. Row i of `targets` are gallery
-    rows other than the query's own; -1 is no target, and its rank says nothing. Counted in blocks:
-    no list as long as the gallery is sorted. Raises UserError as `knn`.
+    rows other than the query's own; -1 is no target, and its rank says nothing. Every distance is
+    bounded in float64 on the host, and computed exactly where the bounds leave open which of two
+    rows is nearer. Raises UserError as `knn`.
     """
-    ranking = Ranking(block=block)
     search = knn.prepare(
-        queries, gallery, exclude_self=rows is not None, groups=None, ranking=ranking
+        queries,
+        gallery,
+        exclude_self=rows is not None,
+        groups=None,
+        ranking=Ranking(block=block),
     )
-    before = np.zeros(targets.shape, np.int64)
-    for at, these in query_blocks(search, np.arange(len(targets)) if rows is None else rows):
-        number = at.stop - at.start
-        missing = ((0, search.block - number), (0, 0))
-        columns = np.pad(targets[at], missing, constant_values=-1).astype(np.int32)
-        reach = jnp.full(columns.shape, jnp.inf)
-        for chunk in search.gallery:
-            near = _distances(these, chunk, columns, distance=search.distance)
-            reach = jnp.minimum(reach, near)
-        for chunk in search.gallery:
-            counted = _before(these, chunk, columns, reach, distance=search.distance)
-            before[at] += np.asarray(counted)[:number]
-    return before
+    asking = np.arange(len(targets)) if rows is None else rows
+    step = max(1, min(block, BOUNDS_AT_ONCE // len(search.groups)))
+    parts = [
+        _block(search, asking[start : start + step], targets[start : start + step])
+        for start in range(0, len(targets), step)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(targets.shape, np.int64)
 
 
-@partial(jax.jit, static_argnames="distance")
-def _distances(
-    queries: Rows, chunk: Rows, targets: Int[Array, "q t"], *, distance: Distance
-) -> Float[Array, "q t"]:
-    """The distances to those targets that are in the chunk, infinite to the others."""
-    distances = counted_distances(queries, chunk, distance)
-    column = targets - chunk.ids[0]
-    inside = (column >= 0) & (column < distances.shape[1])
-    clipped = jnp.clip(column, 0, distances.shape[1] - 1)
-    own = jnp.take_along_axis(distances, clipped, axis=1)
-    return jnp.where(inside, own, jnp.inf)
+def _block(
+    search: Search, rows: Int[np.ndarray, " q"], targets: Int[np.ndarray, "q t"]
+) -> Int[np.ndarray, "q t"]:
+    originals = search.originals
+    assert originals is not None
+    found, distance = neighbours.whole(search, originals, rows), neighbours.exact(originals, rows)
+    there = targets >= 0
+    reach = np.full(targets.shape, -1.0)
+    reach[there] = distance(np.nonzero(there)[0], targets[there])
+    nearer, possible = _counts(found, reach)
+    # Of each target: the rows that may be nearer or farther, itself among them
+    number = np.where(there, possible - nearer, 0).ravel()
+    owner = np.repeat(np.arange(number.size), number)
+    query, target = np.divmod(owner, targets.shape[1])
+    place = nearer.ravel()[owner] + np.arange(len(owner)) - (np.cumsum(number) - number)[owner]
+    ids = found.ids[query, place]
+    before = np.zeros(len(owner), bool)
+    other = ids != targets[query, target]
+    before[other] = _before(
+        (distance(query[other], ids[other]), ids[other]),
+        (reach[query, target][other], targets[query, target][other]),
+    )
+    return nearer + np.bincount(owner, before, number.size).astype(np.int64).reshape(nearer.shape)
 
 
-@partial(jax.jit, static_argnames="distance")
+def _counts(
+    found: Candidates, reach: Float64[np.ndarray, "q t"]
+) -> tuple[Int[np.ndarray, "q t"], Int[np.ndarray, "q t"]]:
+    """How many rows, of the nearest on, are certainly nearer than each target; how many can be."""
+    nearer, possible = np.zeros(reach.shape, np.int64), np.zeros(reach.shape, np.int64)
+    most = np.maximum.accumulate(found.most, axis=1)
+    for i, own in enumerate(reach):
+        nearer[i] = np.searchsorted(most[i], own, "left")
+        possible[i] = np.searchsorted(found.least[i], own, "right")
+    return nearer, possible
+
+
 def _before(
-    queries: Rows,
-    chunk: Rows,
-    targets: Int[Array, "q t"],
-    reach: Float[Array, "q t"],
-    *,
-    distance: Distance,
-) -> Int[Array, "q t"]:
-    """How many rows of the chunk are nearer than each target, or as near with a lower index."""
-    distances = counted_distances(queries, chunk, distance)
-
-    def count(one: tuple[Array, Array]) -> Array:
-        target, reached = (part[:, None] for part in one)
-        nearer = (distances < reached) | ((distances == reached) & (chunk.ids[None] < target))
-        # Another program found `reach`, which on a GPU may round a product otherwise.
-        return jnp.sum(nearer & (chunk.ids[None] != target), axis=1, dtype=jnp.int32)
-
-    return lax.map(count, (targets.T, reach.T)).T
+    one: tuple[Float64[np.ndarray, " p"], Int[np.ndarray, " p"]],
+    other: tuple[Float64[np.ndarray, " p"], Int[np.ndarray, " p"]],
+) -> Bool[np.ndarray, " p"]:
+    """Whether each row is before another, by distance and, of equals, by number."""
+    return (one[0] < other[0]) | ((one[0] == other[0]) & (one[1] < other[1]))

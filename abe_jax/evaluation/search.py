@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
 
 from abe_jax.errors import UserError
+from abe_jax.evaluation.frame import Frame
+from abe_jax.evaluation.order import NO_ROW
 
 BLOCK = 256  # queries at once: of 256 to 2048 the least work on two CPU cores
 DISTANCES_AT_ONCE = (
@@ -20,7 +22,6 @@ DISTANCES_AT_ONCE = (
 )  # distances held at once (128 MiB in float32) bound a gallery chunk's length
 # Whole tiles of a matrix product, so that equal vectors get equal distances wherever they stand.
 QUERY_TILE, GALLERY_TILE = 8, 128
-NO_ROW = -1  # id of padding, and the index given where a query has too few neighbours
 
 Distance = Callable[[Array, Array], Array]  # [m, q, d] x [m, n, d] -> float32 [q, n]
 # Of each query and of each gallery row: one integer or name
@@ -38,6 +39,17 @@ class Rows(NamedTuple):
     groups: Int[np.ndarray | Array, " n"]
 
 
+class Originals(NamedTuple):
+    """The vectors whose exact distances count, of a search that compares them in a frame."""
+
+    queries: Float32[np.ndarray, "m q d"]
+    gallery: Float32[np.ndarray, "m n d"]
+    frame: Frame
+    # Squared, of the moved queries and of the moved gallery rows, as float32 has them
+    lengths: tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " n"]]
+    rooted: bool  # by the mean over learners of distances, not by a squared distance
+
+
 class Nearest(NamedTuple):
     """The best neighbours so far, nearest first."""
 
@@ -47,12 +59,17 @@ class Nearest(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search:
-    """Queries on the host and a gallery on the device, ready for `blocks`."""
+    """Queries on the host and a gallery on the device, ready for `blocks`.
+
+    By exact distances, or with `originals` by the least that these can be.
+    """
 
     queries: Rows
     gallery: tuple[Rows, ...]
+    groups: Int[np.ndarray, " n"]  # of the gallery's rows
     block: int
     distance: Distance
+    originals: Originals | None = None
 
 
 def check_k(k: int, size: int) -> None:
@@ -86,6 +103,7 @@ def prepared_search(
     return Search(
         queries=Rows(queries, own, q_groups),
         gallery=_chunks(gallery, g_groups, block),
+        groups=g_groups,
         block=block,
         distance=distance,
     )
@@ -141,12 +159,6 @@ def query_blocks(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[
         yield slice(start, start + len(chosen)), padded(queries, search.block)
 
 
-def all_nearest(search: Search, k: int) -> Nearest:
-    """The k nearest of every query, on the host."""
-    lists = [best for _, best in blocks(search, np.arange(len(search.queries.ids)), k)]
-    return Nearest(*(np.concatenate(parts) for parts in zip(*lists, strict=True)))
-
-
 @partial(jax.jit, static_argnames="distance")
 def _merge(best: Nearest, queries: Rows, chunk: Rows, *, distance: Distance) -> Nearest:
     """The best of `best` and a chunk; top_k keeps the earlier of equals, that is, lower indices."""
@@ -161,12 +173,16 @@ def _merge(best: Nearest, queries: Rows, chunk: Rows, *, distance: Distance) -> 
 
 
 def counted_distances(queries: Rows, chunk: Rows, distance: Distance) -> Float[Array, "q n"]:
-    """The distances from queries to a chunk, infinite to the rows that do not count for a query."""
+    """The distances from queries to a chunk, infinite to the rows that do not count for a query.
+
+    A row of what is no number, in a damaged file, does not count.
+    """
     distances = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
     counts = (
         (chunk.ids[None] != NO_ROW)
         & (chunk.ids[None] != queries.ids[:, None])
         & (chunk.groups[None] != queries.groups[:, None])
+        & ~jnp.isnan(distances)
     )
     return jnp.where(counts, distances, jnp.inf)
 

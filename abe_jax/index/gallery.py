@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int, Int64, Shaped
 
-from abe_jax.evaluation.search import NO_ROW
+from abe_jax.evaluation.order import NO_ROW
 from abe_jax.index.manifest import STORAGES
 from abe_jax.index.segments import Segment
 from abe_jax.index.snapshot import Snapshot

@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
 from abe_jax.errors import ArgumentError
-from abe_jax.evaluation import binary_codes, knn
+from abe_jax.evaluation import binary_codes, frame, order
 from abe_jax.evaluation import search as tiles
-from abe_jax.evaluation.search import DISTANCES_AT_ONCE, GALLERY_TILE, NO_ROW, QUERY_TILE, Rows
+from abe_jax.evaluation.frame import Frame
+from abe_jax.evaluation.order import NO_ROW, Candidates, RowsOfFloat64, Within
+from abe_jax.evaluation.search import DISTANCES_AT_ONCE, GALLERY_TILE, QUERY_TILE, Rows
 from abe_jax.index import gallery
 from abe_jax.index.snapshot import Snapshot
 from abe_jax.index.vectors import flattened
@@ -20,9 +22,6 @@ CHUNK_BYTES = 2**26  # bytes (64 MiB) of rows in float32 that a device compares 
 EXTRA_CANDIDATES = 32  # candidates beyond k that float32 finds, for float64 to choose from
 LEAST_ROWS = 1024  # rows of a chunk, if there are as many and they fit
 ROWS_ON_HOST = 2048  # rows in float64 at once
-# A sum of d products in float32 errs by (d + 3) 2^-24 of the sum of their sizes at most, in any
-# order; four times as much leaves room for a device that rounds a product a little more.
-ROUNDING = 2.0**-22
 
 
 class NearestRows(NamedTuple):
@@ -39,9 +38,9 @@ def nearest_rows(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) 
     of a binary index how many bits differ from the query's. Equal distances rank by id. A vector
     stored in float32 has the distance 0 to itself; one in float16 that of its rounding.
 
-    Every row is compared: in float32, chunk i on device i mod n, then k + EXTRA_CANDIDATES of them
-    in float64. Where rounding in float32 could have kept a nearer row from being a candidate, that
-    query is compared with every row on the host.
+    Exact, as `evaluation/order.py` defines it. Every row is compared: in float32, chunk i on device
+    i mod n, then k + EXTRA_CANDIDATES of them in float64. Where rounding in float32 could have kept
+    a nearer row from being a candidate, that query is compared with every row on the host.
 
     Raises ArgumentError where k < 1, UserError where shapes do not fit or a number is not finite.
     """
@@ -73,26 +72,61 @@ def _by_bits(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) ->
 
 
 def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> NearestRows:
-    """Candidates in float32, the order in float64."""
-    length = _length(snapshot, queries)
+    """Candidates in float32, the order in float64; rows that are not finite are none."""
+    length, fixed = _length(snapshot, queries), _frame(snapshot, queries)
     chunks = (
-        _padded(stored[None], numbers, length)
+        _padded(fixed.moved(_numbers(stored), bounded=True), numbers, length)
         for stored, numbers in gallery.chunks(snapshot, length)
     )
-    rough, candidates = _on_devices(queries[None], chunks, k + EXTRA_CANDIDATES, knn.squared)
-    shape = (len(queries), k)
-    best = NearestRows(np.full(shape, np.inf), np.full(shape, NO_ROW, np.int64))
-    for i, query in enumerate(queries):
-        own = candidates[i]
-        distances, numbers = _ordered(snapshot, query, own[own != NO_ROW], k)
-        # Of rows that are not finite, the device may have kept some in the place of others.
-        last = distances[-1] if len(distances) == k else np.inf
-        if np.isnan(rough[i]).any() or rough[i, -1] <= _reach(query, last):
-            distances, numbers = _ordered(snapshot, query, _within(snapshot, query, last), k)
-        found = slice(len(distances))
-        best.distances[i, found] = distances
-        best.ids[i, found] = gallery.gather(snapshot, numbers)[1]
-    return best
+    asking = fixed.moved(queries[None], bounded=True)
+    least, rows = _on_devices(asking, chunks, k + EXTRA_CANDIDATES, frame.least_squared)
+    distance = _exact(snapshot, queries, fixed.power)
+    candidates = Candidates(least, np.full(least.shape, np.inf), rows)  # all of them are compared
+    settled = order.settle(candidates, np.full(len(queries), k), distance)
+    distances, rows = settled.distances[:, :k], settled.ids[:, :k].astype(np.int64)
+    lost = np.flatnonzero(~settled.proven)
+    if len(lost):
+        wide = fixed.wide(queries[None, lost])
+        asked = Within(fixed, wide, distances[lost, -1], rooted=False)
+        distance = _exact(snapshot, queries[lost], fixed.power)
+        distances[lost], rows[lost] = order.within(asked, _wide(snapshot, fixed), k, distance)
+    _, ids = gallery.gather(snapshot, rows.ravel())
+    return NearestRows(np.ldexp(distances, -2 * fixed.power), ids.reshape(rows.shape))
+
+
+def _numbers(stored: Float[np.ndarray, "n w"]) -> Float32[np.ndarray, "1 n w"]:
+    """Stored vectors in float32, made so here: a device may know no float16."""
+    return np.asarray(stored).astype(np.float32, copy=False)[None]
+
+
+def _frame(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> Frame:
+    """The frame of some rows, of those that are finite."""
+    sample, _ = gallery.gather(snapshot, frame.sample_rows(gallery.size(snapshot)))
+    sample = sample[np.isfinite(sample).all(axis=1)]
+    if not len(sample):
+        sample = np.zeros((1, queries.shape[1]), np.float32)
+    return frame.frame(_numbers(sample), queries[None])
+
+
+def _exact(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], power: int) -> order.Exact:
+    """Exact distances to rows by their numbers, block by block."""
+
+    def of(asking: Int[np.ndarray, " p"], rows: Int[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
+        result = np.empty(len(rows))
+        for start in range(0, len(rows), ROWS_ON_HOST):
+            at = slice(start, start + ROWS_ON_HOST)
+            stored, _ = gallery.gather(snapshot, rows[at])
+            result[at] = order.exact(queries[None, asking[at]], stored[None], rooted=False)
+        return np.ldexp(result, 2 * power)
+
+    return of
+
+
+def _wide(snapshot: Snapshot, fixed: Frame) -> Iterator[RowsOfFloat64]:
+    """All rows in float64, block by block."""
+    for stored, numbers in gallery.chunks(snapshot, ROWS_ON_HOST):
+        counts = (numbers != NO_ROW) & np.isfinite(stored).all(axis=1)
+        yield RowsOfFloat64(fixed.wide(_numbers(stored)), numbers, counts[None])
 
 
 def _on_devices(
@@ -129,48 +163,3 @@ def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
 def _power(number: int) -> int:
     """The least power of two that is no less."""
     return 1 << (number - 1).bit_length()
-
-
-def _ordered(
-    snapshot: Snapshot, query: Float32[np.ndarray, " w"], numbers: Int[np.ndarray, " n"], k: int
-) -> tuple[Float64[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """The k nearest of some rows in float64: their distances, and their row numbers.
-
-    Rows that are not finite are none of them.
-    """
-    best = np.zeros(0), np.zeros(0, np.int32)
-    for start in range(0, len(numbers), ROWS_ON_HOST):
-        block = numbers[start : start + ROWS_ON_HOST]
-        stored, _ = gallery.gather(snapshot, block)
-        with np.errstate(invalid="ignore"):
-            difference = stored.astype(np.float64) - query.astype(np.float64)[None]
-        distances = (difference**2).sum(axis=1)
-        there = np.isfinite(distances)
-        both = np.concatenate([best[0], distances[there]]), np.concatenate([best[1], block[there]])
-        order = np.lexsort(both[::-1])[:k]
-        best = both[0][order], both[1][order]
-    return best
-
-
-def _reach(query: Float32[np.ndarray, " w"], distance: float) -> float:
-    """The largest float32 distance that a row can have that is no farther than `distance`.
-
-    float32 errs by e (|q| + |g|)^2 <= 2 e (|q|^2 + |g|^2) at most, and |g|^2 <= 2 |q|^2 + 2 t for
-    a row g at the squared distance t: by 2 e (3 |q|^2 + 2 t).
-    """
-    error = (len(query) + 3) * ROUNDING
-    length = float((query.astype(np.float64) ** 2).sum())
-    return distance + 2 * error * (3 * length + 2 * distance) + float(np.finfo(np.float32).tiny)
-
-
-def _within(
-    snapshot: Snapshot, query: Float32[np.ndarray, " w"], distance: float
-) -> Int[np.ndarray, " n"]:
-    """The numbers of all rows that can be as near as `distance`, by float32 on the host."""
-    near, reach = [np.zeros(0, np.int32)], _reach(query, distance)
-    for stored, numbers in gallery.chunks(snapshot, ROWS_ON_HOST):
-        rows = stored.astype(np.float32)
-        with np.errstate(invalid="ignore", over="ignore"):
-            rough = (rows**2).sum(axis=1) + (query**2).sum() - 2 * (rows @ query)
-        near.append(numbers[(numbers != NO_ROW) & (rough <= reach)])
-    return np.concatenate(near)

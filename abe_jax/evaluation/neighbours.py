@@ -1,0 +1,213 @@
+"""The neighbours of queries in memory, in the exact order: from the devices, proven on the host."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64, Int
+
+from abe_jax.evaluation import frame, order
+from abe_jax.evaluation.frame import ROWS_AT_ONCE
+from abe_jax.evaluation.order import Candidates, RowsOfFloat64, Within
+from abe_jax.evaluation.search import (
+    Distance,
+    Nearest,
+    Originals,
+    Rows,
+    Search,
+    blocks,
+    counted_distances,
+    query_blocks,
+)
+
+EXTRA = 6  # candidates beyond those asked for, at least
+DEEP = 256  # candidates from which on a large part of a gallery is sorted whole
+PART = 8  # 1 / PART of a gallery is a large part
+BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
+
+# Which gallery rows are right for some queries: their numbers in the search, rows [q, k] -> [q, k]
+Right = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q k"]], Bool[np.ndarray, "q k"]]
+
+
+def all_nearest(search: Search, k: int) -> Nearest:
+    """The k nearest of every query."""
+    rows, parts = np.arange(len(search.queries.ids)), []
+    for start in range(0, len(rows), search.block):
+        part = rows[start : start + search.block]
+        parts.append(nearest(search, part, np.full(len(part), k)))
+    return Nearest(
+        np.concatenate([part.distances[:, :k] for part in parts]),
+        np.concatenate([part.indices[:, :k] for part in parts]).astype(np.int32),
+    )
+
+
+def nearest(
+    search: Search,
+    rows: Int[np.ndarray, " q"],
+    need: Int[np.ndarray, " q"],
+    right: Right | None = None,
+) -> Nearest:
+    """The nearest of the queries `rows`, one block at most: the first `need` of each, and others.
+
+    With `right` the places of right and wrong rows are those of the exact order, and nothing more
+    is said of it, nor of distances.
+    """
+    size, depth = len(search.groups), _depth(int(need.max()))
+    if depth >= DEEP and depth * PART > size:
+        found = _sorted(search, rows, need, right)
+    else:
+        ((_, found),) = blocks(search, rows, depth)
+        if search.originals is not None:
+            found = _settled(search, search.originals, rows, need, right, found)
+    if search.originals is None:
+        return found
+    power = search.originals.frame.power * (1 if search.originals.rooted else 2)
+    return Nearest(np.ldexp(found.distances, -power), found.indices)
+
+
+def _settled(
+    search: Search,
+    originals: Originals,
+    rows: Int[np.ndarray, " q"],
+    need: Int[np.ndarray, " q"],
+    right: Right | None,
+    found: Nearest,
+) -> Nearest:
+    """The candidates that float32 found in the exact order, or others where they may be wrong."""
+    least, ids = np.asarray(found.distances, np.float64), np.asarray(found.indices)
+    settled = order.settle(
+        Candidates(least, _most(originals, rows, least, ids), ids),
+        need,
+        exact(originals, rows),
+        right=None if right is None else right(rows, ids),
+    )
+    distances, ids, proven = settled
+    lost = np.flatnonzero(~proven)
+    if len(lost):
+        reach = distances[lost, need[lost] - 1]
+        again = _found_again(search, originals, rows[lost], reach, least.shape[1])
+        distances[lost], ids[lost] = again
+    return Nearest(distances, ids)
+
+
+def _depth(k: int) -> int:
+    """A power of two beyond k, so that few programs are compiled, and 16 at least."""
+    return max(16, 1 << (k + EXTRA - 1).bit_length())
+
+
+def _most(
+    originals: Originals,
+    rows: Int[np.ndarray, " q"],
+    least: Float64[np.ndarray, "q k"],
+    ids: Int[np.ndarray, "q k"],
+) -> Float64[np.ndarray, "q k"]:
+    """The most that the distances of candidates can be, from the least that float32 gave."""
+    if originals.rooted:  # by what each learner's is, which is not kept
+        return np.full(least.shape, np.inf)
+    own, others = (part.astype(np.float64) for part in originals.lengths)
+    dim = originals.gallery.shape[2]
+    off = 2 * frame.share(dim) * (1 + frame.share(dim))  # twice the error; lengths err too
+    return least + off * (own[rows][:, None] + others[ids]) + 4 * frame.smallest(dim)
+
+
+def exact(originals: Originals, rows: Int[np.ndarray, " q"]) -> order.Exact:
+    power, rooted = originals.frame.power, originals.rooted
+    return order.pairwise(originals.queries[:, rows], originals.gallery, power, rooted)
+
+
+def _found_again(
+    search: Search,
+    originals: Originals,
+    rows: Int[np.ndarray, " q"],
+    reach: Float64[np.ndarray, " q"],
+    k: int,
+) -> Nearest:
+    """The k nearest of queries, compared with every row."""
+    wide = originals.frame.wide(originals.queries[:, rows])
+    asked = Within(originals.frame, wide, reach, originals.rooted)
+    chunks = _chunks(search, originals, rows)
+    return Nearest(*order.within(asked, chunks, k, exact(originals, rows)))
+
+
+def _chunks(
+    search: Search, originals: Originals, rows: Int[np.ndarray, " q"]
+) -> Iterator[RowsOfFloat64]:
+    """The gallery in float64, and what counts for each query."""
+    own, groups = search.queries.ids[rows][:, None], search.queries.groups[rows][:, None]
+    for start in range(0, len(search.groups), ROWS_AT_ONCE):
+        at = slice(start, start + ROWS_AT_ONCE)
+        wide = originals.frame.wide(originals.gallery[:, at])
+        ids = np.arange(start, start + wide.shape[1])
+        yield RowsOfFloat64(wide, ids, (ids != own) & (search.groups[at] != groups))
+
+
+def _sorted(
+    search: Search, rows: Int[np.ndarray, " q"], need: Int[np.ndarray, " q"], right: Right | None
+) -> Nearest:
+    """As `nearest`, the whole gallery sorted for each query: float32 leaves long lists open."""
+    parts, step = [], max(1, BOUNDS_AT_ONCE // len(search.groups))
+    for start in range(0, len(rows), step):
+        at = slice(start, start + step)
+        if search.originals is None:
+            part = _sorted_codes(search, rows[at])
+        else:
+            part = _sorted_vectors(search, search.originals, rows[at], need[at], right)
+        parts.append([columns[:, : need.max()] for columns in part])
+    return Nearest(*(np.concatenate(both) for both in zip(*parts, strict=True)))
+
+
+def _sorted_vectors(
+    search: Search,
+    originals: Originals,
+    rows: Int[np.ndarray, " q"],
+    need: Int[np.ndarray, " q"],
+    right: Right | None,
+) -> Nearest:
+    """Few rows are left open in float64: with `right`, the others are in their order already."""
+    least, most, ids = whole(search, originals, rows)
+    near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
+    left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
+    if len(left):
+        settled = order.settle(
+            Candidates(least[left], most[left], ids[left]),
+            need[left],
+            exact(originals, rows[left]),
+            right=None if right is None else right(rows[left], ids[left]),
+            complete=True,
+        )
+        least[left], ids[left] = settled.distances, settled.ids
+    return Nearest(least, ids)
+
+
+def whole(search: Search, originals: Originals, rows: Int[np.ndarray, " q"]) -> Candidates:
+    """All rows for each query, from float64, by the least that their distances can be."""
+    both = np.empty((2, len(rows), len(search.groups)))
+    asked = originals.frame.wide(originals.queries[:, rows])
+    for chunk in _chunks(search, originals, rows):
+        part = frame.bounds(originals.frame, asked, chunk.vectors, originals.rooted)
+        both[:, :, chunk.ids] = np.where(chunk.counts, part, np.inf)
+    ids = np.argsort(both[0], axis=1)
+    least, most = np.take_along_axis(both, ids[None], axis=2)
+    ids[np.isinf(least)] = order.NO_ROW
+    return Candidates(least, most, ids)
+
+
+def _sorted_codes(search: Search, rows: Int[np.ndarray, " q"]) -> Nearest:
+    """The order of whole numbers, which are exact."""
+    parts = []
+    for at, queries in query_blocks(search, rows):
+        own = [_counted(queries, chunk, distance=search.distance) for chunk in search.gallery]
+        parts.append(np.concatenate(own, axis=1)[: at.stop - at.start, : len(search.groups)])
+    distances = np.concatenate(parts)
+    last = 32 * len(search.queries.vectors) + 1
+    kind = np.uint16 if last <= np.iinfo(np.uint16).max else np.uint32  # short ones sort fastest
+    ids = np.argsort(np.minimum(distances, last).astype(kind), axis=1, kind="stable")
+    distances = np.take_along_axis(distances, ids, axis=1)
+    ids[np.isinf(distances)] = order.NO_ROW
+    return Nearest(distances, ids)
+
+
+@partial(jax.jit, static_argnames="distance")
+def _counted(queries: Rows, chunk: Rows, *, distance: Distance) -> Float[Array, "q n"]:
+    return counted_distances(queries, chunk, distance)
