@@ -3,6 +3,7 @@
 from typing import Annotated
 
 Count = Annotated[int, 1, 2**31 - 1]
+Side = Annotated[int, 1, 2**13]  # px; a batch of 64 squares of so many takes 13 GB
 Natural = Annotated[int, 0, 2**31 - 1]
 Seed = Annotated[int, 0, 2**32 - 1]  # JAX takes no more bits of a seed without saying so
 Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds

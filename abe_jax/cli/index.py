@@ -125,6 +125,11 @@ def _say_result(folder: Path, result: ingest.IngestResult) -> None:
             f"warning: {len(result.unreadable):,} files cannot be read, named in "
             f"{folder / ingest.UNREADABLE}"
         )
+    if result.damaged:
+        command.say(
+            f"warning: {len(result.damaged):,} files are damaged inside, but used, named in "
+            f"{folder / ingest.DAMAGED}"
+        )
 
 
 def remove(argv: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ The options of an optimiser, of meta-learning, of a training's length and of eac
 
 import dataclasses
 
-from abe_jax.bounds import Amount, Count, Exponent, Natural, Seed, Share
+from abe_jax.bounds import Amount, Count, Exponent, Natural, Seed, Share, Side
 from abe_jax.losses import Term
 from abe_jax.training import Meta, Optimizer, Train
 
@@ -23,8 +23,8 @@ class Data:
     validation_domains: tuple[str, ...] = ()  # validation's alone, so that it knows none of test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
-    resize: Count = 256  # side of the square image before cropping
-    size: Count = 224  # side of the crop that the network sees
+    resize: Side = 256  # side of the square image before cropping
+    size: Side = 224  # side of the crop that the network sees
     channels: Count = 3
     fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
     padding: Natural = 0  # training: pixels added on each side before the random crop
@@ -48,6 +48,7 @@ class Data:
     )
     held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
+    damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
     threads: Count = 2
 

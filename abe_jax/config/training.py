@@ -99,7 +99,7 @@ def claim_run_folder(path: Path, config: Config) -> RunFolder:
             return folder
         path.mkdir(parents=True, exist_ok=True)
         if folder.config.exists():  # else these names are somebody else's files
-            for left in (folder.metrics, folder.unreadable):
+            for left in (folder.metrics, folder.unreadable, folder.damaged):
                 left.unlink(missing_ok=True)
         write_json(config, folder.config)
     except OSError as error:

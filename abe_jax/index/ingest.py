@@ -5,7 +5,7 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from abe_jax import files
+from abe_jax.data.images import heif
+from abe_jax.data.inspected import Inspected
+from abe_jax.data.sources import image_files
 from abe_jax.data.sources.csv_file import shown
-from abe_jax.data.sources.image_files import Files
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
@@ -23,7 +25,7 @@ from abe_jax.index.image_list import ImageList
 from abe_jax.index.manifest import NAME, VectorSpec
 from abe_jax.index.segments import ImageRow
 
-UNREADABLE = "unreadable.txt"
+UNREADABLE, DAMAGED = "unreadable.txt", "damaged.txt"
 PIECE = 512  # images between two writes, rounded up to full batches: what memory holds at once
 
 
@@ -34,6 +36,7 @@ class IngestResult(NamedTuple):
     replaced: int
     unchanged: int
     unreadable: Mapping[str, str]  # path -> reason
+    damaged: Sequence[str] = ()  # paths of those that were embedded but are damaged inside
 
 
 def build(folder: Path, embedder: Embedder, storage: str, images: ImageList) -> IngestResult:
@@ -54,7 +57,8 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
 
     One that is there with the same size, time of change, label and metadata stays as it is; one
     that is there otherwise is replaced, and keeps its label where it comes without one. A file that
-    cannot be read is named in unreadable.txt; an older row of it stays.
+    cannot be read is named in unreadable.txt; an older row of it stays. One that is damaged inside
+    is embedded, and named in damaged.txt.
 
     Raises:
         UserError: the index of another network, or no image at all can be read.
@@ -63,14 +67,14 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
         known = {row.path: (id_, _state(row), row.label) for id_, row in changes.now.rows()}
         rows = [row if row.label else _with_known_label(row, known) for row in images.rows]
         to_embed = [row for row in rows if known.get(row.path, (0, 0))[1] != _state(row)]
-        added, undecodable = list[str](), list[str]()
-        for piece, embedded in embedded_pieces(embedder, to_embed):
+        added, undecodable, damaged = list[str](), list[str](), list[str]()
+        for piece, embedded in embedded_pieces(embedder, to_embed, damaged.append):
             changes.append(embedded.vectors, [piece[i] for i in embedded.image_ids])
             added += [piece[i].path for i in embedded.image_ids]
             undecodable += [piece[i].path for i in embedded.unreadable]
         replaced = [known[path][0] for path in added if path in known]
         changes.discard(np.array(replaced, np.int64))
-        unreadable = {**images.unreadable, **dict.fromkeys(undecodable, "no image, or damaged")}
+        unreadable = {**images.unreadable, **{path: _reason(path) for path in undecodable}}
         unchanged = len(rows) - len(to_embed)
         if not added and not unchanged:
             first, reason = next(iter(unreadable.items()))
@@ -81,7 +85,14 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
         changes.commit()
         # Under the lock: two that add would each lose what the other has noted.
         _note_unreadable(folder / UNREADABLE, [row.path for row in rows], unreadable)
-    return IngestResult(len(added) - len(replaced), len(replaced), unchanged, unreadable)
+        kept = [row.path for row in to_embed]
+        _note_unreadable(folder / DAMAGED, kept, dict.fromkeys(damaged, "damaged inside, but used"))
+    return IngestResult(len(added) - len(replaced), len(replaced), unchanged, unreadable, damaged)
+
+
+def _reason(path: str) -> str:
+    """Why an image could not be decoded."""
+    return heif.missing(image_files.read(Path(path))) or "no image, or damaged"
 
 
 def _with_known_label(row: ImageRow, known: Mapping[str, tuple[int, int, str]]) -> ImageRow:
@@ -95,15 +106,24 @@ def _state(row: ImageRow) -> int:
 
 
 def embedded_pieces(
-    embedder: Embedder, rows: Sequence[ImageRow]
+    embedder: Embedder,
+    rows: Sequence[ImageRow],
+    note_damaged: Callable[[str], None] = lambda path: None,
 ) -> Iterator[tuple[Sequence[ImageRow], Embedded]]:
-    """Images piece by piece with their vectors, under a progress bar."""
+    """Images piece by piece with their vectors, under a progress bar.
+
+    `note_damaged` is given the path of each that is damaged inside.
+    """
     batch = embedder.network.batch
     length = -(-PIECE // batch) * batch
     with tqdm(total=len(rows), desc="embedding", unit="image", disable=None) as bar:
         for start in range(0, len(rows), length):
             piece = rows[start : start + length]
-            yield piece, embedder.embed(Files(Path("/"), [row.path for row in piece]))
+            inspected = Inspected(image_files.Files(Path("/"), [row.path for row in piece]))
+            embedded = embedder.embed(inspected)
+            for row in embedded.image_ids[inspected.damaged[embedded.image_ids]]:
+                note_damaged(piece[row].path)
+            yield piece, embedded
             bar.update(len(piece))
 
 
@@ -112,14 +132,17 @@ def read_unreadable(folder: Path) -> dict[str, str]:
 
     Names are as `shown` gives them.
     """
-    path = folder / UNREADABLE
+    return _noted(folder / UNREADABLE)
+
+
+def _noted(path: Path) -> dict[str, str]:
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     return {name: reason for name, _, reason in (line.partition("\t") for line in lines)}
 
 
 def _note_unreadable(path: Path, asked: Sequence[str], unreadable: Mapping[str, str]) -> None:
-    """Updates the list of files that cannot be read: a line each, path and reason."""
-    before = read_unreadable(path.parent)
+    """Updates a list of files that cannot be read, or are damaged: a line each, path and reason."""
+    before = _noted(path)
     readable_now = {shown(name) for name in asked}
     now = {name: reason for name, reason in before.items() if name not in readable_now}
     now |= {shown(name): reason for name, reason in unreadable.items()}

@@ -1,5 +1,6 @@
 """HEIC and HEIF files, the photographs of phones, through the extra package pillow-heif."""
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from abe_jax.data.images import UnreadableImage
 
 # The brands behind `ftyp` (ISO/IEC 23008-12, section 10): a picture, and a sequence of pictures.
 _BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-MISSING = "a HEIC file, which the package pillow-heif reads: pip install pillow-heif"
+_MISSING = "HEIC files are read by the package pillow-heif: pip install 'abe_jax[heic]'"
 
 
 def is_heif(encoded: bytes) -> bool:
@@ -18,6 +19,13 @@ def is_heif(encoded: bytes) -> bool:
         return False
     length = int.from_bytes(encoded[:4])
     return b"avif" not in encoded[8 : min(length, 256)]
+
+
+def missing(encoded: bytes) -> str:
+    """Which package would read the file, one sentence; empty if it is there or none is needed."""
+    if not is_heif(encoded):
+        return ""
+    return "" if importlib.util.find_spec("pillow_heif") else _MISSING
 
 
 def size(encoded: bytes) -> tuple[int, int] | None:
@@ -55,7 +63,7 @@ def _opened(encoded: bytes) -> Any:
     try:
         import pillow_heif
     except ImportError:
-        raise UnreadableImage(MISSING) from None
+        raise UnreadableImage(_MISSING) from None
     try:
         return pillow_heif.open_heif(encoded)
     except Exception as error:  # whatever libheif finds in a damaged header

@@ -61,18 +61,18 @@ class _Markers:
     def __init__(self, encoded: bytes):
         self._encoded = encoded
         values = np.frombuffer(encoded, np.uint8)
-        places = np.flatnonzero(values[:-1] == 0xFF)
-        named = values[places + 1]
+        found = np.flatnonzero(values[:-1] == 0xFF)
+        named = values[found + 1]
         is_restart = (named >= _RESTARTS.start) & (named < _RESTARTS.stop)
-        self._restarts, self._numbers = places[is_restart], named[is_restart] & 7
+        self._restarts, self._numbers = found[is_restart], named[is_restart] & 7
         # A zero behind it makes the byte one of the data, and another one only fills.
-        self._others = places[~is_restart & (named != 0) & (named != 0xFF)]
+        self._others = found[~is_restart & (named != 0) & (named != 0xFF)]
 
     def sections(self) -> Iterator[Section]:
         """The sections up to the end of the image, or as far as they can be followed."""
         offset = 2
-        while (place := self._next(offset)) < len(self._encoded):
-            marker, start = self._encoded[place + 1], place + 2
+        while (at := self._next(offset)) < len(self._encoded):
+            marker, start = self._encoded[at + 1], at + 2
             if marker in _ALONE:
                 offset = start
                 continue
@@ -94,8 +94,9 @@ class _Markers:
 
     def _next(self, offset: int) -> int:
         """Where the next marker is, the file's length where there is none."""
-        at = int(np.searchsorted(self._others, offset))
-        return int(self._others[at]) if at < len(self._others) else len(self._encoded)
+        number = int(np.searchsorted(self._others, offset))
+        known = number < len(self._others)
+        return int(self._others[number]) if known else len(self._encoded)
 
 
 def _has_zeros(content: bytes) -> bool:
