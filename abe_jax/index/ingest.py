@@ -85,8 +85,9 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
         changes.commit()
         # Under the lock: two that add would each lose what the other has noted.
         _note_unreadable(folder / UNREADABLE, [row.path for row in rows], unreadable)
-        kept = [row.path for row in to_embed]
-        _note_unreadable(folder / DAMAGED, kept, dict.fromkeys(damaged, "damaged inside, but used"))
+        if damaged or (folder / DAMAGED).exists():
+            noted = dict.fromkeys(damaged, "damaged inside, but used")
+            _note_unreadable(folder / DAMAGED, [row.path for row in to_embed], noted)
     return IngestResult(len(added) - len(replaced), len(replaced), unchanged, unreadable, damaged)
 
 

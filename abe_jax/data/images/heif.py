@@ -37,7 +37,7 @@ def size(encoded: bytes) -> tuple[int, int] | None:
     return height, width
 
 
-def read(encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+def read(encoded: bytes) -> UInt8[np.ndarray, "h w ..."]:
     """The main picture, upright, grey or BGR, with alpha if it has one; more bits become 8.
 
     Raises:
