@@ -73,7 +73,7 @@ def _saved(image: np.ndarray, kind: str, mode: str | None = None, **options: Any
 
 
 def _ordinary() -> Iterator[PixelForm]:
-    best = {"quality": 100, "subsampling": 0}
+    best: dict[str, Any] = {"quality": 100, "subsampling": 0}
     yield PixelForm("JPEG", "8", "colour", _saved(COLOUR, "JPEG", **best), shown(COLOUR), 4)
     progressive = _saved(COLOUR, "JPEG", progressive=True, **best)
     yield PixelForm("JPEG", "8", "progressive", progressive, shown(COLOUR), 4)
