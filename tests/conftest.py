@@ -23,6 +23,10 @@ jax.config.update("jax_compilation_cache_dir", COMPILED.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-pixels", action="store_true", help="write docs/PIXELS.md anew")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _programs_let_go() -> Iterator[None]:
     """Programs are kept on disk: in memory each takes pieces of the address space, whose number

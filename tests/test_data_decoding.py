@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from processes import ROOT
 
 from abe_jax.data import uncropped
-from abe_jax.data.images import MOST_PIXELS, decoding, headers
+from abe_jax.data.images import MOST_PIXELS, decoding, headers, tiff
 from abe_jax.data.images.augmentation import Augmentation, augmented
 from abe_jax.data.images.decoding import UnreadableImage, pixels
 from abe_jax.data.images.preprocessing import Preprocessing
@@ -107,7 +107,7 @@ def test_a_transparent_level_of_a_grey_png_shows_black(transparency):
 def tiff_of(extra: int | None, depth: type) -> bytes:
     """A TIFF file of one row with alpha 255, 51 and 0, by what it says of its fourth channel."""
     values = np.array([[[200, 100, 50, 255], [200, 100, 50, 51], [200, 100, 50, 0]]])
-    if extra == headers.ASSOCIATED:
+    if extra == tiff.ASSOCIATED:
         values[..., :3] = values[..., :3] * values[..., 3:] // 255
     data = (values * (257 if depth == np.uint16 else 1)).astype(depth)
     tags = [
@@ -137,7 +137,7 @@ def tiff_of(extra: int | None, depth: type) -> bytes:
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-@pytest.mark.parametrize("extra", [None, headers.ASSOCIATED, headers.UNASSOCIATED])
+@pytest.mark.parametrize("extra", [None, tiff.ASSOCIATED, tiff.UNASSOCIATED])
 def test_alpha_of_a_tiff_counts_once(extra, depth):
     found = pixels(tiff_of(extra, depth))
     expected = [[[200, 100, 50], [40, 20, 10], [0, 0, 0]]]

@@ -191,7 +191,7 @@ def test_a_file_that_vanishes_is_an_unreadable_image_that_is_named(plain, tmp_pa
     np.testing.assert_array_equal(np.flatnonzero(~batch.mask), [4])
     note = Unreadable(RunFolder(tmp_path), split, 0.5, lambda line: None)
     note.add(batch.image_ids[~batch.mask])
-    assert note._file.read_text() == "train\t4\tof class bee\tbee/1.png\n"
+    assert RunFolder(tmp_path).unreadable.read_text() == "train\t4\tof class bee\tbee/1.png\n"
 
 
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):

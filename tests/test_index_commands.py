@@ -396,14 +396,14 @@ def test_the_list_of_unreadable_files_is_written_while_others_wait(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(kept / "index", tmp_path / "index")
-    note, seen = ingest.note_unreadable, []
+    note, seen = ingest.note_files, []
 
     def noted(path: Path, *rest: Any) -> None:
         with files.lock(path.parent / ".lock", patience=0) as free:
             seen.append((free, snapshot.read(path.parent).count))
         note(path, *rest)
 
-    monkeypatch.setattr(ingest, "note_unreadable", noted)
+    monkeypatch.setattr(ingest, "note_files", noted)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "new.png").write_bytes(noise(9))
     (tmp_path / "a" / "bad.png").write_bytes(b"")

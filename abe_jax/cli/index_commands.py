@@ -45,15 +45,22 @@ def _say_result(folder: Path, result: ingest.IngestResult) -> None:
         if number or what == "added"
     ]
     command.say(f"{folder}: {', '.join(parts)}; {snapshot.read(folder).count:,} images")
-    _warn(folder, result.notes, result.unreadable)
+    _warn(folder, result.notes, result.unreadable, result.damaged)
 
 
-def _warn(folder: Path, notes: Sequence[str], unreadable: Mapping[str, str]) -> None:
+def _warn(
+    folder: Path, notes: Sequence[str], unreadable: Mapping[str, str], damaged: Sequence[str]
+) -> None:
     for note in notes:
         command.say(f"warning: {note}")
     if unreadable:
         noted = folder / ingest.UNREADABLE
         command.say(f"warning: {len(unreadable):,} files cannot be read, named in {noted}")
+    if damaged:
+        noted = folder / ingest.DAMAGED
+        command.say(
+            f"warning: {len(damaged):,} files are damaged inside, but used, named in {noted}"
+        )
 
 
 def sync(arguments: argparse.Namespace) -> None:
@@ -66,7 +73,8 @@ def sync(arguments: argparse.Namespace) -> None:
         index = stored.index(arguments.index)
         result = following.sync(index.folder, index.embedder, files, arguments.verify_content)
         command.say(f"{index.folder}: {summary(result)}")
-    _warn(arguments.index, files.images.notes, {} if arguments.dry_run else result.unreadable)
+    unreadable = {} if arguments.dry_run else result.unreadable
+    _warn(arguments.index, files.images.notes, unreadable, result.damaged)
 
 
 def summary(result: following.SyncResult) -> str:

@@ -33,7 +33,7 @@ def claim(folder: RunFolder, config: Config) -> None:
             _go_on(folder, config)
             return
         if folder.config.exists():  # else these names are somebody else's files
-            for left in (folder.metrics, folder.unreadable):
+            for left in (folder.metrics, folder.unreadable, folder.damaged):
                 left.unlink(missing_ok=True)
         write_json(config, folder.config)
     except OSError as error:

@@ -26,7 +26,7 @@ OF_THE_DATA = (
     "validation_classes",
     "held_out",
 )
-ALSO = ("root", "unreadable_share")  # the run's own, unless they are set anew
+ALSO = ("root", "damaged", "unreadable_share")  # the run's own, unless they are set anew
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from abe_jax.data import domains, held_out
 from abe_jax.data.held_out import HELD
+from abe_jax.data.inspected import Inspected
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
@@ -90,7 +91,10 @@ class Dataset:
         if name == HELD and not self.has_held_out:
             raise ArgumentError("held_out", "0, so no image of a training class is held out")
         if name not in self._splits:
-            self._splits[name] = self._divided(name)
+            split = self._divided(name)
+            damaged = self.options.damaged if self.options else "use"
+            records = Inspected(split.records, damaged)
+            self._splits[name] = dataclasses.replace(split, records=records)
         return self._splits[name]
 
     @functools.cached_property

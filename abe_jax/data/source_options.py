@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from abe_jax.errors import ArgumentError
+from abe_jax.data.inspected import DAMAGED
+from abe_jax.errors import ArgumentError, require
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,11 @@ class SourceOptions:
     held_out: float = 0.0  # share of each training class's images that are the split `held`
     unseen_domains: tuple[str, ...] = ()  # the test's alone
     validation_domains: tuple[str, ...] = ()  # validation's alone
+    damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
 
     def __post_init__(self) -> None:
-        """Raises ArgumentError for a share or a count that cannot be."""
+        """Raises ArgumentError for a share or a count that cannot be, or an unknown name."""
+        require("damaged", self.damaged, DAMAGED)
         if not 0 <= self.test_share <= 1:
             raise ArgumentError("test_share", f"{self.test_share} is no share; choose from 0 to 1")
         if self.validation_classes < 0:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from abe_jax.data import loader
-from abe_jax.data.images import MOST_PIXELS, decoding, headers
+from abe_jax.data.images import MOST_PIXELS, decoding, headers, upright
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split
 
@@ -42,7 +42,7 @@ def size(encoded: bytes) -> tuple[int, int]:
         if not 1 <= stored[0] * stored[1] <= MOST_PIXELS:
             return UNREADABLE
         height, width = stored
-        turned = headers.orientation(encoded) in headers.TURNED
+        turned = headers.orientation(encoded) in upright.TURNED
         return (width, height) if turned else stored
     try:
         height, width, _ = decoding.pixels(encoded).shape

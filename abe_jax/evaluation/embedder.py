@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 
 from abe_jax import models
 from abe_jax.data.sources.image_files import Files
-from abe_jax.data.split import Split
+from abe_jax.data.split import Records, Split
 from abe_jax.errors import ArgumentError
 from abe_jax.evaluation.network import Embedded, Network
 from abe_jax.training import step
@@ -103,7 +103,7 @@ class Embedder:
         described = self.description if description is None else description
         return Embedder(network, self.state, described)
 
-    def embed(self, images: Split | Sequence[bytes]) -> Embedded:
+    def embed(self, images: Split | Records) -> Embedded:
         """The vectors [n, m, d] of the images that can be read, and which these are.
 
         Args:
@@ -154,7 +154,7 @@ class Embedder:
         }
 
 
-def _unlabelled(records: Sequence[bytes]) -> Split:
+def _unlabelled(records: Records) -> Split:
     return Split(
         name="images",
         records=records,

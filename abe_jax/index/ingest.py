@@ -5,7 +5,7 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from abe_jax import files
+from abe_jax.data.images import heif
+from abe_jax.data.inspected import Inspected
+from abe_jax.data.sources import image_files
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
@@ -25,7 +28,8 @@ from abe_jax.index.manifest import NAME, VectorSpec
 from abe_jax.index.own_file import opened
 from abe_jax.index.segments import ImageRow
 
-UNREADABLE, NO_IMAGE = "unreadable.txt", "no image, or damaged"
+UNREADABLE, DAMAGED = "unreadable.txt", "damaged.txt"
+NO_IMAGE = "no image, or damaged"
 PIECE = 512  # images between two writes, rounded up to full batches: what memory holds at once
 
 
@@ -36,6 +40,7 @@ class IngestResult(NamedTuple):
     replaced: int
     unchanged: int
     unreadable: Mapping[str, str]  # path -> reason
+    damaged: Sequence[str] = ()  # paths of those that were embedded but are damaged inside
     notes: Sequence[str] = ()  # what was left out and which labels were made one, a line each
 
 
@@ -57,7 +62,8 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
 
     One that is there with the same size, time of change, label and metadata stays as it is; one
     that is there otherwise is replaced, and keeps its label where it comes without one. A file that
-    cannot be read is named in unreadable.txt; an older row of it stays.
+    cannot be read is named in unreadable.txt; an older row of it stays. One that is damaged inside
+    is embedded, and named in damaged.txt.
 
     Raises:
         UserError: the index of another network, or no image at all can be read.
@@ -67,22 +73,28 @@ def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
         images = with_known_labels(images, {path: label for path, (*_, label) in known.items()})
         rows = images.rows
         to_embed = [row for row in rows if known.get(row.path, (0, 0))[1] != _state(row)]
-        added, undecodable = list[str](), list[str]()
-        for piece, embedded in embedded_pieces(embedder, to_embed):
+        added, undecodable, damaged = list[str](), list[str](), list[str]()
+        for piece, embedded in embedded_pieces(embedder, to_embed, damaged.append):
             changes.append(embedded.vectors, [piece[i] for i in embedded.image_ids])
             added += [piece[i].path for i in embedded.image_ids]
             undecodable += [piece[i].path for i in embedded.unreadable]
         replaced = [known[path][0] for path in added if path in known]
         changes.discard(np.array(replaced, np.int64))
-        unreadable = {**images.unreadable, **dict.fromkeys(undecodable, NO_IMAGE)}
+        unreadable = {**images.unreadable, **{path: reason(path) for path in undecodable}}
         unchanged = len(rows) - len(to_embed)
         if not added and not unchanged:
             raise none_readable(unreadable)
         changes.commit()
         # Under the lock: two that add would each lose what the other has noted.
-        note_unreadable(folder / UNREADABLE, [row.path for row in rows], unreadable)
+        note_files(folder / UNREADABLE, [row.path for row in rows], unreadable)
+        note_damaged(folder, to_embed, damaged)
     new = len(added) - len(replaced)
-    return IngestResult(new, len(replaced), unchanged, unreadable, images.notes)
+    return IngestResult(new, len(replaced), unchanged, unreadable, damaged, images.notes)
+
+
+def reason(path: str) -> str:
+    """Why an image could not be decoded."""
+    return heif.missing(image_files.read(Path(path))) or NO_IMAGE
 
 
 def none_readable(unreadable: Mapping[str, str]) -> UserError:
@@ -100,11 +112,14 @@ def _state(row: ImageRow) -> int:
 
 
 def embedded_pieces(
-    embedder: Embedder, rows: Sequence[ImageRow]
+    embedder: Embedder,
+    rows: Sequence[ImageRow],
+    tell_damaged: Callable[[str], None] = lambda path: None,
 ) -> Iterator[tuple[Sequence[ImageRow], Embedded]]:
     """Images piece by piece with their vectors, and in their metadata the digests of their bytes.
 
     A progress bar is shown meanwhile. Of a file that could not be opened there is no digest.
+    `tell_damaged` is given the path of each that is damaged inside.
     """
     batch = embedder.network.batch
     length = -(-PIECE // batch) * batch
@@ -112,7 +127,10 @@ def embedded_pieces(
         for start in range(0, len(rows), length):
             piece = rows[start : start + length]
             contents = DigestedFiles([row.path for row in piece])
-            embedded = embedder.embed(contents)
+            inspected = Inspected(contents)
+            embedded = embedder.embed(inspected)
+            for row in embedded.image_ids[inspected.damaged[embedded.image_ids]]:
+                tell_damaged(piece[row].path)
             yield (
                 [_with_digest(row, contents.digests.get(i)) for i, row in enumerate(piece)],
                 embedded,
@@ -129,18 +147,29 @@ def read_unreadable(folder: Path) -> dict[str, str]:
 
     Names are as `shown` gives them.
     """
+    return _noted(folder, UNREADABLE)
+
+
+def _noted(folder: Path, name: str) -> dict[str, str]:
     lines = list[str]()
-    with contextlib.suppress(FileNotFoundError), opened(folder, UNREADABLE) as file:
+    with contextlib.suppress(FileNotFoundError), opened(folder, name) as file:
         lines = file.read().decode("utf-8", "backslashreplace").splitlines()
     return {name: reason for name, _, reason in (line.partition("\t") for line in lines)}
 
 
-def note_unreadable(path: Path, asked: Sequence[str], unreadable: Mapping[str, str]) -> None:
-    """Updates the list of files that cannot be read: a line each, path and reason."""
-    before = read_unreadable(path.parent)
+def note_damaged(folder: Path, asked: Sequence[ImageRow], damaged: Sequence[str]) -> None:
+    """Updates the list of files that are damaged inside, but used."""
+    if damaged or (folder / DAMAGED).exists():
+        noted = dict.fromkeys(damaged, "damaged inside, but used")
+        note_files(folder / DAMAGED, [row.path for row in asked], noted)
+
+
+def note_files(path: Path, asked: Sequence[str], reasons: Mapping[str, str]) -> None:
+    """Updates a list of files that cannot be read, or are damaged: a line each, path and reason."""
+    before = _noted(path.parent, path.name)
     readable_now = {shown(name) for name in asked}
     now = {name: reason for name, reason in before.items() if name not in readable_now}
-    now |= {shown(name): reason for name, reason in unreadable.items()}
+    now |= {shown(name): reason for name, reason in reasons.items()}
     if now != before:
         files.write(path, "".join(f"{name}\t{reason}\n" for name, reason in sorted(now.items())))
 

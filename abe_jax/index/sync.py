@@ -23,7 +23,8 @@ class SyncResult(NamedTuple):
 
     `unchanged` rows include those whose file is there but cannot be opened; `relabelled` ones have
     another label or other metadata, `outside` ones a file outside of the folder. `unreadable` names
-    files that are no image, or cannot be read: path -> reason.
+    files that are no image, or cannot be read: path -> reason; `damaged` those that were embedded
+    but are damaged inside.
     """
 
     added: int
@@ -35,6 +36,7 @@ class SyncResult(NamedTuple):
     outside: int
     embedded: int
     unreadable: Mapping[str, str]
+    damaged: Sequence[str] = ()
 
     @property
     def images(self) -> int:
@@ -111,7 +113,8 @@ def sync(
         below = shown(os.path.join(files.folder, ""))
         gone = [name for name in ingest.read_unreadable(folder) if name.startswith(below)]
         asked = [*gone, *(row.path for row in files.images.rows)]
-        ingest.note_unreadable(folder / ingest.UNREADABLE, asked, done.unreadable)
+        ingest.note_files(folder / ingest.UNREADABLE, asked, done.unreadable)
+        ingest.note_damaged(folder, planned.new, done.damaged)
     return done
 
 
@@ -205,14 +208,14 @@ def _embed_new(
 ) -> tuple[SyncResult, list[int]]:
     """Embeds what is new or changed; what was done in all, and the ids that it replaces."""
     counts, unreadable = planned.counts, dict(planned.counts.unreadable)
-    replaced = list[int]()
-    for piece, embedded in ingest.embedded_pieces(embedder, planned.new):
+    replaced, damaged = list[int](), list[str]()
+    for piece, embedded in ingest.embedded_pieces(embedder, planned.new, damaged.append):
         readable = [piece[i] for i in embedded.image_ids]
         changes.append(embedded.vectors, readable)
         replaced += [id_ for row in readable for id_ in planned.replaced.get(row.path, ())]
         for row in (piece[i] for i in embedded.unreadable):
             opened = DIGEST in row.metadata or row.metadata[BYTES] == "0"
-            unreadable[row.path] = ingest.NO_IMAGE if opened else "cannot be opened"
+            unreadable[row.path] = ingest.reason(row.path) if opened else "cannot be opened"
             olds = planned.replaced.get(row.path, ())
             replaced += olds if opened else ()
             counts = counts._replace(
@@ -222,4 +225,4 @@ def _embed_new(
                 unchanged=counts.unchanged + (0 if opened else len(olds)),
                 embedded=counts.embedded - 1,
             )
-    return counts._replace(unreadable=unreadable), replaced
+    return counts._replace(unreadable=unreadable, damaged=damaged), replaced

@@ -85,6 +85,11 @@ class RunFolder:
         return self.path / "unreadable.txt"
 
     @property
+    def damaged(self) -> Path:
+        """The images that are damaged inside, one a line, whether used or not."""
+        return self.path / "damaged.txt"
+
+    @property
     def evaluation(self) -> Path:
         """Retrieval metrics by split."""
         return self.path / "evaluation.json"

@@ -1,11 +1,14 @@
-"""Keeps account of images that could not be read."""
+"""Keeps account of images that could not be read, and of damaged ones."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from abe_jax import hosts
+from abe_jax.data.images import heif
+from abe_jax.data.inspected import Inspected
 from abe_jax.data.loader import Batch
 from abe_jax.data.split import Split
 from abe_jax.errors import UserError
@@ -16,13 +19,15 @@ class Unreadable:
     """Names each unreadable image once in a file; too large a share of the split stops the run.
 
     The file outlives a run that is stopped and resumed; the share is of what this process found,
-    so that images repaired in the meantime no longer count.
+    so that images repaired in the meantime no longer count. Images that are damaged inside, which
+    are used unless the data refuses them, are named in a file of their own and stop nothing.
     """
 
     def __init__(self, folder: RunFolder, split: Split, share: float, say: Callable[[str], None]):
-        self._file, self._split, self._share, self._say = folder.unreadable, split, share, say
+        self._folder, self._split, self._share, self._say = folder, split, share, say
         self._by_this_host = np.zeros(len(split.labels), bool)
         self._known = self._by_this_host.copy()  # of all hosts
+        self._known_damaged = self._known.copy()
 
     def note(self, batch: Batch) -> None:
         """Notes the unreadable rows of a batch that has no padding."""
@@ -37,24 +42,48 @@ class Unreadable:
         self.add(np.flatnonzero(hosts.gather_rows(self._by_this_host[None]).any(axis=0)))
 
     def add(self, indices: Int[np.ndarray, " k"]) -> None:
-        """Writes down images that no host could read; errors are those of `settle`."""
+        """Writes down images that no host could read; all hosts call it, errors as of `settle`."""
+        self._settle_damaged()
         if self._known[indices].all():
             return
         self._known[indices] = True
         count, images = int(self._known.sum()), len(self._known)
+        named = f"{self._folder.unreadable}{self._missing_package(indices)}"
         if hosts.is_first():
-            self._append(indices)
+            self._append(self._folder.unreadable, indices)
         share = count / images
         if share > self._share:
             raise UserError(
                 f"{count} of {images} images of {self._split.name} cannot be read, a share of "
                 f"{share:.4f} above unreadable_share={self._share}; "
-                f"they are named in {self._file}"
+                f"they are named in {named}"
             )
-        self._say(f"warning: {count} of {images} images cannot be read, see {self._file}")
+        self._say(f"warning: {count} of {images} images cannot be read, see {named}")
 
-    def _append(self, indices: Int[np.ndarray, " k"]) -> None:
-        known = set(self._file.read_text().splitlines()) if self._file.exists() else set()
+    def _settle_damaged(self) -> None:
+        records = self._split.records
+        if not isinstance(records, Inspected):
+            return
+        damaged = np.any(hosts.gather_rows(records.damaged[None]), axis=0)
+        new = np.flatnonzero(damaged & ~self._known_damaged)
+        if not len(new):
+            return
+        self._known_damaged |= damaged
+        if hosts.is_first():
+            self._append(self._folder.damaged, new)
+        count, images = int(self._known_damaged.sum()), len(records)
+        self._say(
+            f"warning: {count} of {images} images are damaged inside, see {self._folder.damaged}"
+        )
+
+    def _missing_package(self, indices: Int[np.ndarray, " k"]) -> str:
+        """What would read the first of them that needs a package which is not installed."""
+        missing = (heif.missing(self._split.records[int(i)]) for i in indices)
+        reason = next(filter(None, missing), "")
+        return f"; {reason}" if reason else ""
+
+    def _append(self, path: Path, indices: Int[np.ndarray, " k"]) -> None:
+        known = set(path.read_text().splitlines()) if path.exists() else set()
         names, labels = self._split.class_names, self._split.labels
         paths = self._split.paths
         lines = [
@@ -62,5 +91,5 @@ class Unreadable:
             + (f"\t{paths[i]}" if paths else "")
             for i in indices
         ]
-        with self._file.open("a") as file:
+        with path.open("a") as file:
             file.writelines(f"{line}\n" for line in lines if line not in known)

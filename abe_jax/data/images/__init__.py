@@ -7,3 +7,7 @@ import os
 # when it is first imported, holds the others to it.
 MOST_PIXELS = 2**27
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
+
+
+class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader counts, not a failure)
+    """The bytes are no whole image that can be decoded, or one of more than MOST_PIXELS."""

@@ -1,8 +1,8 @@
 """From the bytes of an image file to its pixels, upright, whatever the format.
 
 OpenCV decodes. What it does not handle is done here: the orientation of PNG, WebP and AVIF files,
-transparency, 16 bits, and grey TIFF and PNG files with alpha. Of an animation the first image is
-taken.
+transparency, and more than 8 bits. A form that it reads wrongly is read by another: docs/PIXELS.md
+names the reader of each. Of an animation the first image is taken.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,18 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax.data.images import MOST_PIXELS, headers
+from abe_jax.data.images import (
+    MOST_PIXELS,
+    UnreadableImage,
+    by_pillow,
+    depth,
+    headers,
+    heif,
+    jpeg,
+    tiff,
+    uncompressed,
+    upright,
+)
 
 PADDING_COLOUR = 0  # black, in every channel: beside an image, round a crop, under transparency
 
@@ -32,12 +43,6 @@ _GREY = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-# OpenCV's codes: 1 mirrors left to right, 0 top to bottom; from orientation 5 on of a transpose.
-_FLIPS = {1: None, 2: 1, 3: -1, 4: 0, 5: None, 6: 1, 7: -1, 8: 0}
-
-
-class UnreadableImage(Exception):  # noqa: N818 (an outcome that the loader counts, not a failure)
-    """The bytes are no whole image that OpenCV can decode, or one of more than MOST_PIXELS."""
 
 
 class Reduced(NamedTuple):
@@ -90,8 +95,9 @@ def reduced(encoded: bytes, channels: int, excess: Callable[[int, int], float]) 
 
 def _jpeg(encoded: bytes, channels: int, factor: int) -> np.ndarray:
     # OpenCV 4 fills what is missing of a truncated JPEG with grey (5 refuses it). The end marker
-    # cannot occur inside the image's data, but can in a thumbnail, which comes early.
-    if encoded.rfind(_JPEG_END) < len(encoded) // 2:
+    # cannot occur inside the image's data, but can in a thumbnail, which comes early: one that
+    # comes as early is looked at more closely, since much may stand behind a whole image.
+    if encoded.rfind(_JPEG_END) < len(encoded) // 2 and not jpeg.has_end(encoded):
         raise UnreadableImage("a JPEG file that ends too early")
     # Four colours count as Adobe's programs store them, inverted, marked so or not, as in Pillow.
     if channels == 1:
@@ -100,56 +106,58 @@ def _jpeg(encoded: bytes, channels: int, factor: int) -> np.ndarray:
 
 
 def _other(encoded: bytes, channels: int) -> np.ndarray:
-    image = _with_lost_alpha(encoded)
-    if image is None:
-        image = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    depth = image.dtype
-    if depth == np.uint16:
-        image = cv2.convertScaleAbs(image, alpha=1 / 257)  # rounded; 257 is odd: never a tie
-    if image.dtype != np.uint8:
-        raise UnreadableImage(f"pixels of type {image.dtype}")
-    image = _upright(image, headers.orientation(encoded))
+    image = _upright(encoded)
     image = image.reshape(*image.shape[:2], -1)
     if image.shape[2] in (2, 4):
-        mixed = image.shape[2] == 4 and _multiplied(encoded, depth)
-        image = image[..., :-1] if mixed else _without_alpha(image)
+        image = _without_alpha(image)
     if image.shape[2] == channels:
         return image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if channels == 3 else cv2.COLOR_BGR2GRAY)
 
 
-def _with_lost_alpha(encoded: bytes) -> np.ndarray | None:
-    """Grey and alpha of the files of which OpenCV gives only the grey."""
-    is_tiff = encoded.startswith(headers.TIFF)
-    marked_grey = encoded.startswith(headers.PNG) and encoded[25:26] == b"\0" and b"tRNS" in encoded
-    if not (is_tiff or marked_grey):
-        return None
+def _upright(encoded: bytes) -> UInt8[np.ndarray, "h w ..."]:
+    """Grey or BGR, with alpha where colours are not multiplied by it yet."""
+    if heif.is_heif(encoded):
+        return heif.read(encoded)
+    plain = uncompressed.read(encoded)
+    if plain is not None:
+        return plain
+    if encoded.startswith(headers.TIFF):
+        return _tiff(encoded)
+    if encoded.startswith(headers.JPEG_2000) and by_pillow.is_better_of_jpeg_2000(encoded):
+        return by_pillow.read(encoded)
+    stored = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    greatest = 2 ** headers.bits(encoded) - 1 if stored.dtype == np.uint16 else 255
+    image = depth.eight_bits(stored, greatest)
+    level = headers.transparent_grey(encoded)
+    if level is not None and stored.ndim == 2:
+        image = np.dstack([image, 255 * (stored != level).astype(np.uint8)])
+    return upright.turned(image, headers.orientation(encoded))
+
+
+def _tiff(encoded: bytes) -> np.ndarray:
+    image = tiff.read(encoded)
+    if image is not None:
+        return depth.eight_bits(image, 65535)
     header = headers.opened(encoded)
-    if header is None or header.mode not in (("LA",) if is_tiff else ("1", "L")):
-        return None
+    if header is not None and header.mode == "LA":  # OpenCV gives only the grey
+        return by_pillow.read(encoded)
     try:
-        return np.asarray(header.convert("LA"))
-    except Exception as error:  # whatever Pillow raises for damaged pixels
-        raise UnreadableImage(str(error)) from error
+        stored = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    except UnreadableImage:
+        if header is None or header.mode not in by_pillow.MODES:
+            raise
+        return by_pillow.read(encoded)  # small tiles of 8 bits, grey of 2 or 4 bits
+    image = depth.eight_bits(stored, 65535)
+    if image.ndim == 3 and image.shape[2] == 4 and tiff.is_mixed(encoded, stored.dtype):
+        return image[..., :3]
+    return image
 
 
 def _without_alpha(image: np.ndarray) -> np.ndarray:
     alpha = image[..., -1:].astype(np.uint16)
     mixed = image[..., :-1] * alpha + PADDING_COLOUR * (255 - alpha) + 127  # 255 is odd: no tie
     return (mixed // 255).astype(np.uint8)
-
-
-def _multiplied(encoded: bytes, depth: np.dtype) -> bool:
-    """Whether OpenCV gives colours multiplied by their alpha, as transparency over black looks."""
-    kind = headers.extra_samples(encoded)
-    return kind == headers.ASSOCIATED or (kind == headers.UNASSOCIATED and depth == np.uint8)
-
-
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in headers.TURNED:
-        image = cv2.transpose(image)
-    flip = _FLIPS[orientation]
-    return image if flip is None else cv2.flip(image, flip)
 
 
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the header of an image file says: its size and its orientation."""
+"""What the header of an image file says: its format, its size and its orientation."""
 
 import io
 import struct
@@ -16,9 +16,11 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
+from abe_jax.data.images import heif, uncompressed
+
 JPEG, PNG, WEBP, AVIF = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"ftypavi"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-TURNED = range(5, 9)  # orientations in which the stored rows are the image's columns
+JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 
 # Not Image.open: it looks at what Pillow thinks of large images, and warns.
 _READERS: dict[bytes | tuple[bytes, ...], type[ImageFile]] = {
@@ -29,11 +31,12 @@ _READERS: dict[bytes | tuple[bytes, ...], type[ImageFile]] = {
     b"GIF8": GifImagePlugin.GifImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,
     tuple(b"P%d" % kind for kind in range(1, 7)): PpmImagePlugin.PpmImageFile,
-    (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"): Jpeg2KImagePlugin.Jpeg2KImageFile,
+    JPEG_2000: Jpeg2KImagePlugin.Jpeg2KImageFile,
 }
+_AV1 = b"av1C"  # the box in which an AVIF file describes its code
+_SIZE_OF_CODE = b"\xff\x4f\xff\x51"  # a JPEG 2000 code begins, and its size follows
 _ORIENTATION = 0x0112  # the EXIF tag
-_EXTRA_SAMPLES = 338  # the TIFF tag; two of its values:
-ASSOCIATED, UNASSOCIATED = 1, 2
+_WIDTH, _HEIGHT = 256, 257  # TIFF tags
 # What a file with an EXIF orientation contains; JPEG 2000 has no such tag.
 _EXIF = {
     JPEG: (b"Exif\0",),
@@ -51,8 +54,16 @@ def stored(encoded: bytes) -> tuple[int, int] | None:
         return height, width
     if encoded.startswith(JPEG):
         return _size_in_jpeg(encoded)
+    if encoded.startswith(uncompressed.PAM):
+        return uncompressed.pam_size(encoded)
+    if heif.is_heif(encoded):
+        return heif.size(encoded)
     header = opened(encoded)
-    return None if header is None else (header.height, header.width)
+    if header is not None:
+        return header.height, header.width
+    found = tags(encoded) or {}  # of a form that Pillow does not know
+    height, width = found.get(_HEIGHT), found.get(_WIDTH)
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def orientation(encoded: bytes) -> int:
@@ -73,12 +84,59 @@ def orientation(encoded: bytes) -> int:
     return value if isinstance(value, int) and value in range(1, 9) else 1
 
 
-def extra_samples(encoded: bytes) -> int:
-    """What a TIFF file says its first channel beside the colours is; 0 where it says nothing."""
-    header = opened(encoded) if encoded.startswith(TIFF) else None
-    if not isinstance(header, TiffImagePlugin.TiffImageFile):
-        return 0
-    return (header.tag_v2.get(_EXTRA_SAMPLES) or (0,))[0]
+def bits(encoded: bytes) -> int:
+    """The bits of a sample that OpenCV gives unscaled in 16; 16 where it gives full ones.
+
+    AVIF has 10 or 12 (AV1 Codec ISO Media File Format Binding, section 2.3.3), JPEG 2000 any number
+    (ISO/IEC 15444-1, A.5.1), of the first component here.
+    """
+    if encoded[4:11] == AVIF:
+        flags = encoded[encoded.find(_AV1) + 6] if _AV1 in encoded[:-6] else 0
+        return 12 if flags & 0x20 else 10
+    if encoded.startswith(JPEG_2000):
+        start = encoded.find(_SIZE_OF_CODE) + 2
+        if 2 <= start < len(encoded) - 40:
+            return (encoded[start + 40] & 0x7F) + 1
+    return 16
+
+
+def transparent_grey(encoded: bytes) -> int | None:
+    """The level that a grey PNG file calls transparent, as OpenCV gives it; None where none is.
+
+    It gives grey of less than 8 bits as 8, and of 16 as it is.
+    """
+    if not encoded.startswith(PNG) or encoded[25:26] != b"\0" or b"tRNS" not in encoded:
+        return None
+    offset, bits = len(PNG), encoded[24]
+    while offset + 10 <= len(encoded):
+        length, name = struct.unpack_from(">I4s", encoded, offset)
+        if name == b"IDAT":
+            return None
+        if name == b"tRNS":
+            level = int.from_bytes(encoded[offset + 8 : offset + 10]) & (2**bits - 1)
+            return level if bits == 16 else level * 255 // (2**bits - 1)
+        offset += 12 + length
+    return None
+
+
+def tags(encoded: bytes) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
+    """What a TIFF file says of its first image; None where it is none, or damaged there."""
+    if not encoded.startswith(TIFF):
+        return None
+    file = io.BytesIO(encoded)
+    try:
+        found = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if is_big_tiff(encoded) else 8))
+        file.seek(found.next)
+        found.load(file)
+        dict(found)  # each value is read when it is asked for
+    except Exception:  # whatever a damaged header raises
+        return None
+    return found
+
+
+def is_big_tiff(encoded: bytes) -> bool:
+    """Whether a TIFF file has offsets of 64 bits."""
+    return encoded[2:4] in (b"+\0", b"\0+")
 
 
 def opened(encoded: bytes) -> ImageFile | None:

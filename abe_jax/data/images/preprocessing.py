@@ -9,12 +9,14 @@ twice the size, come out as if decoded in full.
 """
 
 import dataclasses
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from abe_jax.bounds import Pixels
 from abe_jax.data.images import crops
 from abe_jax.data.images.decoding import Reduced, reduced
 from abe_jax.errors import ArgumentError, require
@@ -45,6 +47,11 @@ class Preprocessing:
                 raise ArgumentError(name, f"{len(values)} values for {self.channels} channels")
         if not min(self.std, default=1.0) > 0:
             raise ArgumentError("std", f"{self.std}, but every value must be above 0")
+        least, most = get_args(Pixels)[1:]
+        if not least <= self.resize <= most:
+            raise ArgumentError(
+                "resize", f"{self.resize}, but an image's side has {least:,} to {most:,} px"
+            )
         if not 1 <= self.size <= self.resize:
             raise ArgumentError(
                 "size",
