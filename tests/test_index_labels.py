@@ -138,9 +138,10 @@ def test_a_path_that_is_nearly_right_is_told_in_the_list_of_the_unreadable(
 ) -> None:
     shutil.copytree(photographs / "set" / "a" / "2021", tmp_path / "a")
     table = tmp_path / "list.csv"
-    table.write_text("path,label\na/0.png,a\nA/3.PNG,a\na/none.png,a\n")
+    table.write_text("path,label\na/0.png,a\nA/3.PNG,a\na/6.png ,a\na/none.png,a\n")
     reasons = list_images(table).unreadable
     assert reasons == {
         f"{tmp_path}/A/3.PNG": "No such file or directory; did you mean 'a/3.png'?",
+        f"{tmp_path}/a/6.png ": "No such file or directory; did you mean 'a/6.png'?",
         f"{tmp_path}/a/none.png": "No such file or directory",
     }
