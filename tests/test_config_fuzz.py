@@ -139,7 +139,7 @@ def outcome(mapping: dict[str, Any], file: Path, images: Dataset) -> str:
         with limited(SECONDS):
             made = config.load(file)
             build.dataset(made.data)
-            prepare_training(made, file.parent / "run", str, images).close()
+            prepare_training(made, file.parent / "run", lambda line: None, images).close()
     except UserError as error:
         return str(error)
     except OSError as error:  # which a command tells in one line

@@ -93,7 +93,7 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         return _float(value)
     if type(value) is not hint:
         raise UserError(f"{where}: expected {hint.__name__}, got {shown(value)}")
-    if hint is str and len(value) > MOST_CHARACTERS:
+    if isinstance(value, str) and len(value) > MOST_CHARACTERS:
         raise UserError(f"{where}: {len(value)} characters; at most {MOST_CHARACTERS}")
     if value != value:  # NaN, which no bound keeps out
         raise UserError(f"{where}: {value} is no number")
