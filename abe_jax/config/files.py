@@ -115,10 +115,10 @@ def _key(node: Any, part: str, where: str) -> Any:
         names = [item.get("name") if isinstance(item, dict) else None for item in node]
         if part in names:
             return names.index(part)
-        places = [str(i) for i in range(len(node))]
-        if part in places:
+        numbers = [str(i) for i in range(len(node))]
+        if part in numbers:
             return int(part)
-        choices = places + [name for name in names if name]
+        choices = numbers + [name for name in names if name]
         raise UserError(f"{where}.{part}: no such entry; {nearest(part, choices)}")
     if not isinstance(node, dict):
         raise UserError(f"{where}.{part}: {where} is a single value, {shown(node)}")

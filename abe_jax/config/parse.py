@@ -13,6 +13,7 @@ from abe_jax.errors import ArgumentError, UserError, nearest
 from abe_jax.losses import TERMS, Custom, Term
 
 MOST_VALUES = 10_000  # of a list
+MOST_CHARACTERS = 4_096  # of a text: no path is longer
 MOST_SHOWN = 120  # characters of a value in an error line
 
 
@@ -92,6 +93,8 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         return _float(value)
     if type(value) is not hint:
         raise UserError(f"{where}: expected {hint.__name__}, got {shown(value)}")
+    if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+        raise UserError(f"{where}: {len(value)} characters; at most {MOST_CHARACTERS}")
     if value != value:  # NaN, which no bound keeps out
         raise UserError(f"{where}: {value} is no number")
     return value
@@ -102,7 +105,7 @@ def _float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _term(value: Any, where: str) -> Term:

@@ -44,14 +44,14 @@ def prepare_training(
         UserError: what could not be trained, or not be measured at the end; another training of
             the same folder.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as lock:
         with hosts.together():
-            training = _prepared(config, RunFolder(workdir), say, dataset, held)
-        return dataclasses.replace(training, held=held.pop_all())
+            training = _prepared(config, RunFolder(workdir), say, dataset, lock)
+        return dataclasses.replace(training, lock=lock.pop_all())
 
 
 def _prepared(
-    config: Config, folder: RunFolder, say: Say, given: Dataset | None, held: contextlib.ExitStack
+    config: Config, folder: RunFolder, say: Say, given: Dataset | None, lock: contextlib.ExitStack
 ) -> Training:
     build.dataset(config.data)
     build.augmentation(config.data)
@@ -66,7 +66,7 @@ def _prepared(
     with build.named("config.optimizer"):
         recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
     if hosts.is_first():
-        held.enter_context(folder.alone())
+        lock.enter_context(folder.alone())
         claim(folder, config)
     for note in train.notes:
         say(f"warning: {note}")

@@ -24,7 +24,7 @@ class Training:
     folder: RunFolder
     load: Callable[[], Run]  # reads the run that is in the folder when it has been trained
 
-    held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
+    lock: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> "Training":
         """The training, for a `with` block."""
@@ -36,7 +36,7 @@ class Training:
 
     def close(self) -> None:
         """Leaves the folder to others."""
-        self.held.close()
+        self.lock.close()
 
     def fit(self, stop: StopRequest, say: Callable[[str], None]) -> bool:
         """Trains to the end, or until asked to stop (False); see `abe_jax.training.fit`."""

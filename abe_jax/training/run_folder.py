@@ -38,10 +38,10 @@ class RunFolder:
         Raises:
             UserError: another training holds it, or it cannot be written.
         """
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as stack:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                ours = held.enter_context(files.lock(self.path / ".lock", patience=0))
+                ours = stack.enter_context(files.lock(self.path / ".lock", patience=0))
             except OSError as error:
                 ours = error.errno in NO_LOCKS
                 if not ours:
