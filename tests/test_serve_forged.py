@@ -1,4 +1,4 @@
-"""Uploads that somebody forged, to a server as its users start it: each is answered, and it lives."""
+"""Uploads that somebody forged, sent to a real server: each is answered, and it lives."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from serving_examples import Made, ask, started
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 60.0  # for one answer, on a machine that does other work
+SECONDS = 30.0  # for one answer, on a machine that does other work
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,8 @@ def too_large() -> Iterator[tuple[str, bytes]]:
     yield "GIF", saved("P", 11_000, "GIF")
     yield "PNG", saved("1", 11_000, "PNG")
     yield "JPEG", saved("L", 11_000, "JPEG")
+    deep = np.zeros((4100, 4100), np.uint16)
+    yield "PNG of 16 bits", cv2.imencode(".png", deep)[1].tobytes()
     yield "PNG of nothing", png(2**31 - 1, 2**31 - 1)
     yield "PNG, wide", png(2**31 - 1, 1)
     bitmap = struct.pack("<IiiHHIIiiII", 40, 60_000, 60_000, 1, 8, 1, 0, 0, 0, 256, 0)
@@ -96,8 +98,9 @@ def at_the_bound() -> Iterator[tuple[str, bytes]]:
     """As many pixels as may be, in forms that take the longest."""
     yield "GIF in turns", saved("P", 4000, "GIF", interlace=1)
     yield "TIFF, LZW", saved("CMYK", 4000, "TIFF", compression="tiff_lzw")
-    deep = np.zeros((7000, 7000, 3), np.uint16)
+    deep = np.zeros((4000, 4000, 3), np.uint16)
     yield "PNG of 16 bits", cv2.imencode(".png", deep)[1].tobytes()
+    yield "PNG", saved("RGB", 7000, "PNG")
     yield "JPEG in scans", saved("RGB", 7000, "JPEG", progressive=True)
 
 
@@ -113,7 +116,7 @@ def test_forged_uploads_are_answered_and_the_server_lives(made: Made) -> None:
                 assert seconds < (SECONDS if status == 200 else 5), what
                 print(f"{what}: {seconds:.1f} s, {memory(process.pid):.0f} MiB")
                 assert process.poll() is None, what
-        assert memory(process.pid) < 3000  # MiB at the most; the model alone takes some 500
+        assert memory(process.pid) < 2000  # MiB at the most; the model alone takes some 400
         first = ask(port, "POST", "/search", made.files[5].read_bytes()).json["neighbours"][0]
         assert first["id"] == 5
 

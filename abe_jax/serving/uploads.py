@@ -12,8 +12,8 @@ from abe_jax.data.images import headers
 from abe_jax.serving.refused import Refused
 
 MOST_PIXELS = 50_000_000  # the cameras of telephones make 48 million
-# Of formats whose pixels take several times as long. In 32 MiB, TIFF has room for no more
-# photograph than this, and GIF is not for photographs.
+# Of formats whose pixels take several times as long: TIFF, GIF, JPEG 2000, PNG of 16 bits. In 32 MiB
+# none of them has room for a photograph of more.
 MOST_PIXELS_SLOW = 16_000_000
 _SLOW = (*headers.TIFF, b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 
@@ -24,11 +24,16 @@ def check_size(encoded: bytes) -> None:
     if size is None:
         raise Refused(422, "this is no image that can be read: no header that says its size")
     height, width = size
-    most = MOST_PIXELS_SLOW if encoded.startswith(_SLOW) else MOST_PIXELS
+    most = MOST_PIXELS_SLOW if _is_slow(encoded) else MOST_PIXELS
     if height * width > most:
         raise Refused(
             413, f"an image of {width} x {height} px; {most // 10**6} million px are the most"
         )
+
+
+def _is_slow(encoded: bytes) -> bool:
+    bits_of_png = encoded[24] if encoded.startswith(headers.PNG) else 8
+    return bits_of_png == 16 or encoded.startswith(_SLOW)
 
 
 def _size_of_avif(encoded: bytes) -> tuple[int, int] | None:
