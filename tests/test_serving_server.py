@@ -24,7 +24,8 @@ from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
 from abe_jax.index import ImageRow, Index, VectorSpec, store
 from abe_jax.index.vectors import COPY
-from abe_jax.serving import guard, server, service
+from abe_jax.serving import guard, server, service, uploads
+from abe_jax.serving.connection import Places
 from abe_jax.serving.refused import Refused
 from abe_jax.serving.server import Server
 from abe_jax.serving.service import Service
@@ -142,7 +143,8 @@ def test_other_hosts_names_are_not_answered(port: int) -> None:
         ("user@127.0.0.1", 403),
         ("127.0.0.1/x", 403),
         ("[::1", 403),
-        ("", 403),
+        ("", 400),
+        (" ", 400),
     ):
         for path in ("/", "/thumbnail/1", "/about"):
             assert ask(port, "GET", path, Host=host).status == status, (host, path)
@@ -216,7 +218,7 @@ def test_few_bytes_of_many_pixels_are_refused_by_their_header(port: int) -> None
     Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
     assert len(buffer.getvalue()) < 100_000
     said = ask(port, "POST", "/search", buffer.getvalue())
-    assert said.status == 422 and "20000 x 20000 px" in said.json["error"]
+    assert said.status == 413 and "20000 x 20000 px; 50 million" in said.json["error"]
     assert time.monotonic() - began < 10
 
 
@@ -263,15 +265,117 @@ def test_slow_senders_are_cut_off(made: Made, port: int) -> None:
             assert answer.startswith(b"HTTP/1.0 408 ")
 
 
-def test_more_connections_than_there_are_places_are_sent_away(port: int) -> None:
-    opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.CONNECTIONS)]
+def test_slow_heads_give_way_to_requests(made: Made, port: int) -> None:
+    """Two hundred senders of a byte now and then, beside whom everybody is answered at once."""
+    opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
     try:
-        time.sleep(0.2)
-        assert raw(port, b"").startswith(b"HTTP/1.0 503 ")
+        for connection in opened:
+            connection.sendall(b"GET / HTTP/1.0\r\nX: ")
+        for _ in range(5):
+            began = time.monotonic()
+            assert ask(port, "POST", "/search", made.other).status == 200
+            assert ask(port, "GET", "/about").status == 200
+            assert time.monotonic() - began < 5
+        end = time.monotonic() + PATIENCE + 5
+        gone = [_is_closed(connection, end) for connection in opened]
+        assert all(gone)
     finally:
         for connection in opened:
             connection.close()
-    time.sleep(0.2)
+
+
+def _is_closed(connection: socket.socket, end: float) -> bool:
+    """Whether the other side closes a connection before `end`, although bytes still come."""
+    connection.settimeout(0.1)
+    while time.monotonic() < end:
+        try:
+            connection.sendall(b"x")
+            return not connection.recv(100)
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+def test_the_oldest_of_too_many_heads_is_dropped(port: int) -> None:
+    opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.CONNECTIONS + 20)]
+    try:
+        assert ask(port, "GET", "/about").status == 200
+        opened[0].settimeout(0.5)
+        assert opened[0].recv(1) == b""
+        opened[-1].settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            opened[-1].recv(1)
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_slow_uploads_are_safe_for_a_while_and_then_give_way(
+    made: Made, running: Server, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = _post(port, f"Content-Length: {len(made.other)}\r\n")
+    for safe, status in ((60.0, 503), (0.0, 200)):
+        monkeypatch.setattr(running, "uploads", Places(2, safe))
+        opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        try:
+            for connection in opened:
+                connection.sendall(head + made.other[:10])
+            time.sleep(0.3)
+            assert ask(port, "POST", "/search", made.other).status == status
+            assert ask(port, "GET", "/about").status == 200
+        finally:
+            for connection in opened:
+                connection.close()
+
+
+def test_a_head_without_an_end_is_dropped(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n")
+        with pytest.raises(ConnectionError):
+            for i in range(90):
+                connection.sendall(b"X-%d: " % i + b"a" * 60_000 + b"\r\n")
+            if not connection.recv(1):
+                raise ConnectionError
+
+
+def test_http_of_before_versions_is_refused_at_once(port: int) -> None:
+    for line in (b"GET /", b"GET / HTTP/0.9", b"POST /search", b"GET /about  ", b"get HTTP/0.1"):
+        began = time.monotonic()
+        head, _, body = raw(port, line + b"\r\n").partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 400 ") and set(json.loads(body)) == {"error"}, line
+        assert time.monotonic() - began < PATIENCE
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_decoded(encoded: bytes) -> int:
+        return ask(port, "POST", "/search", encoded).status
+
+    monkeypatch.setattr(uploads, "MOST_PIXELS", 3000)
+    monkeypatch.setattr(uploads, "MOST_PIXELS_SLOW", 1000)
+    image = Image.new("RGB", (50, 60))
+    larger = Image.new("RGB", (50, 61))
+    slow, over = Image.new("RGB", (40, 25)), Image.new("RGB", (40, 26))
+    for kind, bound, beyond in (
+        ("PNG", image, larger),
+        ("JPEG", image, larger),
+        ("WEBP", image, larger),
+        ("BMP", image, larger),
+        ("PPM", image, larger),
+        ("AVIF", image, larger),
+        ("TIFF", slow, over),
+        ("GIF", slow, over),
+        ("JPEG2000", slow, over),
+    ):
+        statuses = []
+        for pixels in (bound, beyond):
+            file = io.BytesIO()
+            pixels.save(file, kind)
+            statuses.append(is_decoded(file.getvalue()))
+        assert statuses == [200, 413], kind
 
 
 def test_searches_wait_for_their_turn_and_a_few_only(

@@ -2,7 +2,8 @@
 
 A page on this machine alone: drop an image there and see its neighbours, where each learner looks
 and how each ranks them. With --host it listens on another address, and whoever reaches that can
-search the index and see its images.
+search the index and see its images. What may be sent to it is bounded: serving/guard.py in bytes,
+serving/uploads.py in pixels, serving/connection.py in seconds.
 """
 
 import signal

@@ -1,10 +1,18 @@
-"""How long one connection may take: in all, not only between two of its bytes."""
+"""How long one connection may take, in all and not only between two of its bytes; how many."""
 
+import contextlib
 import io
+import math
 import socket
+import threading
 import time
+from collections.abc import Iterator
 
-PATIENCE = 20.0  # seconds from a connection's first moment to the last byte of its request
+from abe_jax.serving.refused import Refused
+
+HEAD = 5.0  # seconds from a connection's first moment to the last byte of its request's head
+MOST_HEAD = 2**18  # bytes of it
+PATIENCE = 20.0  # seconds from there to the last byte of its body
 LINGER = 2.0  # seconds for which the rest of a refused request is read and dropped
 
 
@@ -15,9 +23,21 @@ class Deadlined(io.RawIOBase):
     would hold its connection for ever.
     """
 
-    def __init__(self, connection: socket.socket, seconds: float):
+    def __init__(self, connection: socket.socket, seconds: float, most: float = math.inf):
         self._connection = connection
         self._end = time.monotonic() + seconds
+        self._left = most  # bytes that may still come
+        self._dropped = False
+
+    def extend(self, seconds: float) -> None:
+        """Begins a new deadline, without a bound on the bytes."""
+        self._end, self._left = time.monotonic() + seconds, math.inf
+
+    def drop(self) -> None:
+        """Lets the one that reads, and whatever it waits for, end at once."""
+        self._dropped = True
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def readable(self) -> bool:
         return True
@@ -28,7 +48,49 @@ class Deadlined(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("the request took too long")
         self._connection.settimeout(left)
-        return self._connection.recv_into(buffer)
+        count = self._connection.recv_into(buffer)
+        if self._dropped:
+            raise ConnectionAbortedError("another connection took its place")
+        self._left -= count
+        if self._left < 0:
+            raise ConnectionAbortedError("a head without an end")
+        return count
+
+
+class Places:
+    """Room for some connections that are being read; where it is full, the oldest gives way."""
+
+    def __init__(self, most: int, safe: float):
+        """Room for `most`, each of which nobody takes away for `safe` seconds."""
+        self._most, self._safe = most, safe
+        self._lock = threading.Lock()
+        self._since: dict[Deadlined, float] = {}  # the oldest first
+
+    @contextlib.contextmanager
+    def one(self, reader: Deadlined) -> Iterator[None]:
+        """A place; raises `Refused` where all are taken and safe."""
+        with self._lock:
+            if len(self._since) >= self._most and not self._drop_oldest():
+                raise Refused(503, "busy: other images are being sent, try again in a moment")
+            self._since[reader] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._since.pop(reader, None)
+
+    def drop_oldest(self) -> bool:
+        """Takes the place that was taken first; False where there is none or it is safe."""
+        with self._lock:
+            return self._drop_oldest()
+
+    def _drop_oldest(self) -> bool:
+        oldest = next(iter(self._since), None)
+        if oldest is None or time.monotonic() - self._since[oldest] < self._safe:
+            return False
+        del self._since[oldest]
+        oldest.drop()
+        return True
 
 
 def drain(connection: socket.socket) -> None:

@@ -42,7 +42,7 @@ def check_host(headers: Message, bound: str) -> None:
     # whoever owns a name can point it here.
     if not is_loopback(bound) and is_address(name):
         return
-    raise Refused(403, f"this is not {name or 'a host without a name'}")
+    raise Refused(403, f"this is not {name or 'that host'}")
 
 
 def check_origin(headers: Message, *, opens: bool, changes: bool) -> None:
@@ -93,7 +93,7 @@ def length(headers: Message) -> int:
 def _host(headers: Message) -> str:
     """The host's name without its port, in lower case."""
     hosts = headers.get_all("Host", [])
-    if len(hosts) != 1:
-        raise Refused(400, "a request has one header Host")
+    if len(hosts) != 1 or not hosts[0].strip():
+        raise Refused(400, "a request has one header Host, which is not empty")
     split = HOST.fullmatch(hosts[0].lower())
     return split["name"].strip("[]") if split else ""

@@ -1,5 +1,6 @@
 """One request: its route, whether it is allowed, and its response. A connection carries one."""
 
+import contextlib
 import io
 import json
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from abe_jax.report import style
 from abe_jax.serving import guard
-from abe_jax.serving.connection import Deadlined, drain
+from abe_jax.serving.connection import MOST_HEAD, Deadlined, drain
 from abe_jax.serving.refused import Refused
 from abe_jax.serving.thumbnails import Body
 
@@ -51,11 +52,31 @@ class Handler(BaseHTTPRequestHandler):
     """Answers the one request of a connection, whatever bytes it consists of."""
 
     server: "Server"
+    raw_requestline: bytes
 
     def setup(self) -> None:
         """Reads until a deadline, where a time-out would begin anew with every byte."""
         super().setup()
-        self.rfile = io.BufferedReader(Deadlined(self.connection, self.server.patience))
+        self._reader = Deadlined(self.connection, self.server.head, MOST_HEAD)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle(self) -> None:
+        """Reads the head in one of the places for that, whose oldest gives way to a new one."""
+        with contextlib.ExitStack() as self._reading:
+            self._reading.enter_context(self.server.heads.one(self._reader))
+            super().handle()
+
+    def parse_request(self) -> bool:
+        """Whether there is a request to answer; one without a version, or of HTTP/0, is not."""
+        words = self.raw_requestline.split()
+        if len(words) == 2 or (words and words[-1].startswith(b"HTTP/0")):
+            self.requestline = self.command = ""
+            self.send_error(400)
+            return False
+        understood = super().parse_request()
+        self._reading.close()
+        self._reader.extend(self.server.patience)
+        return understood
 
     def finish(self) -> None:
         """Closes the connection only when the answer has arrived."""
@@ -118,7 +139,8 @@ class Handler(BaseHTTPRequestHandler):
         expected = guard.length(self.headers)
         if self.path != "/search":
             return _as_json(self.server.service.like(_id(self.path, "/like/")))
-        encoded = self.rfile.read(expected)
+        with self.server.uploads.one(self._reader):
+            encoded = self.rfile.read(expected)
         if len(encoded) < expected:
             raise Refused(400, f"the image ended after {len(encoded)} of {expected} bytes")
         return _as_json(self.server.service.search(encoded))

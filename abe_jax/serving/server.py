@@ -13,11 +13,14 @@ import threading
 from typing import Any
 
 from abe_jax.errors import UserError
-from abe_jax.serving.connection import PATIENCE
+from abe_jax.serving.connection import HEAD, PATIENCE, Places
 from abe_jax.serving.handler import Handler, pages
 from abe_jax.serving.service import Service
 
-CONNECTIONS = 16  # at once; with guard.UPLOAD they bound the memory that uploads take
+CONNECTIONS = 256  # at once; most of them wait, each in a thread, for a head to arrive
+UPLOADS = 16  # read at once; with guard.UPLOAD they bound the memory that uploads take
+SAFE = 5.0  # seconds in which an upload is not dropped for another
+GIVING_WAY = 1.0  # seconds in which a dropped connection ends
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -29,13 +32,15 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
     def __init__(self, host: str, port: int, service: Service, patience: float = PATIENCE):
-        """Listens; `patience` is the seconds that a request may take to arrive.
+        """Listens; `patience` is the seconds that a request's body may take to arrive.
 
         Raises:
             UserError: the address cannot be listened on.
         """
         self.host = host.lower()  # as browsers write it
         self.service, self.patience, self.pages = service, patience, pages()
+        self.head = min(HEAD, patience)
+        self.heads, self.uploads = Places(CONNECTIONS, 0.0), Places(UPLOADS, SAFE)
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -55,8 +60,13 @@ class Server(socketserver.ThreadingTCPServer):
         return f"http://{name}:{self.server_address[1]}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a thread for the connection, or, where there are too many, answers 503."""
-        if self._free.acquire(blocking=False):
+        """Starts a thread for the connection, if need be in place of the slowest head.
+
+        Where all others have sent their heads, it answers 503.
+        """
+        if self._free.acquire(blocking=False) or (
+            self.heads.drop_oldest() and self._free.acquire(timeout=GIVING_WAY)
+        ):
             try:
                 super().process_request(request, client_address)
             except RuntimeError:  # no thread to be had

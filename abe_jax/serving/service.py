@@ -14,7 +14,7 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.index.index import Index, OtherNetworkError
 from abe_jax.index.snapshot import Snapshot
-from abe_jax.serving import responses, thumbnails
+from abe_jax.serving import responses, thumbnails, uploads
 from abe_jax.serving.refused import Refused
 from abe_jax.serving.responses import Response
 
@@ -69,7 +69,8 @@ class Service:
             raise UserError(error.reason) from error
 
     def search(self, encoded: bytes) -> Response:
-        """The response to an uploaded image."""
+        """The response to an uploaded image; one of too many pixels is refused undecoded."""
+        uploads.check_size(encoded)
         return self._respond(
             lambda embedder, now: responses.to_upload(embedder, now, encoded, self._k)
         )
