@@ -120,6 +120,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_jax()
     _quieten_orbax()
+    _show_progress()
     try:
         main(sys.argv[1:])
     except UserError as error:
@@ -155,6 +156,14 @@ def _quieten_orbax() -> None:
             shown(failed)
 
     threading.excepthook = hook
+
+
+def _show_progress() -> None:
+    """What the package logs is for who waits; standard output is what was asked for."""
+    logger = logging.getLogger("abe_jax")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # Orbax gives the root a handler
+    logger.addHandler(logging.StreamHandler(sys.stderr))
 
 
 def _set_up_jax() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from abe_jax import files
 from abe_jax.data.sources.csv_file import shown
@@ -18,7 +17,7 @@ from abe_jax.data.sources.image_files import Files
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
-from abe_jax.index import model_files, store
+from abe_jax.index import model_files, progress, store
 from abe_jax.index.image_list import ImageList
 from abe_jax.index.manifest import NAME, VectorSpec
 from abe_jax.index.segments import ImageRow
@@ -97,14 +96,13 @@ def _state(row: ImageRow) -> int:
 def embedded_pieces(
     embedder: Embedder, rows: Sequence[ImageRow]
 ) -> Iterator[tuple[Sequence[ImageRow], Embedded]]:
-    """Images piece by piece with their vectors, under a progress bar."""
+    """Images piece by piece with their vectors; says the rate and the time that is left."""
     batch = embedder.network.batch
     length = -(-PIECE // batch) * batch
-    with tqdm(total=len(rows), desc="embedding", unit="image", disable=None) as bar:
+    with progress.embedding(len(rows)) as told:
         for start in range(0, len(rows), length):
             piece = rows[start : start + length]
-            yield piece, embedder.embed(Files(Path("/"), [row.path for row in piece]))
-            bar.update(len(piece))
+            yield piece, embedder.embed(Files(Path("/"), [row.path for row in piece]), told=told)
 
 
 def read_unreadable(folder: Path) -> dict[str, str]:
