@@ -38,7 +38,7 @@ def resnet() -> Arrays:
     shapes = placing.template(source.about.backbone, source.about.norm)
     for layer in source.layers:
         for key, path, change in layer.targets():
-            shape = shapes
+            shape: Any = shapes
             for part in path:
                 shape = shape[part]
             theirs = change(np.zeros(shape.shape[::-1])).shape if shape.ndim == 1 else shape.shape

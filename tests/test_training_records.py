@@ -1,6 +1,8 @@
 """What a training writes down and says: metrics.csv, progress lines, warnings."""
 
 import csv
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,24 @@ def test_the_rate_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert shown.rate() == pytest.approx(2.0)
     line = shown.line(10, {"loss": 0.5, "gradient_norm": 3.0, "positive_distance": 1.0}, 40.0)
     assert line == "step 10/50  40 images/s  loss 0.5000  8s left"
+
+
+def test_a_compilation_says_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, said, heard = 100.0, list[str](), threading.Event()
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line == "compiling, 90 s so far":
+            heard.set()
+
+    with progress.compiling(say):
+        now += 90.0
+        assert heard.wait(10), said
+    count = len(said)
+    time.sleep(0.05)
+    assert len(said) == count  # the end is the end
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_jax()
     _quieten_orbax()
+    _show_progress()
     try:
         status = _status(main)
         ending.flush()
@@ -164,6 +165,14 @@ def _quieten_orbax() -> None:
             shown(failed)
 
     threading.excepthook = hook
+
+
+def _show_progress() -> None:
+    """What the package logs is for who waits; standard output is what was asked for."""
+    logger = logging.getLogger("abe_jax")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # Orbax gives the root a handler
+    logger.addHandler(logging.StreamHandler(sys.stderr))
 
 
 def _set_up_jax() -> None:

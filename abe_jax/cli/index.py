@@ -66,6 +66,12 @@ def build() -> command.Parser:
         help=f"of the vectors: {', '.join(STORAGES)}; default: float32",
     )
     parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="side of the images as the network sees them; default: its own",
+    )
+    parser.add_argument(
         "--batch",
         type=int,
         metavar="N",

@@ -2,16 +2,26 @@
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from abe_jax.cli import command
 from abe_jax.config import stored
+from abe_jax.data import uncropped
+from abe_jax.data.images.decoding import UnreadableImage
+from abe_jax.data.sources import image_files
+from abe_jax.errors import ArgumentError
+from abe_jax.evaluation.network import Network
+from abe_jax.evaluation.resolution import resized
 from abe_jax.index import description, ingest, snapshot
 from abe_jax.index import sync as following
 from abe_jax.index.export import export_faiss
 from abe_jax.index.image_list import list_images
 from abe_jax.index.removal import remove_images
+from abe_jax.index.segments import ImageRow
+
+SAMPLED = 20  # pictures whose size is looked at
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -23,9 +33,43 @@ def build(arguments: argparse.Namespace) -> None:
         if arguments.workdir
         else stored.embedder_of_weights(arguments.weights)
     )
+    if arguments.size is not None:
+        embedder = stored.at_size(embedder, arguments.size)
+    elif line := smaller_size(embedder.network, images.rows):
+        command.say(line)
     if arguments.batch:
         embedder = stored.in_batches_of(embedder, arguments.batch)
     _say_result(arguments.out, ingest.build(arguments.out, embedder, arguments.storage, images))
+
+
+def smaller_size(network: Network, rows: Sequence[ImageRow]) -> str:
+    """A line that suggests the pictures' own size where the network sees more than twice that.
+
+    Some pictures stand for all: their middle shorter side counts. '' where nothing is suggested.
+    """
+    sampled = rows[:: max(1, len(rows) // SAMPLED)]
+    sizes = [_size(row.path) for row in sampled]
+    sides = [min(size) for size in sizes if size != uncropped.UNREADABLE]
+    seen = network.longest or network.preprocessing.size
+    own = round(statistics.median(sides)) if sides else seen
+    if seen <= 2 * own:
+        return ""
+    try:
+        resized(network, own)
+    except ArgumentError:  # too small for this network, or of one size alone
+        return ""
+    return (
+        f"the network sees {seen} px, the pictures have {own} px: with --size {own} they are "
+        f"embedded about {(seen / own) ** 2:.0f} times as fast, to other vectors; compare which "
+        "finds more"
+    )
+
+
+def _size(path: str) -> tuple[int, int]:
+    try:
+        return uncropped.size(image_files.read(Path(path)))
+    except UnreadableImage:
+        return uncropped.UNREADABLE
 
 
 def add(arguments: argparse.Namespace) -> None:

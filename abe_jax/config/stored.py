@@ -14,6 +14,7 @@ from abe_jax.config.schema import Config
 from abe_jax.data import Dataset
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.resolution import resized
 from abe_jax.index import manifest, model_files
 from abe_jax.index.index import Index
 from abe_jax.runs.evaluation import Tested
@@ -142,6 +143,20 @@ def in_batches_of(embedder: Embedder, images: int) -> Embedder:
     evaluate = dataclasses.replace(config.evaluate, batch=images)
     described = to_mapping(dataclasses.replace(config, evaluate=evaluate))
     return embedder.in_batches_of(images, described)
+
+
+def at_size(embedder: Embedder, size: int) -> Embedder:
+    """The same network for images of `size` px, which its description says as well.
+
+    Raises:
+        ArgumentError: `size`: the network takes no such images.
+    """
+    network = resized(embedder.network, size)
+    config, seen = from_mapping(embedder.description), network.preprocessing
+    data = dataclasses.replace(config.data, size=seen.size, resize=seen.resize)
+    evaluate = dataclasses.replace(config.evaluate, longest=network.longest)
+    described = to_mapping(dataclasses.replace(config, data=data, evaluate=evaluate))
+    return Embedder(network, embedder.state, described)
 
 
 def load(path: str | Path, data: Dataset | None = None) -> Run | Index:

@@ -22,7 +22,7 @@ from abe_jax import models
 from abe_jax.data.sources.image_files import Files
 from abe_jax.data.split import Records, Split
 from abe_jax.errors import ArgumentError
-from abe_jax.evaluation.network import Embedded, Network
+from abe_jax.evaluation.network import Embedded, Network, Told
 from abe_jax.training import step
 from abe_jax.training.checkpoint import digest
 from abe_jax.training.state import TrainState
@@ -103,19 +103,20 @@ class Embedder:
         described = self.description if description is None else description
         return Embedder(network, self.state, described)
 
-    def embed(self, images: Split | Records) -> Embedded:
+    def embed(self, images: Split | Records, *, told: Told | None = None) -> Embedded:
         """The vectors [n, m, d] of the images that can be read, and which these are.
 
         Args:
             images: a split, or the bytes of an image file each; b"" for one that could not even be
                 opened. They are asked for while a batch before them is computed, by several
                 threads.
+            told: is given the number of images of each batch that is done.
         """
         split = images if isinstance(images, Split) else _unlabelled(images)
         if not len(split.labels):
             none = np.zeros(0, np.int64)
             return Embedded(np.zeros((0, self.learners, self.dim), np.float32), none, none)
-        return self.network.vectors(self.replicated, split)
+        return self.network.vectors(self.replicated, split, told=told)
 
     def embed_files(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:
         """The vectors of image files, one row for each: m learners of d numbers.

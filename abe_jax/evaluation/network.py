@@ -7,7 +7,9 @@ size, on another processor or on another number of devices: by less than ROUNDIN
 decided by a distance, such as what is a copy, may depend on less.
 """
 
+import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.table import backbone
 from abe_jax.training import step
+from abe_jax.training.progress import compiling
 from abe_jax.training.state import TrainState
 
 # The length of the difference of two unit vectors of one learner, by one network that computes in
@@ -34,6 +37,8 @@ from abe_jax.training.state import TrainState
 ROUNDING = 2e-6
 
 Apply = Callable[[TrainState, Batch], np.ndarray]  # this host's rows of a batch
+Told = Callable[[int], None]  # how many images of a batch have been embedded
+_log = logging.getLogger(__name__)  # a command line shows it
 
 
 class Embedded(NamedTuple):
@@ -75,14 +80,15 @@ class Network:
                 "backbone",
             )
 
-    def vectors(self, state: TrainState, split: Split) -> Embedded:
+    def vectors(self, state: TrainState, split: Split, *, told: Told | None = None) -> Embedded:
         """Embeds every image of a split once, in its order.
 
         Args:
             state: the replicated state; of `params` only the part `model` is used.
             split: the images. All hosts call with the same one, and each gets all vectors.
+            told: is given this host's images of each batch that is done.
         """
-        return Embedded(*self._rows(self._embed_step, state, split))
+        return Embedded(*self._rows(self._embed_step, state, split, told))
 
     def with_unnormalised(
         self, state: TrainState, split: Split
@@ -168,12 +174,16 @@ class Network:
         )
 
     def _rows(
-        self, apply_step: Apply, state: TrainState, split: Split
+        self, apply_step: Apply, state: TrainState, split: Split, told: Told | None = None
     ) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, " n"], Int[np.ndarray, " k"]]:
         """What a step gives of a split's readable images, which rows these are, and the others."""
         values, image_ids, masks = [], [], []
         for batch in self._batches(split):
-            values.append(apply_step(state, batch))
+            with contextlib.nullcontext() if values else compiling(_log.info):
+                values.append(apply_step(state, batch))
+            if told:
+                left = len(split.labels) - sum(map(len, masks))  # the last batch is filled up
+                told(max(0, min(len(batch.mask), left)))
             image_ids.append(batch.image_ids)
             masks.append(batch.mask)
         parts = (np.concatenate(values), np.concatenate(image_ids), np.concatenate(masks))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from abe_jax import files
 from abe_jax.data.images import heif
@@ -20,7 +19,7 @@ from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
-from abe_jax.index import model_files, store
+from abe_jax.index import model_files, progress, store
 from abe_jax.index.contents import DigestedFiles
 from abe_jax.index.image_list import DIGEST, ImageList
 from abe_jax.index.known_labels import with_known_labels
@@ -118,24 +117,23 @@ def embedded_pieces(
 ) -> Iterator[tuple[Sequence[ImageRow], Embedded]]:
     """Images piece by piece with their vectors, and in their metadata the digests of their bytes.
 
-    A progress bar is shown meanwhile. Of a file that could not be opened there is no digest.
+    Says the rate and the time that is left. Of a file that could not be opened there is no digest.
     `tell_damaged` is given the path of each that is damaged inside.
     """
     batch = embedder.network.batch
     length = -(-PIECE // batch) * batch
-    with tqdm(total=len(rows), desc="embedding", unit="image", disable=None) as bar:
+    with progress.embedding(len(rows)) as told:
         for start in range(0, len(rows), length):
             piece = rows[start : start + length]
             contents = DigestedFiles([row.path for row in piece])
             inspected = Inspected(contents)
-            embedded = embedder.embed(inspected)
+            embedded = embedder.embed(inspected, told=told)
             for row in embedded.image_ids[inspected.damaged[embedded.image_ids]]:
                 tell_damaged(piece[row].path)
             yield (
                 [_with_digest(row, contents.digests.get(i)) for i, row in enumerate(piece)],
                 embedded,
             )
-            bar.update(len(piece))
 
 
 def _with_digest(row: ImageRow, digest: str | None) -> ImageRow:

@@ -12,8 +12,8 @@ from abe_jax.data.images import headers
 from abe_jax.serving.refused import Refused
 
 MOST_PIXELS = 50_000_000  # the cameras of telephones make 48 million
-# Of formats whose pixels take several times as long: TIFF, GIF, JPEG 2000, PNG of 16 bits. In 32 MiB
-# none of them has room for a photograph of more.
+# Of formats whose pixels take several times as long: TIFF, GIF, JPEG 2000, PNG of 16 bits. In
+# 32 MiB none of them has room for a photograph of more.
 MOST_PIXELS_SLOW = 16_000_000
 _SLOW = (*headers.TIFF, b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 

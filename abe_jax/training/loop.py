@@ -16,7 +16,7 @@ from abe_jax.losses import objective
 from abe_jax.training import step
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.collapse import warnings
-from abe_jax.training.progress import Progress
+from abe_jax.training.progress import Progress, compiling
 from abe_jax.training.recipe import Recipe
 from abe_jax.training.recorder import Recorder
 from abe_jax.training.run_folder import RunFolder
@@ -135,8 +135,9 @@ class _Loop:
     def _first_step(self, batch: Batch) -> None:
         self.say("compiling the training step ...")
         began = time.perf_counter()
-        self._step(batch)
-        jax.block_until_ready(self.state)
+        with compiling(self.say):
+            self._step(batch)
+            jax.block_until_ready(self.state)
         took = time.perf_counter() - began
         self.progress.pause(took)
         self.say(f"compiled in {took:.1f} s (kept for the next start)")

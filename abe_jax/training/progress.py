@@ -1,6 +1,33 @@
-"""The lines that a running training prints."""
+"""The lines that tell how far it is: of a training, and of a compilation."""
 
+import contextlib
+import threading
 import time
+from collections.abc import Callable, Iterator
+
+EVERY = 30.0  # seconds between two lines of a compilation
+
+
+@contextlib.contextmanager
+def compiling(say: Callable[[str], None]) -> Iterator[None]:
+    """Says every half a minute how long what is inside, which compiles first, has taken so far.
+
+    From two minutes on XLA writes an alarm of its own to the error stream. It writes it as an
+    error, so the log level that hides it would hide errors too.
+    """
+    ended, began = threading.Event(), time.perf_counter()
+
+    def tell() -> None:
+        while not ended.wait(EVERY):
+            say(f"compiling, {time.perf_counter() - began:.0f} s so far")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 class Progress:
