@@ -23,7 +23,7 @@ from abe_jax.index.manifest import (
     StoredFile,
     VectorSpec,
 )
-from abe_jax.index.own_file import MappedFile
+from abe_jax.index.mapped_file import MappedFile
 
 HEADER = 128  # bytes of a .npy file before its numbers
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Int, Int64
 from abe_jax.errors import UserError
 from abe_jax.index import manifest, segments
 from abe_jax.index.manifest import Manifest, StoredFile, Threshold, VectorSpec
-from abe_jax.index.own_file import MappedFile
+from abe_jax.index.mapped_file import MappedFile
 from abe_jax.index.segments import ImageRow, Segment
 
 BLOCK = 4096  # rows looked at together
