@@ -60,10 +60,10 @@ class Frame(NamedTuple):
         differ. So it is for collapsed embeddings, a few float32 steps apart, and for counts.
         """
         for part in (y[:, :1], y):  # most vectors show in their first row that they are not
-            whole = np.ldexp(part, -self.grid)
-            if not (np.rint(whole) == whole).all():
+            steps = np.ldexp(part, -self.grid)
+            if not (np.rint(steps) == steps).all():
                 return False
-        return bool(2 * math.sqrt(y.shape[0] * y.shape[2]) * np.abs(whole).max() < 2.0**26)
+        return bool(2 * math.sqrt(y.shape[0] * y.shape[2]) * np.abs(steps).max() < 2.0**26)
 
 
 def frame(gallery: Float32[np.ndarray, "m n d"], queries: Float32[np.ndarray, "m q d"]) -> Frame:

@@ -1,6 +1,8 @@
 """The neighbours of queries in memory, in the exact order: from the devices, proven on the host."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -165,7 +167,7 @@ def _sorted_vectors(
     right: Right | None,
 ) -> Nearest:
     """Few rows are left open in float64: with `right`, the others are in their order already."""
-    least, most, ids = whole(search, originals, rows)
+    least, most, ids = all_candidates(search, originals, rows)
     near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
     left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
     if len(left):
@@ -180,14 +182,18 @@ def _sorted_vectors(
     return Nearest(least, ids)
 
 
-def whole(search: Search, originals: Originals, rows: Int[np.ndarray, " q"]) -> Candidates:
+def all_candidates(search: Search, originals: Originals, rows: Int[np.ndarray, " q"]) -> Candidates:
     """All rows for each query, from float64, by the least that their distances can be."""
     both = np.empty((2, len(rows), len(search.groups)))
     asked = originals.frame.wide(originals.queries[:, rows])
     for chunk in _chunks(search, originals, rows):
         part = frame.bounds(originals.frame, asked, chunk.vectors, originals.rooted)
-        both[:, :, chunk.ids] = np.where(chunk.counts, part, np.inf)
-    ids = np.argsort(both[0], axis=1)
+        for side, bound in zip(both[:, :, chunk.ids[0] : chunk.ids[-1] + 1], part, strict=True):
+            side[:] = bound
+            side[~chunk.counts] = np.inf
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy sorts on one core
+        pieces = np.array_split(both[0], os.cpu_count() or 1)
+        ids = np.concatenate(list(threads.map(partial(np.argsort, axis=1), pieces)))
     least, most = np.take_along_axis(both, ids[None], axis=2)
     ids[np.isinf(least)] = order.NO_ROW
     return Candidates(least, most, ids)

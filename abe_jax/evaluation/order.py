@@ -51,8 +51,8 @@ def exact(
     queries: Float32[np.ndarray, "m p d"], rows: Float[np.ndarray, "m p d"], rooted: bool
 ) -> Float64[np.ndarray, " p"]:
     """The exact distances of pairs of vectors."""
-    apart = np.subtract(queries, rows, dtype=np.float64)
-    squares = np.einsum("mpd,mpd->mp", apart, apart)
+    difference = np.subtract(queries, rows, dtype=np.float64)
+    squares = np.einsum("mpd,mpd->mp", difference, difference)
     return np.sqrt(squares).mean(axis=0) if rooted else squares[0]
 
 
@@ -112,15 +112,15 @@ def _open(
     A run is a stretch of candidates that bounds do not tell apart. Runs are apart from each other.
     """
     q, k = candidates.ids.shape
-    apart = np.maximum.accumulate(candidates.most, axis=1)[:, :-1] < candidates.least[:, 1:]
+    separate = np.maximum.accumulate(candidates.most, axis=1)[:, :-1] < candidates.least[:, 1:]
     first = np.zeros((q, k), np.int64)  # of the run that a candidate stands in
-    first[:, 1:] = np.where(apart, np.arange(1, k), 0)
+    first[:, 1:] = np.where(separate, np.arange(1, k), 0)
     first = np.maximum.accumulate(first, axis=1)
     asked = (first < need[:, None]) & np.isfinite(candidates.least)
     if right is None:
         return asked
     run, decides = first + k * np.arange(q)[:, None], np.zeros(q * k, bool)
-    decides[run[:, 1:][(right[:, 1:] != right[:, :-1]) & ~apart]] = True
+    decides[run[:, 1:][(right[:, 1:] != right[:, :-1]) & ~separate]] = True
     if not complete:
         decides[run[:, -1]] = True  # rows that are no candidates may belong among these
     return asked & decides[run]

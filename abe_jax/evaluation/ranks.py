@@ -49,7 +49,10 @@ def _block(
 ) -> Int[np.ndarray, "q t"]:
     originals = search.originals
     assert originals is not None
-    found, distance = neighbours.whole(search, originals, rows), neighbours.exact(originals, rows)
+    found, distance = (
+        neighbours.all_candidates(search, originals, rows),
+        neighbours.exact(originals, rows),
+    )
     there = targets >= 0
     reach = np.full(targets.shape, -1.0)
     reach[there] = distance(np.nonzero(there)[0], targets[there])
