@@ -18,7 +18,7 @@
     index = abe.Index.build("photos.index", run, "photos")    # or `plain`
     index.search("query.jpg", k=5)
 
-These names are the library; the rooms behind them are described in ARCHITECTURE.md.
+These names are the library; the packages behind them are described in ARCHITECTURE.md.
 """
 
 from abe_jax import data, evaluation, losses, models

@@ -48,7 +48,7 @@ FACTORS = {
     "norm": ("live", "frozen", "bin", "meta"),  # meta: its gates learned by episodes
     "compute": ("float32", "bfloat16"),
 }
-CLASS_ONLY = {"proxy_nca", "norm_softmax", "cross_entropy", "scatter"}
+CLASS_ONLY = {name for name, term in TERMS.items() if "label" not in term.__dataclass_fields__}
 OVER_DOMAINS = {"scatter", "shuffle"}
 WITHOUT_NORM = {"googlenet", "vit_s16"}
 

@@ -164,6 +164,7 @@ def code_blocks() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_readmes_library_section_runs_as_printed(
     run: abe.Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

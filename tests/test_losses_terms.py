@@ -3,7 +3,9 @@
 # NumPy arrays and lists are given where JAX arrays are annotated, as users give them.
 # pyright: reportArgumentType=false, reportCallIssue=false
 
+import dataclasses
 import re
+import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,21 @@ import numpy as np
 import pytest
 
 from abe_jax import losses
+from abe_jax.bounds import Amount
 from abe_jax.errors import ArgumentError
-from abe_jax.losses import Contrastive, CrossEntropy, Divergence, Margin, NormSoftmax, NPairs
+from abe_jax.losses import (
+    Contrastive,
+    CrossEntropy,
+    Divergence,
+    Margin,
+    NormSoftmax,
+    NPairs,
+    pairs,
+    table,
+)
+from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import PlainVectors
+from abe_jax.losses.term import PairTerm
 
 B, M, D = 8, 2, 4
 LABELS = jnp.arange(B) // 4
@@ -159,3 +173,25 @@ def test_arrays_that_do_not_fit_are_named(loss, change, message):
     given = {"vectors": vectors(), "labels": LABELS} | change
     with pytest.raises(ArgumentError, match=re.escape(message)):
         loss(**given)
+
+
+def test_the_skeleton_of_a_loss_is_a_loss():
+    """As losses/table.py prints it; the same as a loop over the pairs."""
+    skeleton = re.findall(r"^ {9}.*|^$", table.__doc__ or "", re.MULTILINE)
+    names = {"dataclasses": dataclasses, "jnp": jnp, "pairs": pairs, "checked": checked}
+    names |= {"PairTerm": PairTerm, "Amount": Amount}
+    exec(textwrap.dedent("\n".join(skeleton)), names)  # the text stands in this project
+    x = np.asarray(vectors(), np.float64)
+    inside = [
+        [
+            max(1.5 - np.linalg.norm(x[i, m] - x[j, m]), 0)
+            for i in range(7)
+            for j in range(7)
+            if LABELS[i] != LABELS[j]
+        ]
+        for m in range(M)
+    ]
+    expected = sum(np.mean(row) for row in inside)
+    assert expected > 0
+    term = 2.0 * names["MyLoss"](margin=1.5)
+    np.testing.assert_allclose(term(vectors(), LABELS, mask=MASK), 2 * expected, rtol=1e-5)

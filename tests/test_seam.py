@@ -104,6 +104,7 @@ def forked(run: Path, step: int, seed: int) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_to_losses_and_diagnostics_as_if_it_were_not_there(
     tmp_path: Path,
 ) -> None:
@@ -221,6 +222,7 @@ def test_what_is_evaluated_is_the_best_checkpoint_and_not_the_latest(tmp_path: P
     assert found != pytest.approx(validated[6])
 
 
+@pytest.mark.slow
 def test_the_rate_of_new_layers_is_a_multiple_of_the_rate(tmp_path: Path) -> None:
     images = photographs(tmp_path / "images", 3, 4)
     settings: dict[str, Any] = {

@@ -139,14 +139,11 @@ slow = pytest.mark.slow
     ("kind", "devices"),
     [
         ("every loss", 8),
-        ("two levels", 8),
-        *(pytest.param("every loss", devices, marks=slow) for devices in (2, 4)),
-        *(pytest.param("two levels", devices, marks=slow) for devices in (2, 4)),
         *(
             pytest.param(kind, devices, marks=slow)
             for kind in RUNS
-            if kind not in ("every loss", "two levels")
             for devices in (2, 4, 8)
+            if (kind, devices) != ("every loss", 8)
         ),
     ],
 )

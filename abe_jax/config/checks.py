@@ -59,7 +59,7 @@ def _check_evaluated(config: Config, split: Split) -> None:
     asked = protocols.rows(len(split.labels), split.gallery)
     most, of = asked.neighbours, "images" if asked.leave_one_out else "images in the gallery"
     ks = config.evaluate.ks
-    if max(ks, default=1) > most:  # where all images ask, none finds itself
+    if max(ks, default=1) > most:  # leaving one out, no image finds itself
         raise UserError(
             f"config.evaluate.ks: {max(ks)} neighbours of {split.name}'s {len(asked.gallery)} "
             f"{of}; at most {most}"

@@ -8,8 +8,8 @@ from abe_jax.config.files import overridden
 from abe_jax.config.schema import Config, Data
 from abe_jax.errors import UserError, nearest
 
-# The K that a data set's results are published with; any other is asked the run's own.
-KS = {
+# The K that a data set's results are published with; any other is measured at the run's own.
+PUBLISHED_KS = {
     "sop": (1, 10, 100, 1000),
     "stanford_online_products": (1, 10, 100, 1000),
     "inshop": (1, 10, 20, 30, 40, 50),
@@ -72,7 +72,7 @@ class OtherData:
         data = own if same else dataclasses.replace(own, **fresh)
         # As tfds:<name>[/config][:version].
         known = self.name.removeprefix("tfds:").partition(":")[0].partition("/")[0]
-        ks = KS.get(known, config.evaluate.ks)
+        ks = PUBLISHED_KS.get(known, config.evaluate.ks)
         evaluate = dataclasses.replace(config.evaluate, ks=ks)
         return overridden(dataclasses.replace(config, data=data, evaluate=evaluate), self.options)
 

@@ -32,7 +32,7 @@ def _objects(split: Split, vectors: Vectors) -> dict[str, Any]:
 
 
 def _copies(split: Split, vectors: Vectors) -> dict[str, Any]:
-    """`grains.copies`: each attacked image asks for its original, by attack."""
+    """`grains.copies`: each attacked image is a query for its original, by attack."""
     queries, searched, _ = protocols.rows(len(split.labels), split.gallery)
     originals = {label: index for index, label in enumerate(split.labels[searched])}
     rows = np.array([row for row in queries if split.labels[row] in originals], np.int64)

@@ -53,17 +53,17 @@ def instance(
 ) -> dict[str, float | int]:
     """Retrieval of other images of the same object; empty where no object has two images.
 
-    images, queries  all images, and objects with two or more, of which the first image asks
-    map              INRIA Holidays' (Jegou et al., ECCV 2008): the first image of each object asks
-                     all others, itself left out; the mean of `average_precision`
+    images, queries  all images, and objects with two or more, whose first image is a query
+    map              INRIA Holidays' (Jegou et al., ECCV 2008): each object's first image is a query
+                     of all others; the mean of `average_precision`
     ukbench          UKBench's score (Nister and Stewenius, CVPR 2006): the mean, over images whose
                      object has two or more, of how many of the 4 nearest show it. The image itself
                      counts as one of the 4 and as right
     ukbench_most     what a perfect ranking would score: 4 where objects have 4 images or more
 
     `object_ids` [n]: rows of one number show one object. Ties as in `knn`. With a `gallery` each
-    image outside of it asks it alone: `queries` are those whose object it shows, `gallery` its
-    images, and UKBench's score, in which every image asks all, is left out.
+    image outside of it is its query: `queries` are those whose object it shows, `gallery` its
+    images, and UKBench's score, whose queries are all images, is left out.
     """
     if gallery is not None:
         return _of_gallery(vectors, object_ids, gallery, block)
@@ -91,7 +91,7 @@ def _of_gallery(
     gallery: Bool[np.ndarray, " n"],
     block: int,
 ) -> dict[str, float | int]:
-    """`instance` where queries ask a gallery."""
+    """`instance` of queries against a gallery."""
     queries, searched, _ = protocols.rows(len(object_ids), gallery)
     known, sizes = np.unique(object_ids[searched], return_counts=True)
     queries = queries[np.isin(object_ids[queries], known)]

@@ -42,9 +42,9 @@ def evaluate(
 
     Args:
         vectors: of m learners.
-        labels: integers [n], or a GroundTruth. With a `gallery` the images outside of it ask it
-            alone, in every part of the result; else each image asks all others.
-        measures: what is asked; grains and copies are for `measure_split`.
+        labels: integers [n], or a GroundTruth. With a `gallery` the images outside of it
+            are its queries, in every part of the result; else each image is a query of all others.
+        measures: what is measured; grains and copies are for `measure_split`.
         pixels: images [n, ...] as a baseline without any training, see `centred_pixels`.
         whitened: unit vectors, see `whitening.unit_whitened`.
     Raises as `recall_at_k` and `by_domain`.

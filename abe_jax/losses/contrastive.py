@@ -47,7 +47,7 @@ def adjacent_pairs(
         raise ArgumentError(
             "pairs", f"'adjacent' needs an even batch, not {x.shape[1]} rows; or take 'all'"
         )
-    squared = pairs_.squared_lengths(x[:, 0::2] - x[:, 1::2])
+    squared = jnp.sum((x[:, 0::2] - x[:, 1::2]) ** 2, axis=-1)
     valid = here[0::2] & here[1::2]
     return Pairs(squared, *_for_each_learner(squared, valid, labels[0::2] == labels[1::2]))
 
@@ -124,7 +124,8 @@ def contrastive(
     distances = p.squared if squared else pairs_.distances(p.squared)
     values = jnp.where(p.positive, distances, pairs_.hinge(margin, distances))
     images = jnp.sum(here, dtype=jnp.float32)
-    return jnp.sum(reduce(PairValues(values, p.positive, p.negative, images)))
+    loss = jnp.sum(reduce(PairValues(values, p.positive, p.negative, images)))
+    return pairs_.nan_if_infinite(loss, p.squared)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -89,12 +89,13 @@ def divergence(
         raise ArgumentError("vectors", f"expected shape [b, m, d], not {list(vectors.shape)}")
     here = jnp.ones(vectors.shape[0], bool) if mask is None else mask
     left, right = learner_pairs(pairs_.without_absent(pairs_.per_learner(vectors), here))
-    distances = pairs_.squared_lengths(left - right)
-    distances = distances if squared else pairs_.distances(distances)
+    squares = jnp.sum((left - right) ** 2, axis=-1)
+    distances = squares if squared else pairs_.distances(squares)
     values = pairs_.hinge(margin, distances)
     select = jnp.broadcast_to(here[None], values.shape)
     images = jnp.sum(here, dtype=jnp.float32)
-    return reduce(LearnerPairValues(values[None], select[None], images))[0]
+    loss = reduce(LearnerPairValues(values[None], select[None], images))[0]
+    return pairs_.nan_if_infinite(loss, squares)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

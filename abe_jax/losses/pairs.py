@@ -54,13 +54,12 @@ def squared_distances(x: Float[Array, "m b d"], here: Bool[Array, " b"]) -> Floa
     return raw + lax.stop_gradient(jnp.maximum(raw, 0.0) - raw)
 
 
-def squared_lengths(differences: Float[Array, "*shape d"]) -> Float[Array, "*shape"]:
-    """Squared Euclidean lengths of the differences of pairs.
+def nan_if_infinite(loss: Float[Array, ""], squared: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """The loss, or NaN where a squared distance is infinite: a hinge would hide it.
 
-    NaN where one is infinite, as `squared_distances` has it: a hinge would hide an infinite value.
+    For distances from differences; `squared_distances` gives NaN by itself.
     """
-    squared = jnp.sum(differences**2, axis=-1)
-    return jnp.where(jnp.isinf(squared), jnp.nan, squared)
+    return jnp.where(jnp.any(jnp.isinf(squared)), jnp.nan, loss)
 
 
 def distances(squared: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -1,12 +1,28 @@
 """The losses that can be named in a configuration.
 
-How a loss joins:
-  1. Its file in abe_jax/losses/: the pure function, `@checked`, and the dataclass of its options, a
-     `Term` or `PairTerm` whose `loss` calls the function (and whose `parameters` declares what it
-     learns). From the dataclass follow the options in config files and their checks.
-  2. Its row in TERMS below, and its two names in abe_jax/losses/__init__.py.
-  3. Its row in tests/test_losses_properties.py, with a loop in float64 that says what it is. The
-     properties that every loss has are then tested; a row missing there fails a test.
+To add a loss:
+  1. Write its file in abe_jax/losses/: a function of arrays, and a dataclass of its options.
+
+         @checked  # lists become arrays; a wrong shape is refused by the argument's name
+         def my_loss(vectors, labels, *, margin=1.0, mask=None):  # [b, d] or [b, m, d], [b], [b]
+             c = pairs.compared(vectors, labels, mask)  # distances [m, b, b], positive, negative
+             near = pairs.over_learners(c.negative, c.distances.shape[0])
+             return jnp.sum(pairs.masked_mean(pairs.hinge(margin, c.distances), near))
+
+         @dataclasses.dataclass(frozen=True, kw_only=True)
+         class MyLoss(PairTerm):  # Term, where classes alone make sense and not instances
+             name: str = "my_loss"
+             margin: Amount = 1.0  # an option, called as the function's argument
+
+             def loss(self, batch, parameters):
+                 labels = batch.identities(self.label)
+                 return my_loss(batch.vectors, labels, mask=batch.mask, **self.options())
+
+     The options in config files and their checks follow from the dataclass. A loss that learns
+     arrays declares them in `parameters`: proxy_nca.py is a short example.
+  2. Add its row to TERMS below, and both names to abe_jax/losses/__init__.py.
+  3. Add its row to LOSSES in tests/test_losses_properties.py, with a loop in float64 that says what
+     it is. The properties that every loss has are then tested; a test fails without the row.
 """
 
 from abe_jax.losses.clustering import Clustering

@@ -16,9 +16,7 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
         "images, each less its own mean."
     )
     if any("gallery" in result for result in results.values()):
-        words += (
-            " Where images in the gallery are counted, the others are the queries and ask it alone."
-        )
+        words += " Where images in the gallery are counted, the others are the queries."
     if any("binary" in result.get("metrics", {}) for result in results.values()):
         words += (
             " Binary codes keep of each number whether it is above 0 and are compared by how many "

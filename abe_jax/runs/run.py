@@ -19,7 +19,7 @@ from abe_jax.data.held_out import HELD
 from abe_jax.data.images.decoding import UnreadableImage
 from abe_jax.data.sources.image_files import read
 from abe_jax.errors import UserError
-from abe_jax.evaluation import examples, grain_levels
+from abe_jax.evaluation import binary_codes, examples, grain_levels
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.grain_levels import HeldOut
 from abe_jax.evaluation.network import Embedded
@@ -145,7 +145,7 @@ class Run:
 
     def _warn_of_codes(self, embedded: Embedded, say: Say) -> None:
         """Codes keep signs: of features behind a ReLU or GeM, all alike, they keep nothing."""
-        if self.tested.measures.binary and embedded.vectors.min() >= 0:
+        if self.tested.measures.binary and binary_codes.one_sided(embedded.vectors):
             say(
                 "warning: binary codes: no number of any embedding is below 0, so the codes (1 "
                 "where a number is above 0) say little or nothing; a linear head (model.head) or "

@@ -1,4 +1,15 @@
-"""The backbones by name: their stages, normalisations, and where they are cut unless said."""
+"""The backbones by name: their stages, normalisations, and where they are cut by default.
+
+To add a backbone:
+  1. Write its file in this folder: a function of `Options` that returns its stages, each with a
+     name and a function that makes its Linen module; resnet.py is an example. Any stage can be the
+     last before the cut, and a stage that halves the map says its stride (see stages.py).
+  2. Add its row to BACKBONES below: stages, normalisations, and the default cut.
+  3. In the tests: its cut in CUTS of tests/test_combinations.py, its published number of parameters
+     and its map sizes in tests/test_models_backbones.py. The other tests go through BACKBONES.
+  4. If weights of others are to be read: abe_jax/pretrained/sources.py, and a row in
+     tests/test_pretrained_parity.py, which compares every stage with PyTorch's network.
+"""
 
 import dataclasses
 from collections.abc import Callable

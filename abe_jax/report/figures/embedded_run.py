@@ -57,7 +57,7 @@ class EmbeddedRun:
 
     @property
     def gallery(self) -> Bool[np.ndarray, " n"] | None:
-        """Which rows are searched, the others ask; None where each asks all others."""
+        """Which rows are searched by the others; None where each is a query of all others."""
         return chosen(self.split, self.embedded.image_ids).gallery
 
     @property

@@ -3,10 +3,11 @@
 INRIA Holidays and Copydays: Jegou, Douze and Schmid, ECCV 2008; Douze et al., CIVR 2009. UKBench:
 Nister and Stewenius, CVPR 2006. Names carry the groups, so there are no lists to read.
 
-Holidays: the first image of each of 500 groups asks all 1,491 images, itself left out. UKBench:
-every image asks all. Copydays: attacked copies ask the 157 originals; its authors and others give
-157 originals and 229 strong attacks, 9 crops and 9 qualities of each original are counted here from
-the levels they name. How many originals have a strong attack is not published.
+Holidays: the first image of each of 500 groups is a query of all others of the 1,491. UKBench:
+every image is a query of all. Copydays: attacked copies are queries of the 157 originals. 157
+originals and 229 strong attacks are the published counts; 9 crops and 9 qualities of each original
+are counted here from the levels that the authors name. How many originals have a strong attack is
+not published.
 """
 
 import functools

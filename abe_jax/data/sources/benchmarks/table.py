@@ -1,4 +1,15 @@
-"""The data sets that are prepared from what their authors hand out, by name."""
+"""The data sets that are prepared from what their authors hand out, by name.
+
+To add one (images of one's own need nothing of this: `abe.data.folder(path)`):
+  1. Write its file in this folder: `key`, `listing` and a `Benchmark` (benchmark.py says what each
+     of its fields is); cars196.py is an example.
+  2. Add it to _SETS below. From there `prepare --dataset`, `data.name` and `evaluate --dataset`
+     know it.
+  3. In the tests: a small copy laid out as the authors do it in tests/benchmark_trees.py, and its
+     published counts in tests/test_data_benchmarks.py.
+  4. Only if it is evaluated in its own way: the K of its Recall@K in config/other_data.py, its own
+     figure in evaluation/benchmark_figures.py. Its protocol in docs/PROTOCOLS.md.
+"""
 
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.cars196 import CARS196
