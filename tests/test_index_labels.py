@@ -94,11 +94,11 @@ def test_an_index_that_is_there_keeps_its_labels(
     assert f"{folder}: 0 added, 24 unchanged" in out and labels(folder) == before
     assert (
         "warning: the index labels 24 of these images by the path of their folder, as 'a/2021', "
-        "where a new one has 'a'; build it anew for labels by class" in out
+        "where a new one has 'a'; `index sync` labels all by class" in out
     )
     with pytest.raises(UserError, match="cannot be reached"):  # as it was: by those labels
         command("calibrate", folder, photographs / "set", "--precision", 0.9)
-    assert "build it anew" in capsys.readouterr().out
+    assert "`index sync` labels all" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -47,5 +47,5 @@ def _older(labels: list[tuple[str, str]]) -> Iterable[str]:
     label, name = labels[0]
     yield (
         f"the index labels {len(labels):,} of these images by the path of their folder, as "
-        f"'{shown(label)}', where a new one has '{shown(name)}'; build it anew for labels by class"
+        f"'{shown(label)}', where a new one has '{shown(name)}'; `index sync` labels all by class"
     )
