@@ -25,7 +25,7 @@ These names are the library; the packages behind them are described in ARCHITECT
 from typing import TYPE_CHECKING
 
 from abe_jax.data import images as _images  # noqa: F401 (bounds OpenCV before it is imported)
-from abe_jax.doors import lazy
+from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
     from abe_jax import data, evaluation, losses, models

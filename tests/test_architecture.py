@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "abe_jax"
 
 # A file imports from its own room and from the rooms before it.
 ORDER = (
-    "doors",
+    "lazy_imports",
     "errors",
     "bounds",
     "choices",

@@ -1,4 +1,4 @@
-"""The library as a notebook uses it: README's section "As a library", and the door's names."""
+"""The library as a notebook uses it: README's section "As a library", and its names."""
 
 import re
 import shutil

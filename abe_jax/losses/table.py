@@ -3,6 +3,13 @@
 To add a loss:
   1. Write its file in abe_jax/losses/: a function of arrays, and a dataclass of its options.
 
+         import dataclasses
+         import jax.numpy as jnp
+         from abe_jax.bounds import Amount
+         from abe_jax.losses import pairs
+         from abe_jax.losses.arguments import checked
+         from abe_jax.losses.term import PairTerm
+
          @checked  # lists become arrays; a wrong shape is refused by the argument's name
          def my_loss(vectors, labels, *, margin=1.0, mask=None):  # [b, d] or [b, m, d], [b], [b]
              c = pairs.compared(vectors, labels, mask)  # distances [m, b, b], positive, negative
@@ -10,9 +17,9 @@ To add a loss:
              return jnp.sum(pairs.masked_mean(pairs.hinge(margin, c.distances), near))
 
          @dataclasses.dataclass(frozen=True, kw_only=True)
-         class MyLoss(PairTerm):  # Term, where classes alone make sense and not instances
+         class MyLoss(PairTerm):  # or Term: without the option `label` (class | instance)
              name: str = "my_loss"
-             margin: Amount = 1.0  # an option, called as the function's argument
+             margin: Amount = 1.0  # an option, named as the function's argument; its bounds
 
              def loss(self, batch, parameters):
                  labels = batch.identities(self.label)
@@ -21,8 +28,11 @@ To add a loss:
      The options in config files and their checks follow from the dataclass. A loss that learns
      arrays declares them in `parameters`: proxy_nca.py is a short example.
   2. Add its row to TERMS below, and both names to abe_jax/losses/__init__.py.
-  3. Add its row to LOSSES in tests/test_losses_properties.py, with a loop in float64 that says what
-     it is. The properties that every loss has are then tested; a test fails without the row.
+  3. Add a loop in float64 that says what it is to tests/oracles_pairs.py, and a row that compares
+     them to LOSSES in tests/test_losses_properties.py, which then tests what every loss must hold.
+  4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices.
+A test fails where one of these is missing. Options of text are checked by `require` in
+`__post_init__`: see divergence.py.
 """
 
 from abe_jax.losses.clustering import Clustering

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from abe_jax.doors import lazy
+from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
     from abe_jax.training.loop import Validation, fit

@@ -2,8 +2,10 @@
 
 Every replica gathers the embeddings and labels of the whole global batch and computes the whole
 loss; the gradients are then averaged over the devices. That is the gradient of the global loss:
-the transpose of the gather sums what every replica's copy of the loss says of a row, which is the
-number of devices times too much, and the average takes it back. 1, 2, 4 and 8 devices agree.
+the transpose of the gather sums N replicas' equal gradients of a row, N times too much, and the
+average over N devices divides it again. The parameters of the loss itself (proxies, classifiers)
+are not gathered: each replica has their whole gradient, which the average leaves as it is. 1, 2, 4
+and 8 devices agree.
 """
 
 from collections.abc import Callable
@@ -55,7 +57,7 @@ def train_step(
     seed: int = 0,
     after_update: AfterUpdate = AfterUpdate(),  # noqa: B008 (without state)
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """One step on a replicated state and a sharded batch; the state passed in is used up.
+    """One step on a replicated state, whose buffers are donated, and a sharded batch.
 
     Args:
         model: the network; its batch normalisation gathers over all devices.

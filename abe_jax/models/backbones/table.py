@@ -1,14 +1,17 @@
 """The backbones by name: their stages, normalisations, and where they are cut by default.
 
 To add a backbone:
-  1. Write its file in this folder: a function of `Options` that returns its stages, each with a
-     name and a function that makes its Linen module; resnet.py is an example. Any stage can be the
-     last before the cut, and a stage that halves the map says its stride (see stages.py).
+  1. Write its file in this folder: a function of `Options` that returns its stages, each
+     `staged(name, make, stride)`: `make(name=...)` gives its Linen module, called with (x, train).
+     resnet.py is an example. Any stage can be the last before the cut; stages.py says more.
   2. Add its row to BACKBONES below: stages, normalisations, and the default cut.
-  3. In the tests: its cut in CUTS of tests/test_combinations.py, its published number of parameters
-     and its map sizes in tests/test_models_backbones.py. The other tests go through BACKBONES.
-  4. If weights of others are to be read: abe_jax/pretrained/sources.py, and a row in
-     tests/test_pretrained_parity.py, which compares every stage with PyTorch's network.
+  3. In the tests: its cut in CUTS of test_combinations.py, its published number of parameters and
+     its map sizes in test_models_backbones.py, its row in RUNS of test_step_devices.py. Without
+     batch normalisation: its name in WITHOUT_NORM of test_combinations.py, and where
+     test_step_devices.py and test_models_batch_instance.py leave such backbones out.
+  4. If weights of others are to be read: abe_jax/pretrained/sources.py, the names in
+     abe_jax/choices.py, and a row in test_pretrained_parity.py, which compares every stage with
+     PyTorch's network.
 """
 
 import dataclasses

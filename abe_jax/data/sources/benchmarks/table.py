@@ -2,11 +2,11 @@
 
 To add one (images of one's own need nothing of this: `abe.data.folder(path)`):
   1. Write its file in this folder: `key`, `listing` and a `Benchmark` (benchmark.py says what each
-     of its fields is); cars196.py is an example.
-  2. Add it to _SETS below. From there `prepare --dataset`, `data.name` and `evaluate --dataset`
-     know it.
-  3. In the tests: a small copy laid out as the authors do it in tests/benchmark_trees.py, and its
-     published counts in tests/test_data_benchmarks.py.
+     of its fields is); cub.py is an example.
+  2. Add it to _SETS below and, at the same place, its name to DATASETS in abe_jax/choices.py: then
+     `prepare --dataset`, `data.name` and `evaluate --dataset` know it.
+  3. In the tests: a small copy laid out as the authors do it, by a function of its name, in
+     benchmark_trees.py; its published counts in PUBLISHED of test_data_benchmarks.py.
   4. Only if it is evaluated in its own way: the K of its Recall@K in config/other_data.py, its own
      figure in evaluation/benchmark_figures.py. Its protocol in docs/PROTOCOLS.md.
 """
