@@ -90,7 +90,7 @@ LAZY = ("", "comparison", "data", "data.sources", "index", "report", "training")
 
 
 def type_checked(path: Path) -> dict[str, str]:
-    """The names that a package imports behind `if TYPE_CHECKING`, as `lazy_imports.lazy` writes them."""
+    """The names that a package imports behind `if TYPE_CHECKING`, for `lazy_imports.lazy`."""
     (block,) = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If))
     homes = {}
     for node in block.body:
