@@ -24,9 +24,10 @@ def ranks(
     By the distances of `knn` with concatenated learners, and by its order: equal distances
     rank by gallery index. With `rows`, only queries[rows] are ranked, and as in `exclude_self` the
     queries are the gallery and a query's own row does not count. Row i of `targets` are gallery
-    rows other than the query's own; -1 is no target, and its rank says nothing. Every distance is bounded in float64 on
-    the host, and computed exactly where the bounds leave open which of two rows is nearer.
-    Raises UserError as `knn`.
+    rows other than the query's own; -1 is no target, and its rank says nothing.
+
+    Every distance is bounded in float64 on the host, and computed exactly where the bounds leave
+    open which of two rows is nearer. Raises UserError as `knn`.
     """
     search = knn.prepare(
         queries,
