@@ -24,6 +24,7 @@ from abe_jax.index import (
     Index,
     Snapshot,
     SyncResult,
+    VectorSpec,
     contents,
     ingest,
     snapshot,
@@ -43,9 +44,9 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images were embedded at once, each time."""
     embed, counts = Embedder.embed, list[int]()
 
-    def counted(self: Embedder, images: Any) -> Any:
+    def counted(self: Embedder, images: Any, **options: Any) -> Any:
         counts.append(len(images))
-        return embed(self, images)
+        return embed(self, images, **options)
 
     monkeypatch.setattr(Embedder, "embed", counted)
     return counts
@@ -517,9 +518,10 @@ def test_the_command_says_what_it_did_in_a_line(
 )
 def test_mistakes_are_one_line(tmp_path: Path, words: list[str], says: str) -> None:
     photos = write(tmp_path / "photos", {"0.png": 1})
+    store.create(tmp_path / "index", VectorSpec("a network", 1, 4, "float32"))
     given = [word.format(photos=photos) for word in words]
     with pytest.raises(UserError) as caught:
-        cli.main(["sync", "--index", str(tmp_path / "none"), *given])
+        cli.main(["sync", "--index", str(tmp_path / "index"), *given])
     assert says.format(photos=photos) in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(UserError, match="none is no index"):
         cli.main(["sync", "--index", str(tmp_path / "none"), "--images", str(photos), "--dry-run"])

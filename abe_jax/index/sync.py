@@ -225,4 +225,4 @@ def _embed_new(
                 unchanged=counts.unchanged + (0 if opened else len(olds)),
                 embedded=counts.embedded - 1,
             )
-    return counts._replace(unreadable=unreadable, damaged=damaged), replaced
+    return counts._replace(unreadable=unreadable, damaged=tuple(damaged)), replaced
