@@ -94,7 +94,7 @@ def title(sizes: Sizes) -> str:
 def note(rounds: int) -> str:
     """How to read the table."""
     return (
-        f"Medians over {rounds} interleaved rounds of `retrieval.nearest` from NumPy to NumPy. "
+        f"Medians over {rounds} interleaved rounds of `knn` from NumPy to NumPy. "
         "GFLOP/s: 2 x queries x gallery x dimensions, by the second; the selection of the k "
         "nearest counts nothing there. The first row is the base of `time / first`."
     )
@@ -155,7 +155,7 @@ def code_row(
 def code_note(rounds: int) -> str:
     """How to read the table of codes."""
     return (
-        f"Medians over {rounds} interleaved rounds, from NumPy to NumPy: `retrieval.nearest` of "
+        f"Medians over {rounds} interleaved rounds, from NumPy to NumPy: `knn` of "
         "float32 vectors and `retrieval.hamming_nearest` of their packed codes, the same selection "
         "of the k nearest included. Packing is not."
     )
