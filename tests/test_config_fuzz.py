@@ -166,7 +166,7 @@ def fuzz(number: int, seed: int, images: Dataset, folder: Path) -> dict[str, int
 
 def test_three_hundred_changed_configs(images: Dataset, tmp_path: Path) -> None:
     found = fuzz(300, 1, images, tmp_path)
-    assert min(found.values()) > 20, found
+    assert min(found.values()) > 10, found  # about one in fifteen is accepted
 
 
 @pytest.mark.slow

@@ -23,9 +23,9 @@ Every form below was read from a file of known pixels. Colours come out as red, 
 bits, or as grey; more bits are rounded to 8, fewer are stretched; transparent parts show black; an
 orientation in the file is followed.
 
-OpenCV reads all forms that it reads rightly. Where it does not, Pillow does, or the bytes are taken
-as an array where nothing is compressed (`arrays`), or OpenCV's own TIFF library decompresses and
-the samples are put together here (`OpenCV, by planes or samples`). `nobody`: the file counts as
+OpenCV reads every form that it decodes correctly. The others are read by Pillow, or the bytes are
+taken as an array where nothing is compressed (`arrays`), or OpenCV's own TIFF library decompresses
+and the samples are put together here (`OpenCV, by planes or samples`). `nobody`: the file counts as
 unreadable and is named.
 
 HEIC, the photographs of phones, needs an extra: `pip install 'abe_jax[heic]'`. Without it such a

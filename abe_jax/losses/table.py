@@ -28,11 +28,13 @@ To add a loss:
      The options in config files and their checks follow from the dataclass. A loss that learns
      arrays declares them in `parameters`: proxy_nca.py is a short example.
   2. Add its row to TERMS below, and both names to abe_jax/losses/__init__.py.
-  3. Add a loop in float64 that says what it is to tests/oracles_pairs.py, and a row that compares
-     them to LOSSES in tests/test_losses_properties.py, which then tests what every loss must hold.
-  4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices.
-A test fails where one of these is missing. Options of text are checked by `require` in
-`__post_init__`: see divergence.py.
+  3. Add a loop in float64 that says what it is to tests/oracles_pairs.py (oracles_classes.py,
+     oracles_domains.py), and a row that compares them to LOSSES in tests/test_losses_properties.py,
+     which then tests what every loss must hold. Every option has a default.
+  4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices; a
+     loss over domains to OVER_DOMAINS there and in tests/test_combinations.py.
+  5. Name it in README's table of parts.
+Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """
 
 from abe_jax.losses.clustering import Clustering

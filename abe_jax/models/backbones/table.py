@@ -2,13 +2,15 @@
 
 To add a backbone:
   1. Write its file in this folder: a function of `Options` that returns its stages, each
-     `staged(name, make, stride)`: `make(name=...)` gives its Linen module, called with (x, train).
+     `staged(name, make, stride)`: `make(name=...)` gives its Linen module, called with (x, train);
+     a pooling is `Stage(..., pooling=True)`. With the layers of conv_norm.py it takes every norm.
      resnet.py is an example. Any stage can be the last before the cut; stages.py says more.
   2. Add its row to BACKBONES below: stages, normalisations, and the default cut.
   3. In the tests: its cut in CUTS of test_combinations.py, its published number of parameters and
-     its map sizes in test_models_backbones.py, its row in RUNS of test_step_devices.py. Without
-     batch normalisation: its name in WITHOUT_NORM of test_combinations.py, and where
-     test_step_devices.py and test_models_batch_instance.py leave such backbones out.
+     its map sizes in SIZES and SIDES of test_models_backbones.py, its row in RUNS of
+     test_step_devices.py. Without batch normalisation: its name in WITHOUT_NORM of
+     test_combinations.py, `without_norm` of test_step_devices.py and `without` of
+     test_models_batch_instance.py.
   4. If weights of others are to be read: abe_jax/pretrained/sources.py, the names in
      abe_jax/choices.py, and a row in test_pretrained_parity.py, which compares every stage with
      PyTorch's network.

@@ -5,10 +5,12 @@ To add one (images of one's own need nothing of this: `abe.data.folder(path)`):
      of its fields is); cub.py is an example.
   2. Add it to _SETS below and, at the same place, its name to DATASETS in abe_jax/choices.py: then
      `prepare --dataset`, `data.name` and `evaluate --dataset` know it.
-  3. In the tests: a small copy laid out as the authors do it, by a function of its name, in
-     benchmark_trees.py; its published counts in PUBLISHED of test_data_benchmarks.py.
-  4. Only if it is evaluated in its own way: the K of its Recall@K in config/other_data.py, its own
-     figure in evaluation/benchmark_figures.py. Its protocol in docs/PROTOCOLS.md.
+  3. In the tests: a small copy laid out as the authors do it, by a function of its name in TREES of
+     benchmark_trees.py; its published counts in PUBLISHED of test_data_benchmarks.py; its lists
+     among those that may be missing or damaged in test_data_benchmarks_sources.py.
+  4. Its protocol in docs/PROTOCOLS.md, its name in README and in the help of cli/prepare.py.
+  5. Only if it is evaluated in its own way: the K of its Recall@K in PUBLISHED_KS of
+     config/other_data.py, its own figure in FIGURES of evaluation/benchmark_figures.py.
 """
 
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
