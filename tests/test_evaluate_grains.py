@@ -116,7 +116,11 @@ def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 @pytest.mark.parametrize(
-    "term", [CrossEntropy(name="cross_entropy"), NormSoftmax(name="norm_softmax")]
+    "term",
+    [
+        CrossEntropy(name="cross_entropy"),
+        pytest.param(NormSoftmax(name="norm_softmax"), marks=pytest.mark.slow),
+    ],
 )
 def test_every_grain_is_what_it_says(tiny_data, term):
     chosen = made(tiny_data, term)
@@ -189,6 +193,7 @@ def learning_of(chosen: Config) -> exponent.ExponentLearning:
     return exponent.ExponentLearning(network=build.network(chosen), objective=recipe.objective)
 
 
+@pytest.mark.slow
 def test_a_classifier_of_weight_0_is_passed_over(tiny_data):
     term = CrossEntropy(name="cross_entropy")
     unlearned = dataclasses.replace(term, weight=0.0)

@@ -125,6 +125,7 @@ def test_a_training_goes_on_with_the_same_call_only(run: abe.Run, photos: Path) 
         )
 
 
+@pytest.mark.slow
 def test_splits_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None:
     whole = abe.data.folder(photos, test_share=0.5, validation_classes=2)
     own = abe.data.Dataset.of_splits(

@@ -310,6 +310,7 @@ def test_points_keep_the_coloured_classes_whole() -> None:
     assert len(embedding_map.classes(np.arange(9))) == 0
 
 
+@pytest.mark.slow
 def test_the_same_pictures_are_the_same_bytes(opened: EmbeddedRun, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     kept = []

@@ -126,6 +126,7 @@ def test_an_unreadable_image_is_to_losses_and_diagnostics_as_if_it_were_not_ther
         assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_what_a_loss_draws_hangs_on_seed_and_step_and_what_is_sampled_on_the_seed(
     tmp_path: Path,
 ) -> None:
@@ -153,6 +154,7 @@ def test_what_a_loss_draws_hangs_on_seed_and_step_and_what_is_sampled_on_the_see
     assert len(drawn) > 2 * len(set(classes)), "the step in the losses' key"
 
 
+@pytest.mark.slow
 def test_augmentation_hangs_on_the_seed(tmp_path: Path) -> None:
     # One picture, nothing learns, and the divergence of learners asks for no labels: what is left
     # is where each crop was taken.

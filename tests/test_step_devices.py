@@ -39,6 +39,9 @@ OBJECTIVE = (
     {"name": "proxy_nca", "weight": 0.3},
     {"name": "divergence"},
 )
+FEW = tuple(
+    term for term in OBJECTIVE if term["name"] in ("contrastive", "norm_softmax", "divergence")
+)
 # Both levels of a step over domains. What the base step chooses and the losses over domains choose
 # must fall alike in both halves of the batch.
 OVER_DOMAINS = (
@@ -88,6 +91,7 @@ SAMPLERS = {
 }
 RUNS = {
     "every loss": Run(objective=OBJECTIVE, overrides=()),  # its sampler is class_balanced
+    "few losses": Run(objective=FEW, overrides=()),  # the fast one: a loss of each kind
     "two levels": Run(
         objective=OVER_DOMAINS, overrides=META, samplers={"domains": ()}, double=True
     ),
@@ -133,17 +137,18 @@ def compared(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Steps
 
 
 slow = pytest.mark.slow
+FAST = ("few losses", 8)
 
 
 @pytest.mark.parametrize(
     ("kind", "devices"),
     [
-        ("every loss", 8),
+        FAST,
         *(
             pytest.param(kind, devices, marks=slow)
             for kind in RUNS
             for devices in (2, 4, 8)
-            if (kind, devices) != ("every loss", 8)
+            if (kind, devices) != FAST
         ),
     ],
 )
@@ -165,6 +170,6 @@ def test_no_loss_and_no_backbone_is_left_out() -> None:
     same_code = {"efficientnet_lite1", "efficientnet_lite2"}
     without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
     assert (
-        RUNS.keys() - {"every loss", "two levels", "samplers"}
+        RUNS.keys() - {"every loss", "few losses", "two levels", "samplers"}
         == BACKBONES.keys() - same_code - without_norm
     )

@@ -154,7 +154,9 @@ def left_behind(folder: RunFolder) -> dict[str, Any]:
             (CONSTANT, "train.log_every=3", "train.evaluate_every=2", "optimizer.warmup=3"),
             marks=pytest.mark.slow,
         ),
-        (CONSTANT, "train.log_every=2", "train.evaluate_every=3"),  # the old end is no such step
+        pytest.param(  # the old end is no such step
+            (CONSTANT, "train.log_every=2", "train.evaluate_every=3"), marks=pytest.mark.slow
+        ),
         pytest.param(
             ("optimizer.schedule=step", "optimizer.boundaries=(2,6)", "train.log_every=4"),
             marks=pytest.mark.slow,

@@ -201,7 +201,9 @@ def damaged(monkeypatch: pytest.MonkeyPatch, part: str, indices: list[int]) -> N
     monkeypatch.setattr(Dataset, "split", with_damage)
 
 
-@pytest.mark.parametrize("part", ["train", "val", "test"])
+@pytest.mark.parametrize(
+    "part", ["train", *(pytest.param(part, marks=pytest.mark.slow) for part in ("val", "test"))]
+)
 def test_unreadable_images_are_counted_and_named_and_the_run_goes_on(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -187,7 +187,11 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
     return (moved, virtual), found | {"gate": np.concatenate([*moved.values()]).mean()}
 
 
-@pytest.mark.parametrize("absent", [(), (0, 7, 23)], ids=["all there", "some absent"])
+@pytest.mark.parametrize(
+    "absent",
+    [pytest.param((), marks=pytest.mark.slow), (0, 7, 23)],
+    ids=["all there", "some absent"],
+)
 def test_a_meta_update_equals_one_by_hand(absent: tuple[int, ...]) -> None:
     made_of, rows = made(*META), batch(absent)
     start = with_drawn_gates(created(made_of)).replace(step=jnp.int32(1))
