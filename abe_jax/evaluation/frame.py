@@ -31,6 +31,11 @@ class Frame(NamedTuple):
     power: int
     grid: int  # the exponent of what divides the numbers of vectors that float64 compares exactly
 
+    @property
+    def still(self) -> bool:
+        """Whether vectors are compared as they are."""
+        return self.origin is None and not self.power
+
     def moved(
         self, x: Float32[np.ndarray, "m n d"], *, bounded: bool = False
     ) -> Float32[np.ndarray, "m n d"]:
@@ -38,7 +43,7 @@ class Frame(NamedTuple):
 
         `bounded`: no number of x is beyond LONGEST, unless it is none at all.
         """
-        if self.origin is None and not self.power and (bounded or np.abs(x).max() <= LONGEST):
+        if self.still and (bounded or np.abs(x).max() <= LONGEST):
             return x
         result = np.empty(x.shape, np.float32)
         for start in range(0, x.shape[1], ROWS_AT_ONCE):

@@ -1,6 +1,6 @@
 """Exact neighbours in an index: every row, through the memory map, on all devices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from abe_jax.evaluation import search as tiles
 from abe_jax.evaluation.frame import Frame
 from abe_jax.evaluation.order import NO_ROW, Candidates, RowsOfFloat64, Within
 from abe_jax.evaluation.search import DISTANCES_AT_ONCE, GALLERY_TILE, QUERY_TILE, Rows
-from abe_jax.index import gallery
+from abe_jax.index import gallery, half
 from abe_jax.index.snapshot import Snapshot
 from abe_jax.index.vectors import flattened
 
@@ -74,12 +74,13 @@ def _by_bits(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) ->
 def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> NearestRows:
     """Candidates in float32, the order in float64; rows that are not finite are none."""
     length, fixed = _length(snapshot, queries), _frame(snapshot, queries)
+    prepared, least_of = _prepared(snapshot, fixed)
     chunks = (
-        _padded(fixed.moved(_numbers(stored), bounded=True), numbers, length)
+        _padded(prepared(stored), numbers, length)
         for stored, numbers in gallery.chunks(snapshot, length)
     )
     asking = fixed.moved(queries[None], bounded=True)
-    least, rows = _on_devices(asking, chunks, k + EXTRA_CANDIDATES, frame.least_squared)
+    least, rows = _on_devices(asking, chunks, k + EXTRA_CANDIDATES, least_of)
     distance = _exact(snapshot, queries, fixed.power)
     candidates = Candidates(least, np.full(least.shape, np.inf), rows)  # all of them are compared
     settled = order.settle(candidates, np.full(len(queries), k), distance)
@@ -92,6 +93,15 @@ def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int)
         distances[lost], rows[lost] = order.within(asked, _wide(snapshot, fixed), k, distance)
     _, ids = gallery.gather(snapshot, rows.ravel())
     return NearestRows(np.ldexp(distances, -2 * fixed.power), ids.reshape(rows.shape))
+
+
+def _prepared(
+    snapshot: Snapshot, fixed: Frame
+) -> tuple[Callable[[np.ndarray], np.ndarray], tiles.Distance]:
+    """What makes stored rows ready for a device, and the distance that it takes them for."""
+    if snapshot.spec.storage == "float16" and fixed.still:
+        return half.bits, half.least_squared
+    return lambda stored: fixed.moved(_numbers(stored), bounded=True), frame.least_squared
 
 
 def _numbers(stored: Float[np.ndarray, "n w"]) -> Float32[np.ndarray, "1 n w"]:
