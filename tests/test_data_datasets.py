@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
 from abe_jax import files
 from abe_jax.data import SPLITS, Dataset, SourceOptions, Split, benchmark, named
@@ -136,26 +135,17 @@ def contents(root: pathlib.Path) -> dict[str, str]:
 def test_a_record_has_its_features_in_one_order():
     from abe_jax.data.sources.glyphs.builder import in_one_order
 
-    features = [
-        tf_example_pb2.Example(
-            features=tf_feature_pb2.Features(
-                feature={
-                    name: tf_feature_pb2.Feature(
-                        bytes_list=tf_feature_pb2.BytesList(value=[name.encode()])
-                    )
-                }
-            )
-        ).features.SerializeToString()
-        for name in "abcd"
-    ]
-    records = []
-    for order in ([0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]):
-        body = b"".join(features[i] for i in order)
-        records.append(b"\n" + bytes([len(body)]) + body)  # field 1, as Example has it
-    assert len(set(records)) == 3 and len({in_one_order(record) for record in records}) == 1
-    assert [tf_example_pb2.Example.FromString(r) for r in map(in_one_order, records)] == [
-        tf_example_pb2.Example.FromString(r) for r in records
-    ]
+    def field(number, content):  # of a protocol buffer
+        return bytes([8 * number + 2, len(content)]) + content
+
+    def record(names):
+        values = {name: field(1, field(1, name)) for name in names}
+        entries = [field(1, field(1, name) + field(2, values[name])) for name in names]
+        return field(1, b"".join(entries))
+
+    by_name = record([b"a", b"b", b"c", b"d"])
+    for names in ([b"d", b"b", b"a", b"c"], [b"c", b"d", b"b", b"a"], [b"a", b"b", b"c", b"d"]):
+        assert in_one_order(record(names)) == by_name
 
 
 def test_leftovers_are_removed_but_not_those_of_a_preparation_that_is_running(

@@ -90,7 +90,7 @@ def _coded_items(encoded: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _boxes(encoded: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The name of each box between two pieces, and where its content begins and ends."""
+    """The name of each box from `start` to `end`, and where its content begins and ends."""
     while start + 8 <= end:
         size, name = struct.unpack_from(">I4s", encoded, start)
         head = 8
