@@ -35,6 +35,19 @@ def _programs_let_go() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture
+def promotion() -> Iterator[None]:
+    """Types are promoted as in a program of a user's: optax promotes its counters."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def as_a_user(promotion: None, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`promotion`, and prepared data where a command looks for it."""
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of prepared data with glyphs_tiny in it."""

@@ -28,8 +28,17 @@ def run(
     module: str, *arguments: object, data: Path, devices: int = 1, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Runs a module to its end."""
+    return python(
+        "-m", f"abe_jax.{module}", *arguments, data=data, devices=devices, timeout=timeout
+    )
+
+
+def python(
+    *arguments: object, data: Path, devices: int = 1, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python with these arguments to its end."""
     return subprocess.run(
-        command(module, *arguments),
+        [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         env=environment(data, devices=devices),
         capture_output=True,

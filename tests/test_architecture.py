@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way, and files and functions stay small."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,30 @@ def test_an_arrow_backwards_is_seen() -> None:
     ):
         assert len(backwards(Path("losses/new.py"), text)) == 1, text
     assert backwards(Path("losses/new.py"), "from abe_jax.models import build\nimport jax") == []
+
+
+# Folders that the tree of ARCHITECTURE.md names as a whole: they have a file for each of a kind.
+A_FILE_FOR_EACH = {
+    Path("data/sources/benchmarks"),
+    Path("data/sources/glyphs"),
+    Path("losses"),
+    Path("models/backbones"),
+    Path("report/figures"),
+}
+
+
+def test_the_tree_names_every_file() -> None:
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
+    tree = text[text.index("    abe_jax/\n") : text.index("## Decisions")]
+    named = set(re.findall(r"\w+\.(?:py|html|css)", tree))
+    there = {path.name for path in PACKAGE.rglob("*") if path.suffix in (".py", ".html", ".css")}
+    assert named <= there, named - there
+    assert {
+        path
+        for path in {*FILES} - SHIMS
+        if path.parent not in A_FILE_FOR_EACH and path.name != "__init__.py"
+        if path.name not in named
+    } == set()
 
 
 def test_config_is_known_where_a_command_line_is_read_alone() -> None:

@@ -143,7 +143,10 @@ def test_every_pair_of_values_that_can_stand_together_occurs() -> None:
             for y in FACTORS[b]:
                 if b != a and allowed({a: x, b: y}):
                     assert ((a, x), (b, y)) in met
-    assert len(ROWS) < 150
+    # Each row takes seconds. There are at least as many as the two largest factors have pairs; with
+    # a backbone more they grow by so many, and by little beyond that.
+    one, other = sorted(len(values) for values in FACTORS.values())[-2:]
+    assert len(ROWS) <= 1.25 * one * other
     assert all(allowed(row) for row in ROWS) and set(CUTS) == set(BACKBONES)
 
 

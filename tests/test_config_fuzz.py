@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from processes import ROOT, TINY
@@ -65,10 +64,7 @@ def get_config():
 SECONDS = 20  # that one config may take
 
 
-@pytest.fixture(autouse=True)
-def _as_a_user() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 @pytest.fixture(scope="module")

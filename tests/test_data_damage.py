@@ -1,9 +1,12 @@
 """What stands behind an image, what is damaged inside, and what no installed package reads."""
 
 import dataclasses
+import functools
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import odd_files
@@ -14,7 +17,7 @@ from PIL import Image
 from abe_jax.config import build
 from abe_jax.config.schema import Data
 from abe_jax.data import Preprocessing, SourceOptions, loader, named
-from abe_jax.data.images import headers, jpeg
+from abe_jax.data.images import damage, headers, jpeg
 from abe_jax.data.images.decoding import UnreadableImage, pixels
 from abe_jax.data.inspected import Inspected
 from abe_jax.errors import ArgumentError, UserError
@@ -73,6 +76,114 @@ DAMAGES = {
 def test_damage_inside_a_jpeg_is_found_and_the_image_still_seen(kind: str) -> None:
     assert jpeg.damage(DAMAGES[kind])
     assert pixels(DAMAGES[kind]).shape == (192, 256, 3)
+
+
+def _heic(picture: Image.Image, **options: Any) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(buffer, **options)
+    return buffer.getvalue()
+
+
+def _deep(**options: Any) -> bytes:
+    """A TIFF file of 16 bits, as scanners and microscopes write them; the tags come first."""
+    return pixel_forms.tiff(np.asarray(PHOTOGRAPH), 16, **{"photometric": "rgb"} | options)
+
+
+OTHERS: dict[str, Callable[[], bytes]] = {
+    **{
+        kind: functools.partial(odd_files.saved, PHOTOGRAPH, kind)
+        for kind in ("PNG", "GIF", "WEBP", "BMP", "PPM", "AVIF", "JPEG2000")
+    },
+    "WebP, lossless": lambda: odd_files.saved(PHOTOGRAPH, "WEBP", lossless=True),
+    "TIFF": lambda: pixel_forms.tiff(np.asarray(PHOTOGRAPH), 8, "rgb"),
+    "TIFF, deflate": lambda: pixel_forms.tiff(
+        np.asarray(PHOTOGRAPH), 8, "rgb", compression="zlib", rowsperstrip=16
+    ),
+    "TIFF, 16 bits": _deep,
+    "TIFF, 16 bits, planes": lambda: _deep(planarconfig="separate"),
+    "TIFF, 16 bits, planes in strips": lambda: _deep(planarconfig="separate", rowsperstrip=16),
+    "TIFF, 16 bits, planes in tiles": lambda: _deep(planarconfig="separate", tile=(64, 64)),
+    "TIFF, 16 bits, planes, deflate": lambda: _deep(planarconfig="separate", compression="zlib"),
+    "TIFF, 16 bits, white is zero": lambda: pixel_forms.tiff(NOISE[..., 0], 16, "miniswhite"),
+    "HEIC": lambda: _heic(PHOTOGRAPH),
+}
+
+
+@pytest.mark.parametrize("lost", [1, 12, 100, 0.4])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_file_that_is_cut_is_refused(kind: str, lost: float) -> None:
+    whole = OTHERS[kind]()
+    assert pixels(whole).shape[2] == 3
+    with pytest.raises(UnreadableImage):
+        pixels(whole[: -int(lost if lost >= 1 else lost * len(whole))])
+
+
+INSIDE = {
+    "a third of zeros": lambda n: bytes(n // 3),
+    "a sector of zeros": lambda n: bytes(512),
+    "a page of noise": lambda n: np.random.default_rng(0).bytes(4096),
+    "a sector of ones": lambda n: b"\xff" * 512,
+    "another file's beginning": lambda n: WHOLE[:2000],
+}
+
+
+@pytest.mark.parametrize("what", INSIDE)
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "AVIF"])
+def test_damage_inside_is_refused_where_the_decoder_sees_it(kind: str, what: str) -> None:
+    whole = OTHERS[kind]()
+    with pytest.raises(UnreadableImage):
+        pixels(damaged(len(whole) // 2, INSIDE[what](len(whole)), whole))
+
+
+@pytest.mark.parametrize("what", INSIDE)
+@pytest.mark.parametrize("kind", ["JPEG2000", "HEIC"])
+def test_damage_inside_is_named_where_it_shows(kind: str, what: str) -> None:
+    whole = OTHERS[kind]()
+    broken = damaged(len(whole) // 2, INSIDE[what](len(whole)), whole)
+    assert bool(damage.found(broken)) == (("zeros" in what) == (kind == "HEIC"))
+    assert not damage.found(whole)
+
+
+def _sound_others() -> dict[str, bytes]:
+    flat, black = Image.new("RGB", (256, 192), "white"), Image.new("RGB", (256, 192))
+    half = PHOTOGRAPH.copy()
+    half.paste(flat, (0, 60))
+    exif = b"Exif\0\0" + bytes(5000)
+    pictures = {"detailed": PHOTOGRAPH, "flat": flat, "black": black, "half flat": half}
+    files = {}
+    for name, picture in pictures.items():
+        for how, given in {
+            "plain": {},
+            "lossy, in layers": {"irreversible": True, "quality_layers": [80, 40, 10]},
+            "in tiles": {"tile_size": (64, 64)},
+            "a code alone": {"no_jp2": True},
+            "by position": {"progression": "RPCL"},
+        }.items():
+            files[f"JPEG 2000, {name}, {how}"] = odd_files.saved(picture, "JPEG2000", **given)
+        for how, given in {
+            "plain": {},
+            "with metadata": {"exif": exif},
+            "lossless": {"quality": -1, "chroma": 444},
+            "poor": {"quality": 5},
+        }.items():
+            files[f"HEIC, {name}, {how}"] = _heic(picture, **given)
+    return files
+
+
+def test_no_sound_file_is_called_damaged() -> None:
+    sound = _sound_others() | {kind: make() for kind, make in OTHERS.items()}
+    assert {name: damage.found(file) for name, file in sound.items()} == dict.fromkeys(sound, "")
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "HEIC"])
+def test_pieces_of_other_files_end_no_search(kind: str) -> None:
+    rng, whole = np.random.default_rng(0), OTHERS[kind]()
+    for _ in range(300):
+        broken = bytearray(whole[: rng.integers(0, len(whole))])
+        for place in rng.integers(0, max(1, min(len(broken), 700)), 5):
+            broken[place : place + 1] = rng.bytes(1)
+        assert isinstance(damage.found(bytes(broken)), str)
 
 
 def _sound() -> dict[str, bytes]:

@@ -1,11 +1,13 @@
 """Preparing and loading data sets by name, and what damaged or missing data gets."""
 
+import hashlib
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -14,7 +16,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from abe_jax import files
 from abe_jax.data import SPLITS, Dataset, SourceOptions, Split, benchmark, named
+from abe_jax.data.sources.glyphs import reading
 from abe_jax.errors import UserError
 
 PREPARE = """
@@ -109,13 +113,79 @@ def test_preparing_twice_builds_once_and_twice_apart_builds_the_same(tiny, tmp_p
         np.testing.assert_array_equal(one.labels, other.labels)
 
 
-def test_two_processes_at_once_build_once(tmp_path):
+def test_two_processes_at_once_build_once_and_the_same_files_as_any_other(tiny, tmp_path):
     both = [started(tmp_path) for _ in range(2)]
     ended = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     assert sum("drawing" in err for _, err in ended) == 1
     assert ended[0][0] == ended[1][0]
     assert len(data(tmp_path).split("train").records) > 100
+    assert contents(tmp_path) == contents(tiny)
+
+
+def contents(root: pathlib.Path) -> dict[str, str]:
+    """The digest of every file below `root`, by its path."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_record_has_its_features_in_one_order():
+    from abe_jax.data.sources.glyphs.builder import in_one_order
+
+    def field(number, content):  # of a protocol buffer
+        return bytes([8 * number + 2, len(content)]) + content
+
+    def record(names):
+        values = {name: field(1, field(1, name)) for name in names}
+        entries = [field(1, field(1, name) + field(2, values[name])) for name in names]
+        return field(1, b"".join(entries))
+
+    by_name = record([b"a", b"b", b"c", b"d"])
+    for names in ([b"d", b"b", b"a", b"c"], [b"c", b"d", b"b", b"a"], [b"a", b"b", b"c", b"d"]):
+        assert in_one_order(record(names)) == by_name
+
+
+def test_leftovers_are_removed_but_not_those_of_a_preparation_that_is_running(
+    tmp_path, monkeypatch
+):
+    """The build itself takes no part: here it makes a folder."""
+    folder = tmp_path / "glyphs" / "tiny"
+    left = [folder / f"incomplete.{name}_1.0.0" for name in ("A", "B", "C")]
+    for path in left:
+        path.mkdir(parents=True)
+        (path / "labels.npz").write_bytes(b"half")
+    (folder / "note.txt").write_text("the user's own")
+    monkeypatch.setattr(reading, "_build", lambda root, choice: (folder / "1.0.0").mkdir())
+    waiting = threading.Thread(target=data(tmp_path).prepare)
+    with files.lock(folder / ".lock"):  # as the process that writes them holds it
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive() and all(path.exists() for path in left)
+    waiting.join(10)
+    assert {path.name for path in folder.iterdir()} == {"1.0.0", ".lock", "note.txt"}
+
+
+@pytest.mark.slow
+def test_preparations_killed_anywhere_leave_nothing_to_the_next(tiny, tmp_path):
+    folder, seen = tmp_path / "glyphs" / "tiny", 0
+    for delay in (0.0, 0.05, 0.2, 0.4, 0.8):
+        process = started(tmp_path)
+        begun = time.monotonic()
+        while process.poll() is None and not list(folder.glob("incomplete.*")):
+            assert time.monotonic() < begun + 60
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        assert len(list(folder.glob("incomplete.*"))) <= 1
+        seen += not (folder / "1.0.0").exists()
+    assert seen >= 2  # the first ones cannot have come to the end
+    process = started(tmp_path)
+    assert process.communicate(timeout=120) and process.returncode == 0
+    assert contents(tmp_path) == contents(tiny)
 
 
 def test_a_killed_preparation_is_done_again(tmp_path):

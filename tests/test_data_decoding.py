@@ -271,6 +271,22 @@ def test_the_size_in_a_jpegs_header_is_found(progressive, exif):
                 assert headers.stored(file[:end]) in (None, (height, width))
 
 
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000"]
+)
+def test_the_size_in_a_header_is_found_before_a_pixel_is_decoded(kind):
+    for height, width in ((21, 34), (300, 20)):
+        file = saved(odd_files.picture(height, width), kind)
+        assert headers.stored(file) == (height, width)
+        assert headers.stored(file[:6]) is None
+
+
+def test_a_damaged_avif_header_states_no_size():
+    file = saved(odd_files.picture(21, 34), "AVIF")
+    for broken in (file[:40], file[:16] + bytes(200), file[:11] + bytes(len(file))):
+        assert headers.stored(broken) is None and headers.orientation(broken) == 1
+
+
 def test_damaged_headers_never_end_a_run():
     rng = np.random.default_rng(0)
     for file in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"):

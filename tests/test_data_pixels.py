@@ -31,11 +31,21 @@ unreadable and is named.
 HEIC, the photographs of phones, needs an extra: `pip install 'abe_jax[heic]'`. Without it such a
 file counts as unreadable, and the warning says which package reads it.
 
-A JPEG file that ends too early is refused, whatever stands behind its image is passed over. One
-whose data is damaged inside (zeros in a sequential JPEG that is no flat area, markers that cannot
-be there, missing restarts) is used, counted and named in `damaged.txt` of the run or the index;
+A file of any format that ends too early is refused, and what stands behind an image is passed over.
+Whether damage inside a file shows is a matter of its format:
+
+| format | damage inside |
+|---|---|
+| PNG | refused, by its checksums |
+| AVIF, GIF | refused by their decoders, as a rule |
+| JPEG | named: zeros in a sequential file (but in flat areas), impossible markers, lost restarts |
+| JPEG 2000 | named: impossible markers |
+| HEIC | named: zeros |
+| WebP, TIFF, BMP, PGM, PPM, PAM | seen by nobody unless the decoder fails: nothing there tells |
+
+`named`: the image is used, counted and named in `damaged.txt` of the run or the index;
 `--config.data.damaged=refuse` counts it as unreadable. Wrong bits that look like an image's own are
-seen by nobody; nor are zeros in a progressive JPEG.
+seen by nobody; nor are zeros in a progressive JPEG or in JPEG 2000.
 
 This table is written by `python -m pytest tests/test_data_pixels.py --write-pixels`, which reads
 each file; the test fails where the two differ.

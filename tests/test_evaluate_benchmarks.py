@@ -1,7 +1,6 @@
 """A run measured on prepared data sets by their published protocols, beside loops in float64."""
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import benchmark_trees as trees
@@ -55,10 +54,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 @pytest.fixture(scope="module")

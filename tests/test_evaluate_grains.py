@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +63,7 @@ three grains:
     crop 30 %                mAP 0.250     R@1 12.5 %"""
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def made(root: Path, term: Any, *overrides: str) -> Config:

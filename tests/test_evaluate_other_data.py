@@ -1,12 +1,11 @@
 """A run measured on other images than its own: galleries, published figures, single images."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
 import oracles
 import oracles_grains
@@ -29,11 +28,7 @@ from abe_jax.training.run_folder import RunFolder
 PLAIN = ("model.kind=heads", "model.width=4", "evaluate.whiten=0", "data.threads=1")
 
 
-@pytest.fixture(autouse=True)
-def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 @pytest.fixture

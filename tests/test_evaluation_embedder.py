@@ -2,8 +2,6 @@
 
 import dataclasses
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -270,14 +268,8 @@ def test_other_numbers_of_devices_are_within_rounding(
     for file, content in zip(files, encoded, strict=False):
         file.write_bytes(content)
     for devices in (1, 4):
-        done = subprocess.run(
-            [sys.executable, "-c", PRINTS, tmp_path / "model", tmp_path / "x.npy", *files],
-            env=processes.environment(tmp_path, devices=devices),
-            cwd=processes.ROOT,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=True,
-        )
+        arguments = (tmp_path / "model", tmp_path / "x.npy", *files)
+        done = processes.python("-c", PRINTS, *arguments, data=tmp_path, devices=devices)
+        assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == made.fingerprint
         assert_close(np.load(tmp_path / "x.npy"), vectors(made, encoded[:5]))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_evaluation_order import MOVED, clusters
+from test_evaluation_order import MOVED, by_float64, clusters
 
 from abe_jax.evaluation import frame, neighbours, order
 from abe_jax.evaluation.knn import knn
@@ -29,10 +29,19 @@ def test_bounds_hold_exact_distances(move, rooted):
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e19])
 @pytest.mark.parametrize("ensemble", ["concatenation", "mean_distance"])
 def test_a_common_offset_and_a_size_leave_the_fast_way_fast(monkeypatch, ensemble, offset, scale):
-    """No query is compared with every row on the host."""
+    """No query is compared with every row on the host, and the order is float64's."""
     x = (scale * (clusters(300, d=64)[0] + offset)).astype(np.float32)
-    monkeypatch.setattr(neighbours, "_found_again", None)
-    knn(x, x, 10, exclude_self=True, ranking=Ranking(ensemble=ensemble))
+    compared, found_again = [], neighbours._found_again
+
+    def counted(search, originals, rows, *others):
+        compared.extend(rows)
+        return found_again(search, originals, rows, *others)
+
+    monkeypatch.setattr(neighbours, "_found_again", counted)
+    _, found = knn(x, x, 10, exclude_self=True, ranking=Ranking(ensemble=ensemble))
+    _, expected = by_float64(x, x, rooted=ensemble == "mean_distance", exclude_self=True)
+    assert not compared
+    np.testing.assert_array_equal(found, expected[:, :10])
 
 
 def test_collapsed_embeddings_are_compared_without_differences(monkeypatch):

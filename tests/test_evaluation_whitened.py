@@ -1,7 +1,6 @@
 """The whitening of a run's checkpoint: what it is fitted on, kept with, and bound to."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -32,11 +31,7 @@ SINGLE = (
 ALL = 10_000  # more images than there are
 
 
-@pytest.fixture(autouse=True)
-def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 def saved(folder: Path, *overrides: str) -> RunFolder:

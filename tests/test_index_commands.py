@@ -13,7 +13,7 @@ import pytest
 from index_runs import as_run, noise, split_of, tiny, written
 
 from abe_jax import files
-from abe_jax.cli import index
+from abe_jax.cli import index, index_commands
 from abe_jax.config import stored
 from abe_jax.errors import UserError
 from abe_jax.evaluation.network import ROUNDING
@@ -55,6 +55,11 @@ def labels(now: Snapshot) -> Mapping[str, str]:
 
 def content(folder: Path) -> Mapping[Path, bytes]:
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_whatever_takes_arguments_does_something() -> None:
+    """Two tables: that of the arguments imports nothing heavy."""
+    assert list(index.COMMANDS) == list(index_commands.RUN)
 
 
 def test_a_folder_is_indexed_by_absolute_paths_with_their_folders_as_labels(kept: Path) -> None:

@@ -1,6 +1,5 @@
 """An objective's parameters: names and sizes, start and rate; and what draws at random."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,7 @@ OBJECTIVE = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def batch() -> tuple[PlainVectors, jax.Array, jax.Array, jax.Array]:

@@ -20,10 +20,7 @@ GRADS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Any:
-    with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def updates(steps: int = 1, **options: Any) -> list[Any]:

@@ -25,10 +25,7 @@ OPTIMISERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Any:
-    with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def drawn(seed: int) -> Any:

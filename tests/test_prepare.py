@@ -10,7 +10,7 @@ from pathlib import Path
 
 import benchmark_trees as trees
 import pytest
-from processes import ROOT, environment, run
+from processes import ROOT, environment, python, run
 
 from abe_jax.cli import prepare
 from abe_jax.data import SourceOptions, benchmark
@@ -89,15 +89,7 @@ def test_a_build_killed_at_any_write_goes_on_to_the_same_files(tmp_path):
     source = trees.packed(
         tree._replace(archives=[tree.archives[0]._replace(files=files)]), tmp_path / "source"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, source, tmp_path],
-        cwd=ROOT,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = python("-c", KILLS, source, tmp_path, data=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     killed, finished = found[:-1], found[-1]

@@ -69,7 +69,7 @@ def torch_files() -> Iterator[tuple[str, bytes]]:
         "itself inside of itself": b"}q\x01" + tb.text("model") + b"h\x01s",
         "a memo of 2^31 places": b"Nr" + struct.pack("<I", 2**31 - 1),
         "an opcode of an extension": b"\x82\x01",
-        "takes what it did not give": b"0000",
+        "takes more from its stack than is there": b"0000",
         "a mark alone": b"(0(e",
         "a long list copied often": listed + many,
         "a name of other things": b"NN\x93",

@@ -5,7 +5,6 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -44,10 +43,7 @@ from abe_jax.training.run_folder import RunFolder
 SINGLE = ("model.kind=single", "model.learners=1", "objective=[{'name': 'contrastive'}]")
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def saved(folder: Path, data: Path, *overrides: str) -> Path:

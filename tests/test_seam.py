@@ -7,12 +7,10 @@ rate ignored. The pictures are few and tiny, so that what a number must be can b
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
 import pytest
 
@@ -40,10 +38,7 @@ PLAIN: dict[str, Any] = {
 HEADS = {"kind": "heads", "learners": 2}
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax's schedules promote their counters
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def encoded(seed: int) -> bytes:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +31,7 @@ from abe_jax.training.run_folder import RunFolder
 CONSTANT = "optimizer.schedule=constant"
 
 
-@pytest.fixture(autouse=True)
-def _as_a_user(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 def trained(workdir: Path, *overrides: str) -> RunFolder:

@@ -2,11 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
-import jax
 import numpy as np
 import pytest
 from processes import TINY, run
@@ -26,11 +23,7 @@ DOMAINS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _promotion(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 @pytest.mark.slow

@@ -5,10 +5,8 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from processes import ROOT, TINY, command, environment, run
@@ -63,11 +61,7 @@ MISTAKES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _as_a_user(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 def tried(workdir: Path, *overrides: str) -> None:

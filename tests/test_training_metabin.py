@@ -1,7 +1,7 @@
 """The step of two levels: by hand on one device, the gates alone, and what is refused."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,7 @@ RATES = ("meta.inner_rate=30", "meta.outer_rate=20")
 META = ("model.norm=bin", "meta.domains=2", "meta.start=1", *RATES, *ADAM)
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax promotes its counters
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def made(*overrides: str) -> Config:

@@ -1,7 +1,6 @@
 """Where a training starts: a seed, its latest checkpoint, or another run's stages."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,7 @@ TINY = Path(__file__).with_name("tiny_config.py")
 SINGLE = ("model.kind=single", "model.learners=1", "seed=5")
 
 
-@pytest.fixture(autouse=True)
-def _promotion() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
-        yield
+pytestmark = pytest.mark.usefixtures("promotion")
 
 
 def made(*overrides: str) -> Config:

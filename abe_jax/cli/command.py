@@ -132,7 +132,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
         ending.refuse(str(error))
     except BrokenPipeError:
         ending.leave_quietly()
-    except OSError as error:  # a full disk, a folder that is a file, rights: nothing of ours
+    except OSError as error:  # a full disk, a folder that is a file, rights: no bug
         where = f"{error.filename}: " if error.filename else ""
         ending.refuse(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:

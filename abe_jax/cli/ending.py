@@ -1,4 +1,4 @@
-"""How a command ends before its end: with one line, without a word, and on all hosts of a job.
+"""How a command stops early: with one line, or without a word, and on all hosts of a job.
 
 A host that stops says so in the key-value store of JAX's coordination service, where every host
 looks twice a second: the others, which may wait in a collective operation that will never come,
@@ -18,7 +18,7 @@ LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
 PATIENCE = 10.0  # seconds that a host which stops waits for the others to stop as well
 
-_over = threading.Event()  # this host came to its end: what others do is no concern of its
+_over = threading.Event()  # this host is done: what others do no longer matters to it
 _speaking = threading.Lock()  # held by the thread that says why this host ends
 
 
@@ -38,7 +38,7 @@ def refuse(line: str) -> NoReturn:
 
 
 def leave_quietly() -> NoReturn:
-    """Ends as a program ends whose reader is gone: no word, the status of SIGPIPE in a shell."""
+    """Ends as programs do whose reader has gone: without a word, with SIGPIPE's status."""
     _tell_others()
     os._exit(128 + signal.SIGPIPE)
 

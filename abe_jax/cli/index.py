@@ -44,7 +44,7 @@ def _add_images(parser: command.Parser) -> None:
 
 
 def build() -> command.Parser:
-    """The arguments of what makes an index."""
+    """The arguments of `index build`."""
     parser = command.Parser(
         "index build",
         "Makes an index of images, with the network that embeds them.",
@@ -81,7 +81,7 @@ def build() -> command.Parser:
 
 
 def add() -> command.Parser:
-    """The arguments of what embeds more images."""
+    """The arguments of `index add`."""
     says = (
         "Adds images; those that have changed are replaced, those that have not are left. A label "
         "stays where no other is given."
@@ -92,7 +92,7 @@ def add() -> command.Parser:
 
 
 def sync() -> command.Parser:
-    """The arguments of what makes an index follow its folder."""
+    """The arguments of `index sync`."""
     says = (
         "Makes the index follow a folder: what was added, removed, moved or changed there. Files "
         "are known again by content, so that only new and changed ones are embedded. Images "
@@ -112,7 +112,7 @@ def sync() -> command.Parser:
 
 
 def remove() -> command.Parser:
-    """The arguments of what removes images."""
+    """The arguments of `index remove`."""
     says = "Removes images from the index, by path (of a folder: all below it) or by id."
     parser = _with_index("remove", says, "--index photos.index photos/old")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="an image or a folder of images")
@@ -123,7 +123,7 @@ def remove() -> command.Parser:
 
 
 def info() -> command.Parser:
-    """The arguments of what describes an index."""
+    """The arguments of `index info`."""
     parser = _with_index("info", "Says what the index holds.", "--index photos.index --verify")
     parser.add_argument("--verify", action="store_true", help="read every file, prove it undamaged")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -131,7 +131,7 @@ def info() -> command.Parser:
 
 
 def export() -> command.Parser:
-    """The arguments of what writes an index for faiss."""
+    """The arguments of `index export`."""
     says = "Writes the vectors for faiss, under the index's ids."
     parser = _with_index("export", says, "--index photos.index --faiss photos.faiss")
     parser.add_argument("--faiss", required=True, type=Path, metavar="FILE", help="a new file")
@@ -139,7 +139,7 @@ def export() -> command.Parser:
 
 
 def calibrate() -> command.Parser:
-    """The arguments of what finds the distance up to which a neighbour is a match."""
+    """The arguments of `index calibrate`."""
     says = (
         "Finds the greatest distance that counts as a match, from labelled images, each a query "
         "whose own path does not count; search then says 'no match' beyond it."

@@ -1,6 +1,6 @@
 """The table of a comparison: what its arms reached, what they cost and how long a step takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from abe_jax import report
@@ -50,18 +50,10 @@ def step_seconds(trainings: Sequence[Training], rounds: int) -> list[float]:
     return list(timing.medians(calls, rounds).values())
 
 
-def _stepper(training: Training) -> Any:
+def _stepper(training: Training) -> Callable[[], Any]:
     recipe = training.recipe
     batch = next(recipe.batches(training.sources.train))
-    run = recipe.train_step()
-    state = step.replicate(recipe.create())
-
-    def once() -> Any:
-        nonlocal state
-        state, metrics = run(state, batch)
-        return metrics
-
-    return once
+    return timing.chained(recipe.train_step(), step.replicate(recipe.create()), batch)
 
 
 def write(of: Comparison, made: Table, name: str = "table.md") -> None:

@@ -37,7 +37,7 @@ class Data:
     label_column: str = "label"  # of `folder`, in a CSV file; of `tfds:`, a set's feature
     domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
     unseen_domains: tuple[str, ...] = ()  # only in the test
-    validation_domains: tuple[str, ...] = ()  # validation's alone, so that it knows none of test's
+    validation_domains: tuple[str, ...] = ()  # for validation alone: it sees none of the test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     resize: Pixels = 256  # side of the square image before cropping

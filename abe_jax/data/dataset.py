@@ -13,7 +13,7 @@ from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
 SPLITS = ("train", "val", "test")  # of disjoint classes
-OWN_SPLITS = "splits of one's own"  # the name of a data set that no name finds
+OWN_SPLITS = "splits of one's own"  # the name of a data set that was not made by name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

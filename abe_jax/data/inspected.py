@@ -5,7 +5,7 @@ import threading
 import numpy as np
 from jaxtyping import Bool
 
-from abe_jax.data.images import headers, jpeg
+from abe_jax.data.images import damage
 from abe_jax.data.split import Records
 from abe_jax.errors import require
 
@@ -13,11 +13,10 @@ DAMAGED = ("use", "refuse")  # what becomes of an image whose data is damaged in
 
 
 class Inspected:
-    """Encoded images, each looked at once for damage inside: zeros, misplaced markers in a JPEG.
+    """Encoded images, each looked at once for damage inside, by `images.damage`.
 
     Such an image can still be decoded, with a part of it grey or shifted. `refuse` gives it empty,
-    as an image that cannot be read; `use` gives it as it is. Other formats have checks of their
-    own, which their decoders make.
+    as an image that cannot be read; `use` gives it as it is.
 
     Raises:
         ArgumentError: `damaged` is neither.
@@ -36,7 +35,7 @@ class Inspected:
     def __getitem__(self, index: int) -> bytes:
         encoded = self._records[index]
         if not self._known[index]:
-            damaged = encoded.startswith(headers.JPEG) and bool(jpeg.damage(encoded))
+            damaged = bool(damage.found(encoded))
             with self._lock:
                 self._known[index], self._damaged[index] = True, damaged
         return b"" if self._refuses and self._damaged[index] else encoded

@@ -27,8 +27,8 @@ def pack(vectors: Vectors) -> UInt8[np.ndarray | Array, "n bytes"]:
 
     `vectors` [n, d], or [n, m, d] of m learners, whose concatenation [n, m * d] is coded. Bit j
     stands in byte j // 8 with the value 2^(7 - j % 8), the order of `np.packbits`; bits after the
-    last are 0, and so is the bit of a zero. NumPy gives NumPy, JAX gives JAX, also under `jit`,
-    where alone a NaN is let pass: as 0.
+    last are 0, and so is the bit of a zero. NumPy gives NumPy, JAX gives JAX, also under `jit`;
+    only there is a NaN let through, as 0.
     Raises UserError where a vector is not finite or the shape is neither.
     Source: Zhai and Wu, Classification is a Strong Baseline for Deep Metric Learning, 2019.
     """

@@ -31,8 +31,8 @@ from abe_jax.training import step
 from abe_jax.training.progress import compiling
 from abe_jax.training.state import TrainState
 
-# The length of the difference of two unit vectors of one learner, by one network that computes in
-# float32, of one image. Measured with AVX2, AVX and SSE4.2, one thread and several: up to 6e-7, of
+# How far apart two unit vectors can be that one network, computing in float32, gives one image for
+# one learner. Measured with AVX2, AVX and SSE4.2, one thread and several: up to 6e-7, with
 # ResNet-18, MobileNet-like networks and a convnet. bfloat16 and the TF32 of GPUs round more.
 ROUNDING = 2e-6
 

@@ -1,7 +1,6 @@
 """The numbers that an evaluation gives, as plain data."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,12 +69,3 @@ class Results:
         """Of raw pixels, without any training; None where these were not ranked."""
         pixels = self.numbers["metrics"].get("pixels")
         return None if pixels is None else RetrievalMetrics.of(pixels)
-
-    def to_json(self) -> str:
-        """`numbers` as JSON."""
-        return json.dumps(dict(self.numbers), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Results":
-        """The results that `to_json` wrote."""
-        return cls(json.loads(text))

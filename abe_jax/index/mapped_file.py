@@ -16,7 +16,7 @@ class MappedFile:
 
     A process that touches a page behind the end of a file is killed (SIGBUS), and nothing can catch
     that. So `bytes` asks for the file's length first: one that was cut is an error like any other.
-    Only who cuts it in the moment between that and the use still ends the process; an index is
+    Only a cut in the moment between that check and the use still ends the process; an index is
     never cut by its own writers.
     """
 

@@ -34,14 +34,14 @@ def embedding(total: int) -> Iterator[Callable[[int], None]]:
 
 
 class Lines:
-    """A line every half a minute."""
+    """A line every half minute."""
 
     def __init__(self, total: int):
         self._total, self._done, self._first = total, 0, 0
         self._since = self._said = 0.0
 
     def told(self, images: int) -> None:
-        """So many images more are embedded."""
+        """So many more images are embedded."""
         self._done += images
         now = time.perf_counter()
         if not self._first:  # a compilation was in it: the rate is of those behind it

@@ -161,7 +161,7 @@ def _padded(vectors: np.ndarray, numbers: Int[np.ndarray, " n"], length: int) ->
 
 
 def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
-    """Rows of a chunk, a power of two: an index that grows seldom needs another program compiled.
+    """Rows of a chunk, a power of two, so that a growing index seldom compiles another program.
 
     From LEAST_ROWS rows on at least four chunks, so that little of the last one is empty.
     """
@@ -171,5 +171,5 @@ def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
 
 
 def _power(number: int) -> int:
-    """The least power of two that is no less."""
+    """The least power of two that is not below a number."""
     return 1 << (number - 1).bit_length()

@@ -39,7 +39,7 @@ KINDS: dict[str, type[Ensemble]] = {
     "heads": MultiHead,
     "attention": ABE,
 }
-_OF_A_PROCESS = ("axis_name", "parent", "name")  # of a module's fields: no option of the network
+_OF_A_PROCESS = ("axis_name", "parent", "name")  # fields, but no options of the network
 
 
 def build(kind: str, **given: Any) -> Ensemble:

@@ -1,4 +1,4 @@
-"""How a file of weights that cannot be read is told: in one line that any terminal can show."""
+"""How an unreadable file of weights is reported: in one line that any terminal can show."""
 
 import contextlib
 from collections.abc import Iterator

@@ -44,7 +44,7 @@ class Foreign:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class OtherKey:
-    """A key that is neither text nor a number: to hash one could take for ever."""
+    """A key that is neither text nor a number: hashing one could take for ever."""
 
     value: Any
 
@@ -124,7 +124,7 @@ class _Machine:
 
     def _popped(self, count: int) -> list[Any]:
         if not 0 <= count <= len(self.stack):
-            raise ValueError("a pickle that takes what it did not give")
+            raise ValueError("a pickle that takes more from its stack than is there")
         taken = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return taken
@@ -195,7 +195,7 @@ def _named(argument: str) -> Name:
 
 def _stacked(module: Any, name: Any) -> Name:
     if not isinstance(module, str) or not isinstance(name, str):
-        raise ValueError("a pickle that names something by another thing than text")
+        raise ValueError("a pickle with a name that is no text")
     return Name(module, name)
 
 

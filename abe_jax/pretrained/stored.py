@@ -109,7 +109,7 @@ def _opened(path: Path) -> tuple[Archive, About]:
     with told(str(path), ".npz of weights"):
         about = archive.read(f"{_ABOUT}.npy")
         if len(about) > _MOST_ABOUT:
-            raise UserError("says more of itself than weights have to say")
+            raise UserError("its description is longer than weights need")
         text = str(_array(about))
     return archive, _about(text, path)
 

@@ -34,7 +34,7 @@ class Deadlined(io.RawIOBase):
         self._end, self._left = time.monotonic() + seconds, math.inf
 
     def drop(self) -> None:
-        """Lets the one that reads, and whatever it waits for, end at once."""
+        """Ends a read that is waiting, and any later one, at once."""
         self._dropped = True
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)

@@ -22,7 +22,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int):
-        import orbax.checkpoint as ocp  # here: who opens an index needs `digest` alone
+        import orbax.checkpoint as ocp  # here: opening an index needs only `digest`
 
         self._args = ocp.args
         self._folder = folder.absolute()

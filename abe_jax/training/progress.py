@@ -1,4 +1,4 @@
-"""The lines that tell how far it is: of a training, and of a compilation."""
+"""Progress lines: of a training, and of a compilation."""
 
 import contextlib
 import threading
@@ -10,7 +10,7 @@ EVERY = 30.0  # seconds between two lines of a compilation
 
 @contextlib.contextmanager
 def compiling(say: Callable[[str], None]) -> Iterator[None]:
-    """Says every half a minute how long what is inside, which compiles first, has taken so far.
+    """Says every half minute how long the block inside, which begins by compiling, has taken.
 
     From two minutes on XLA writes an alarm of its own to the error stream. It writes it as an
     error, so the log level that hides it would hide errors too.

@@ -4,9 +4,9 @@ import io
 import struct
 
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
-    Image,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -71,14 +71,14 @@ def orientation(encoded: bytes) -> int:
 
     1 for TIFF too, which OpenCV turns upright by itself.
     """
-    if encoded[4:11] != AVIF and not any(
+    if not _is_avif(encoded) and not any(
         encoded.startswith(start) and any(sign in encoded for sign in signs)
         for start, signs in _EXIF.items()
     ):
         return 1
     try:
-        header = opened(encoded) or Image.open(io.BytesIO(encoded), formats=("AVIF",))
-        value = header.getexif().get(_ORIENTATION)
+        header = opened(encoded)
+        value = header.getexif().get(_ORIENTATION) if header else 1
     except Exception:  # whatever a damaged header raises: its pixels may be sound
         return 1
     return value if isinstance(value, int) and value in range(1, 9) else 1
@@ -90,7 +90,7 @@ def bits(encoded: bytes) -> int:
     AVIF has 10 or 12 (AV1 Codec ISO Media File Format Binding, section 2.3.3), JPEG 2000 any number
     (ISO/IEC 15444-1, A.5.1), of the first component here.
     """
-    if encoded[4:11] == AVIF:
+    if _is_avif(encoded):
         flags = encoded[encoded.find(_AV1) + 6] if _AV1 in encoded[:-6] else 0
         return 12 if flags & 0x20 else 10
     if encoded.startswith(JPEG_2000):
@@ -140,14 +140,19 @@ def is_big_tiff(encoded: bytes) -> bool:
 
 
 def opened(encoded: bytes) -> ImageFile | None:
-    """The file as Pillow opens it, pixels not yet read; None for formats not in the table above."""
-    for starts, reader in _READERS.items():
-        if encoded.startswith(starts):
-            try:
-                return reader(io.BytesIO(encoded), "")
-            except Exception:  # whatever a damaged header raises
-                return None
-    return None
+    """The file as Pillow opens it, pixels not yet read; None for other formats than those above."""
+    readers = (reader for starts, reader in _READERS.items() if encoded.startswith(starts))
+    reader = AvifImagePlugin.AvifImageFile if _is_avif(encoded) else next(readers, None)
+    if reader is None:
+        return None
+    try:
+        return reader(io.BytesIO(encoded), "")
+    except Exception:  # whatever a damaged header raises
+        return None
+
+
+def _is_avif(encoded: bytes) -> bool:
+    return encoded[4:11] == AVIF  # behind the length of its first box
 
 
 def _size_in_jpeg(encoded: bytes) -> tuple[int, int] | None:

@@ -1,12 +1,14 @@
 """HEIC and HEIF files, the photographs of phones, through the extra package pillow-heif."""
 
 import importlib.util
+import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax.data.images import UnreadableImage
+from abe_jax.data.images import UnreadableImage, jpeg
 
 # The brands behind `ftyp` (ISO/IEC 23008-12, section 10): a picture, and a sequence of pictures.
 _BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -57,6 +59,85 @@ def read(encoded: bytes) -> UInt8[np.ndarray, "h w ..."]:
     if image.ndim == 2 or image.shape[2] == 2:
         return image
     return image[..., [2, 1, 0, 3][: image.shape[2]]]
+
+
+def damage(encoded: bytes) -> str:
+    """What is wrong in the data of a file that can be decoded; empty where nothing is found.
+
+    Found are rows of zeros, of which HEVC's data never has three (ITU-T H.265, section 7.4.2).
+    Other wrong bits look like data.
+    """
+    try:
+        items = list(_coded_items(encoded))
+    except (struct.error, IndexError):
+        return ""  # a header for the decoder to judge
+    zeros = any(jpeg.has_zeros(encoded[start:end]) for start, end in items)
+    return "zeros in the place of the image's data" if zeros else ""
+
+
+def _coded_items(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Where the data of pictures and tiles begins and ends (ISO/IEC 14496-12, section 8.11)."""
+    kinds, pieces = dict[int, bytes](), list[tuple[int, int, int]]()
+    for name, start, end in _boxes(encoded, 0, len(encoded)):
+        if name != b"meta":
+            continue
+        for part, at, stop in _boxes(encoded, start + 4, end):
+            if part == b"iinf":
+                kinds |= _kinds(encoded, at, stop)
+            elif part == b"iloc":
+                pieces += _pieces(encoded, at)
+    yield from ((start, end) for item, start, end in pieces if kinds.get(item) == b"hvc1")
+
+
+def _boxes(encoded: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The name of each box from `start` to `end`, and where its content begins and ends."""
+    while start + 8 <= end:
+        size, name = struct.unpack_from(">I4s", encoded, start)
+        head = 8
+        if size == 1:
+            (size,), head = struct.unpack_from(">Q", encoded, start + 8), 16
+        size = size or end - start
+        if not head <= size <= end - start:
+            return
+        yield name, start + head, start + size
+        start += size
+
+
+def _kinds(encoded: bytes, start: int, end: int) -> dict[int, bytes]:
+    """The type of each item."""
+    found = {}
+    for _, at, _ in _boxes(encoded, start + (8 if encoded[start] else 6), end):
+        form = ">I2x4s" if encoded[at] == 3 else ">H2x4s"
+        number, kind = struct.unpack_from(form, encoded, at + 4)
+        found[number] = kind
+    return found
+
+
+def _pieces(encoded: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+    """The number of each item in the file, and where a piece of it begins and ends."""
+    at = start + 4
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        if at > len(encoded):
+            raise IndexError
+        return int.from_bytes(encoded[at - size : at])
+
+    version, sizes = encoded[start], number(2)
+    offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    wide = 4 if version == 2 else 2
+    for _ in range(number(wide)):
+        item = number(wide)
+        elsewhere = number(2) & 15 if version else 0  # not counted from the file's beginning
+        elsewhere += number(2)
+        first = number(base)
+        for _ in range(number(2)):
+            number(index if version else 0)
+            begin = first + number(offset)
+            end = begin + number(length)
+            if not elsewhere:
+                yield item, begin, end
 
 
 def _opened(encoded: bytes) -> Any:

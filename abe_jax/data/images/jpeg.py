@@ -35,8 +35,8 @@ def damage(encoded: bytes) -> str:
     """What is wrong in the data of a JPEG file that has an end; empty where nothing is found.
 
     Found are markers that cannot be there, restarts in another order and long rows of zeros in a
-    sequential scan, as disks and transfers leave them. Other bits that are wrong look like an
-    image's own to all but a full decoder.
+    sequential scan, as disks and transfers leave them and no photograph has. Other bits that are
+    wrong look like an image's own to all but a full decoder.
     """
     markers = _Markers(encoded)
     sequential = flat = False
@@ -50,7 +50,7 @@ def damage(encoded: bytes) -> str:
                 return "restarts that are missing"
             if end < len(encoded) and encoded[end + 1] not in _BEHIND_A_SCAN:
                 return "a marker inside the image's data"
-            if sequential and not flat and _has_zeros(encoded[data:end]):
+            if sequential and not flat and has_zeros(encoded[data:end]):
                 return "zeros in the place of the image's data"
     return ""
 
@@ -99,8 +99,8 @@ class _Markers:
         return int(self._others[number]) if known else len(self._encoded)
 
 
-def _has_zeros(content: bytes) -> bool:
-    """Whether 24 zeros or more follow one another (31 wherever they begin): no photograph does."""
+def has_zeros(content: bytes) -> bool:
+    """Whether 24 zeros or more follow one another (31 wherever they begin)."""
     words = np.frombuffer(content, "<u8", len(content) // 8) == 0
     return bool(np.any(words[:-2] & words[1:-1] & words[2:]))
 

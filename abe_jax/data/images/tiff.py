@@ -7,6 +7,7 @@ libtiff decompresses, and what the samples mean is decided here (TIFF 6.0, secti
 """
 
 import struct
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import cv2
@@ -124,7 +125,7 @@ def _meant(stored: np.ndarray, found: Form) -> np.ndarray:
 
 
 def _planes(encoded: bytes, tags: ImageFileDirectory_v2, samples: int) -> np.ndarray:
-    starts, lengths = next(pair for pair in _PARTS if pair[0] in tags)
+    starts, lengths = _part_tags(tags)
     count = len(tags[starts]) // samples
     planes = []
     for first in range(0, count * samples, count):
@@ -146,6 +147,14 @@ def _side_by_side(encoded: bytes, tags: ImageFileDirectory_v2, samples: int) -> 
     return stored.reshape(len(stored), -1, samples)[:, :width]
 
 
+def _part_tags(tags: Container[int]) -> tuple[int, int]:
+    """The tags of where strips or tiles begin and of their lengths; KeyError where none is."""
+    pair = next((pair for pair in _PARTS if pair[0] in tags), None)
+    if pair is None:
+        raise KeyError("neither strips nor tiles")
+    return pair
+
+
 def _grey(encoded: bytes, tags: ImageFileDirectory_v2, changes: dict[int, Any]) -> np.ndarray:
     """The file as OpenCV reads it by other tags: one sample for each pixel, black is zero."""
     bits = tags.get(_BITS, (1,))[0]
@@ -153,6 +162,10 @@ def _grey(encoded: bytes, tags: ImageFileDirectory_v2, changes: dict[int, Any]) 
     new |= {_BITS: bits, _SAMPLES: 1, _PHOTOMETRIC: 1, _PLANES: 1, **changes}
     if new.get(_PREDICTOR) == 1:
         del new[_PREDICTOR]
+    starts, lengths = _part_tags(new)
+    # What is read there would be the tags that are put behind the file.
+    if any(sum(part) > len(encoded) for part in zip(new[starts], new[lengths], strict=True)):
+        raise UnreadableImage("a TIFF file that ends too early")
     made = _with_tags(encoded, new)
     try:
         image = cv2.imdecode(np.frombuffer(made, np.uint8), cv2.IMREAD_UNCHANGED)

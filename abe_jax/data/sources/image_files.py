@@ -57,4 +57,4 @@ def _read(path: str | pathlib.Path, count: int, largest: float = math.inf) -> by
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for who writes to it
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for a writer

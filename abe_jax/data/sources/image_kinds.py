@@ -66,7 +66,7 @@ def kind(path: str) -> Kind:
 
 
 def kind_of_bytes(first: bytes) -> Kind:
-    """What a file is that begins so; `first` are its FIRST_BYTES."""
+    """What a file is by `first`, its FIRST_BYTES."""
     if _STARTS.match(first):
         return "image"
     brands = _brands(first)

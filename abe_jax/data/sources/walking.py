@@ -22,7 +22,7 @@ _MOST_ENDINGS = 8  # of one line
 
 
 class LeftOut:
-    """Files that are not known to be images, and the folders of systems, as they are met."""
+    """Files that are not known to be images, and system folders, counted as they are met."""
 
     def __init__(self) -> None:
         self._endings, self._folders = Counter[str](), Counter[str]()
@@ -42,7 +42,7 @@ class LeftOut:
         self._outside += images
 
     def folder(self, name: str) -> None:
-        """Counts a folder of a system."""
+        """Counts a system folder."""
         self._folders[name] += 1
 
     def lines(self, empty: Iterable[str] = ()) -> Sequence[str]:
