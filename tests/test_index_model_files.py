@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import disk_events
 import jax
@@ -160,7 +161,11 @@ def test_arrays_of_another_form_are_read_as_the_model_says(made: Embedder, tmp_p
         arrays = dict(read)
     wide = next(name for name, array in arrays.items() if array.ndim == 2)
     kernel = np.asfortranarray(arrays[wide])
-    for write, given in ((np.savez_compressed, arrays), (np.savez, {**arrays, wide: kernel})):
+    forms: list[tuple[Any, dict[str, Any]]] = [
+        (np.savez_compressed, arrays),
+        (np.savez, {**arrays, wide: kernel}),
+    ]
+    for write, given in forms:
         write(weights, **given)
         assert model_files.own_arrays(folder) is None
         assert stored.embedder_of_index(folder, made.fingerprint).fingerprint == made.fingerprint
@@ -189,7 +194,8 @@ def test_arrays_under_a_forged_digest_that_fit_no_network_are_one_line(
     with np.load(weights) as read:
         arrays = dict(read)
     name = next(name for name in arrays if name.endswith("kernel"))
-    np.savez(weights, **forged(arrays, name))
+    given: dict[str, Any] = forged(arrays, name)
+    np.savez(weights, **given)
     own = model_files.own_arrays(index.folder / "model")
     assert own is not None
     claimed = Embedder.of(made.network, own["params"], own["batch_stats"], {}).fingerprint
