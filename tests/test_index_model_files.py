@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,19 @@ def test_arrays_of_another_form_are_read_as_the_model_says(made: Embedder, tmp_p
         write(weights, **given)
         assert model_files.own_arrays(folder) is None
         assert stored.embedder_of_index(folder, made.fingerprint).fingerprint == made.fingerprint
+    np.savez(weights, **arrays)
+    content = weights.read_bytes()  # of which the list of its members is told twice
+    with zipfile.ZipFile(weights) as archive:
+        begins, members = archive.start_dir, len(archive.namelist())
+    end = content.index(b"PK\5\6")
+    listed = content[begins:end]
+    weights.write_bytes(
+        content[:begins]
+        + listed
+        + listed
+        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, *[2 * members] * 2, 2 * len(listed), begins, 0)
+    )
+    assert model_files.own_arrays(folder) is None
     name = next(iter(arrays))
     np.savez(weights, **{**arrays, name: arrays[name] + 1})
     other = stored.embedder_of_index(folder, made.fingerprint).fingerprint  # the index refuses it

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import zipfile
 import zlib
@@ -113,8 +114,9 @@ def own_arrays(folder: Path) -> dict[str, Any] | None:
             zipfile.ZipFile(file) as archive,
         ):
             members = archive.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                return None
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if packed or sum(m.file_size for m in members) > os.fstat(file.fileno()).st_size:
+                return None  # the second: members that share bytes
             named = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
         trees = unflatten_dict({tuple(name.split("/")): array for name, array in named.items()})
     except (*_DAMAGE, UserError, TypeError):
