@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -155,8 +155,8 @@ def _headers(archive: zipfile.ZipFile) -> Iterator[tuple[str, tuple[tuple[int, .
         yield name.removesuffix(".npy"), (shape, kind)
 
 
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """The shape, whether the first index runs fastest, and the type of an .npy file."""
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """The shape, whether the first index runs fastest, and the type, of an open .npy file."""
     version = np.lib.format.read_magic(member)
     shape, first_fastest, kind = (
         np.lib.format.read_array_header_1_0(member)
