@@ -47,6 +47,18 @@ def opened(folder: Path) -> Iterator[Checkpoints]:
     checkpoints.close()
 
 
+def test_the_steps_of_a_folder_are_those_that_orbax_finds(folder: Path) -> None:
+    """Not one that is being written, nor what is no step at all."""
+    for name in ("9.orbax-checkpoint-tmp-5", "11.orbax-checkpoint-tmp", "metadata", "-4", "1_0"):
+        (folder / name).mkdir()
+    (folder / "12").write_text("a file")
+    assert Checkpoints.steps_in(folder) == [3, 8]
+    assert Checkpoints.steps_in(folder / "nowhere") == []
+    checkpoints = Checkpoints(folder, 2)
+    assert checkpoints.steps() == [3, 8]
+    checkpoints.close()
+
+
 def assert_same(left: TrainState, right: TrainState) -> None:
     assert jax.tree.structure(left) == jax.tree.structure(right)
     for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):

@@ -72,21 +72,54 @@ import abe_jax.cli.search_answers
 import abe_jax.serving.server
 from abe_jax.data import loader
 assert list(loader.prefetched(lambda number: number, 3, 4, 2)) == [3]
-heavy = {"orbax", "grain", "tensorflow_datasets", "matplotlib", "scipy", "tensorboardX"}
+heavy = {"orbax", "grain", "tensorflow_datasets", "matplotlib", "scipy", "tensorboardX", "optax"}
+heavy |= {"ml_collections"}
+came = sorted(heavy & {name.partition(".")[0] for name in sys.modules})
+assert not came, came
+"""
+
+# That a training is finished is said without what trains, or decodes images.
+FINISHED = """
+import dataclasses, json, sys
+from pathlib import Path
+from abe_jax.cli import train
+from abe_jax.config import load, write_json
+
+config, folder = load("tests/tiny_config.py"), Path(sys.argv[1])
+data = dataclasses.replace(config.data, classes=24, validation_classes=4)
+for place in ("latest", "best"):
+    (folder / "checkpoints" / place / str(config.train.steps)).mkdir(parents=True)
+write_json(dataclasses.replace(config, data=data), folder / "config.json")
+(folder / "evaluation.json").write_text(json.dumps({"test": {"step": 16, "metrics": {}}}))
+(folder / "report.html").touch()
+train.main(["--config", "tests/tiny_config.py", "--workdir", str(folder)])
+heavy = {"flax", "optax", "orbax", "grain", "cv2", "PIL", "scipy", "matplotlib", "tensorboardX"}
 came = sorted(heavy & {name.partition(".")[0] for name in sys.modules})
 assert not came, came
 """
 
 
-@pytest.mark.parametrize("program", [FIRST_WORD, SEARCH], ids=["first word", "search"])
-def test_what_is_not_used_is_not_imported(program: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [(FIRST_WORD, ""), (SEARCH, ""), (FINISHED, "finished before, all 16 steps; look at ")],
+    ids=["first word", "search", "finished training"],
+)
+def test_what_is_not_used_is_not_imported(program: str, says: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert says in done.stdout
 
 
-LAZY = ("", "comparison", "data", "data.sources", "index", "report", "training")
+LAZY = (
+    *("", "comparison", "data", "data.sources", "evaluation", "index", "pretrained", "report"),
+    "training",
+)
 
 
 def type_checked(path: Path) -> dict[str, str]:

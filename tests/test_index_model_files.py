@@ -1,10 +1,15 @@
 """The network in an index's folder: read as it was written, whatever ended in between."""
 
+import dataclasses
 import os
+import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import disk_events
+import jax
 import numpy as np
 import pytest
 import serving_examples
@@ -14,7 +19,8 @@ from abe_jax import files
 from abe_jax.config import stored
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
-from abe_jax.index import Index, model_files, snapshot
+from abe_jax.evaluation.network import Network
+from abe_jax.index import Index, manifest, model_files, snapshot
 from abe_jax.index.segments import header
 
 
@@ -126,6 +132,92 @@ def test_damage_is_named(made: Embedder, tmp_path: Path) -> None:
     for damaged in ("{", "[]"):
         files.write(folder / "config.json", damaged)
         _refused(folder, r"config.json: damaged")
+
+
+def refusing(*_: object) -> None:
+    raise AssertionError("the model is traced")
+
+
+def test_the_right_arrays_are_told_by_their_digest_without_a_trace(
+    made: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    model_files.save(made, folder)
+    traced = stored.embedder_of_index(folder)
+    monkeypatch.setattr(Network, "shapes", refusing)
+    read = stored.embedder_of_index(folder, made.fingerprint)
+    assert jax.tree.structure(read.state) == jax.tree.structure(traced.state)
+    for one, other in zip(jax.tree.leaves(read.state), jax.tree.leaves(traced.state), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    images = [serving_examples.png("A", face) for face in serving_examples.FACES]
+    np.testing.assert_array_equal(read.embed(images).vectors, traced.embed(images).vectors)
+
+
+def test_arrays_of_another_form_are_read_as_the_model_says(made: Embedder, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    model_files.save(made, folder)
+    weights = folder / "weights.npz"
+    with np.load(weights) as read:
+        arrays = dict(read)
+    wide = next(name for name, array in arrays.items() if array.ndim == 2)
+    kernel = np.asfortranarray(arrays[wide])
+    forms: list[tuple[Any, dict[str, Any]]] = [
+        (np.savez_compressed, arrays),
+        (np.savez, {**arrays, wide: kernel}),
+    ]
+    for write, given in forms:
+        write(weights, **given)
+        assert model_files.own_arrays(folder) is None
+        assert stored.embedder_of_index(folder, made.fingerprint).fingerprint == made.fingerprint
+    np.savez(weights, **arrays)
+    content = weights.read_bytes()  # of which the list of its members is told twice
+    with zipfile.ZipFile(weights) as archive:
+        begins, members = archive.start_dir, len(archive.namelist())
+    end = content.index(b"PK\5\6")
+    listed = content[begins:end]
+    weights.write_bytes(
+        content[:begins]
+        + listed
+        + listed
+        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, *[2 * members] * 2, 2 * len(listed), begins, 0)
+    )
+    assert model_files.own_arrays(folder) is None
+    name = next(iter(arrays))
+    np.savez(weights, **{**arrays, name: arrays[name] + 1})
+    other = stored.embedder_of_index(folder, made.fingerprint).fingerprint  # the index refuses it
+    assert other != made.fingerprint
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        lambda arrays, name: {k: v for k, v in arrays.items() if k != name},
+        lambda arrays, name: {**arrays, name: arrays[name][..., :1]},
+        lambda arrays, name: {**arrays, name: arrays[name].astype(str)},
+        lambda arrays, name: {k: v for k, v in arrays.items() if not k.startswith("batch_stats")},
+        lambda arrays, name: {k: v[:0] for k, v in arrays.items()},
+    ],
+    ids=["missing", "shape", "type", "no statistics", "empty"],
+)
+def test_arrays_under_a_forged_digest_that_fit_no_network_are_one_line(
+    forged: Callable[..., dict[str, np.ndarray]], made: Embedder, tmp_path: Path
+) -> None:
+    index = serving_examples.index(tmp_path, made)
+    weights = index.folder / "model" / "weights.npz"
+    with np.load(weights) as read:
+        arrays = dict(read)
+    name = next(name for name in arrays if name.endswith("kernel"))
+    given: dict[str, Any] = forged(arrays, name)
+    np.savez(weights, **given)
+    own = model_files.own_arrays(index.folder / "model")
+    assert own is not None
+    claimed = Embedder.of(made.network, own["params"], own["batch_stats"], {}).fingerprint
+    state = manifest.load(index.folder)
+    spec = dataclasses.replace(state.spec, fingerprint=claimed)
+    manifest.write(index.folder, dataclasses.replace(state, spec=spec))
+    with pytest.raises(UserError, match=r"the arrays are not the network's: (params|batch_stats)/"):
+        stored.index(index.folder).search(index.files[0])
 
 
 def test_links_out_of_the_index_are_refused(made: Embedder, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+from jaxlib import utils  # pyright: ignore[reportAttributeAccessIssue]
 
 from abe_jax import config
 from abe_jax.config import build
 from abe_jax.training import collapse, progress, recorder
+from abe_jax.training.length import Train
 from abe_jax.training.progress import Progress, duration
-from abe_jax.training.recipe import Recipe, Train
+from abe_jax.training.recipe import Recipe
 from abe_jax.training.recorder import Recorder
 from abe_jax.training.run_folder import RunFolder
 
@@ -114,6 +116,38 @@ def test_a_compilation_says_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -
     count = len(said)
     time.sleep(0.05)
     assert len(said) == count  # the end is the end
+
+
+@pytest.mark.parametrize(
+    ("passed", "environment", "levels"),
+    [
+        (89.0, "1", []),  # nothing of a shorter one is hidden
+        (91.0, "1", [3, 1]),  # the alarm would come before the next line
+        (400.0, "0", [3, 0]),
+        (400.0, "2", [3, 2]),
+        (400.0, "?", [3, 1]),
+    ],
+)
+def test_the_compilers_alarm_is_not_heard_beside_our_line(
+    passed: float, environment: str, levels: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, said, set_, heard = 100.0, list[str](), list[int](), threading.Event()
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(progress, "XLA_ALARM", progress.XLA_ALARM - progress.EVERY)
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    monkeypatch.setattr(utils, "absl_set_min_log_level", set_.append)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", environment)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if said.count(f"compiling, {passed:.0f} s so far") == 2:  # once more, behind what follows
+            heard.set()
+
+    with pytest.raises(ZeroDivisionError), progress.compiling(say):
+        now += passed
+        assert heard.wait(10), said
+        raise ZeroDivisionError
+    assert set_ == levels
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,9 @@ def run(config: "Config", workdir: Path) -> None:
     A run that was stopped, at whatever point, goes on where it was saved last; of one that is
     finished the test's table is said again.
     """
-    import jax
-
-    from abe_jax.config.claim import finished_test
-    from abe_jax.config.training import prepare_training
+    from abe_jax.config.again import finished_test
     from abe_jax.report import tables
-    from abe_jax.training.progress import duration
     from abe_jax.training.run_folder import RunFolder
-    from abe_jax.training.stop import on_sigterm
 
     began, folder = time.perf_counter(), RunFolder(workdir)
     found = finished_test(config, folder)
@@ -35,6 +30,12 @@ def run(config: "Config", workdir: Path) -> None:
         command.say(tables.evaluation_table(found, split="test") if found else "")
         command.say(f"finished before, all {config.train.steps} steps; look at {folder.report}")
         return
+    import jax
+
+    from abe_jax.config.training import prepare_training
+    from abe_jax.training.progress import duration
+    from abe_jax.training.stop import on_sigterm
+
     with on_sigterm() as stop, prepare_training(config, workdir, command.say) as training:
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "

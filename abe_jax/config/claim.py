@@ -1,18 +1,14 @@
-"""What a folder is to a training: new, of a run that goes on or further, or of a finished one."""
+"""What a folder is to a training: new, or of a run that goes on or further."""
 
 import dataclasses
-import json
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from abe_jax import hosts
+from abe_jax.config.again import steps_saved
 from abe_jax.config.files import differences, read_json, write_json
-from abe_jax.config.resolve import as_begun, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.errors import UserError
-from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
 
 
@@ -38,45 +34,6 @@ def claim(folder: RunFolder, config: Config) -> None:
         write_json(config, folder.config)
     except OSError as error:
         raise UserError(f"{folder.path}: cannot be written ({error.strerror})") from None
-
-
-def finished_test(config: Config, folder: RunFolder) -> dict[str, Any] | None:
-    """What the test found where the folder's run is that of `config` and nothing is left to do.
-
-    None where something is: steps, the test of the best checkpoint, or the page. No image is looked
-    at, and what the config leaves to them is what the run's config.json says. All hosts call this;
-    the first alone looks, and the others are given an empty test.
-
-    Raises:
-        UserError: the run's config.json is damaged.
-    """
-    with hosts.together():
-        found = _finished_test(config, folder) if hosts.is_first() else None
-    if not hosts.gather_rows(np.array([found is not None]))[0]:
-        return None
-    return found or {}
-
-
-def _finished_test(config: Config, folder: RunFolder) -> dict[str, Any] | None:
-    if not all(path.exists() for path in (folder.config, folder.evaluation, folder.report)):
-        return None
-    before = read_json(folder.config)
-    config = with_branch(as_begun(config, before))
-    classes = config.data.classes or before.data.classes
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, classes=classes))
-    if differences(before, config) or steps_saved(folder)[-1:] != [config.train.steps]:
-        return None
-    try:
-        tested = json.loads(folder.evaluation.read_text())["test"]
-        best = Checkpoints.steps_in(folder.best)
-        return tested if tested["step"] in best else None
-    except (ValueError, LookupError, TypeError):  # damaged: it is made anew
-        return None
-
-
-def steps_saved(folder: RunFolder) -> list[int]:
-    """The steps of the checkpoints to go on from, rising."""
-    return Checkpoints.steps_in(folder.latest)
 
 
 def _go_on(folder: RunFolder, config: Config) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from abe_jax import files
 from abe_jax.config.parse import from_mapping, shown, shown_name, to_mapping
 from abe_jax.config.schema import Config
@@ -90,6 +88,8 @@ def _file_mapping(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    from ml_collections import ConfigDict  # which a config.json is read without
+
     if isinstance(value, ConfigDict | dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

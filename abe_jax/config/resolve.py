@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from abe_jax import pretrained
 from abe_jax.config import build
+from abe_jax.config.again import as_begun
 from abe_jax.config.files import read_json
 from abe_jax.config.schema import Config, Data, Model
 from abe_jax.data import Dataset
@@ -56,20 +57,6 @@ def with_branch(config: Config) -> Config:
     with build.named("config.model"):
         model = dataclasses.replace(config.model, branch=backbone(config.model.backbone).branch)
     return dataclasses.replace(config, model=model)
-
-
-def as_begun(config: Config, before: Config) -> Config:
-    """`config` with what it leaves open of its images as a run that goes on has it in config.json.
-
-    That is mean and std, where both are empty, and the classes kept for validation; not the number
-    of classes, which is what it is.
-    """
-    data = config.data
-    if not (data.mean or data.std):
-        data = dataclasses.replace(data, mean=before.data.mean, std=before.data.std)
-    if not data.validation_classes:
-        data = dataclasses.replace(data, validation_classes=before.data.validation_classes)
-    return dataclasses.replace(config, data=data)
 
 
 def _begun(folder: RunFolder) -> Config | None:

@@ -1,6 +1,7 @@
 """What earlier programs left on disk, as objects: runs, the networks of indexes, weights."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,13 @@ def embedder_of_weights(name: str) -> Embedder:
     return Embedder.of(network, params, statistics, to_mapping(config))
 
 
-def embedder_of_index(folder: Path) -> Embedder:
+def embedder_of_index(folder: Path, fingerprint: str = "") -> Embedder:
     """The network in a folder that `index.model_files.save` wrote.
+
+    Args:
+        folder: where.
+        fingerprint: of the network that it should be. Arrays that give it are the right ones, so
+            the model is not traced for their shapes, which takes half a second.
 
     Raises:
         UserError: a file is missing or damaged, or does not fit its config.
@@ -122,9 +128,16 @@ def embedder_of_index(folder: Path) -> Embedder:
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    network = build.network(config)
-    arrays = model_files.read_arrays(folder, network.shapes())
-    return Embedder.of(network, arrays["params"], arrays["batch_stats"], to_mapping(config))
+    network, described = build.network(config), to_mapping(config)
+
+    def made(arrays: Mapping[str, Any]) -> Embedder:
+        return Embedder.of(network, arrays["params"], arrays["batch_stats"], described)
+
+    if fingerprint:
+        own = model_files.own_arrays(folder)
+        if own is not None and (embedder := made(own)).fingerprint == fingerprint:
+            return embedder
+    return made(model_files.read_arrays(folder, network.shapes()))
 
 
 def index(folder: Path) -> Index:
@@ -133,8 +146,8 @@ def index(folder: Path) -> Index:
     Raises:
         UserError: no index, damage, or a network that is not the one of the vectors.
     """
-    manifest.load(folder)  # its errors are the first to be told
-    return Index(folder, embedder_of_index(folder / model_files.FOLDER))
+    state = manifest.load(folder)  # its errors are the first to be told
+    return Index(folder, embedder_of_index(folder / model_files.FOLDER, state.spec.fingerprint))
 
 
 def in_batches_of(embedder: Embedder, images: int) -> Embedder:

@@ -5,11 +5,12 @@ fewer. The vector of an image is therefore the same to the bit as in an evaluati
 at the same place of a batch and the machine is the same; otherwise it is within `network.ROUNDING`.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jaxtyping import Float, UInt8
 from abe_jax import models
 from abe_jax.data.sources.image_files import Files
 from abe_jax.data.split import Records, Split
-from abe_jax.errors import ArgumentError
+from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.network import Embedded, Network, Told
 from abe_jax.training import step
 from abe_jax.training.checkpoint import digest
@@ -116,7 +117,8 @@ class Embedder:
         if not len(split.labels):
             none = np.zeros(0, np.int64)
             return Embedded(np.zeros((0, self.learners, self.dim), np.float32), none, none)
-        return self.network.vectors(self.replicated, split, told=told)
+        with self._fitting():
+            return self.network.vectors(self.replicated, split, told=told)
 
     def embed_files(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:
         """The vectors of image files, one row for each: m learners of d numbers.
@@ -144,6 +146,20 @@ class Embedder:
         """Every learner's attention masks over preprocessed images, see `Network.masks`."""
         return self.network.masks(self.replicated, images)
 
+    @contextlib.contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Says in one line, where something fails inside, that the arrays are not the model's."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception:
+            own = {"params": self.state.params["model"], "batch_stats": self.state.batch_stats}
+            wrong = _kinds(own).items() ^ _kinds(self.network.shapes()).items()
+            if not wrong:
+                raise
+            raise UserError(f"the arrays are not the network's: {min(wrong)[0]}") from None
+
     def _determining(self) -> dict[str, Any]:
         network, options = self.network, models.options(self.network.model)
         uncropped = [network.longest, network.side_step] if network.longest else []
@@ -163,3 +179,11 @@ def _unlabelled(records: Records) -> Split:
         groups=None,
         class_names=("",),
     )
+
+
+def _kinds(tree: Any) -> dict[str, tuple[str, str]]:
+    """The shape and the type of each array of a tree by its name."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (str(x.shape), str(x.dtype))
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }

@@ -131,7 +131,7 @@ def best_of(
     device that JAX takes by itself.
     """
     shape = (len(queries.ids), k)
-    empty = Nearest(jnp.full(shape, jnp.inf), jnp.full(shape, NO_ROW, jnp.int32))
+    empty = Nearest(np.full(shape, np.inf, np.float32), np.full(shape, NO_ROW, np.int32))
     copies = [jax.device_put(queries, device) for device in devices]
     best = [jax.device_put(empty, device) for device in devices]
     for chunk, at in zip(chunks, itertools.cycle(range(len(devices))), strict=False):

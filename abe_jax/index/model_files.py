@@ -1,6 +1,8 @@
 """The network of an index as files: what it was built of, and its arrays."""
 
+import io
 import json
+import os
 import shutil
 import zipfile
 import zlib
@@ -10,6 +12,7 @@ from typing import Any, BinaryIO
 
 import jax
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from abe_jax import files
 from abe_jax.errors import UserError
@@ -98,14 +101,45 @@ def read_arrays(folder: Path, shapes: Mapping[str, Any]) -> dict[str, Any]:
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
+def own_arrays(folder: Path) -> dict[str, Any] | None:
+    """The trees `params` and `batch_stats` as the file names and shapes them itself.
+
+    For who can tell by a digest whether they are the right ones. Its own bytes bound what they
+    take: None where any of it is packed, damaged or no number, of which `read_arrays` says what
+    is wrong.
+    """
+    try:
+        with (
+            opened(folder.parent, folder.name, WEIGHTS) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            members = archive.infolist()
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if packed or sum(m.file_size for m in members) > os.fstat(file.fileno()).st_size:
+                return None  # the second: members that share bytes
+            named = {m.filename.removesuffix(".npy"): _array(archive.read(m)) for m in members}
+        trees = unflatten_dict({tuple(name.split("/")): array for name, array in named.items()})
+    except (*_DAMAGE, UserError, TypeError):
+        return None
+    return {"params": {}, "batch_stats": {}} | trees
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array that is an .npy file, without a copy of its numbers."""
+    member = io.BytesIO(content)
+    shape, first_fastest, kind = _header(member)
+    if first_fastest:
+        raise ValueError("not in the order of C")
+    return np.frombuffer(content, kind, offset=member.tell()).reshape(shape)
+
+
 def _read_npz(
     file: BinaryIO, path: Path, expected: Mapping[str, tuple[Any, Any]]
 ) -> dict[str, np.ndarray]:
     """The arrays, once the headers of all say that they are those expected, which is their size."""
     file.seek(0)
     with zipfile.ZipFile(file) as archive, np.load(file, allow_pickle=False) as stored:
-        given = {name: _header(archive, name) for name in archive.namelist()}
-        given = {name.removesuffix(".npy"): header for name, header in given.items()}
+        given = dict(_headers(archive))
         if expected != given:
             names = {**expected, **given}
             wrong = [name for name in names if expected.get(name) != given.get(name)]
@@ -113,18 +147,25 @@ def _read_npz(
         return {name: stored[name] for name in expected}
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """The shape and the type of an array in an archive; no other byte of it is read."""
-    with archive.open(name) as member:
-        version = np.lib.format.read_magic(member)
-        shape, _, kind = (
-            np.lib.format.read_array_header_1_0(member)
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0(member)
-        )
+def _headers(archive: zipfile.ZipFile) -> Iterator[tuple[str, tuple[tuple[int, ...], np.dtype]]]:
+    """Each array's name, shape and type; no other byte of it is read."""
+    for name in archive.namelist():
+        with archive.open(name) as member:
+            shape, _, kind = _header(member)
+        yield name.removesuffix(".npy"), (shape, kind)
+
+
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """The shape, whether the first index runs fastest, and the type, of an open .npy file."""
+    version = np.lib.format.read_magic(member)
+    shape, first_fastest, kind = (
+        np.lib.format.read_array_header_1_0(member)
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0(member)
+    )
     if kind.hasobject:
         raise ValueError("Object arrays cannot be loaded")
-    return shape, kind
+    return shape, first_fastest, kind
 
 
 def _named_leaves(tree: Any) -> Iterator[tuple[str, Any]]:

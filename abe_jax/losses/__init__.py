@@ -4,6 +4,9 @@
 as a term: `Contrastive(margin=0.5) + 0.1 * Divergence() + 0.2 * custom(my_fn)`.
 """
 
+from typing import TYPE_CHECKING
+
+from abe_jax.lazy_imports import lazy
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
@@ -16,11 +19,17 @@ from abe_jax.losses.lifted_structure import LiftedStructure, lifted_structure
 from abe_jax.losses.margin import Margin, margin_loss
 from abe_jax.losses.n_pairs import NPairs, n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
-from abe_jax.losses.objective import Objective, classifier, rates
 from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
 from abe_jax.losses.table import TERMS
 from abe_jax.losses.term import Sum, Term, keys, terms
 from abe_jax.losses.triplet import Triplet, triplet
+
+# With Flax, which a config is read without.
+if TYPE_CHECKING:
+    from abe_jax.losses.objective import Objective, classifier, rates
+else:
+    _OBJECTIVE = dict.fromkeys(("Objective", "classifier", "rates"), "abe_jax.losses.objective")
+    __getattr__, __dir__ = lazy(__name__, _OBJECTIVE)
 
 __all__ = [
     "TERMS",

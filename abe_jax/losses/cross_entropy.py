@@ -4,8 +4,8 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax import lax
+from jax.nn import initializers
 from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.bounds import Amount, Share
@@ -15,7 +15,7 @@ from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
 from abe_jax.losses.term import Parameter, Parameters, Term
 
-KERNEL = nn.initializers.lecun_normal(batch_axis=(0,))
+KERNEL = initializers.lecun_normal(batch_axis=(0,))
 
 
 @checked
@@ -69,7 +69,7 @@ class CrossEntropy(Term):
         count = classes_.known(classes)
         return {
             "kernel": Parameter(KERNEL, (learners, size, count)),
-            "bias": Parameter(nn.initializers.zeros, (learners, count)),
+            "bias": Parameter(initializers.zeros, (learners, count)),
         }
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:

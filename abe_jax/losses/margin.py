@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
-from flax import linen as nn
+from jax.nn import initializers
 from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.bounds import Amount
@@ -84,7 +84,7 @@ class Margin(PairTerm):
         require("numerics", self.numerics, NUMERICS)
 
     def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
-        start = nn.initializers.constant(self.beta)
+        start = initializers.constant(self.beta)
         learners = embeddings.vectors.shape[1:-1] or (1,)
         return {"beta": Parameter(start, learners)} if self.learned else {}
 

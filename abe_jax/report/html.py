@@ -6,8 +6,6 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax.report import pixels
-
 
 def text(value: object) -> str:
     """The value as text that no browser takes for markup, also inside a quoted attribute.
@@ -46,6 +44,8 @@ def card(title: str, words: str, picture: str) -> str:
 
 def image(picture: UInt8[np.ndarray, "h w c"], alt: str) -> str:
     """An `<img>` that carries its pixels; small ones are shown to the pixel."""
+    from abe_jax.report import pixels  # with OpenCV, which a table is printed without
+
     fine = ' class="fine"' if max(picture.shape[:2]) <= pixels.SMALL else ""
     return f'<img src="{pixels.data_uri(picture)}" alt="{text(alt)}"{fine}>'
 

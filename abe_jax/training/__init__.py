@@ -5,20 +5,21 @@ from typing import TYPE_CHECKING
 from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
+    from abe_jax.training.length import Train
     from abe_jax.training.loop import Validation, fit
-    from abe_jax.training.metabin import Meta
+    from abe_jax.training.meta import Meta
     from abe_jax.training.optimizer import Optimizer
-    from abe_jax.training.recipe import Recipe, Train
+    from abe_jax.training.recipe import Recipe
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
             "Validation": "abe_jax.training.loop",
             "fit": "abe_jax.training.loop",
-            "Meta": "abe_jax.training.metabin",
+            "Meta": "abe_jax.training.meta",
             "Optimizer": "abe_jax.training.optimizer",
             "Recipe": "abe_jax.training.recipe",
-            "Train": "abe_jax.training.recipe",
+            "Train": "abe_jax.training.length",
         },
     )
 

@@ -4,57 +4,22 @@ Source: Choi et al., Meta Batch-Instance Normalization for Generalizable Person 
 CVPR 2021 (arXiv 2011.14670), section 3.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from abe_jax import losses, models
-from abe_jax.bounds import Amount, Natural
 from abe_jax.data.loader import Batch
 from abe_jax.models.backbones.batch_instance import Gates
+from abe_jax.training.meta import Meta
 from abe_jax.training.step import AXIS, AfterUpdate, Metrics, Preprocess
 
 GATE = "gate"  # their mean
 META = ("meta_scatter", "meta_shuffle", "meta_triplet", "meta_test_triplet")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Meta:
-    """How the gates are learned on domains held out of each batch.
-
-    The inner step's rate is `inner_rate` times a factor that rises from `cycle_least` to
-    `cycle_most` and falls again in each `cycle` of steps.
-    """
-
-    domains: Natural = 0  # of a batch's domains those for the inner step; 0: no meta-learning
-    start: Natural = 0  # steps before the first meta-update; never before optimizer.new_only ends
-    margin: Amount = 0.3  # of its batch-hard triplets
-    inner_rate: Amount = 0.1
-    outer_rate: Amount = 0.1
-    cycle: Natural = 0  # in steps; 0: the factor is 1 throughout
-    cycle_least: Amount = 0.001
-    cycle_most: Amount = 0.1
-
-    def rows(self, batch: int, domains_per_batch: int) -> dict[str, int]:
-        """How many rows of a batch are meta-train and meta-test; empty without meta-learning."""
-        if not self.domains:
-            return {}
-        train = batch // domains_per_batch * self.domains
-        return {"meta-train": train, "meta-test": batch - train}
-
-    def inner_rate_at(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        """The rate of the inner step: `inner_rate` times a triangle over the steps of a cycle."""
-        if not self.cycle:
-            return jnp.float32(self.inner_rate)
-        place = (step % self.cycle).astype(jnp.float32) / self.cycle
-        height = 1.0 - jnp.abs(2.0 * place - 1.0)
-        factor = self.cycle_least + (self.cycle_most - self.cycle_least) * height
-        return self.inner_rate * factor
 
 
 class ClampedGates(AfterUpdate):

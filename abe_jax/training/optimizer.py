@@ -3,13 +3,16 @@
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import optax
 
 from abe_jax.bounds import Amount, Natural
 from abe_jax.errors import ArgumentError, require
+
+# Optax takes a quarter of a second to import, which a search does without.
+if TYPE_CHECKING:
+    import optax
 
 _NAMES = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "step")
@@ -34,7 +37,7 @@ class Optimizer:
     new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)
     new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
 
-    def rates(self, steps: int) -> optax.Schedule:
+    def rates(self, steps: int) -> "optax.Schedule":
         """The learning rate by step: a linear warm-up, then constant, cosine to 0, or in steps.
 
         Of a training without steps it is constant: no rate is ever asked for.
@@ -43,6 +46,8 @@ class Optimizer:
             ArgumentError: an unknown schedule, a warm-up as long as the training, or boundaries
                 that do not rise after the warm-up.
         """
+        import optax
+
         require("schedule", self.schedule, _SCHEDULES)
         if self.schedule == "step":
             self._check_boundaries()
@@ -78,7 +83,7 @@ class Optimizer:
         steps: int,
         rate: Callable[[Path], float],
         new: Callable[[Path], bool] = lambda path: False,
-    ) -> optax.GradientTransformation:
+    ) -> "optax.GradientTransformation":
         """The transformation: clip, decay, direction, rate, and each parameter's own factor.
 
         Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe
@@ -102,6 +107,8 @@ class Optimizer:
             ArgumentError: an unknown optimiser or schedule, or a first stage as long as the
                 training; from the transformation's `init`, a first stage in which nothing learns.
         """
+        import optax
+
         require("name", self.name, _NAMES)
         if steps and self.new_only >= steps:
             raise ArgumentError(
@@ -119,8 +126,10 @@ class Optimizer:
         parts.append(optax.stateless(lambda updates, _: _scaled(updates, rate)))
         return optax.chain(*parts)
 
-    def _direction(self) -> list[optax.GradientTransformation]:
+    def _direction(self) -> "list[optax.GradientTransformation]":
         """Where a step goes, before its length: decay, and momentum or moments."""
+        import optax
+
         decay = optax.add_decayed_weights(self.weight_decay, mask=_decayed)
         parts = [optax.trace(self.momentum) if self.name == "sgd" else optax.scale_by_adam()]
         if self.weight_decay:
@@ -129,18 +138,20 @@ class Optimizer:
 
 
 def _in_stages(
-    inner: optax.GradientTransformation, new_only: int, new: Callable[[Path], bool]
-) -> optax.GradientTransformation:
+    inner: "optax.GradientTransformation", new_only: int, new: Callable[[Path], bool]
+) -> "optax.GradientTransformation":
     """`inner` apart for new parameters and for the others, whose part begins after `new_only`.
 
     The number of steps so far is part of the state, so the change of stage compiles nothing and a
     resumed run makes it where a whole one does.
     """
 
+    import optax
+
     def begun(step: Any, **_: Any) -> Any:
         return step >= new_only
 
-    parts: dict[Any, optax.GradientTransformation] = {"new": inner}
+    parts: dict[Any, Any] = {"new": inner}
     parts["old"] = optax.conditionally_mask(inner, begun)
     return optax.partition(parts, lambda params: _new_or_old(params, new))
 

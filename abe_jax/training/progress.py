@@ -1,25 +1,37 @@
 """Progress lines: of a training, and of a compilation."""
 
 import contextlib
+import importlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 EVERY = 30.0  # seconds between two lines of a compilation
+XLA_ALARM = 120.0  # seconds from which on XLA says itself that a compilation takes long
+FATAL = 3  # of XLA's levels, which begin with 0, information
 
 
 @contextlib.contextmanager
 def compiling(say: Callable[[str], None]) -> Iterator[None]:
     """Says every half minute how long the block inside, which begins by compiling, has taken.
 
-    From two minutes on XLA writes an alarm of its own to the error stream. It writes it as an
-    error, so the log level that hides it would hide errors too.
+    After two minutes, and again at the end, XLA would write an alarm of its own to the error
+    stream, as an error and with no flag to turn it off. So from the last line before that until
+    the end it writes fatal errors alone; what else fails meanwhile comes as an exception.
     """
     ended, began = threading.Event(), time.perf_counter()
 
     def tell() -> None:
+        quiet = False
         while not ended.wait(EVERY):
-            say(f"compiling, {time.perf_counter() - began:.0f} s so far")
+            passed = time.perf_counter() - began
+            say(f"compiling, {passed:.0f} s so far")
+            if not quiet and passed + EVERY >= XLA_ALARM:
+                quiet = True
+                _xla_writes_from(FATAL)
+        if quiet:
+            _xla_writes_from(_usual_level())
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -28,6 +40,20 @@ def compiling(say: Callable[[str], None]) -> Iterator[None]:
     finally:
         ended.set()
         teller.join()
+
+
+def _xla_writes_from(level: int) -> None:
+    """JAX has no public name for it; a version without this one shows the alarms."""
+    utils = importlib.import_module("jaxlib.utils")
+    set_level = getattr(utils, "absl_set_min_log_level", None)
+    if set_level is not None:
+        set_level(level)
+
+
+def _usual_level() -> int:
+    """What the environment says, where JAX itself puts 1, warnings."""
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "")
+    return int(level) if level.isdecimal() else 1
 
 
 class Progress:

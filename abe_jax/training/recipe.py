@@ -3,15 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from abe_jax import models
-from abe_jax.bounds import Count, Natural, Rows
 from abe_jax.data import loader
 from abe_jax.data.images.augmentation import Augmentation
 from abe_jax.data.images.preprocessing import Preprocessing
@@ -20,32 +18,15 @@ from abe_jax.data.split import Split
 from abe_jax.losses import objective as objectives
 from abe_jax.losses.objective import Objective
 from abe_jax.training import state as states
-from abe_jax.training.metabin import ClampedGates, Meta, MetaBIN
+from abe_jax.training.length import Train
+from abe_jax.training.meta import Meta
+from abe_jax.training.metabin import ClampedGates, MetaBIN
 from abe_jax.training.optimizer import Optimizer
 from abe_jax.training.state import TrainState
 from abe_jax.training.step import AfterUpdate, train_step
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Train:
-    """Length of training, and how often it logs, validates and saves."""
-
-    steps: Natural  # 0: nothing is trained, the weights are evaluated as they are
-    batch: Rows = 64  # images of one global batch
-    log_every: Count = 20
-    evaluate_every: Natural = 0  # steps between validations; 0: only at the end
-    checkpoint_every: Count = 100
-
-    def validates(self, step: int) -> bool:
-        """Whether the state after this many steps is measured on the validation classes."""
-        return step == self.steps or self._at(step, self.evaluate_every)
-
-    def logs(self, step: int) -> bool:
-        """Whether metrics.csv has a row for this step."""
-        return self.validates(step) or self._at(step, self.log_every)
-
-    def _at(self, step: int, every: int) -> bool:
-        return step > 0 and every > 0 and step % every == 0
+if TYPE_CHECKING:
+    import optax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +111,7 @@ class Recipe:
         return ClampedGates() if self.model.norm == "bin" else AfterUpdate()
 
     @cached_property
-    def transformation(self) -> optax.GradientTransformation:
+    def transformation(self) -> "optax.GradientTransformation":
         """The optimiser over the state's parameters, each at its own rate.
 
         Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's

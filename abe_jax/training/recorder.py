@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abe_jax import files, hosts
-from abe_jax.training.recipe import Train
+from abe_jax.training.length import Train
 from abe_jax.training.run_folder import RunFolder
 
 

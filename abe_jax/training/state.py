@@ -1,13 +1,15 @@
 """The state of a training: all that its steps change, and where it begins."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
 from abe_jax.losses.objective import Objective
+
+if TYPE_CHECKING:
+    import optax
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -22,7 +24,7 @@ class TrainState(flax.struct.PyTreeNode):
 def create(
     model: Any,
     objective: Objective,
-    tx: optax.GradientTransformation,
+    tx: "optax.GradientTransformation",
     shape: tuple[int, int, int],
     seed: int,
 ) -> TrainState:

@@ -9,12 +9,11 @@ and 8 devices agree.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import jax_utils
 from jax import lax
 from jaxtyping import Array, Float, Shaped, UInt8
@@ -23,6 +22,9 @@ from abe_jax import losses
 from abe_jax.data.loader import Batch
 from abe_jax.losses.objective import Objective
 from abe_jax.training.state import TrainState
+
+if TYPE_CHECKING:
+    import optax
 
 AXIS = "devices"
 
@@ -52,7 +54,7 @@ class AfterUpdate:
 def train_step(
     model: Any,
     objective: Objective,
-    tx: optax.GradientTransformation,
+    tx: "optax.GradientTransformation",
     preprocess: Preprocess,
     seed: int = 0,
     after_update: AfterUpdate = AfterUpdate(),  # noqa: B008 (without state)
@@ -67,6 +69,8 @@ def train_step(
         seed: of losses that draw at random.
         after_update: what follows the optimiser's update.
     """
+    import optax  # a quarter of a second, for who trains
+
     loss = _loss(model.clone(axis_name=AXIS), objective, preprocess, after_update.differentiated)
 
     def one(state: TrainState, batch: Batch, seed: Array) -> tuple[TrainState, Metrics]:

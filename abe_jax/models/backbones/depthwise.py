@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.models.backbones.layers import HE, Pads, pads
+from abe_jax.models.backbones.layers import HE, Pads, initial, pads
 
 PARTS = 16  # of the batch, whose products are added entry by entry before they are reduced
 
@@ -30,7 +30,8 @@ class Depthwise(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
         shape = (self.size, self.size, 1, x.shape[-1])
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        init = initial(self, self.kernel_init)
+        kernel = self.param("kernel", init, shape, jnp.float32).astype(self.dtype)
         _, height, width, _ = x.shape
         padding = (
             pads(height, self.size, self.stride, same=self.same),

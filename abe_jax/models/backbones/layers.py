@@ -17,6 +17,14 @@ GLOROT = nn.initializers.glorot_uniform()
 Pads = tuple[int, int]  # zeros before an axis and behind it
 
 
+def initial(module: nn.Module, init: nn.initializers.Initializer) -> nn.initializers.Initializer:
+    """`init` where a module's parameters are made; where they are given, one that traces fast.
+
+    Flax then asks the initializer for a shape and nothing else, which takes a He-normal one 2 ms.
+    """
+    return init if module.is_initializing() else nn.initializers.zeros
+
+
 def pads(length: int, size: int, stride: int, *, same: bool) -> Pads:
     """The zero padding of an axis: (size - 1) // 2 on both sides, or TensorFlow's `SAME`.
 
@@ -47,7 +55,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j k"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        init = initial(self, self.kernel_init)
+        kernel = self.param("kernel", init, shape, jnp.float32).astype(self.dtype)
         if self.size == self.stride == 1:
             # As a matrix product: XLA's CPU gradient of a 1x1 convolution's kernel is far slower.
             x = jax.lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))

@@ -135,11 +135,11 @@ def without_overlap(
     """
     order = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])
     taken = np.zeros(len(points), bool)
-    kept: list[np.ndarray] = []
+    kept, count = np.empty_like(points), 0
     for row in order:
-        if not kept or (np.abs(np.stack(kept) - points[row]).max(axis=1) >= side * 1.02).all():
+        if (np.abs(kept[:count] - points[row]).max(axis=1) >= side * 1.02).all():
             taken[row] = True
-            kept.append(points[row])
+            kept[count], count = points[row], count + 1
     return taken
 
 
