@@ -10,6 +10,7 @@ from abe_jax.data.sources import csv_file, image_kinds, walking
 from abe_jax.data.sources.absent import ExistingNames
 from abe_jax.data.sources.labels import joined, label_of, one_form, split_folders
 from abe_jax.errors import ArgumentError, UserError
+from abe_jax.files import expanded
 from abe_jax.index.segments import ImageRow
 
 # Metadata by which a file is known again: without being read, and by its content. No column may be
@@ -48,7 +49,7 @@ def list_images(path: Path, label_column: str | None = None) -> ImageList:
     Raises:
         UserError: nothing is there, no image is named, or a column that is not there.
     """
-    path = Path(os.path.abspath(path.expanduser()))
+    path = Path(os.path.abspath(expanded(path)))
     if label_column and (path.is_dir() or _kind(path) == "image"):
         raise ArgumentError(
             "label_column",
@@ -119,6 +120,8 @@ def _stamp(path: str) -> dict[str, str] | str:
         about = os.stat(path)
     except OSError as error:
         return error.strerror or "cannot be read"
+    except ValueError:  # a zero in the path, which no file system has
+        return "no file"
     if not stat.S_ISREG(about.st_mode):  # a pipe would never end
         return "no file"
     return {BYTES: str(about.st_size), CHANGED: str(about.st_mtime_ns)}

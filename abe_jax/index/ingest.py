@@ -199,7 +199,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 def require_free(folder: Path) -> Path:
     """The real path of a folder to come. Raises ArgumentError if something is there."""
-    folder = Path(os.path.realpath(folder.expanduser()))
+    folder = Path(os.path.realpath(files.expanded(folder)))
     if (folder / NAME).exists():
         raise ArgumentError(
             "folder",
