@@ -123,6 +123,24 @@ def test_which_label_an_image_keeps(
     assert bool(found.notes) == (kept == known and "/" in kept)
 
 
+def test_an_image_has_the_path_of_the_index_where_a_link_leads_to_its_folder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "disk" / "photos").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    linked, folder = f"{tmp_path}/home/photos", f"{tmp_path}/disk/photos"
+    known = {f"{linked}/a/1.jpg": "a", f"{tmp_path}/other/2.jpg": "b", f"{folder}/3.jpg": "c"}
+    rows = [ImageRow(f"{folder}/{name}") for name in ("a/1.jpg", "2.jpg", "3.jpg")]
+    found = with_known_labels(ImageList(rows, {}, (), True, folder), known).rows
+    assert [(row.path, row.label) for row in found] == [
+        (f"{linked}/a/1.jpg", "a"),
+        (f"{folder}/2.jpg", ""),
+        (f"{folder}/3.jpg", "c"),
+    ]
+    nowhere = ImageList(rows, {}, (), True, f"{tmp_path}/gone")
+    assert with_known_labels(nowhere, known).rows[0].path == f"{folder}/a/1.jpg"
+
+
 def test_each_keeps_its_form_where_an_index_has_both() -> None:
     known = {"/p/1.jpg": NFC, "/p/2.jpg": NFD}
     for form in (NFC, NFD):

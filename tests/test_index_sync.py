@@ -1,5 +1,6 @@
 """index sync: files followed by content, what is new embedded, all of it or nothing."""
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from abe_jax.index import (
     VectorSpec,
     contents,
     ingest,
+    model_files,
     snapshot,
     store,
 )
@@ -403,6 +405,8 @@ def test_a_folder_that_is_named_by_another_path_is_the_same_folder(
     before = ids(index.snapshot)
     monkeypatch.chdir(tmp_path / "home" / "photos")  # of which the system says the other path
     embedded.clear()
+    again = index.add(Path())
+    assert (again.added, again.unchanged) == (0, 3) and ids(index.snapshot) == before
     result = index.sync(Path())
     assert counts(result) == (0, 0, 0, 0, 3) and result.images == 3 and not embedded
     after = {os.path.relpath(path, photos): id_ for path, id_ in ids(index.snapshot).items()}
@@ -597,3 +601,18 @@ def test_killed_anywhere_the_old_or_the_new_state_is_left(tmp_path: Path, points
     left = json.loads(ended(started("index_sync_killed.py", tmp_path, points), 300))
     assert left["old"] + left["new"] == points and left["events"] > 100
     assert left["old"] and left["new"]
+
+
+def test_an_index_that_cannot_be_written_is_named(
+    network: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # of a write, which names no file
+
+    monkeypatch.setattr(model_files, "save", full)
+    photos = write(tmp_path / "photos", {"a/1.png": 1})
+    with pytest.raises(
+        UserError, match=r"x\.index cannot be written \(File too large\): none is left"
+    ):
+        Index.build(tmp_path / "x.index", network, photos)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -22,13 +22,14 @@ class ImageList(NamedTuple):
     """Images to be indexed, and files whose size cannot even be asked for: path -> reason.
 
     `notes` says what was left out and which labels were made one, a line each. `by_folder`: labels
-    are the names of folders, no one wrote them down.
+    are the names of folders, no one wrote them down. `folder` is the one that all of them are in.
     """
 
     rows: list[ImageRow]
     unreadable: dict[str, str]
     notes: Sequence[str] = ()
     by_folder: bool = False
+    folder: str = ""
 
 
 class _Named(NamedTuple):
@@ -69,7 +70,8 @@ def list_images(path: Path, label_column: str | None = None) -> ImageList:
         else:
             rows.append(ImageRow(image, forms.get(label, label), {**others, **stamp}))
     notes = [*named.notes, *joined(forms, "class")]
-    return ImageList(rows, unreadable, notes, path.is_dir())
+    folder = path if path.is_dir() else path.parent
+    return ImageList(rows, unreadable, notes, path.is_dir(), str(folder))
 
 
 def _images(path: Path, label_column: str | None) -> _Named:

@@ -1,6 +1,5 @@
 """Which rows of an index are which files of a folder, whatever these are called by now."""
 
-import functools
 import os
 import stat
 import sys
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from abe_jax.data.sources import image_files, image_kinds
 from abe_jax.index.image_list import BYTES, CHANGED, DIGEST, ImageList
+from abe_jax.index.same_folder import other_paths
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
 
@@ -80,40 +80,15 @@ def known_row(id_: int, row: ImageRow) -> Known:
 def under_own_path(known: Sequence[Known], listed: Listed) -> tuple[list[Known], frozenset[int]]:
     """The rows, with the ids of those in the folder that had another path of it until now.
 
-    A folder has several paths where one leads through a link. Two rows never get one path. Where
-    each listed file has its row, no other is looked for.
+    Two rows never get one path. Where each listed file has its row, no other is looked for.
     """
-    is_folder = functools.cache(lambda path: _same_folder(path, listed.folder))
-    taken, result, renamed = {row.path for row in known}, list[Known](), set[int]()
+    taken = {row.path for row in known}
     if all(row.path in taken for row in listed.images.rows):
         return list(known), frozenset()
-    for row in known:
-        if not listed.covers(row.path):
-            path = _below(listed.folder, row.path, is_folder)
-            if path not in taken:
-                taken.add(path)
-                renamed.add(row.id)
-                row = row._replace(path=path)
-        result.append(row)
-    return result, frozenset(renamed)
-
-
-def _below(folder: str, path: str, is_folder: Callable[[str], bool]) -> str:
-    """The same path by way of `folder`, where one of the folders above it is that one."""
-    above, rest = os.path.split(path)
-    while not is_folder(above):
-        above, name = os.path.split(above)
-        if not name:
-            return path
-        rest = os.path.join(name, rest)
-    return os.path.join(folder, rest)
-
-
-def _same_folder(path: str, folder: str) -> bool:
-    try:
-        return os.path.samefile(path, folder)
-    except OSError:
-        return False
+    others = other_paths(listed.folder, (row.path for row in known))
+    own = {other: path for path, other in others.items() if path not in taken}
+    result = [row._replace(path=own.get(row.path, row.path)) for row in known]
+    return result, frozenset(row.id for row in known if row.path in own)
 
 
 def stamp_of(row: ImageRow) -> tuple[str, str] | None:
