@@ -22,6 +22,22 @@ def require(path: Path, what: str) -> None:
     )
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path whose `~` or `~name` is a user's home folder.
+
+    Raises:
+        UserError: there is no such user, or none is known to be this process's.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        name = Path(path).parts[0]
+        raise UserError(
+            f"{os.fspath(path)}: {name} is no user's home folder here; write the whole path, or "
+            f"./{name} for what is called so"
+        ) from None
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """A file that becomes `path` at the end, when it is on disk; without an end, nothing changes.

@@ -190,6 +190,21 @@ def test_avif_is_turned_too(orientation):
     assert differ(encoded) <= 4
 
 
+@pytest.mark.parametrize("brand", [b"mif1", b"miaf", b"MA1B"])
+def test_avif_may_name_its_brand_behind_others(brand):
+    def renamed(encoded):
+        return encoded[:8] + brand + encoded[12:]
+
+    for depth in (10, 12):
+        value = round(191 * (2**depth - 1) / 255)
+        image, options = np.full((48, 64, 3), value, np.uint16), [cv2.IMWRITE_AVIF_DEPTH, depth]
+        deep = renamed(cv2.imencode(".avif", image, options)[1].tobytes())
+        assert np.abs(pixels(deep).astype(int) - 191).max() <= 1
+    if brand == b"mif1":  # Pillow, which reads the orientation, does not know all brands
+        turned = renamed(odd_files.turned(PICTURE, "AVIF", 6))
+        assert differ(turned) <= 4
+
+
 @pytest.mark.parametrize("file", ["PNG", "WEBP", "GIF", "TIFF"])
 def test_of_an_animation_the_first_picture_is_seen(file):
     encoded = odd_files.animated(PICTURE, file)

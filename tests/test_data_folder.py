@@ -23,11 +23,13 @@ from abe_jax.data import (
     loader,
     named,
 )
-from abe_jax.errors import UserError
+from abe_jax.data.sources import class_splits
+from abe_jax.errors import ArgumentError, UserError
 from abe_jax.runs.run import Run
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
 
+LABELS = ("001", "01", "1", "2", "12", "9" * 999, "nan", "\u0663" * 5000)
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
 
 
@@ -225,6 +227,15 @@ def test_a_class_in_two_splits_is_named(parted):
     assert "'bee'" in said and "train" in said and "test_share" in said
 
 
+def test_a_label_of_very_many_digits_is_a_label(plain):
+    pairs = list(zip(NAMES, LABELS, strict=True))
+    rows = [f"{name}/{i}.png,{label}" for i in (0, 1) for name, label in pairs]
+    made = data(table(plain / "t.csv", rows, "path,label"), test_share=0.5, validation_classes=0)
+    named = [made.split(name).class_names for name in ("train", "test")]
+    assert sorted(sum(named, ())) == sorted(LABELS)
+    assert all(list(part) == sorted(part, key=LABELS.index) for part in named)
+
+
 def test_splits_beside_another_folder_are_not_taken_for_classes(parted):
     draw(parted / "extra" / "bee" / "9.png")
     assert "'extra'" in refused(data(parted))
@@ -237,6 +248,9 @@ def test_a_split_without_classes_says_what_to_set(plain, parted):
     assert "test_share: 0.0 would give the test 0 of 8 classes" in refused(
         data(plain, test_share=0.0)
     )
+    many = [str(number) for number in range(20_000)]
+    with pytest.raises(ArgumentError, match=r"from 0\.00005 to 0\.99995 leaves"):
+        class_splits.divided(many, 0.00001, "here")
     everything = data(plain, test_share=1.0, validation_classes=0)
     assert "test_share: 1 leaves no class" in refused(everything)
     (parted / "test").rename(parted / "val")

@@ -3,10 +3,12 @@
 import os
 import re
 import struct
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pixel_forms
 import pytest
 
 from abe_jax.data.images import decoding
@@ -27,6 +29,7 @@ def media(*brands: bytes) -> bytes:
     return struct.pack(">I4s4s4x", 16 + len(others), b"ftyp", brands[0]) + others + bytes(80)
 
 
+BLANKS = 25  # of which a search that tries every way needs seconds, and of 50 years
 HEIC, MOV = media(b"heic", b"mif1", b"heic"), media(b"qt  ", b"qt  ")
 
 
@@ -121,6 +124,26 @@ def test_brands_tell_heic_from_avif(file, kind, monkeypatch):
 
 def test_comments_stand_in_the_head_of_a_pnm():
     assert image_kinds.kind_of_bytes(b"P6\n# made by hand\n8 # wide\n8\n255\n") == "image"
+    assert image_kinds.kind_of_bytes(b"P4# made by hand\n\n #\n 8\t8\n") == "image"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"P1" + b" " * BLANKS, b"P2 1" + b"\n" * BLANKS, b"P3" + b" \n#\n" * BLANKS],
+    ids=["spaces", "lines", "comments"],
+)
+def test_a_file_of_blanks_is_told_at_once(first):
+    began = time.process_time()
+    assert image_kinds.kind_of_bytes(first + b"x") == "other"
+    assert time.process_time() - began < 0.5
+
+
+def test_every_form_that_has_a_reader_is_an_image_by_its_first_bytes():
+    read = [form for form in pixel_forms.forms() if form.shown is not None]
+    kinds = {f.name: image_kinds.kind_of_bytes(f.encoded[: image_kinds.FIRST_BYTES]) for f in read}
+    assert not [name for name, kind in kinds.items() if kind != "image"]
+    assert image_kinds.kind_of_bytes(b"P7\n# by hand\nHEIGHT 8\nWIDTH 8\n") == "image"
+    assert image_kinds.kind_of_bytes(b"P7\nis the last point of the plan\n") == "other"
 
 
 def test_what_is_left_out_is_counted_by_ending_in_one_line(tmp_path, without_heic):

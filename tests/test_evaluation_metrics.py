@@ -10,7 +10,7 @@ import pytest
 
 from abe_jax import evaluation
 from abe_jax.errors import UserError
-from abe_jax.evaluation import LabelledGallery, Ranking, metrics
+from abe_jax.evaluation import LabelledGallery, Ranking, arguments, metrics
 
 
 def column(*values):
@@ -70,6 +70,17 @@ def test_queries_without_a_positive_are_in_no_mean_but_stay_in_the_gallery():
         evaluation.recall_at_k(column(0, 1), labels("ab"), [1])
 
 
+def test_labels_and_groups_of_any_size_are_told_apart():
+    x, groups = column(0, 1, 2, 4, 9), np.array([5, 5, 6, 7, 8])
+    small = np.array([0, 0, 1, 0, 1])
+    expected = metrics.scores(x, small, [1], groups=groups)
+    for far in (2**62, -(2**62), 2**63 - 1):
+        found = metrics.scores(x, small * far, [1], groups=groups)
+        assert found.queries == expected.queries and found.means() == expected.means()
+    wide = metrics.scores(x, small, [1], groups=groups * 2**60)
+    assert wide.means() == expected.means()
+
+
 def test_own_group_counts_neither_as_neighbour_nor_as_positive():
     x, y = column(0, 1, 2, 4, 9), labels("aabaa")
     groups = np.array([5, 5, 6, 6, 8])
@@ -119,6 +130,12 @@ def test_jax_arrays_and_narrow_labels_give_the_same():
 X, Y = column(0, 1, 2, 3), labels("aabb")
 
 
+@pytest.mark.parametrize("ks", [1, np.int64(1), np.array(1), [1], np.array([1]), range(1, 2)])
+def test_one_k_or_several_are_named_as_a_notebook_does(ks):
+    assert evaluation.recall_at_k(X, Y, ks) == {1: 0.75}
+    assert metrics.scores(X, Y, ks).recall.keys() == {1}
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -139,6 +156,14 @@ X, Y = column(0, 1, 2, 3), labels("aabb")
         ),
         (lambda: evaluation.recall_at_k(X, Y / 2, [1]), "integers"),
         (lambda: evaluation.recall_at_k(X, Y, []), "one K or more"),
+        (lambda: evaluation.recall_at_k(X, Y, np.zeros(0, int)), "one K or more"),
+        (lambda: arguments.several_k(1.0), "ks = 1.0: name one whole number"),
+        (lambda: arguments.several_k("1"), "ks = '1': name one whole number"),
+        (lambda: arguments.several_k([[1]]), "ks = [[1]]: name one whole number"),
+        (lambda: arguments.several_k({1, 2}), "ks = {1, 2}: name one whole number"),
+        (lambda: arguments.float32(X * 1j, "vectors"), "vectors must be real numbers, not complex"),
+        (lambda: arguments.float32([["a"]], "vectors"), "vectors must be real numbers, not <U1"),
+        (lambda: evaluation.recall_at_k(X, Y, True), "ks = True: name one whole number"),
         (
             lambda: evaluation.recall_at_k(X, Y, [1], gallery=LabelledGallery(X[:2], Y)),
             "gallery labels of shape (4,) do not fit 2",

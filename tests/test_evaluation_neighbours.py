@@ -8,7 +8,7 @@ import oracles
 import pytest
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import search
+from abe_jax.evaluation import arguments, search
 from abe_jax.evaluation.knn import ENSEMBLES, knn
 from abe_jax.evaluation.options import Ranking
 
@@ -130,6 +130,11 @@ BROKEN[4, 2] = np.nan
         (lambda: knn(X, X, 7), "k = 7 neighbours asked of a gallery that holds 6"),
         (lambda: knn(X, X, 6, exclude_self=True), "holds 5"),
         (lambda: knn(X, X, 0), "k = 0"),
+        (lambda: arguments.one_k(2.0), "k = 2.0: name one whole number"),
+        (lambda: arguments.one_k(None), "k = None: name one whole number"),
+        (lambda: arguments.one_k((1, 2)), "k = (1, 2): name one whole number"),
+        (lambda: arguments.both_groups(np.zeros(6), 6, 6), "groups are a pair"),
+        (lambda: arguments.both_groups([[1, 2], [3]], 2, 2), "groups (2,) and (1,) do not fit 2"),
         (lambda: knn(X, X[:, :2], 1), "differ in d"),
         (lambda: knn(X[:2], X, 1, exclude_self=True), "one for one"),
         (lambda: knn(X, BROKEN, 1), "gallery hold a value that is not finite"),

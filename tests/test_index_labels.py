@@ -123,6 +123,32 @@ def test_which_label_an_image_keeps(
     assert bool(found.notes) == (kept == known and "/" in kept)
 
 
+def test_an_image_has_the_path_of_the_index_where_a_link_leads_to_its_folder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "disk" / "photos").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    linked, folder = f"{tmp_path}/home/photos", f"{tmp_path}/disk/photos"
+    known = {f"{linked}/a/1.jpg": "a", f"{tmp_path}/other/2.jpg": "b", f"{folder}/3.jpg": "c"}
+    rows = [ImageRow(f"{folder}/{name}") for name in ("a/1.jpg", "2.jpg", "3.jpg")]
+    found = with_known_labels(ImageList(rows, {}, (), True, folder), known).rows
+    assert [(row.path, row.label) for row in found] == [
+        (f"{linked}/a/1.jpg", "a"),
+        (f"{folder}/2.jpg", ""),
+        (f"{folder}/3.jpg", "c"),
+    ]
+    nowhere = ImageList(rows, {}, (), True, f"{tmp_path}/gone")
+    assert with_known_labels(nowhere, known).rows[0].path == f"{folder}/a/1.jpg"
+
+
+def test_each_keeps_its_form_where_an_index_has_both() -> None:
+    known = {"/p/1.jpg": NFC, "/p/2.jpg": NFD}
+    for form in (NFC, NFD):
+        images = ImageList([ImageRow(path, form) for path in known], {}, (), True)
+        found = with_known_labels(images, known)
+        assert {row.path: row.label for row in found.rows} == known
+
+
 def test_calibration_takes_two_forms_of_a_label_for_one(tmp_path: Path) -> None:
     x = np.eye(4, dtype=np.float32)[:, None]
     store.create(tmp_path / "index", VectorSpec("f", 1, 4, "float32"))
@@ -138,10 +164,11 @@ def test_a_path_that_is_nearly_right_is_told_in_the_list_of_the_unreadable(
 ) -> None:
     shutil.copytree(photographs / "set" / "a" / "2021", tmp_path / "a")
     table = tmp_path / "list.csv"
-    table.write_text("path,label\na/0.png,a\nA/3.PNG,a\na/6.png ,a\na/none.png,a\n")
+    table.write_text("path,label\na/0.png,a\nA/3.PNG,a\na/6.png ,a\na/none.png,a\nz\0.png,a\n")
     reasons = list_images(table).unreadable
     assert reasons == {
         f"{tmp_path}/A/3.PNG": "No such file or directory; did you mean 'a/3.png'?",
         f"{tmp_path}/a/6.png ": "No such file or directory; did you mean 'a/6.png'?",
         f"{tmp_path}/a/none.png": "No such file or directory",
+        f"{tmp_path}/z\0.png": "no file",
     }

@@ -1,5 +1,6 @@
 """index sync: files followed by content, what is new embedded, all of it or nothing."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from test_index_store_processes import ended, started
 
 from abe_jax.cli import index as cli
 from abe_jax.cli import index_commands
-from abe_jax.data.sources import image_files
+from abe_jax.data.sources import image_files, image_kinds
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.index import (
@@ -27,6 +28,7 @@ from abe_jax.index import (
     VectorSpec,
     contents,
     ingest,
+    model_files,
     snapshot,
     store,
 )
@@ -393,6 +395,73 @@ def test_images_of_other_folders_stay_unless_they_moved_into_this_one(
     assert counts(whole) == (0, 0, 0, 0, 0) and whole.relabelled == 5 and not embedded
 
 
+def test_a_folder_that_is_named_by_another_path_is_the_same_folder(
+    network: Embedder, tmp_path: Path, embedded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    photos = write(disk / "photos", {"a/1.png": 1, "a/b/2.png": 2, "3.png": 3})
+    (tmp_path / "home").symlink_to(disk)
+    index = Index.build(tmp_path / "x.index", network, tmp_path / "home" / "photos")
+    before = ids(index.snapshot)
+    monkeypatch.chdir(tmp_path / "home" / "photos")  # of which the system says the other path
+    embedded.clear()
+    again = index.add(Path())
+    assert (again.added, again.unchanged) == (0, 3) and ids(index.snapshot) == before
+    result = index.sync(Path())
+    assert counts(result) == (0, 0, 0, 0, 3) and result.images == 3 and not embedded
+    after = {os.path.relpath(path, photos): id_ for path, id_ in ids(index.snapshot).items()}
+    named = {os.path.relpath(path, tmp_path / "home" / "photos"): i for path, i in before.items()}
+    assert after == named
+    assert_fresh(index, photos, tmp_path / "fresh")
+    (photos / "a").rename(photos / "c")
+    embedded.clear()
+    assert counts(index.sync(tmp_path / "home" / "photos")) == (0, 0, 2, 0, 1) and not embedded
+    whole = index.sync(tmp_path / "home")  # labels are paths below the folder that is named
+    assert counts(whole) == (0, 0, 0, 0, 0) and whole.relabelled == len(index) == 3
+
+
+def test_a_link_to_a_folder_beside_it_is_an_image_of_its_own(
+    network: Embedder, tmp_path: Path
+) -> None:
+    photos = write(tmp_path / "photos", {"a/1.png": 1})
+    (photos / "b").symlink_to(photos / "a")
+    index = Index.build(tmp_path / "x.index", network, photos)
+    result = index.sync(photos / "a")
+    assert (result.unchanged, result.outside, result.images) == (1, 1, 2)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(80)
+
+
+def test_what_cannot_be_told_to_be_an_image_for_now_stays(
+    network: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = write(tmp_path / "photos", {"a/1.png": 1, "a/phone.heic": 2, "a/noending": 3})
+    index = Index.build(tmp_path / "x.index", network, photos)
+    (photos / "a" / "phone.heic").write_bytes(HEIC)
+    real = image_files.first_bytes
+
+    def refused(path: str, count: int) -> bytes:
+        return b"" if path.endswith("noending") else real(path, count)
+
+    monkeypatch.setattr(image_kinds, "reads_heic", lambda: False)
+    for module in (image_files, image_kinds):
+        monkeypatch.setattr(module, "first_bytes", refused)
+    result = index.sync(photos)
+    assert counts(result) == (0, 0, 0, 0, 3) and result.images == len(index) == 3
+    for module in (image_files, image_kinds):
+        monkeypatch.setattr(module, "first_bytes", real)
+    (photos / "a" / "noending").write_bytes(b"a text by now")
+    assert counts(index.sync(photos)) == (0, 1, 0, 0, 2)
+    (photos / "a" / "phone.heic").unlink()
+    assert counts(index.sync(photos)) == (0, 1, 0, 0, 1)
+    table = written(photos / "table.csv", ["path", "a/1.png"])
+    write(photos, {"a/noending": 3})
+    index.sync(photos)
+    (photos / "a" / "noending").write_bytes(HEIC)
+    assert counts(index.sync(table)) == (0, 1, 0, 0, 1)  # it says which are to be there
+
+
 def written(table: Path, lines: Sequence[str]) -> Path:
     table.write_text("\n".join(lines) + "\n")
     return table
@@ -532,3 +601,18 @@ def test_killed_anywhere_the_old_or_the_new_state_is_left(tmp_path: Path, points
     left = json.loads(ended(started("index_sync_killed.py", tmp_path, points), 300))
     assert left["old"] + left["new"] == points and left["events"] > 100
     assert left["old"] and left["new"]
+
+
+def test_an_index_that_cannot_be_written_is_named(
+    network: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # of a write, which names no file
+
+    monkeypatch.setattr(model_files, "save", full)
+    photos = write(tmp_path / "photos", {"a/1.png": 1})
+    with pytest.raises(
+        UserError, match=r"x\.index cannot be written \(File too large\): none is left"
+    ):
+        Index.build(tmp_path / "x.index", network, photos)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -76,6 +76,10 @@ def torch_files() -> Iterator[tuple[str, bytes]]:
         "a key of half a letter": tb.mapping({}) + b"X\x03\x00\x00\x00\xed\xa0\x80Ns",
         "keys of two lines": tb.mapping({"a\nb\x1b[2J": ONE}),
     }
+    # What is said of them must not be as long as they are.
+    ones["itself a mapping of a key doubled 60 times"] = b"}" + doubled + b"Ns"
+    ones["a key made by what is doubled"] = b"}" + doubled + b"}RNs"
+    ones["a key in a list in a key"] = b"}](" + doubled + b"e\x85Ns"
     for what, body in ones.items():
         yield f"{what}, zipped", tb.archive(body, {"0": bytes(16)})
         yield f"{what}, in a stream", tb.stream(body, {"0": (4, bytes(16))})

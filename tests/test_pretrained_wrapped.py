@@ -22,7 +22,7 @@ from abe_jax.cli import convert
 from abe_jax.errors import UserError
 from abe_jax.pretrained import pickled, placing, safetensors_file
 from abe_jax.pretrained.sources import SOURCES, WHEEL
-from abe_jax.pretrained.wrapped import unprefixed
+from abe_jax.pretrained.wrapped import network, unprefixed
 
 safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
 
@@ -172,6 +172,20 @@ def test_two_networks_under_prefixes_are_not_guessed_at(resnet: Arrays, tmp_path
     both = {f"{part}.{key}": a for part in ("encoder_q", "encoder_k") for key, a in resnet.items()}
     with pytest.raises(UserError, match=r"under each of encoder_q\., encoder_k\.; save one"):
         converted(as_torch(both), tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("parts", [("semantic", "visual"), ("schema", "plan"), ("Cinema", "tv")])
+def test_words_that_hold_the_letters_ema_are_no_averages(
+    parts: tuple[str, str], resnet: Arrays, tmp_path: Path
+) -> None:
+    both = {f"{part}.{key}": array for part in parts for key, array in resnet.items()}
+    with pytest.raises(UserError, match="a network under each of"):
+        converted(as_torch(both), tmp_path / "net.pth")
+    with pytest.raises(UserError, match="holds several networks"):
+        network({part: {"a": 1} for part in parts}, lambda value: value == 1)
+    for average in ("ema", "model_ema", "netEMA", "EMA_net", "emaModel", "state_dict_ema"):
+        taken, _ = network({average: {"a": 1}, parts[0]: {"b": 1}}, lambda value: value == 1)
+        assert taken == {"b": 1}
 
 
 def test_a_prefix_is_one_only_where_it_explains_most_names() -> None:

@@ -19,6 +19,7 @@ import serving_examples
 from PIL import Image
 from serving_examples import Made, ask, raw
 
+from abe_jax.data.images import decoding
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
@@ -198,6 +199,7 @@ def test_a_length_is_told_right_and_bounded(made: Made, port: int) -> None:
         (f"Content-Length: {len(image) - 9}\r\n", image, 422),
         ("Content-Length: 0\r\n", b"", 422),
         (f"Content-Length: {len(image)}\r\n", image, 200),
+        (f"Content-Length:\t{len(image)} \t\r\n", image, 200),  # blanks count for nothing
     ):
         answer = raw(port, _post(port, headers, body))
         assert answer.startswith(f"HTTP/1.0 {status} ".encode()), (headers[:60], answer[:60])
@@ -376,6 +378,28 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
             pixels.save(file, kind)
             statuses.append(is_decoded(file.getvalue()))
         assert statuses == [200, 413], kind
+
+
+def progressive(scans: int) -> bytes:
+    """A grey JPEG file in so many scans, of which all but the first say nothing new."""
+
+    def section(marker: int, content: str) -> bytes:
+        data = bytes.fromhex(content)
+        return b"\xff" + bytes([marker]) + (len(data) + 2).to_bytes(2) + data
+
+    tables = section(0xDB, "00" + "01" * 64) + section(0xC2, "08 0010 0010 01 01 11 00")
+    codes = section(0xC4, "00 01" + "00" * 15 + "00") + section(0xC4, "10 01" + "00" * 15 + "20")
+    first = section(0xDA, "01 01 00 00 00 00") + b"\x0f"  # four blocks of no difference
+    other = section(0xDA, "01 01 00 01 3f 00") + b"\x1f"  # four blocks without another number
+    return b"\xff\xd8" + tables + codes + first + other * (scans - 1) + b"\xff\xd9"
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(port: int) -> None:
+    assert decoding.pixels(progressive(100)).shape == (16, 16, 3)
+    for scans, status in ((100, 200), (101, 413), (100_000, 413)):
+        began = time.monotonic()
+        assert ask(port, "POST", "/search", progressive(scans)).status == status
+        assert time.monotonic() - began < 5
 
 
 def test_searches_wait_for_their_turn_and_a_few_only(

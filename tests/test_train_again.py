@@ -213,7 +213,7 @@ def test_a_finished_run_says_so_and_looks_at_no_image(
     assert content(done) == before
 
 
-@pytest.mark.parametrize("gone", ["report.html", "evaluation.json", "test", "step"])
+@pytest.mark.parametrize("gone", ["report.html", "evaluation.json", "test", "step", "metrics"])
 def test_a_finished_run_without_its_evaluation_is_evaluated(
     gone: str, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,6 +224,8 @@ def test_a_finished_run_without_its_evaluation_is_evaluated(
         folder.evaluation.write_text(json.dumps({"val": found["test"]}))
     elif gone == "step":  # of another checkpoint than the best
         folder.evaluation.write_text(json.dumps({"test": found["test"] | {"step": 1}}))
+    elif gone == "metrics":  # as in a file that somebody edited
+        folder.evaluation.write_text(json.dumps({"test": found["test"] | {"metrics": []}}))
     else:
         (folder.path / gone).unlink()
     trained(folder.path)
@@ -296,3 +298,13 @@ def test_a_command_that_nobody_reads_ends_in_silence(body: str) -> None:
         process.stdin.close()
         errors = process.stderr.read()
     assert (process.returncode, errors) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", '{"test": 3}', "[" * 10**5, "\udcff", '{"test": {}, "val": []}']
+)
+def test_what_is_damaged_of_an_evaluation_counts_as_none(text: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.evaluations() == {}
+    folder.evaluation.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert folder.evaluations() in ({}, {"test": {}})

@@ -180,8 +180,9 @@ def _set_up_jax() -> None:
 
     JAX reads these when it is imported.
     """
-    cache = Path.home() / ".cache" / "abe_jax" / "compiled"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    with contextlib.suppress(UserError):  # of a user without a home folder nothing is kept
+        cache = files.expanded("~/.cache/abe_jax/compiled")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
 

@@ -13,6 +13,8 @@ import time
 import traceback
 from typing import Any, NoReturn
 
+from abe_jax.data.sources.csv_file import shown
+
 STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
@@ -23,11 +25,14 @@ _speaking = threading.Lock()  # held by the thread that says why this host ends
 
 
 def refuse(line: str) -> NoReturn:
-    """Says what is wrong in one line, on stderr, and ends with status 2."""
+    """Says what is wrong in one line, on stderr, and ends with status 2.
+
+    A name in it may hold what ends a line or moves the cursor: that is shown as escapes.
+    """
     if not _speaking.acquire(blocking=False):
         _over.wait()  # for ever: the other thread ends the process
     try:
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        print(f"error: {shown(line)}", file=sys.stderr, flush=True)
         sys.stdout.flush()
     except BrokenPipeError:
         pass

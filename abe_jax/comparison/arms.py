@@ -4,7 +4,6 @@ A comparison that was stopped goes on where it was.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -81,13 +80,12 @@ def evaluations(of: Comparison, arm: Arm) -> list[dict]:
 
 
 def _evaluation(of: Comparison, training: Training) -> dict:
-    path = training.folder.evaluation
     with training:
-        recorded = json.loads(path.read_text()) if path.exists() else {}
+        recorded = training.folder.evaluations()
         if of.split not in recorded:
             _fit(of, training)
             training.load().write_evaluation(of.split, of.say)
-            recorded = json.loads(path.read_text())
+            recorded = training.folder.evaluations()
         return recorded[of.split]
 
 

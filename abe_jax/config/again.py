@@ -4,7 +4,6 @@ Neither needs the libraries of a training, which take seconds to import.
 """
 
 import dataclasses
-import json
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from abe_jax import hosts
 from abe_jax.config.files import differences, read_json
 from abe_jax.config.schema import Config
+from abe_jax.report import tables
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
 
@@ -60,11 +60,13 @@ def _finished_test(config: Config, folder: RunFolder) -> dict[str, Any] | None:
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, classes=classes))
     if differences(before, config) or steps_saved(folder)[-1:] != [config.train.steps]:
         return None
+    tested = folder.evaluations().get("test", {})
     try:
-        tested = json.loads(folder.evaluation.read_text())["test"]
+        tables.evaluation_table(tested, split="test")  # which needs all that will be printed
+        is_whole = tables.columns(tested) or tested["grains"]
         best = Checkpoints.steps_in(folder.best)
-        return tested if tested["step"] in best else None
-    except (ValueError, LookupError, TypeError):  # damaged: it is made anew
+        return tested if is_whole and tested["step"] in best else None
+    except (ValueError, LookupError, TypeError, AttributeError):  # damaged: it is made anew
         return None
 
 

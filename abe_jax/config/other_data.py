@@ -7,6 +7,7 @@ from pathlib import Path
 from abe_jax.config.files import overridden
 from abe_jax.config.schema import Config, Data
 from abe_jax.errors import UserError, nearest
+from abe_jax.files import expanded
 
 # The K that a data set's results are published with; any other is measured at the run's own.
 PUBLISHED_KS = {
@@ -78,4 +79,4 @@ class OtherData:
 
 
 def _resolved(path: str) -> Path | None:
-    return Path(path).expanduser().resolve() if path else None
+    return expanded(path).resolve() if path else None

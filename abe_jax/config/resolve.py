@@ -1,7 +1,6 @@
 """What a config leaves to its weights and its data, filled in where a run begins."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from abe_jax.config.schema import Config, Data, Model
 from abe_jax.data import Dataset
 from abe_jax.data.sources import class_splits
 from abe_jax.errors import UserError
+from abe_jax.files import expanded
 from abe_jax.models.backbones.table import backbone
 from abe_jax.training.run_folder import RunFolder
 
@@ -69,7 +69,7 @@ def run_of(name: str) -> RunFolder | None:
     Raises:
         UserError: the folder is not a run's.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if name in pretrained.NAMED or not path.is_dir():
         return None
     folder = RunFolder(path)

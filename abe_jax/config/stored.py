@@ -16,6 +16,7 @@ from abe_jax.data import Dataset
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.resolution import resized
+from abe_jax.files import expanded
 from abe_jax.index import manifest, model_files
 from abe_jax.index.index import Index
 from abe_jax.runs.evaluation import Tested
@@ -180,7 +181,7 @@ def load(path: str | Path, data: Dataset | None = None) -> Run | Index:
     Raises:
         UserError: neither, or damage.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if (folder / manifest.NAME).exists():
         return index(folder)
     if RunFolder(folder).config.exists():

@@ -8,9 +8,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Shaped, UInt8, UInt32
 
 from abe_jax.errors import UserError
+from abe_jax.evaluation.arguments import Groups, one_k
 from abe_jax.evaluation.knn import Vectors, check_finite
 from abe_jax.evaluation.neighbours import all_nearest
-from abe_jax.evaluation.search import BLOCK, Groups, Search, check_k, prepared_search
+from abe_jax.evaluation.search import BLOCK, Search, check_k, prepared_search
 
 HAMMING = "hamming"  # the ensemble of a `Ranking` of packed codes
 # Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2.5 ms of
@@ -50,7 +51,7 @@ def one_sided(vectors: Vectors) -> bool:
 def hamming_nearest(
     queries: Packed,
     gallery: Packed,
-    k: int,
+    k: int | np.integer,
     *,
     exclude_self: bool = False,
     block: int = BLOCK,
@@ -65,6 +66,7 @@ def hamming_nearest(
     Exact: every distance is counted (XOR, then the bits set), as many at once as in `knn`.
     Raises UserError where shapes do not fit, k exceeds the gallery, or these are no codes.
     """
+    k = one_k(k)
     search = prepare(queries, gallery, exclude_self=exclude_self, groups=None, block=block)
     check_k(k, len(gallery) - exclude_self)
     best = all_nearest(search, k)

@@ -6,10 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Shaped
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import frame
+from abe_jax.evaluation import arguments, frame
+from abe_jax.evaluation.arguments import Groups
 from abe_jax.evaluation.neighbours import all_nearest
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.search import Groups, Originals, Search, check_k, prepared_search
+from abe_jax.evaluation.search import Originals, Search, check_k, prepared_search
 
 ENSEMBLES = ("concatenation", "mean_distance")
 
@@ -19,7 +20,7 @@ Vectors = Float[np.ndarray | Array, "_ ... _"]  # [n, d] or [n, m, d]
 def knn(
     queries: Vectors,
     gallery: Vectors,
-    k: int,
+    k: int | np.integer,
     *,
     exclude_self: bool = False,
     groups: Groups | None = None,
@@ -42,10 +43,14 @@ def knn(
     rank rightly; where more than a few of them are nearly equal, or k is large, it takes longer.
     Raises UserError where shapes do not fit, k exceeds the gallery, or a vector is not finite.
     """
+    k = arguments.one_k(k)
     rows, others = _present(queries), _present(gallery)
     if len(rows) < len(queries) or len(others) < len(gallery):
         check_k(k, len(gallery) - exclude_self)
-        own = None if groups is None else (groups[0][rows], groups[1][others])
+        own = None
+        if groups is not None:
+            of_queries, of_gallery = arguments.both_groups(groups, len(queries), len(gallery))
+            own = of_queries[rows], of_gallery[others]
         options = {"exclude_self": exclude_self, "groups": own, "ranking": ranking}
         reach = min(k, len(others) - exclude_self)
         distances = np.full((len(queries), k), np.inf)
@@ -108,7 +113,7 @@ def _by_learner(vectors: np.ndarray | Array, what: str, rooted: bool) -> np.ndar
         raise UserError(f"{what} must be [n, d] or [n, m, d] and not empty, not of shape {x.shape}")
     if x.dtype == np.uint8:
         raise UserError(f"{what} are packed codes (uint8): rank them by ensemble 'hamming'")
-    x = x.astype(np.float32, copy=False)
+    x = arguments.float32(x, what)
     check_finite(x, what)
     if not rooted or x.ndim == 2:
         return x.reshape(1, len(x), -1)

@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import binary_codes, knn
+from abe_jax.evaluation import arguments, binary_codes, knn
+from abe_jax.evaluation.arguments import Codes, Ks
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
 from abe_jax.evaluation.neighbours import nearest
 from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.search import Search, check_k
-
-Codes = Shaped[np.ndarray | Array, "..."]  # labels or groups: one integer for each row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class LabelledGallery(NamedTuple):
 def recall_at_k(
     vectors: Vectors | Packed,
     labels: Codes,
-    ks: Sequence[int],
+    ks: Ks,
     *,
     groups: Codes | None = None,
     gallery: LabelledGallery | None = None,
@@ -72,6 +71,7 @@ def recall_at_k(
     Raises UserError where shapes do not fit, a K exceeds the gallery, a vector is not finite, or no
     query at all has a positive.
     """
+    ks = arguments.several_k(ks)
     if not ks:
         raise UserError("recall_at_k needs one K or more")
     test = _prepared(vectors, labels, groups, gallery, ranking)
@@ -114,14 +114,15 @@ def map_at_r(
 def scores(
     vectors: Vectors | Packed,
     labels: Codes,
-    ks: Sequence[int] = (1,),
+    ks: Ks = (1,),
     *,
     groups: Codes | None = None,
     gallery: LabelledGallery | None = None,
     ranking: Ranking = Ranking(),  # noqa: B008 (immutable)
 ) -> Scores:
     """All metrics of every query that has a positive, from one search; see `recall_at_k`."""
-    return _scores(_prepared(vectors, labels, groups, gallery, ranking), ks)
+    test = _prepared(vectors, labels, groups, gallery, ranking)
+    return _scores(test, arguments.several_k(ks))
 
 
 class _Prepared(NamedTuple):
@@ -163,8 +164,8 @@ def _prepared(
         search = knn.prepare(
             vectors, rows.vectors, exclude_self=leave_one_out, groups=both, ranking=ranking
         )
-    own = _codes(labels, len(vectors), "labels")
-    others = own if leave_one_out else _codes(rows.labels, len(rows.vectors), "gallery labels")
+    own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
+    others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
     number = positives(own, others, leave_one_out=leave_one_out, groups=both)
     return _Prepared(search, own, others, number, len(others) - leave_one_out)
 
@@ -224,8 +225,9 @@ def positives(
         return total - int(leave_one_out)
     both = np.concatenate([np.asarray(part) for part in groups])
     values, codes = np.unique(both, return_inverse=True)
-    own = labels * len(values) + codes[: len(labels)]
-    return total - _count(own, gallery_labels * len(values) + codes[len(labels) :])
+    classes = np.unique(np.concatenate([labels, gallery_labels]), return_inverse=True)[1]
+    pairs = classes * len(values) + codes  # small numbers: labels themselves may be of any size
+    return total - _count(pairs[: len(labels)], pairs[len(labels) :])
 
 
 def _count(keys: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -233,12 +235,3 @@ def _count(keys: np.ndarray, among: np.ndarray) -> np.ndarray:
     values, counts = np.unique(among, return_counts=True)
     index = np.minimum(np.searchsorted(values, keys), len(values) - 1)
     return np.where(values[index] == keys, counts[index], 0)
-
-
-def _codes(labels: Codes | None, n: int, what: str) -> np.ndarray:
-    codes = np.asarray(labels)
-    if codes.shape != (n,):
-        raise UserError(f"{what} of shape {codes.shape} do not fit {n} vectors")
-    if not np.issubdtype(codes.dtype, np.integer):
-        raise UserError(f"{what} must be integers, not {codes.dtype}")
-    return codes.astype(np.int64)

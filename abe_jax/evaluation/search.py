@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
 
 from abe_jax.errors import UserError
+from abe_jax.evaluation.arguments import Groups, both_groups
 from abe_jax.evaluation.frame import Frame
 from abe_jax.evaluation.order import NO_ROW
 
@@ -24,8 +25,6 @@ DISTANCES_AT_ONCE = (
 QUERY_TILE, GALLERY_TILE = 8, 128
 
 Distance = Callable[[Array, Array], Array]  # [m, q, d] x [m, n, d] -> float32 [q, n]
-# Of each query and of each gallery row: one integer or name
-Groups = tuple[Shaped[np.ndarray | Array, "..."], Shaped[np.ndarray | Array, "..."]]
 
 
 class Rows(NamedTuple):
@@ -191,13 +190,7 @@ def _group_codes(groups: Groups | None, q: int, n: int) -> tuple[np.ndarray, np.
     """Groups as small integers; without groups, codes of which no query's is a gallery row's."""
     if groups is None:
         return np.full(q, -1, np.int32), np.full(n, -2, np.int32)
-    of_queries, of_gallery = map(np.asarray, groups)
-    if of_queries.shape != (q,) or of_gallery.shape != (n,):
-        raise UserError(
-            f"groups {of_queries.shape} and {of_gallery.shape} do not fit {q} queries and {n} "
-            "gallery rows"
-        )
-    both = np.concatenate([of_queries, of_gallery])
+    both = np.concatenate(both_groups(groups, q, n))
     codes = np.unique(both, return_inverse=True)[1].astype(np.int32)
     return codes[:q], codes[q:]
 

@@ -10,6 +10,7 @@ from abe_jax.data.sources import csv_file, image_kinds, walking
 from abe_jax.data.sources.absent import ExistingNames
 from abe_jax.data.sources.labels import joined, label_of, one_form, split_folders
 from abe_jax.errors import ArgumentError, UserError
+from abe_jax.files import expanded
 from abe_jax.index.segments import ImageRow
 
 # Metadata by which a file is known again: without being read, and by its content. No column may be
@@ -21,13 +22,14 @@ class ImageList(NamedTuple):
     """Images to be indexed, and files whose size cannot even be asked for: path -> reason.
 
     `notes` says what was left out and which labels were made one, a line each. `by_folder`: labels
-    are the names of folders, no one wrote them down.
+    are the names of folders, no one wrote them down. `folder` is the one that all of them are in.
     """
 
     rows: list[ImageRow]
     unreadable: dict[str, str]
     notes: Sequence[str] = ()
     by_folder: bool = False
+    folder: str = ""
 
 
 class _Named(NamedTuple):
@@ -48,7 +50,7 @@ def list_images(path: Path, label_column: str | None = None) -> ImageList:
     Raises:
         UserError: nothing is there, no image is named, or a column that is not there.
     """
-    path = Path(os.path.abspath(path.expanduser()))
+    path = Path(os.path.abspath(expanded(path)))
     if label_column and (path.is_dir() or _kind(path) == "image"):
         raise ArgumentError(
             "label_column",
@@ -68,7 +70,8 @@ def list_images(path: Path, label_column: str | None = None) -> ImageList:
         else:
             rows.append(ImageRow(image, forms.get(label, label), {**others, **stamp}))
     notes = [*named.notes, *joined(forms, "class")]
-    return ImageList(rows, unreadable, notes, path.is_dir())
+    folder = path if path.is_dir() else path.parent
+    return ImageList(rows, unreadable, notes, path.is_dir(), str(folder))
 
 
 def _images(path: Path, label_column: str | None) -> _Named:
@@ -119,6 +122,8 @@ def _stamp(path: str) -> dict[str, str] | str:
         about = os.stat(path)
     except OSError as error:
         return error.strerror or "cannot be read"
+    except ValueError:  # a zero in the path, which no file system has
+        return "no file"
     if not stat.S_ISREG(about.st_mode):  # a pipe would never end
         return "no file"
     return {BYTES: str(about.st_size), CHANGED: str(about.st_mtime_ns)}

@@ -50,10 +50,14 @@ def build(folder: Path, embedder: Embedder, storage: str, images: ImageList) -> 
         UserError: something is there already, it cannot be written, or no image can be read.
     """
     spec = VectorSpec(embedder.fingerprint, embedder.learners, embedder.dim, storage)
-    with _new_folder(folder) as new:
-        store.create(new, spec)
-        model_files.save(embedder, new / model_files.FOLDER)
-        return add(new, embedder, images)
+    try:
+        with _new_folder(folder) as new:
+            store.create(new, spec)
+            model_files.save(embedder, new / model_files.FOLDER)
+            return add(new, embedder, images)
+    except OSError as error:  # a full disk, which does not say where
+        reason = error.strerror or error
+        raise UserError(f"{folder} cannot be written ({reason}): none is left") from error
 
 
 def add(folder: Path, embedder: Embedder, images: ImageList) -> IngestResult:
@@ -199,7 +203,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 def require_free(folder: Path) -> Path:
     """The real path of a folder to come. Raises ArgumentError if something is there."""
-    folder = Path(os.path.realpath(folder.expanduser()))
+    folder = Path(os.path.realpath(files.expanded(folder)))
     if (folder / NAME).exists():
         raise ArgumentError(
             "folder",

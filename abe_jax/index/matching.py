@@ -1,13 +1,16 @@
 """Which rows of an index are which files of a folder, whatever these are called by now."""
 
 import os
+import stat
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from abe_jax.data.sources import image_files, image_kinds
 from abe_jax.index.image_list import BYTES, CHANGED, DIGEST, ImageList
+from abe_jax.index.same_folder import other_paths
 from abe_jax.index.segments import ImageRow
 from abe_jax.index.snapshot import Snapshot
 
@@ -51,7 +54,7 @@ class Matches(NamedTuple):
     `same` and `moved` are rows of the index by the path that their file has now, `copied` rows of
     equal files by the path of one more; `new` files must be embedded. `free` are rows below the
     folder, by their path, whose file is gone or (the path is one of `copied` or `new`) changed.
-    `kept` rows, so many, have a file that cannot be looked at, `outside` ones none in the folder.
+    `kept` rows, so many, have a file that cannot be read now, `outside` ones none in the folder.
     """
 
     same: Mapping[str, Known]
@@ -72,6 +75,20 @@ def known_row(id_: int, row: ImageRow) -> Known:
     """A row of an index, in little memory: there may be millions."""
     stamp, digest, others = stamp_of(row), row.metadata.get(DIGEST), others_of(row) or _NONE
     return Known(id_, row.path, sys.intern(row.label), stamp, digest, others)
+
+
+def under_own_path(known: Sequence[Known], listed: Listed) -> tuple[list[Known], frozenset[int]]:
+    """The rows, with the ids of those in the folder that had another path of it until now.
+
+    Two rows never get one path. Where each listed file has its row, no other is looked for.
+    """
+    taken = {row.path for row in known}
+    if all(row.path in taken for row in listed.images.rows):
+        return list(known), frozenset()
+    others = other_paths(listed.folder, (row.path for row in known))
+    own = {other: path for path, other in others.items() if path not in taken}
+    result = [row._replace(path=own.get(row.path, row.path)) for row in known]
+    return result, frozenset(row.id for row in known if row.path in own)
 
 
 def stamp_of(row: ImageRow) -> tuple[str, str] | None:
@@ -123,7 +140,7 @@ def matches(
         else:
             others.append(row)
     contents = {row.path: digests[row.path] for row in others if row.path in digests}
-    used, kept = {old.id for old in same.values()}, _unopened(known, listed.images.unreadable)
+    used, kept = {old.id for old in same.values()}, _unopened(known, listed)
     left = [old for old in known if old.id not in used and old.id not in kept]
     present = set(contents.values())
     free = [
@@ -157,16 +174,32 @@ def _is_same(old: Known, row: ImageRow, content: str | None, verify: bool) -> bo
     return content is not None and old.digest == content
 
 
-def _unopened(known: Iterable[Known], unreadable: Iterable[str]) -> set[int]:
+def _unopened(known: Iterable[Known], listed: Listed) -> set[int]:
     """The ids of rows at or below a path that is there but cannot be looked at."""
-    there = {path for path in unreadable if os.path.lexists(path)}
-    if not there:
-        return set()
-    return {
-        old.id
-        for old in known
-        if old.path in there or any(str(above) in there for above in Path(old.path).parents)
-    }
+    there = {path for path in listed.images.unreadable if os.path.lexists(path)}
+    files = {row.path for row in listed.images.rows}
+
+    def is_kept(path: str) -> bool:
+        if there and (path in there or any(str(above) in there for above in Path(path).parents)):
+            return True
+        # A folder's list leaves out what it cannot tell to be an image.
+        return not listed.columns and path not in files and listed.covers(path) and _waits(path)
+
+    return {old.id for old in known if is_kept(old.path)}
+
+
+def _waits(path: str) -> bool:
+    """Whether a file is there of which nothing can be said now.
+
+    It may not be read, or is HEIC and the package that reads it is not installed.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        return False
+    return not image_files.first_bytes(path, 1) or image_kinds.kind(path) == "heic"
 
 
 def _moved(contents: Mapping[str, str], free: Sequence[Known]) -> dict[str, Known]:

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.errors import ArgumentError
 from abe_jax.evaluation.embedder import Embedder
+from abe_jax.files import expanded
 from abe_jax.index import contents, ingest, matching, snapshot, store
 from abe_jax.index.image_list import BYTES, CHANGED, DIGEST, list_images
 from abe_jax.index.matching import Known, Listed, Matches
@@ -67,7 +68,7 @@ def listed(path: Path, label_column: str | None = None) -> Listed:
     Raises:
         UserError: those of `list_images`, or it is one image.
     """
-    path = Path(os.path.abspath(path.expanduser()))
+    path = Path(os.path.abspath(expanded(path)))
     images, is_folder = list_images(path, label_column), path.is_dir()
     if not is_folder and path.suffix.lower() != ".csv":
         raise ArgumentError(
@@ -88,8 +89,9 @@ def sync(
 
     A file is known by its path, size and time of change, or by its content: a moved one keeps its
     id and vector. A copy of an image that is there takes its vector. A file that is no image any
-    more is removed; one that cannot be opened stays. Rows of files elsewhere stay, unless such a
-    file is gone and one of the listed has its content: it has moved.
+    more is removed; one that cannot be opened stays, and so does HEIC where its package is missing.
+    Rows of files elsewhere stay, unless such a file is gone and one of the listed has its content:
+    it has moved.
 
     Args:
         folder: of the index.
@@ -120,11 +122,11 @@ def sync(
 
 def plan(now: Snapshot, files: Listed, verify_content: bool) -> Plan:
     """What makes a state of an index hold the listed files; reads those that may have moved."""
-    known = matching.known_rows(now)
+    known, renamed = matching.under_own_path(matching.known_rows(now), files)
     paths = list(matching.to_read(known, files.images.rows, verify_content))
     digests = contents.digests(paths)
     found = matching.matches(known, files, digests, verify_content)
-    described, relabelled = _described(files, found, digests)
+    described, relabelled = _described(files, found, digests, renamed)
     rows = {row.path: row for row in files.images.rows}
     copies = [
         (_row(files, rows[path], _before(found, path), source.digest), source.id)
@@ -150,7 +152,7 @@ def plan(now: Snapshot, files: Listed, verify_content: bool) -> Plan:
 
 
 def _described(
-    files: Listed, found: Matches, digests: Mapping[str, str]
+    files: Listed, found: Matches, digests: Mapping[str, str], renamed: Collection[int]
 ) -> tuple[dict[int, ImageRow], int]:
     """The rows that differ from those in the index, and how many but moved ones by their label."""
     described, relabelled = dict[int, ImageRow](), 0
@@ -161,7 +163,7 @@ def _described(
             continue
         row = _row(files, listed_row, old, digests.get(path, old.digest))
         now = matching.known_row(old.id, row)
-        if now != old:
+        if now != old or old.id in renamed:
             described[old.id] = row
         if path in found.same:
             relabelled += (now.label, now.others) != (old.label, old.others)

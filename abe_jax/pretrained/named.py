@@ -5,6 +5,7 @@ import importlib.util
 from pathlib import Path
 
 from abe_jax.errors import ArgumentError, nearest
+from abe_jax.files import expanded
 from abe_jax.pretrained import stored
 from abe_jax.pretrained.sources import convert, known
 from abe_jax.pretrained.stored import About, Weights
@@ -76,7 +77,7 @@ def _file(packaged: Packaged, name: str) -> Path:
 
 
 def _stored(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix == ".npz" and path.exists():
         return path
     if path.is_file():

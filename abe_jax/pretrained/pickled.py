@@ -30,23 +30,29 @@ class Name:
         return f"{self.module}.{self.name}"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Foreign:
-    """An object that a pickle would have made by calling something; nothing was called."""
+    """An object that a pickle would have made by calling something; nothing was called.
+
+    As text it says nothing of what is inside: a short pickle can double that very often.
+    """
 
     made_by: Any  # mostly a Name
     arguments: Any
     state: Any = None
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return str(self.made_by) if isinstance(self.made_by, Name) else "an object"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OtherKey:
-    """A key that is neither text nor a number: hashing one could take for ever."""
+    """A key that is neither text nor a number: to hash one, or to write it, could take for ever."""
 
     value: Any
+
+    def __repr__(self) -> str:
+        return f"a key of type {type(self.value).__name__}"
 
 
 def load(

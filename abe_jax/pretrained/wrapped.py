@@ -4,6 +4,7 @@ A training's checkpoint holds more than the network (an optimizer, arguments, an
 weights), and a network that was wrapped, compiled or a part of another has a prefix to its names.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ from abe_jax.errors import UserError
 from abe_jax.pretrained.pickled import Foreign
 
 _USUAL = ("state_dict", "model", "model_state_dict")  # where checkpoints keep a network
+# The word in the name of an average of weights; it is a part of other words, as "semantic".
+_AVERAGE = re.compile(r"(?:(?<![A-Za-z])ema|(?<![A-Z])(?:Ema|EMA))(?![a-z])")
 _DEEPEST = 4  # dictionaries in one another
 _LONGEST = 200  # characters of a name; longer ones have no prefix that could be meant
 
@@ -54,7 +57,7 @@ def unprefixed(arrays: Mapping[str, T], needed: Collection[str]) -> tuple[dict[s
     counts = Counter(prefix for name in arrays for prefix in _prefixes(name, needed))
     most = max(counts.values(), default=0)
     best = [prefix for prefix, count in counts.items() if count == most]
-    best = [prefix for prefix in best if "ema" not in prefix] or best
+    best = [prefix for prefix in best if not _AVERAGE.search(prefix)] or best
     if most < len(needed) / 2 or "" in best:
         return dict(arrays), ""
     if len(best) > 1:
@@ -86,7 +89,7 @@ def _networks(content: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> l
 
 def _chosen(content: Mapping[Any, Any], found: list[str]) -> str | None:
     """The name to look under, of those that were found; None: the tensors lie here, if anywhere."""
-    plain = [name for name in found if "ema" not in name.lower()]
+    plain = [name for name in found if not _AVERAGE.search(name)]
     for name in _USUAL:
         if name in plain:
             return name

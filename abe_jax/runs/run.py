@@ -171,11 +171,8 @@ class Run:
         return recorded
 
     def recorded(self) -> dict[str, Any]:
-        """The evaluations in evaluation.json, by name; a damaged file counts as none."""
-        try:
-            return json.loads(self.folder.evaluation.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+        """The evaluations in evaluation.json, by name; what is damaged counts as none."""
+        return self.folder.evaluations()
 
     def report(self, path: str | Path, measured: Evaluation | None = None) -> None:
         """Writes the run's page: its course, every recorded evaluation, and pictures of one split.

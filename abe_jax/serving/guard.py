@@ -14,6 +14,7 @@ from abe_jax.serving.refused import Refused
 
 HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 UPLOAD = 32 * 2**20  # bytes of an image
+_BLANKS = " \t"  # that may stand around a header's value (RFC 9110, section 5.5)
 
 
 def is_address(name: str) -> bool:
@@ -57,9 +58,9 @@ def check_origin(headers: Message, *, opens: bool, changes: bool) -> None:
     if not opens and site not in ("same-origin", "none"):
         raise Refused(403, "pages of other sites are not answered")
     origins = headers.get_all("Origin", [])
-    own = headers.get("Host", "").lower()
+    own = headers.get("Host", "").strip(_BLANKS).lower()
     for origin in origins:
-        if urlsplit_netloc(origin) != own:
+        if urlsplit_netloc(origin.strip(_BLANKS)) != own:
             raise Refused(403, "pages of other sites are not answered")
     if changes and len(origins) != 1:
         raise Refused(
@@ -82,7 +83,7 @@ def length(headers: Message) -> int:
     lengths = headers.get_all("Content-Length", [])
     if not lengths:
         raise Refused(411, "the header Content-Length is missing")
-    digits = lengths[0]
+    digits = lengths[0].strip(_BLANKS)
     if len(lengths) > 1 or not (digits.isascii() and digits.isdecimal() and len(digits) < 20):
         raise Refused(400, "Content-Length is no number of bytes")
     if int(digits) > UPLOAD:
@@ -93,7 +94,7 @@ def length(headers: Message) -> int:
 def _host(headers: Message) -> str:
     """The host's name without its port, in lower case."""
     hosts = headers.get_all("Host", [])
-    if len(hosts) != 1 or not hosts[0].strip():
+    if len(hosts) != 1 or not hosts[0].strip(_BLANKS):
         raise Refused(400, "a request has one header Host, which is not empty")
-    split = HOST.fullmatch(hosts[0].lower())
+    split = HOST.fullmatch(hosts[0].strip(_BLANKS).lower())
     return split["name"].strip("[]") if split else ""

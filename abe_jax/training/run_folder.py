@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import errno
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from abe_jax import files
 from abe_jax.errors import UserError
@@ -58,6 +60,21 @@ class RunFolder:
         for path in (self.evaluation, self.report):
             if path.exists():
                 path.replace(path.with_name(f"{path.stem} {when}{path.suffix}"))
+
+    def evaluations(self) -> dict[str, dict[str, Any]]:
+        """What was measured, by the name of its split; what is missing or damaged counts as none.
+
+        Raises:
+            UserError: it is there and cannot be read.
+        """
+        try:
+            found = json.loads(self.evaluation.read_text())
+        except (FileNotFoundError, ValueError, RecursionError):
+            found = None
+        except OSError as error:
+            raise UserError(f"{self.evaluation}: cannot be read ({error.strerror})") from None
+        named = found.items() if isinstance(found, dict) else ()
+        return {name: result for name, result in named if isinstance(result, dict)}
 
     @property
     def config(self) -> Path:

@@ -18,7 +18,7 @@ from PIL.ImageFile import ImageFile
 
 from abe_jax.data.images import heif, uncompressed
 
-JPEG, PNG, WEBP, AVIF = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"ftypavi"
+JPEG, PNG, WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 
@@ -71,7 +71,7 @@ def orientation(encoded: bytes) -> int:
 
     1 for TIFF too, which OpenCV turns upright by itself.
     """
-    if not _is_avif(encoded) and not any(
+    if not heif.is_avif(encoded) and not any(
         encoded.startswith(start) and any(sign in encoded for sign in signs)
         for start, signs in _EXIF.items()
     ):
@@ -90,7 +90,7 @@ def bits(encoded: bytes) -> int:
     AVIF has 10 or 12 (AV1 Codec ISO Media File Format Binding, section 2.3.3), JPEG 2000 any number
     (ISO/IEC 15444-1, A.5.1), of the first component here.
     """
-    if _is_avif(encoded):
+    if heif.is_avif(encoded):
         flags = encoded[encoded.find(_AV1) + 6] if _AV1 in encoded[:-6] else 0
         return 12 if flags & 0x20 else 10
     if encoded.startswith(JPEG_2000):
@@ -142,17 +142,13 @@ def is_big_tiff(encoded: bytes) -> bool:
 def opened(encoded: bytes) -> ImageFile | None:
     """The file as Pillow opens it, pixels not yet read; None for other formats than those above."""
     readers = (reader for starts, reader in _READERS.items() if encoded.startswith(starts))
-    reader = AvifImagePlugin.AvifImageFile if _is_avif(encoded) else next(readers, None)
+    reader = AvifImagePlugin.AvifImageFile if heif.is_avif(encoded) else next(readers, None)
     if reader is None:
         return None
     try:
         return reader(io.BytesIO(encoded), "")
     except Exception:  # whatever a damaged header raises
         return None
-
-
-def _is_avif(encoded: bytes) -> bool:
-    return encoded[4:11] == AVIF  # behind the length of its first box
 
 
 def _size_in_jpeg(encoded: bytes) -> tuple[int, int] | None:

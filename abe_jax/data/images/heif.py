@@ -1,4 +1,7 @@
-"""HEIC and HEIF files, the photographs of phones, through the extra package pillow-heif."""
+"""HEIC and HEIF files, the photographs of phones, through the extra package pillow-heif.
+
+AVIF files are of the same kind but for their code: which of the two a file is, its brands say.
+"""
 
 import importlib.util
 import struct
@@ -11,16 +14,29 @@ from jaxtyping import UInt8
 from abe_jax.data.images import UnreadableImage, jpeg
 
 # The brands behind `ftyp` (ISO/IEC 23008-12, section 10): a picture, and a sequence of pictures.
-_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_AVIF = {b"avif", b"avis"}
+_LONGEST = 512  # bytes of a list of brands that are looked at
 _MISSING = "HEIC files are read by the package pillow-heif: pip install 'abe_jax[heic]'"
 
 
 def is_heif(encoded: bytes) -> bool:
     """Whether the first bytes are those of a HEIF file (an AVIF file is one of its own kind)."""
-    if encoded[4:8] != b"ftyp" or encoded[8:12] not in _BRANDS:
-        return False
-    length = int.from_bytes(encoded[:4])
-    return b"avif" not in encoded[8 : min(length, 256)]
+    found = _brands(encoded)
+    return bool(found & _BRANDS) and not found & _AVIF
+
+
+def is_avif(encoded: bytes) -> bool:
+    """Whether the first bytes are those of an AVIF file, which may name its brand behind others."""
+    return bool(_brands(encoded) & _AVIF)
+
+
+def _brands(encoded: bytes) -> frozenset[bytes]:
+    """The brand of an ISO media file, and those that it is compatible with."""
+    if encoded[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(encoded[:4]), len(encoded), _LONGEST)
+    return frozenset(encoded[at : at + 4] for at in (8, *range(16, end - 3, 4)))
 
 
 def missing(encoded: bytes) -> str:

@@ -3,6 +3,7 @@
 Sections and markers are those of ITU-T T.81, annex B.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,12 @@ class Section(NamedTuple):
 def has_end(encoded: bytes) -> bool:
     """Whether the image is there to its end, whatever stands behind it."""
     return any(section.marker == _END for section in _Markers(encoded).sections())
+
+
+def has_more_scans(encoded: bytes, most: int) -> bool:
+    """Whether an image is built up in more than `most` scans; no later one is looked for."""
+    scans = (section for section in _Markers(encoded).sections() if section.marker == _SCAN)
+    return next(itertools.islice(scans, most, None), None) is not None
 
 
 def damage(encoded: bytes) -> str:

@@ -29,10 +29,11 @@ def divided(labels: Iterable[str], share: float, where: str) -> dict[str, list[s
         )
     test = round(share * len(classes))
     if not 1 <= test < len(classes):
+        least, digits = 1 / len(classes), max(3, len(str(len(classes))))
         raise ArgumentError(
             "test_share",
             f"{share} would give the test {test} of {len(classes)} classes; from "
-            f"{1 / len(classes):.3f} to {1 - 1 / len(classes):.3f} leaves classes on both sides",
+            f"{least:.{digits}f} to {1 - least:.{digits}f} leaves classes on both sides",
         )
     return {"train": classes[:-test], "val": [], "test": classes[-test:]}
 

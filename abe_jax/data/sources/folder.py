@@ -122,7 +122,9 @@ def _named(images: Sequence[ListedImage], path: str) -> dict[str, list[str]]:
 
 
 def _reading_order(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+    # Python makes no number of more than 4,300 digits.
+    is_number = name.isdecimal() and len(name) < 1000
+    return (0, int(name), name) if is_number else (1, 0, name)
 
 
 def _empty(split: str, options: SourceOptions) -> UserError:

@@ -13,7 +13,7 @@ HEIC_PACKAGE = "pillow-heif"
 SUFFIXES = (
     frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".png", ".apng"))
     | frozenset((".avif", ".bmp", ".dib", ".gif", ".jp2", ".tif", ".tiff", ".webp"))
-    | frozenset((".pbm", ".pgm", ".pnm", ".ppm"))
+    | frozenset((".pam", ".pbm", ".pgm", ".pnm", ".ppm"))
 )
 _HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 # A camera's raw files begin as TIFF does, and hold a thumbnail that would be taken for the picture.
@@ -31,6 +31,7 @@ _OTHER_SUFFIXES = (
 )
 
 FIRST_BYTES = 512
+_BLANKS = rb"(?:\s|#[^\n]*\n)+"  # each byte fits in one way: no row of blanks takes long
 _STARTS = re.compile(
     rb"\xff\xd8\xff"  # JPEG
     rb"|\x89PNG\r\n\x1a\n"
@@ -40,7 +41,8 @@ _STARTS = re.compile(
     rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"  # JPEG 2000
     # BMP and PNM begin with two letters, as words do: more of their headers is looked at.
     rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
-    rb"|P[1-6](?:\s+|\s*#[^\n]*\n)+\d+(?:\s+|\s*#[^\n]*\n)+\d+\s",
+    rb"|P[1-6]" + _BLANKS + rb"\d+" + _BLANKS + rb"\d+\s"
+    rb"|P7\n(?:#[^\n]*\n)*(?:WIDTH|HEIGHT|DEPTH|MAXVAL|TUPLTYPE) ",
     re.DOTALL,
 )
 _AVIF = frozenset((b"avif", b"avis"))

@@ -15,6 +15,7 @@ from abe_jax.data.sources.csv_file import check_paths, refuse, rows, shown
 from abe_jax.data.sources.labels import SPLITS, joined, label_of, one_form, split_folders
 from abe_jax.data.sources.walking import LeftOut
 from abe_jax.errors import ArgumentError, UserError, closest
+from abe_jax.files import expanded
 
 
 class ListedImage(NamedTuple):
@@ -54,7 +55,7 @@ def listing(
             "path",
             "the data set 'folder' needs the path of a folder of images or of a CSV file",
         )
-    chosen = pathlib.Path(path).expanduser()
+    chosen = expanded(path)
     if not chosen.exists():
         raise ArgumentError("path", f"nothing is at {chosen}{_sibling(chosen)}")
     options = ("label_column", "domain_column", "instance_column")

@@ -16,7 +16,7 @@ from abe_jax.errors import ArgumentError, UserError
 def data_root(root: str) -> pathlib.Path:
     """Where prepared data lies: `root`, else $ABE_JAX_DATA, else ~/.cache/abe_jax/data."""
     chosen = root or os.environ.get("ABE_JAX_DATA") or "~/.cache/abe_jax/data"
-    return pathlib.Path(chosen).expanduser()
+    return files.expanded(chosen)
 
 
 class EncodedImages:
