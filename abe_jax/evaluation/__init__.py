@@ -1,6 +1,7 @@
 """Exact retrieval: neighbours, metrics, and everything measured of one embedded split."""
 
 from abe_jax.evaluation.binary_codes import hamming_nearest, pack
+from abe_jax.evaluation.captures import ByColumn, ByDistance, BySequence
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.measure import embed_split, ensemble_metrics, measure_split
 from abe_jax.evaluation.metrics import (
@@ -18,6 +19,9 @@ from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.retrieval import evaluate
 
 __all__ = [
+    "ByColumn",
+    "ByDistance",
+    "BySequence",
     "Embedded",
     "Embedder",
     "GroundTruth",

@@ -71,6 +71,15 @@ class Results:
         pixels = self.numbers["metrics"].get("pixels")
         return None if pixels is None else RetrievalMetrics.of(pixels)
 
+    @property
+    def without_near_duplicates(self) -> RetrievalMetrics | None:
+        """Of the ensemble, where the query's own capture is left out of its gallery.
+
+        None where this was not measured, or no query was left.
+        """
+        metrics = self.numbers.get("without_near_duplicates", {}).get("metrics")
+        return RetrievalMetrics.of(metrics["ensemble"]) if metrics else None
+
     def to_json(self) -> str:
         """`numbers` as JSON."""
         return json.dumps(dict(self.numbers), indent=1)

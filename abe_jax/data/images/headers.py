@@ -71,17 +71,26 @@ def orientation(encoded: bytes) -> int:
 
     1 for TIFF too, which OpenCV turns upright by itself.
     """
+    try:
+        found = exif(encoded)
+        value = None if found is None else found.get(_ORIENTATION)
+    except Exception:  # whatever a damaged header raises: its pixels may be sound
+        return 1
+    return value if isinstance(value, int) and value in range(1, 9) else 1
+
+
+def exif(encoded: bytes) -> Image.Exif | None:
+    """The EXIF data of a JPEG, PNG, WebP or AVIF file; None where it holds none.
+
+    Of a damaged header it raises whatever Pillow raises, here or when a value is asked for.
+    """
     if encoded[4:11] != AVIF and not any(
         encoded.startswith(start) and any(sign in encoded for sign in signs)
         for start, signs in _EXIF.items()
     ):
-        return 1
-    try:
-        header = opened(encoded) or Image.open(io.BytesIO(encoded), formats=("AVIF",))
-        value = header.getexif().get(_ORIENTATION)
-    except Exception:  # whatever a damaged header raises: its pixels may be sound
-        return 1
-    return value if isinstance(value, int) and value in range(1, 9) else 1
+        return None
+    header = opened(encoded) or Image.open(io.BytesIO(encoded), formats=("AVIF",))
+    return header.getexif()
 
 
 def bits(encoded: bytes) -> int:
