@@ -9,7 +9,7 @@ from abe_jax.config import build
 from abe_jax.config.pretrained_model import embedder_of_weights
 from abe_jax.config.schema import Config
 from abe_jax.data import Split
-from abe_jax.data.images.capture import capture
+from abe_jax.data.images.capture_time import capture_time
 from abe_jax.errors import ArgumentError, UserError, require
 from abe_jax.evaluation.captures import ByColumn, ByDistance, BySequence, CaptureRule, timeless
 
@@ -47,7 +47,7 @@ def check(config: Config, split: Split) -> None:
         if name == "column":
             ByColumn().captures(split, lambda line: None)
         # Mostly the first image has a time.
-        if name == "sequence" and not any(map(capture, _encoded(split))):
+        if name == "sequence" and not any(map(capture_time, _encoded(split))):
             raise ArgumentError("near_duplicates", timeless(split))
     if name == "distance":
         with _weights_named():

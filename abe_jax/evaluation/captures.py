@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from abe_jax.data.images.capture import Capture, capture
+from abe_jax.data.images.capture_time import CaptureTime, capture_time
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
 from abe_jax.evaluation import near_pairs
@@ -94,7 +94,7 @@ class BySequence:
         """As in `CaptureRule`."""
         count = len(split.labels)
         with ThreadPoolExecutor(self.threads) as pool:
-            found = list(pool.map(lambda row: capture(split.records[row]), range(count)))
+            found = list(pool.map(lambda row: capture_time(split.records[row]), range(count)))
         missing = found.count(None)
         if missing == count:
             raise ArgumentError("near_duplicates", timeless(split))
@@ -152,7 +152,7 @@ def alike(vectors: Float[np.ndarray, "n m d"], cosine: float) -> Codes:
     return near_pairs.components(count, lambda start: rows[start : start + near_pairs.BLOCK], limit)
 
 
-def sequences(found: Sequence[Capture | None], seconds: float) -> Codes:
+def sequences(found: Sequence[CaptureTime | None], seconds: float) -> Codes:
     """The first photograph of the sequence that each is of; None stands for one without a time."""
     codes = np.arange(len(found))
     dated = sorted((known, row) for row, known in enumerate(found) if known)

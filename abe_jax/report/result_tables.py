@@ -11,9 +11,9 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [_table(result, split) for split, result in results.items() if tables.columns(result)]
     words = (
         "Each image in turn is the query, all others are the gallery. MAP@R and R-prec look at the "
-        "R nearest, R being how many of the query's class there are. R@K: share of queries with one "
-        "of their class among the K nearest. Raw pixels are compared by the cosine of images, each "
-        "less its own mean."
+        "R nearest, R being how many of the query's class there are. R@K: share of queries with "
+        "one of their class among the K nearest. Raw pixels are compared by the cosine of images, "
+        "each less its own mean."
     )
     if any("gallery" in result for result in results.values()):
         words += " Where images in the gallery are counted, the others are the queries."

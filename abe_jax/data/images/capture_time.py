@@ -13,15 +13,15 @@ from abe_jax.data.images import headers, heif
 _TIME = re.compile(r"\s*(\d{4})\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)")
 
 
-class Capture(NamedTuple):
-    """A photograph's camera, "" where none is named, and the time on that camera's clock."""
+class CaptureTime(NamedTuple):
+    """The time of capture on a camera's clock, and which camera; "" where none is named."""
 
     camera: str
     time: datetime.datetime
 
 
-def capture(encoded: bytes) -> Capture | None:
-    """The camera and time of an image file; None where it says no time.
+def capture_time(encoded: bytes) -> CaptureTime | None:
+    """When and by which camera an image file says that it was taken; None where it says no time.
 
     The time is DateTimeOriginal with SubSecTimeOriginal or, where that says none, DateTime with
     SubSecTime. Time zones are left out: sequences are of one camera. The camera is Make and Model.
@@ -41,7 +41,7 @@ def capture(encoded: bytes) -> Capture | None:
         return None
     known = (_time(_text(at), _text(fraction)) for at, fraction in times)
     time = next(filter(None, known), None)
-    return None if time is None else Capture(camera, time)
+    return None if time is None else CaptureTime(camera, time)
 
 
 def _exif(encoded: bytes) -> Image.Exif | None:

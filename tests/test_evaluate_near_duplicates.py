@@ -1,0 +1,193 @@
+"""A run measured without near-duplicates: by config, by the command and from Python."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import oracles
+import pytest
+from PIL import Image
+from PIL.ExifTags import Base
+from test_evaluation_whitened import TINY, saved
+
+from abe_jax import config, data
+from abe_jax.cli import evaluate
+from abe_jax.config import checks, near_duplicates, stored
+from abe_jax.data.split import Split
+from abe_jax.errors import UserError
+from abe_jax.evaluation import BySequence
+from abe_jax.training.run_folder import RunFolder
+
+PLAIN = ("model.kind=heads", "model.width=4", "evaluate.whiten=0", "data.threads=1")
+
+
+@pytest.fixture(autouse=True)
+def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
+        yield
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes of six photographs, a CSV file that says the shelf of all but two of them.
+
+    Photographs 0, 1 of a class are of one shelf and minute; the last has no time and is broken.
+    """
+    folder, rng = tmp_path_factory.mktemp("shop"), np.random.default_rng(3)
+    lines = ["path,label,shelf"]
+    for label in range(4):
+        for at in range(6):
+            exif = Image.Exif()
+            if at != 4:
+                exif[Base.DateTime] = f"2024:05:31 1{label}:{10 * (at or 1)}:0{at}"
+            pixels = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+            name, shelf = f"{label} {at}.jpg", f"{label} {max(at, 1)}" if at < 4 else ""
+            Image.fromarray(pixels).resize((32, 32)).save(folder / name, exif=exif)
+            lines.append(f"{name},{label},{shelf}")
+    (folder / "3 5.jpg").write_bytes(b"broken")
+    (folder / "shop.csv").write_text("\n".join(lines) + "\n")
+    return folder / "shop.csv"
+
+
+def asked(run: RunFolder, table: Path, *arguments: str) -> dict[str, Any]:
+    unreadable = "--config.data.unreadable_share=0.1"
+    evaluate.main(["--workdir", str(run.path), "--path", str(table), unreadable, *arguments])
+    return json.loads(run.evaluation.read_text())[f"test of {table}"]
+
+
+def loops(run: RunFolder, table: Path, captures: list[int]) -> tuple[dict[str, float], int]:
+    """What is left by loops over the run's own vectors."""
+    tested = data.folder(table, test_share=1.0, validation_classes=0).split("test")
+    found = stored.embedder_of_run(run.path).embed(tested)
+    codes = [captures[row] for row in found.image_ids]
+    return oracles.retrieval(found.vectors, tested.labels[found.image_ids], (1, 2), groups=codes)
+
+
+def test_the_command_measures_both_by_each_rule(table, tmp_path, capsys, monkeypatch) -> None:
+    run = saved(tmp_path / "run", *PLAIN, "evaluate.ks=(1,2)")
+    ordinary = asked(run, table)
+    pairs = [row - (row % 6 == 1) for row in range(24)]
+
+    found = asked(run, table, "--near-duplicates", "column", "--capture-column", "shelf")
+    without = found.pop("without_near_duplicates")
+    assert found == ordinary  # to the bit
+    wanted, queries = loops(run, table, pairs)
+    assert without["metrics"]["ensemble"] == pytest.approx(wanted)
+    assert (without["groups"], without["images_in_groups"]) == (4, 8)
+    assert without["queries"] == queries == 23 and "'shelf'" in without["rule"]
+    out = capsys.readouterr().out
+    assert "near-duplicates left out, 23 queries; 4 captures of several images, 8 images" in out
+    assert "4 captures of several images" in run.report.read_text()
+
+    found = asked(run, table, "--near-duplicates", "sequence", "--near-seconds", "1.5")
+    assert found["without_near_duplicates"]["metrics"] == without["metrics"]
+    assert "5 of 24 images have no time of capture" in capsys.readouterr().out
+    found = asked(run, table, "--near-duplicates", "sequence", "--near-seconds", "0.5")
+    assert found["without_near_duplicates"]["groups"] == 0
+    assert found["without_near_duplicates"]["metrics"]["ensemble"] == pytest.approx(
+        ordinary["metrics"]["ensemble"]
+    )
+
+    own = stored.embedder_of_run(run.path)
+    monkeypatch.setattr(near_duplicates, "embedder_of_weights", lambda name: own)
+    found = asked(run, table, "--near-duplicates", "distance", "--near-cosine", "-1")
+    without = found["without_near_duplicates"]
+    assert (without["queries"], without["metrics"]) == (0, {}) and "-1" in without["rule"]
+    assert "efficientnet-lite0" in without["rule"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--near-duplicates", "distanc"], r"--near-duplicates: .*did you mean 'distance'"),
+        (["--near-cosine", "0.9"], "--near-cosine: goes with --near-duplicates distance"),
+        (
+            ["--near-duplicates", "sequence", "--capture-column", "shelf"],
+            "--capture-column: goes with --near-duplicates column",
+        ),
+        (
+            ["--near-duplicates", "column", "--capture-column", "shelv"],
+            "no column 'shelv'; did you mean 'shelf'",
+        ),
+        (["--near-duplicates", "column"], "no captures; set capture_column .*'sequence'"),
+        (["--near-duplicates", "distance", "--near-cosine", "2"], "near_cosine: 2.0 is too large"),
+        (
+            ["--near-duplicates", "distance", "--near-weights", "efficientnet-lite9"],
+            r"near_weights: 'efficientnet-lite9' names no weights.*did you mean",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(table, tmp_path, arguments: list[str], line: str) -> None:
+    run = saved(tmp_path / "run", *PLAIN)
+    with pytest.raises(UserError, match=line) as raised:
+        asked(run, table, *arguments)
+    assert "\n" not in str(raised.value) and not run.evaluation.exists()
+
+
+def test_the_runs_own_images_and_a_rule_from_python(tmp_path) -> None:
+    """Glyphs have no times: the rule that needs them names the others."""
+    run = stored.run(saved(tmp_path / "run", *PLAIN).path)
+    with pytest.raises(UserError, match=r"none of the .* has a time .* choose 'distance'"):
+        run.evaluate("test", near_duplicates=BySequence())
+    split = run.dataset.split("test")
+    shown = dataclasses.replace(split, captures=np.arange(len(split.labels), dtype=np.int32) // 2)
+    own = dataclasses.replace(
+        run, tested=run.tested._replace(dataset=data.Dataset.of_splits(shown, shown, shown))
+    )
+    from abe_jax.evaluation import ByColumn
+
+    found = own.evaluate("test", near_duplicates=ByColumn())
+    assert found.without_near_duplicates and own.evaluate("test").without_near_duplicates is None
+    assert found.without_near_duplicates.map_at_r < found.map_at_r
+
+
+def split_of(**known: Any) -> Split:
+    labels = np.repeat(np.arange(4, dtype=np.int32), 2)
+    names = tuple("abcd")
+    return Split(name="test", records=[b""] * 8, labels=labels, class_names=names, **known)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("near_duplicates=colum", r"config.evaluate.near_duplicates: .*did you mean 'column'"),
+        ("near_duplicates=column", r"config.evaluate.near_duplicates: 'column', but the images"),
+        ("near_duplicates=sequence", r"config.evaluate.near_duplicates: 'sequence', but none of"),
+        ("near_weights=nowhere.npz", r"config.evaluate.near_weights: 'nowhere.npz' names no"),
+    ],
+)
+def test_a_rule_that_does_not_fit_is_refused_before_training(override: str, line: str) -> None:
+    overrides = ["evaluate.near_duplicates=distance", f"evaluate.{override}"]
+    made = config.load(TINY, overrides)
+    with pytest.raises(UserError, match=line):
+        checks.check(made, split_of(), [split_of()])
+
+
+def test_a_rule_that_fits_is_taken_and_none_is_the_default() -> None:
+    captures = np.arange(8, dtype=np.int32)
+    made = config.load(TINY, ["evaluate.near_duplicates=column"])
+    near_duplicates.check(made, split_of(captures=captures))
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[Base.DateTime] = "2024:05:31 12:00:07"
+    Image.new("L", (8, 8)).save(out, "JPEG", exif=exif)
+    timed = dataclasses.replace(split_of(), records=[*[b""] * 7, out.getvalue()])
+    near_duplicates.check(config.load(TINY, ["evaluate.near_duplicates=sequence"]), timed)
+    made = config.load(TINY)
+    assert near_duplicates.capture_rule(made) is None
+    near_duplicates.check(made, split_of())
+    old = config.to_mapping(made)
+    for name in ("near_duplicates", "near_seconds", "near_cosine", "near_weights"):
+        del old["evaluate"][name]
+    del old["data"]["capture_column"]
+    assert config.from_mapping(old) == made
+
+
+def test_a_runs_rule_is_not_asked_of_other_images(table, tmp_path) -> None:
+    run = saved(tmp_path / "run", *PLAIN, "evaluate.near_duplicates=column")
+    assert "without_near_duplicates" not in asked(run, table)
