@@ -2,6 +2,8 @@
 
 import datetime
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,7 +16,7 @@ NOON = datetime.datetime(2024, 5, 31, 12, 0, 7)
 ORIGINAL, FRACTION = Base.DateTimeOriginal, Base.SubsecTimeOriginal
 
 
-def file(form: str, own: dict[int, str] | None = None, **main: str | int) -> bytes:
+def file(form: str, own: Mapping[Any, str] | None = None, **main: str | int) -> bytes:
     """A small image file with the EXIF tags `main`, by name, and those of the Exif IFD `own`."""
     exif, out = Image.Exif(), io.BytesIO()
     for name, value in main.items():

@@ -94,6 +94,8 @@ def on_circle(degrees: list[float]) -> np.ndarray:
 class Given(Embedder):
     """Embeds the images that it can read as what it is given."""
 
+    known: tuple[np.ndarray, np.ndarray, np.ndarray]
+
     def __init__(self, vectors: np.ndarray, image_ids: list[int]):
         object.__setattr__(self, "known", (vectors, np.array(image_ids), np.zeros(0, np.int64)))
 
