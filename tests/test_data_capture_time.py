@@ -23,6 +23,7 @@ def file(form: str, own: Mapping[Any, str] | None = None, **main: str | int) -> 
         exif[Base[name]] = value
     if own:
         exif.get_ifd(IFD.Exif).update(own)
+        exif[IFD.Exif] = exif.get_ifd(IFD.Exif)  # else a TIFF file is written without
     Image.new("RGB", (16, 8)).save(out, form, exif=exif)
     return out.getvalue()
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from test_evaluation_whitened import TINY, saved
 from abe_jax import config, data
 from abe_jax.cli import evaluate
 from abe_jax.config import checks, near_duplicates, stored
+from abe_jax.config.other_data import OtherData
 from abe_jax.data.split import Split
 from abe_jax.errors import UserError
 from abe_jax.evaluation import BySequence
@@ -55,6 +57,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shop.csv"
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that has evaluated nothing; tests that let it write take a copy."""
+    with jax.numpy_dtype_promotion("standard"):
+        return saved(tmp_path_factory.mktemp("run"), *PLAIN)
+
+
 def asked(run: RunFolder, table: Path, *arguments: str) -> dict[str, Any]:
     unreadable = "--config.data.unreadable_share=0.1"
     evaluate.main(["--workdir", str(run.path), "--path", str(table), unreadable, *arguments])
@@ -69,37 +78,55 @@ def loops(run: RunFolder, table: Path, captures: list[int]) -> tuple[dict[str, f
     return oracles.retrieval(found.vectors, tested.labels[found.image_ids], (1, 2), groups=codes)
 
 
-def test_the_command_measures_both_by_each_rule(table, tmp_path, capsys, monkeypatch) -> None:
-    run = saved(tmp_path / "run", *PLAIN, "evaluate.ks=(1,2)")
-    ordinary = asked(run, table)
-    pairs = [row - (row % 6 == 1) for row in range(24)]
+PAIRS = [row - (row % 6 == 1) for row in range(24)]  # the first two photographs of each class
 
-    found = asked(run, table, "--near-duplicates", "column", "--capture-column", "shelf")
-    without = found.pop("without_near_duplicates")
-    assert found == ordinary  # to the bit
-    wanted, queries = loops(run, table, pairs)
+
+def test_both_are_measured_and_the_ordinary_numbers_stay(run: RunFolder, table: Path) -> None:
+    other = OtherData(name="folder", path=str(table), options=["data.unreadable_share=0.1"])
+    plain = stored.run(run.path, other)
+    asked = ["evaluate.near_duplicates=column", "data.capture_column=shelf"]
+    numbers = dict(stored.run(run.path, other, near_duplicates=asked).evaluate().numbers)
+    without = numbers.pop("without_near_duplicates")
+    assert numbers == plain.evaluate().numbers  # to the bit
+    wanted, queries = loops(run, table, PAIRS)
     assert without["metrics"]["ensemble"] == pytest.approx(wanted)
     assert (without["groups"], without["images_in_groups"]) == (4, 8)
     assert without["queries"] == queries == 23 and "'shelf'" in without["rule"]
+
+    minute = dataclasses.replace(
+        plain, tested=plain.tested._replace(near_duplicates=lambda: BySequence(seconds=1.5))
+    )
+    said: list[str] = []
+    found = minute.measure("test", said.append).results
+    assert found.numbers["without_near_duplicates"]["metrics"] == without["metrics"]
+    assert any("5 of 24 images have no time of capture" in line for line in said)
+    from_python = plain.evaluate(near_duplicates=BySequence(seconds=1.5))
+    assert from_python.without_near_duplicates == found.without_near_duplicates
+
+
+@pytest.mark.slow
+def test_the_command_measures_by_each_rule(run, table, tmp_path, capsys, monkeypatch) -> None:
+    run = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    ordinary = asked(run, table)
+    without = asked(run, table, "--near-duplicates", "column", "--capture-column", "shelf").pop(
+        "without_near_duplicates"
+    )
+    assert without["metrics"]["ensemble"] == pytest.approx(loops(run, table, PAIRS)[0])
     out = capsys.readouterr().out
     assert "near-duplicates left out, 23 queries; 4 captures of several images, 8 images" in out
     assert "4 captures of several images" in run.report.read_text()
 
-    found = asked(run, table, "--near-duplicates", "sequence", "--near-seconds", "1.5")
-    assert found["without_near_duplicates"]["metrics"] == without["metrics"]
-    assert "5 of 24 images have no time of capture" in capsys.readouterr().out
     found = asked(run, table, "--near-duplicates", "sequence", "--near-seconds", "0.5")
     assert found["without_near_duplicates"]["groups"] == 0
     assert found["without_near_duplicates"]["metrics"]["ensemble"] == pytest.approx(
         ordinary["metrics"]["ensemble"]
     )
-
     own = stored.embedder_of_run(run.path)
     monkeypatch.setattr(near_duplicates, "embedder_of_weights", lambda name: own)
     found = asked(run, table, "--near-duplicates", "distance", "--near-cosine", "-1")
     without = found["without_near_duplicates"]
     assert (without["queries"], without["metrics"]) == (0, {}) and "-1" in without["rule"]
-    assert "efficientnet-lite0" in without["rule"]
+    assert "efficientnet-lite0" in without["rule"] and "0 queries" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -123,28 +150,10 @@ def test_the_command_measures_both_by_each_rule(table, tmp_path, capsys, monkeyp
         ),
     ],
 )
-def test_mistakes_are_one_line(table, tmp_path, arguments: list[str], line: str) -> None:
-    run = saved(tmp_path / "run", *PLAIN)
+def test_mistakes_are_one_line(run, table, arguments: list[str], line: str) -> None:
     with pytest.raises(UserError, match=line) as raised:
         asked(run, table, *arguments)
     assert "\n" not in str(raised.value) and not run.evaluation.exists()
-
-
-def test_the_runs_own_images_and_a_rule_from_python(tmp_path) -> None:
-    """Glyphs have no times: the rule that needs them names the others."""
-    run = stored.run(saved(tmp_path / "run", *PLAIN).path)
-    with pytest.raises(UserError, match=r"none of the .* has a time .* choose 'distance'"):
-        run.evaluate("test", near_duplicates=BySequence())
-    split = run.dataset.split("test")
-    shown = dataclasses.replace(split, captures=np.arange(len(split.labels), dtype=np.int32) // 2)
-    own = dataclasses.replace(
-        run, tested=run.tested._replace(dataset=data.Dataset.of_splits(shown, shown, shown))
-    )
-    from abe_jax.evaluation import ByColumn
-
-    found = own.evaluate("test", near_duplicates=ByColumn())
-    assert found.without_near_duplicates and own.evaluate("test").without_near_duplicates is None
-    assert found.without_near_duplicates.map_at_r < found.map_at_r
 
 
 def split_of(**known: Any) -> Split:
@@ -188,6 +197,9 @@ def test_a_rule_that_fits_is_taken_and_none_is_the_default() -> None:
     assert config.from_mapping(old) == made
 
 
-def test_a_runs_rule_is_not_asked_of_other_images(table, tmp_path) -> None:
-    run = saved(tmp_path / "run", *PLAIN, "evaluate.near_duplicates=column")
-    assert "without_near_duplicates" not in asked(run, table)
+def test_a_runs_rule_is_not_asked_of_other_images(table: Path) -> None:
+    own = config.load(TINY, ["evaluate.near_duplicates=column", "data.capture_column=shelf"])
+    made = OtherData(name="folder", path=str(table)).applied(own)
+    assert (made.evaluate.near_duplicates, made.data.capture_column) == ("", "")
+    with pytest.raises(UserError, match="leave out --dataset and --path"):
+        OtherData(name="glyphs_tiny").applied(own)

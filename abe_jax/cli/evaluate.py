@@ -70,7 +70,7 @@ def _add_near_duplicates(made: command.Parser) -> None:
         "--near-cosine",
         type=float,
         metavar="C",
-        help="distance: pairs of at least this cosine; default: 0.9",
+        help="distance: pairs of at least this cosine; default: 0.94",
     )
     made.add_argument(
         "--near-weights",

@@ -68,7 +68,7 @@ def _time(text: str, fraction: str) -> datetime.datetime | None:
     try:
         if not found:
             return None
-        whole = datetime.datetime.fromisoformat("{}-{}-{} {}:{}:{}".format(*found.groups()))
-        return whole + datetime.timedelta(seconds=float(f"0.{digits or 0}"))
+        second = datetime.datetime.fromisoformat("{}-{}-{} {}:{}:{}".format(*found.groups()))
+        return second + datetime.timedelta(seconds=float(f"0.{digits or 0}"))
     except ValueError:  # 0000:00:00, as of a camera whose clock was never set
         return None
