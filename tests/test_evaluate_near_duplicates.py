@@ -29,17 +29,17 @@ PLAIN = ("model.kind=heads", "model.width=4", "evaluate.whiten=0", "data.threads
 
 
 @pytest.fixture(autouse=True)
-def _settings(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ABE_JAX_DATA", str(tiny_data))
+def _settings() -> Iterator[None]:
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its counter
         yield
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four classes of six photographs, a CSV file that says the shelf of all but two of them.
+    """Four classes of six photographs, of which the first two are of one shelf and one minute.
 
-    Photographs 0, 1 of a class are of one shelf and minute; the last has no time and is broken.
+    The last two of each have no shelf in the CSV file, the fifth has no time, the last of all is
+    broken.
     """
     folder, rng = tmp_path_factory.mktemp("shop"), np.random.default_rng(3)
     lines = ["path,label,shelf"]
