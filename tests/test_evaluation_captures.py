@@ -107,6 +107,7 @@ def test_pairs_of_a_great_cosine_join_and_so_do_chains() -> None:
     x = on_circle([0, 100, 20, 41, 200, 19.9, 220.1])
     assert alike(x, float(np.cos(np.radians(20.05)))).tolist() == [0, 1, 0, 3, 4, 0, 6]
     assert alike(x, float(np.cos(np.radians(21.05)))).tolist() == [0, 1, 0, 0, 4, 0, 4]
+    assert alike(on_circle([0, 40, 20]), float(np.cos(np.radians(20.05)))).tolist() == [0, 0, 0]
     again = np.nextafter(x[:2], np.float32(2))  # the same images in another batch
     assert alike(np.concatenate([x[:2], again]), 1.0).tolist() == [0, 1, 0, 1]
     assert alike(x[:0], 0.5).tolist() == []
