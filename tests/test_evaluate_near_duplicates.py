@@ -113,8 +113,8 @@ def test_the_command_measures_by_each_rule(run, table, tmp_path, capsys, monkeyp
     )
     assert without["metrics"]["ensemble"] == pytest.approx(loops(run, table, PAIRS)[0])
     out = capsys.readouterr().out
-    assert "near-duplicates left out, 23 queries; 4 captures of several images, 8 images" in out
-    assert "4 captures of several images" in run.report.read_text()
+    assert "(images of one value in the column 'shelf': 8 in 4 captures), 23 queries:" in out
+    assert "8 in 4 captures" in run.report.read_text()
 
     found = asked(run, table, "--near-duplicates", "sequence", "--near-seconds", "0.5")
     assert found["without_near_duplicates"]["groups"] == 0

@@ -35,7 +35,7 @@ def test_table_of_an_ensemble():
 
 
 NEAR = """\
-near-duplicates left out, 9,204 queries; 1,310 captures of several images, 4,021 images: a rule:
+near-duplicates left out (a rule: 4,021 in 1,310 captures), 9,204 queries:
   ensemble, concatenation  0.231   50.1   53.1   56.1   59.1   0.301
   learners, mean           0.130   40.0   43.0   46.0   49.0   0.200
   raw pixels, no training      -      -      -      -      -       -
@@ -58,7 +58,7 @@ def test_what_is_left_without_near_duplicates_stands_beside_the_ordinary_numbers
 
     one = examples.result(1) | {"without_near_duplicates": without | {"queries": 0, "metrics": {}}}
     lines = tables.evaluation_table(one, split="test").splitlines()
-    at = next(i for i, line in enumerate(lines) if "left out, 0 queries" in line)
+    at = next(i for i, line in enumerate(lines) if ", 0 queries:" in line)
     assert lines[at + 1].split() == ["embedding", *"------"]
     assert lines[at + 2] == "neighbours of the query's own family left out:"
 

@@ -29,7 +29,7 @@ class CaptureRule(Protocol):
 
     @property
     def words(self) -> str:
-        """The rule with its numbers, as a sentence without its full stop."""
+        """The images of one capture, with the rule's numbers."""
         ...
 
     def captures(self, split: Split, say: Say) -> Codes:
@@ -53,8 +53,8 @@ class ByColumn:
     def words(self) -> str:
         """As in `CaptureRule`."""
         if not self.column:
-            return "captures as the data have them"
-        return f"images of one value in the column '{self.column}' are one capture"
+            return "images of one capture, as the data say"
+        return f"images of one value in the column '{self.column}'"
 
     def captures(self, split: Split, say: Say) -> Codes:
         """As in `CaptureRule`."""
@@ -86,10 +86,7 @@ class BySequence:
     @property
     def words(self) -> str:
         """As in `CaptureRule`."""
-        return (
-            f"photographs that one camera took at most {self.seconds:g} s after the one before are "
-            "one capture"
-        )
+        return f"photographs of one camera, each at most {self.seconds:g} s after the one before"
 
     def captures(self, split: Split, say: Say) -> Codes:
         """As in `CaptureRule`."""
@@ -128,10 +125,7 @@ class ByDistance:
     @property
     def words(self) -> str:
         """As in `CaptureRule`."""
-        return (
-            f"images that a cosine of {self.cosine:g} or more under {self.network} joins, directly "
-            "or by others, are one capture"
-        )
+        return f"images joined by cosines of {self.cosine:g} or more under {self.network}"
 
     def captures(self, split: Split, say: Say) -> Codes:
         """As in `CaptureRule`."""

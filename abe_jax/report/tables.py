@@ -99,8 +99,8 @@ def _without_near(without: Mapping[str, Any] | None, named: str, many: bool) -> 
     if without is None:
         return []
     under = (
-        f"near-duplicates left out, {without['queries']:,} queries; {without['groups']:,} captures "
-        f"of several images, {without['images_in_groups']:,} images: {without['rule']}"
+        f"near-duplicates left out ({without['rule']}: {without['images_in_groups']:,} in "
+        f"{without['groups']:,} captures), {without['queries']:,} queries"
     )
     metrics = without["metrics"] or {"ensemble": {"map@r": None}}  # no query is left
     embedding, *rest = _both(metrics, named, under)
