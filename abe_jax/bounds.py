@@ -13,6 +13,7 @@ Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds
 Real = Annotated[float, -3.4e38, 3.4e38]
 Temperature = Annotated[float, 1e-6, 3.4e38]  # a divisor
 Exponent = Annotated[float, 1.0, float("inf")]
+Cosine = Annotated[float, -1.0, 1.0]
 Share = Annotated[float, 0.0, 1.0]
 Pixels = Annotated[int, 1, 8_192]  # along one side of an image
 Margin = Annotated[int, 0, 8_192]  # in pixels

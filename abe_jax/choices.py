@@ -23,6 +23,9 @@ SOURCES = (
     "timm_deit_small_patch16_224",
 )
 
+# Rules of `abe_jax.evaluation.captures`, by the name of what they go by.
+NEAR_DUPLICATES = ("column", "sequence", "distance")
+
 # Data sets of `abe_jax.data.sources`; what TFDS prepared is named behind its prefix.
 DATASETS = (
     "glyphs",

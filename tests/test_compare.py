@@ -86,7 +86,7 @@ def test_a_row_holds_means_of_the_ensemble_and_counts_of_the_model() -> None:
     found = [evaluation(0.8), evaluation(0.9)]
     shown = columns.header([found])
     row = columns.row("name", build.recipe(config.load(TINY)), found, shown)
-    assert row[:5] == ["name", "85.00 ± 7.07", "0.425 ± 0.035", "75.00 ± 7.07", "0.085 ± 0.007"]
+    assert row[:5] == ["name", "0.425 ± 0.035", "85.00 ± 7.07", "75.00 ± 7.07", "0.085 ± 0.007"]
     assert [column.title for column in shown][-1] == "cosine of learners"
 
 
@@ -109,6 +109,22 @@ def test_the_mean_over_domains_has_a_column_where_it_was_measured() -> None:
     shown = columns.header([[found]])
     place = [column.title for column in shown].index("R@1 % within a domain")
     assert columns.row("one", build.recipe(config.load(TINY)), [found], shown)[1 + place] == "62.50"
+
+
+def test_what_is_left_without_near_duplicates_follows_the_ordinary_numbers() -> None:
+    found = evaluation(0.8)
+    found["without_near_duplicates"] = {"metrics": {"ensemble": {"recall@1": 0.5, "map@r": 0.25}}}
+    nothing = evaluation(0.9) | {"without_near_duplicates": {"queries": 0, "metrics": {}}}
+    shown = columns.header([[found], [nothing]])
+    assert [column.title for column in shown][:4] == [
+        "MAP@R",
+        "R@1 %",
+        "MAP@R without near-duplicates",
+        "R@1 % without near-duplicates",
+    ]
+    recipe = build.recipe(config.load(TINY))
+    assert columns.row("one", recipe, [found], shown)[1:5] == ["0.400", "80.00", "0.250", "50.00"]
+    assert columns.row("other", recipe, [nothing], shown)[3:5] == ["-", "-"]
 
 
 @pytest.mark.slow

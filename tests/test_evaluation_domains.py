@@ -117,16 +117,16 @@ def test_without_a_domain_that_can_be_measured_there_is_no_mean():
 
 TABLE = """\
 test · 9 images, 3 classes
-                           R@1 %  MAP@R
-embedding                   50.0  0.250
+                           MAP@R  R@1 %
+embedding                  0.250   50.0
 neighbours of the query's own family left out:
-  embedding                 40.0  0.200
+  embedding                0.200   40.0
 each domain by itself, mean of 2 (without a query that has a positive: lone, odd):
-  embedding                 60.0  0.300
-  raw pixels, no training   20.0  0.100
+  embedding                0.300   60.0
+  raw pixels, no training  0.100   20.0
 each domain by itself (queries):
-  Caslon (1,234)            70.0  0.400
-  Gill (5)                  50.0  0.200"""
+  Caslon (1,234)           0.400   70.0
+  Gill (5)                 0.200   50.0"""
 
 
 def test_the_table_has_the_mean_its_baseline_and_every_domain():

@@ -14,7 +14,7 @@ from index_runs import as_run, split_of, tiny
 
 from abe_jax import pretrained
 from abe_jax.config import Config, build, read_json, stored, to_mapping
-from abe_jax.config.pretrained_model import pretrained_model
+from abe_jax.config.pretrained_model import embedder_of_weights, pretrained_model
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import ROUNDING
@@ -203,13 +203,13 @@ def photograph(seed: int) -> bytes:
 
 
 def test_packaged_weights_embed_as_their_own_network(tmp_path: Path) -> None:
-    made = stored.embedder_of_weights("efficientnet-lite0")
+    made = embedder_of_weights("efficientnet-lite0")
     data, model = made.network.preprocessing, made.network.model
     about = pretrained.describe("efficientnet-lite0")
     assert (data.mean, data.std, data.size) == (about.mean, about.std, 224)
     assert (model.kind, model.head, model.dim, made.dim) == ("single", "none", 1280, 1280)
     pretrained.write(pretrained.load("efficientnet-lite0"), tmp_path / "own.npz")
-    own = stored.embedder_of_weights(str(tmp_path / "own.npz"))
+    own = embedder_of_weights(str(tmp_path / "own.npz"))
     assert own.fingerprint == made.fingerprint
     model_files.save(own, tmp_path / "model")
     records = [photograph(i) for i in range(3)]
@@ -231,7 +231,7 @@ def test_packaged_weights_embed_as_their_own_network(tmp_path: Path) -> None:
 )
 def test_unknown_weights_are_refused(name: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        stored.embedder_of_weights(name)
+        embedder_of_weights(name)
     assert says in str(caught.value) and "config.model" not in str(caught.value)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from abe_jax.errors import UserError
-from abe_jax.index import duplicates, snapshot, store
+from abe_jax.evaluation import near_pairs
+from abe_jax.index import snapshot, store
 from abe_jax.index.duplicates import distance_at_cosine, duplicate_groups
 from abe_jax.index.manifest import VectorSpec
 from abe_jax.index.segments import ImageRow
@@ -50,7 +51,7 @@ def as_lists(groups: list[np.ndarray]) -> list[list[int]]:
 def test_groups_are_those_of_brute_force(
     block: int, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "BLOCK", block)
+    monkeypatch.setattr(near_pairs, "BLOCK", block)
     rng = np.random.default_rng(block)
     centres = unit(rng.standard_normal((25, 2, 12)))
     copies = centres[rng.integers(0, 25, 90)] + rng.normal(0, 0.06, (90, 2, 12))

@@ -9,6 +9,7 @@ import pytest
 
 from abe_jax.cli import index, index_commands
 from abe_jax.config import stored
+from abe_jax.config.pretrained_model import embedder_of_weights
 from abe_jax.errors import UserError
 from abe_jax.index import model_files, progress
 
@@ -43,7 +44,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_pictures_own_size_is_suggested_and_taken(small: Path, tmp_path: Path) -> None:
     rows = index_commands.list_images(small, None).rows
-    embedder = stored.embedder_of_weights("efficientnet-lite0")
+    embedder = embedder_of_weights("efficientnet-lite0")
     line = index_commands.smaller_size(embedder.network, rows)
     assert "sees 224 px, the pictures have 48 px: with --size 48" in line and "22 times" in line
     half = stored.at_size(embedder, 96)  # twice the pictures', no more

@@ -5,15 +5,29 @@ GeM, such as abe_jax.resolution finds for it. With --dataset, on the images of a
 prepared (abe_jax.prepare) or, with --path, in a folder or a CSV file; what a config says of such
 images is set by --config.data.label_column=NAME and the like. evaluation.json keeps all of these
 beside the run's own.
+
+With --near-duplicates everything is measured once more without what is nearly the query's own
+photograph: images of one value in a column of the CSV file (column), photographs that one camera
+took shortly after each other (sequence), or images alike to a network that learned nothing of these
+classes (distance).
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from abe_jax.choices import NEAR_DUPLICATES
 from abe_jax.cli import command
-from abe_jax.errors import UserError
+from abe_jax.errors import UserError, require
 from abe_jax.training.run_folder import RunFolder
+
+# The options of --near-duplicates: the rule that each is of, and its name in a config.
+OF_NEAR_DUPLICATES = {
+    "capture_column": ("column", "data.capture_column"),
+    "near_seconds": ("sequence", "evaluate.near_seconds"),
+    "near_cosine": ("distance", "evaluate.near_cosine"),
+    "near_weights": ("distance", "evaluate.near_weights"),
+}
 
 
 def parser() -> command.Parser:
@@ -33,8 +47,58 @@ def parser() -> command.Parser:
     made.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
     made.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
     made.add_argument("--path", metavar="PATH", help="its folder or CSV file")
+    _add_near_duplicates(made)
     command.add_hosts(made)
     return made
+
+
+def _add_near_duplicates(made: command.Parser) -> None:
+    """Arguments whose defaults are the config's."""
+    made.add_argument(
+        "--near-duplicates",
+        metavar="RULE",
+        help="measure without near-duplicates as well: column, sequence or distance",
+    )
+    made.add_argument("--capture-column", metavar="NAME", help="column: its name")
+    made.add_argument(
+        "--near-seconds",
+        type=float,
+        metavar="S",
+        help="sequence: at most so long after the photograph before; default: 10",
+    )
+    made.add_argument(
+        "--near-cosine",
+        type=float,
+        metavar="C",
+        help="distance: pairs of at least this cosine; default: 0.94",
+    )
+    made.add_argument(
+        "--near-weights",
+        metavar="NAME",
+        help="distance: the network's weights, a name or a file of abe_jax.convert; default: "
+        "efficientnet-lite0",
+    )
+
+
+def near_duplicates(arguments: argparse.Namespace) -> list[str]:
+    """What the arguments say of near-duplicates, as overrides of the run's config.
+
+    Raises:
+        UserError: no such rule, or an option of another one.
+    """
+    rule = arguments.near_duplicates
+    if rule is not None:
+        require("--near-duplicates", rule, NEAR_DUPLICATES)
+    overrides = [] if rule is None else [f"evaluate.near_duplicates={rule}"]
+    for option, (of, name) in OF_NEAR_DUPLICATES.items():
+        value = getattr(arguments, option)
+        if value is None:
+            continue
+        if rule != of:
+            written = f"--{option.replace('_', '-')}"
+            raise UserError(f"{written}: goes with --near-duplicates {of}")
+        overrides.append(f"{name}={value}")
+    return overrides
 
 
 def main(argv: Sequence[str]) -> None:
@@ -47,7 +111,7 @@ def main(argv: Sequence[str]) -> None:
 def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Measures what the arguments name, writes it beside what was measured before, and reports."""
     from abe_jax import hosts
-    from abe_jax.config import build, read_json, stored
+    from abe_jax.config import build, overridden, read_json, stored
     from abe_jax.config.other_data import OtherData
     from abe_jax.data.sources.benchmarks import reading
     from abe_jax.data.sources.benchmarks.table import BENCHMARKS
@@ -59,13 +123,14 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     command.join_hosts(arguments)
     with hosts.together():
         own = read_json(RunFolder(arguments.workdir).config)
-        data = (other.applied(own) if other else own).data
+        near = near_duplicates(arguments)
+        data = overridden(other.applied(own) if other else own, near).data
         build.dataset(data).prepare()
     if data.name in BENCHMARKS and (
         odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
     ):
         command.say(f"warning: {odd}")
-    run = stored.run(arguments.workdir, other)
+    run = stored.run(arguments.workdir, other, near_duplicates=near)
     with command.options_named():
         run = run.at(arguments.size, arguments.p)
     for note in run.tested.dataset.split(arguments.split).notes:
@@ -82,5 +147,6 @@ def _check(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     if overrides and not (arguments.dataset or arguments.path):
         raise UserError(f"--config.{overrides[0]}: a run is evaluated as its config.json says")
+    near_duplicates(arguments)
     if not command.asks_for_hosts(arguments):  # several must refuse it together
         RunFolder(arguments.workdir).require()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from abe_jax.cli import command
 from abe_jax.config import stored
+from abe_jax.config.pretrained_model import embedder_of_weights
 from abe_jax.data import uncropped
 from abe_jax.data.images.decoding import UnreadableImage
 from abe_jax.data.sources import image_files
@@ -31,7 +32,7 @@ def build(arguments: argparse.Namespace) -> None:
     embedder = (
         stored.embedder_of_run(arguments.workdir)
         if arguments.workdir
-        else stored.embedder_of_weights(arguments.weights)
+        else embedder_of_weights(arguments.weights)
     )
     if arguments.size is not None:
         embedder = stored.at_size(embedder, arguments.size)

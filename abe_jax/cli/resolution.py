@@ -48,7 +48,7 @@ def run(workdir: Path, size: int, ps: list[float], learn: int | None) -> None:
     tried = cross_validated(tested.embedder.network, trained.embedder.replicated, val, measures, ps)
     network = trained.embedder.network
     own_size = network.longest or network.preprocessing.size
-    metrics = [f"recall@{measures.ks[0]}", "map@r"]
+    metrics = ["map@r", f"recall@{measures.ks[0]}"]
     rows = [
         [name, px, *(tables.printed(metric, values[metric]) for metric in metrics)]
         for name, px, values in [

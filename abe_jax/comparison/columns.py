@@ -42,9 +42,12 @@ def _percent(*path: str) -> Figure:
     return figure
 
 
+WITHOUT_NEAR = ("without_near_duplicates", "metrics", "ensemble")
 ACCURACY = (
-    Column("R@1 %", 2, _percent("metrics", "ensemble", "recall@1")),
     Column("MAP@R", 3, _number("metrics", "ensemble", "map@r")),
+    Column("R@1 %", 2, _percent("metrics", "ensemble", "recall@1")),
+    Column("MAP@R without near-duplicates", 3, _number(*WITHOUT_NEAR, "map@r")),
+    Column("R@1 % without near-duplicates", 2, _percent(*WITHOUT_NEAR, "recall@1")),
     Column("class top-1 %", 2, _percent("grains", "class", "top-1")),
     Column("instance mAP", 3, _number("grains", "instance", "map")),
     Column("copy mAP", 3, _number("grains", "copy", "map")),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 
 from abe_jax import evaluation
-from abe_jax.config import build
+from abe_jax.config import build, near_duplicates
 from abe_jax.config.parse import absent
 from abe_jax.config.schema import Config
 from abe_jax.data import Split
@@ -54,6 +54,7 @@ def _check_evaluated(config: Config, split: Split) -> None:
             "False, or set config.data.domain_column to the column of the CSV file that names "
             "them"
         )
+    near_duplicates.check(config, split)
     if not protocols.positives(split.labels, split.gallery).any():
         raise UserError(_no_positives(config, split))
     asked = protocols.rows(len(split.labels), split.gallery)

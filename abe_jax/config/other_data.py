@@ -21,6 +21,7 @@ OF_THE_DATA = (
     "label_column",
     "domain_column",
     "instance_column",
+    "capture_column",
     "unseen_domains",
     "validation_domains",
     "test_share",
@@ -74,7 +75,8 @@ class OtherData:
         # As tfds:<name>[/config][:version].
         known = self.name.removeprefix("tfds:").partition(":")[0].partition("/")[0]
         ks = PUBLISHED_KS.get(known, config.evaluate.ks)
-        evaluate = dataclasses.replace(config.evaluate, ks=ks)
+        # Its rule may not fit the other images; the command names one for them.
+        evaluate = dataclasses.replace(config.evaluate, ks=ks, near_duplicates="")
         return overridden(dataclasses.replace(config, data=data, evaluate=evaluate), self.options)
 
 

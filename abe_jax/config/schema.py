@@ -10,6 +10,7 @@ from abe_jax.bounds import (
     Amount,
     Channels,
     Classes,
+    Cosine,
     Count,
     Depth,
     Exponent,
@@ -24,6 +25,7 @@ from abe_jax.bounds import (
     Threads,
     Width,
 )
+from abe_jax.evaluation import captures
 from abe_jax.losses import Term
 from abe_jax.training import Meta, Optimizer, Train
 
@@ -65,6 +67,7 @@ class Data:
     validation_classes: Classes = 0
     held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
+    capture_column: str = ""  # likewise: images of one value are nearly the same photograph
     damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
     threads: Threads = 2
@@ -113,6 +116,14 @@ class Evaluate:
     side_step: Pixels = 32  # `longest`: the shorter side becomes a multiple of so many px
     grains: bool = False  # also class, instance and copy, where data and objective allow each
     copies: Natural = 100  # `grains`: images whose altered copies look for them; 0: none
+    # Also without the images of each query's own capture: nearly the same photograph, which are
+    # images of one value in `data.capture_column` (column), photographs that one camera took
+    # shortly after each other (sequence), or images alike to a frozen network (distance). Empty:
+    # this is not measured.
+    near_duplicates: str = ""
+    near_seconds: Amount = captures.SECONDS  # `sequence`: at most so long after the one before
+    near_cosine: Cosine = captures.COSINE  # `distance`: pairs of at least this cosine
+    near_weights: str = "efficientnet-lite0"  # `distance`: a name, or a file as model.weights has
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

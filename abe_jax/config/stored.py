@@ -1,16 +1,15 @@
 """What earlier programs left on disk, as objects: runs, the networks of indexes, weights."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from abe_jax import models, pretrained
 from abe_jax.config import build
-from abe_jax.config.files import read_json
+from abe_jax.config.files import overridden, read_json
+from abe_jax.config.near_duplicates import capture_rule
 from abe_jax.config.other_data import OtherData
 from abe_jax.config.parse import from_mapping, to_mapping
-from abe_jax.config.pretrained_model import pretrained_model
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset
 from abe_jax.errors import ArgumentError, UserError
@@ -27,13 +26,21 @@ from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
 
 
-def run(path: Path, other: OtherData | None = None, dataset: Dataset | None = None) -> Run:
+def run(
+    path: Path,
+    other: OtherData | None = None,
+    dataset: Dataset | None = None,
+    *,
+    near_duplicates: Sequence[str] = (),
+) -> Run:
     """The run in a folder: its best checkpoint and all that a test of it needs.
 
     Args:
         path: the run's folder.
         other: another data set to test on than the run's own.
         dataset: the run's images, where a program gave them that no config names.
+        near_duplicates: overrides of the config that say how near-duplicates are left out as well,
+            such as "evaluate.near_duplicates=distance".
 
     Raises:
         UserError: no run, no checkpoint, or a damaged one; errors of `OtherData.applied`.
@@ -48,7 +55,7 @@ def run(path: Path, other: OtherData | None = None, dataset: Dataset | None = No
         recipe=recipe,
         embedder=Embedder(build.network(config), state, to_mapping(config)),
         dataset=own,
-        tested=_tested(config, own, other),
+        tested=_tested(config, own, other, near_duplicates),
         whiten=config.evaluate.whiten,
         select=config.evaluate.select,
         step=int(about["step"]),
@@ -56,13 +63,18 @@ def run(path: Path, other: OtherData | None = None, dataset: Dataset | None = No
     )
 
 
-def _tested(config: Config, own: Dataset, other: OtherData | None) -> Tested:
-    if other is None:
-        return Tested(own, build.measures(config.evaluate), config.data.unreadable_share)
-    applied = other.applied(config)
-    measures = build.measures(applied.evaluate)
-    share = applied.data.unreadable_share
-    return Tested(build.dataset(applied.data), measures, share, other.label)
+def _tested(
+    config: Config, own: Dataset, other: OtherData | None, near_duplicates: Sequence[str]
+) -> Tested:
+    applied = overridden(other.applied(config) if other else config, near_duplicates)
+    same = applied.data == config.data  # a program may have given images that no config names
+    return Tested(
+        own if same else build.dataset(applied.data),
+        build.measures(applied.evaluate),
+        applied.data.unreadable_share,
+        capture_rule(applied),
+        other.label if other else "",
+    )
 
 
 def _best(folder: RunFolder, recipe: Recipe) -> tuple[TrainState, dict[str, Any]]:
@@ -88,28 +100,6 @@ def embedder_of_run(path: Path) -> Embedder:
     return Embedder.of(
         build.network(config), state.params["model"], state.batch_stats, to_mapping(config)
     )
-
-
-def embedder_of_weights(name: str) -> Embedder:
-    """The network of weights that others trained, nothing trained on top: a single learner.
-
-    `name` is one of `pretrained.NAMED` or an .npz of `python -m abe_jax.convert`. The vector is the
-    unit vector of the last map's average (of a vision transformer: of its class token). Images are
-    what such weights are tested on: the middle square, scaled to 8/7 of the backbone's own size,
-    of which the middle is seen.
-
-    Raises:
-        ArgumentError: no such weights.
-    """
-    weights = pretrained.load(name)
-    config = pretrained_model(weights, name)
-    network = build.network(config)
-    needed = network.shapes()
-    stages = pretrained.fitted(weights.params, models.stage_params(needed["params"]))
-    params, statistics = models.graft(needed["params"], stages), needed["batch_stats"]
-    if statistics:
-        statistics = models.graft(statistics, weights.batch_stats)
-    return Embedder.of(network, params, statistics, to_mapping(config))
 
 
 def embedder_of_index(folder: Path, fingerprint: str = "") -> Embedder:

@@ -17,6 +17,7 @@ class SourceOptions:
     label_column: str = "label"  # of `folder`, in a CSV file; of `tfds:`, a set's feature
     domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
     instance_column: str = ""  # likewise: images of one value and class show one object
+    capture_column: str = ""  # likewise: images of one value are nearly the same photograph
     test_share: float = 0.5  # of the classes, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     validation_classes: int = 0  # the last so many of training, where the data has no val split

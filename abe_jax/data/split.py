@@ -45,13 +45,15 @@ class Split:
     group_names: tuple[str, ...] = ()  # of the whole data set: a split may lack some of them
     paths: tuple[str, ...] = ()  # the file of each image, where images are files of the user's
     object_ids: Int[np.ndarray, "n"] | None = None  # int32; alike where images show one object
+    captures: Int[np.ndarray, "n"] | None = None  # int32; alike where images are of one capture
     # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, "n"] | None = None
     notes: tuple[str, ...] = ()  # what of the user's files was left out or made one, a line each
 
 
 def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
-    """The images `rows` of a split, in that order; classes, groups and objects keep their numbers.
+    """The images `rows` of a split, in that order; classes, groups, objects and captures keep
+    their numbers.
 
     A class may then have no image.
     """
@@ -62,6 +64,7 @@ def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
         groups=None if split.groups is None else split.groups[rows],
         paths=tuple(split.paths[row] for row in rows) if split.paths else (),
         object_ids=None if split.object_ids is None else split.object_ids[rows],
+        captures=None if split.captures is None else split.captures[rows],
         gallery=None if split.gallery is None else split.gallery[rows],
     )
 

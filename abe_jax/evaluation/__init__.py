@@ -6,6 +6,7 @@ from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
     from abe_jax.evaluation.binary_codes import hamming_nearest, pack
+    from abe_jax.evaluation.captures import ByColumn, ByDistance, BySequence
     from abe_jax.evaluation.embedder import Embedder
     from abe_jax.evaluation.measure import embed_split, ensemble_metrics, measure_split
     from abe_jax.evaluation.metrics import (
@@ -27,6 +28,9 @@ else:
         {
             "hamming_nearest": "abe_jax.evaluation.binary_codes",
             "pack": "abe_jax.evaluation.binary_codes",
+            "ByColumn": "abe_jax.evaluation.captures",
+            "ByDistance": "abe_jax.evaluation.captures",
+            "BySequence": "abe_jax.evaluation.captures",
             "Embedder": "abe_jax.evaluation.embedder",
             "embed_split": "abe_jax.evaluation.measure",
             "ensemble_metrics": "abe_jax.evaluation.measure",
@@ -48,6 +52,9 @@ else:
     )
 
 __all__ = [
+    "ByColumn",
+    "ByDistance",
+    "BySequence",
     "Embedded",
     "Embedder",
     "GroundTruth",

@@ -10,10 +10,17 @@ from jaxtyping import Float, Int
 from abe_jax.data.held_out import HELD
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
-from abe_jax.evaluation import benchmark_figures, grain_levels, protocols, retrieval
+from abe_jax.evaluation import (
+    benchmark_figures,
+    grain_levels,
+    near_duplicates,
+    protocols,
+    retrieval,
+)
 from abe_jax.evaluation.baselines import centred_pixels, small_pixels
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.grain_levels import HeldOut, RankedSplit
+from abe_jax.evaluation.near_duplicates import NearDuplicates
 from abe_jax.evaluation.network import Embedded
 from abe_jax.evaluation.options import Measures
 from abe_jax.evaluation.protocols import GroundTruth
@@ -70,12 +77,14 @@ def measure_split(
     *,
     vectors: SplitVectors | None = None,
     held_out: HeldOut | None = None,
+    near: NearDuplicates | None = None,
     benchmark: str = "",
 ) -> tuple[Results, Embedded]:
     """Everything that `measures` asks of a split, and its vectors; all hosts call it.
 
     The numbers are those of `retrieval.evaluate` and, under "grains", of `grain_levels.measure` and
-    the benchmark, with the "floor": of raw pixels. Of single held-out images the class is measured.
+    the benchmark, with the "floor": of raw pixels; under "without_near_duplicates" those of
+    `near_duplicates.measure`. Of single held-out images the class is measured.
 
     Args:
         embedder: the network.
@@ -83,6 +92,7 @@ def measure_split(
         measures: what of them.
         vectors: from `embed_split`; None: embedded here, without a whitening.
         held_out: where there are such images and the run has a classifier.
+        near: which of the split's images are nearly the same photograph, where that is asked.
         benchmark: name of the data set, for figures of its own (see benchmark_figures.py).
 
     Raises:
@@ -100,6 +110,10 @@ def measure_split(
     if measures.domains and not truth.group_names:  # other images than the run's have none
         measures = dataclasses.replace(measures, domains=False)
     numbers = retrieval.evaluate(embedded.vectors, truth, measures, pixels=small, whitened=whitened)
+    if near is not None:
+        floor = centred_pixels(small)
+        without = near_duplicates.measure(embedded, split, near, measures, floor)
+        numbers["without_near_duplicates"] = without
     levels |= benchmark_figures.measure(benchmark, split, image_ids, embedded.vectors)
     if levels:
         pixels = RankedSplit(split, image_ids, centred_pixels(small))

@@ -1,6 +1,7 @@
 """The numbers that an evaluation gives, as plain data."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,3 +70,21 @@ class Results:
         """Of raw pixels, without any training; None where these were not ranked."""
         pixels = self.numbers["metrics"].get("pixels")
         return None if pixels is None else RetrievalMetrics.of(pixels)
+
+    @property
+    def without_near_duplicates(self) -> RetrievalMetrics | None:
+        """Of the ensemble, where the query's own capture is left out of its gallery.
+
+        None where this was not measured, or no query was left.
+        """
+        metrics = self.numbers.get("without_near_duplicates", {}).get("metrics")
+        return RetrievalMetrics.of(metrics["ensemble"]) if metrics else None
+
+    def to_json(self) -> str:
+        """`numbers` as JSON."""
+        return json.dumps(dict(self.numbers), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Results":
+        """The results that `to_json` wrote."""
+        return cls(json.loads(text))

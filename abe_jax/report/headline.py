@@ -1,4 +1,4 @@
-"""The top of a run's page: what was trained, and its Recall@1 beside that of raw pixels."""
+"""The top of a run's page: what was trained, its MAP@R and Recall@1, and those of raw pixels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,18 +32,21 @@ def summary(config: Mapping[str, Any]) -> str:
 
 
 def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> str:
-    """What was trained, and Recall@1 beside its baseline."""
+    """What was trained, and MAP@R and Recall@1, each beside its baseline."""
     metrics = result.get("metrics", {})
-    ours = metrics.get("ensemble", {}).get("recall@1")
-    baseline = metrics.get("pixels", {}).get("recall@1")
+    ours, baseline = metrics.get("ensemble", {}), metrics.get("pixels", {})
     ratio = tables.error_ratio(result)
     many = len(metrics.get("learners", [])) > 1
-    named = "Recall@1 of the ensemble" if many else "Recall@1"
+    of = " of the ensemble" if many else ""
     never = "images of training classes, kept out of training"
     where = never if split == "held" else f"{split} classes, which training never saw"
     boxes = [
-        _recall(named, ours, where, "ours"),
-        _recall("Recall@1 of raw pixels", baseline, "the baseline: no training at all"),
+        box
+        for metric, named in (("map@r", "MAP@R"), ("recall@1", "Recall@1"))
+        for box in (
+            _figure(named + of, metric, ours, where, "ours"),
+            _figure(f"{named} of raw pixels", metric, baseline, "the baseline: no training at all"),
+        )
     ]
     if ratio is not None:
         words = "errors of the model for each error of raw pixels"
@@ -57,10 +60,12 @@ def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> 
     )
 
 
-def _recall(title: str, value: float | None, words: str, kind: str = "") -> str:
+def _figure(title: str, metric: str, values: tables.Values, words: str, kind: str = "") -> str:
+    value = values.get(metric)
     if value is None:
         return ""
-    return _box(title, tables.printed("recall@1", value), "%", words, kind)
+    unit = "%" if metric.startswith("recall@") else ""
+    return _box(title, tables.printed(metric, value), unit, words, kind)
 
 
 def _box(title: str, value: str, unit: str, words: str, kind: str = "") -> str:

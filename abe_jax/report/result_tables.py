@@ -1,4 +1,4 @@
-"""The page's tables of an evaluation, a bar for Recall@1 before each row's numbers."""
+"""The page's tables of an evaluation, a bar for the first metric before each row's numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page's section: a table of each split that was evaluated, in the order given."""
     parts = [_table(result, split) for split, result in results.items() if tables.columns(result)]
     words = (
-        "Each image in turn is the query, all others are the gallery. R@K: share of queries with "
-        "one of their class among the K nearest. R-prec and MAP@R look at the R nearest, R being "
-        "how many of the query's class there are. Raw pixels are compared by the cosine of "
-        "images, each less its own mean."
+        "Each image in turn is the query, all others are the gallery. MAP@R and R-prec look at the "
+        "R nearest, R being how many of the query's class there are. R@K: share of queries with "
+        "one of their class among the K nearest. Raw pixels are compared by the cosine of images, "
+        "each less its own mean."
     )
     if any("gallery" in result for result in results.values()):
         words += " Where images in the gallery are counted, the others are the queries."
@@ -21,6 +21,12 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
         words += (
             " Binary codes keep of each number whether it is above 0 and are compared by how many "
             "bits differ."
+        )
+    if any("without_near_duplicates" in result for result in results.values()):
+        words += (
+            " Where near-duplicates are left out, no image of the query's own capture counts, "
+            "neither as a neighbour nor as one of its class; a query of which no other image of "
+            "its class is left is in no mean."
         )
     return html.section("evaluation", "Evaluation", html.note(words), *parts) if parts else ""
 
@@ -42,9 +48,9 @@ def _table(result: Mapping[str, Any], split: str) -> str:
 
 
 def _line(name: str, values: tables.Values, metrics: list[str], kind: str, *, bar: bool) -> str:
-    """A row of numbers, with Recall@1 drawn as a bar before them."""
-    first = values.get("recall@1")
-    drawn = bar and tables.printed("recall@1", first) != tables.ABSENT
+    """A row of numbers, the first of them drawn as a bar before them."""
+    first = values.get(metrics[0])
+    drawn = bar and tables.printed(metrics[0], first) != tables.ABSENT
     width = f'<i style="--v:{100 * (first or 0):.1f}%"></i>' if drawn else ""
     cells = [f'<td class="bar" aria-hidden="true">{width}</td>']
     cells += [f"<td>{tables.printed(metric, values.get(metric))}</td>" for metric in metrics]

@@ -32,10 +32,13 @@ class TableRow:
 
 
 def columns(result: Mapping[str, Any]) -> list[str]:
-    """Metric names in printing order: Recall@K by rising K, then R-precision, then MAP@R."""
+    """Metric names in printing order: MAP@R, Recall@K by rising K, R-precision.
+
+    MAP@R leads: of photographs Recall@1 is high wherever frames of one scene find each other.
+    """
     names = set().union(*(row.values for row in rows(result)))
     recalls = sorted((n for n in names if n.startswith("recall@")), key=lambda n: int(n[7:]))
-    return recalls + [name for name in ("r_precision", "map@r") if name in names]
+    return [name for name in ("map@r", *recalls, "r_precision") if name in names]
 
 
 def title(metric: str) -> str:
@@ -76,6 +79,7 @@ def rows(result: Mapping[str, Any]) -> list[TableRow]:
         listed.append(dataclasses.replace(mean, spread=metrics.get("learners_std", {})))
     listed.append(row(WHITENED[many], "ensemble", "whitened"))
     listed.append(row(PIXELS, "baseline", "pixels"))
+    listed += _without_near(result.get("without_near_duplicates"), named, many)
     listed += _both(result.get("other_family", {}), named, OTHER_FAMILY)
     listed += _of_domains(result.get("domains", {}), named)
     return [row for row in listed if row.values]
@@ -88,6 +92,22 @@ def _both(values: Mapping[str, Any], named: str, under: str) -> list[TableRow]:
         TableRow(name=name, part=part, values=values.get(key, {}), under=under)
         for name, part, key in parts
     ]
+
+
+def _without_near(without: Mapping[str, Any] | None, named: str, many: bool) -> list[TableRow]:
+    """What is found without each query's own capture: the embedding, the learners, the baseline."""
+    if without is None:
+        return []
+    under = (
+        f"near-duplicates left out ({without['rule']}: {without['images_in_groups']:,} in "
+        f"{without['groups']:,} captures), {without['queries']:,} queries"
+    )
+    metrics = without["metrics"] or {"ensemble": {"map@r": None}}  # no query is left
+    embedding, *rest = _both(metrics, named, under)
+    mean = TableRow(
+        name="learners, mean", part="mean", values=metrics.get("learners_mean", {}), under=under
+    )
+    return [embedding, *([mean] if many else []), *rest]
 
 
 def _of_domains(domains: Mapping[str, Any], named: str) -> list[TableRow]:
@@ -125,7 +145,7 @@ def heading(result: Mapping[str, Any], split: str) -> str:
 def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
     """One split's evaluation as aligned plain text, lines without trailing blanks.
 
-    Recall@K is in percent, R-precision and MAP@R are in 0..1; the standard deviation over learners
+    Recall@K is in percent, MAP@R and R-precision are in 0..1; the standard deviation over learners
     has a row of its own. The three grains, where they were measured, stand under all else.
 
     Args:

@@ -1,11 +1,13 @@
 """What a run is tested on, and what came of it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 from abe_jax.data import Dataset, Split
 from abe_jax.errors import UserError
 from abe_jax.evaluation import Embedded, Measures, Results, protocols
+from abe_jax.evaluation.captures import CaptureRule
 
 
 class Tested(NamedTuple):
@@ -14,6 +16,8 @@ class Tested(NamedTuple):
     dataset: Dataset
     measures: Measures
     unreadable_share: float = 0.01  # a greater share of unreadable images is an error
+    # Makes the rule by which near-duplicates are left out as well; None: they are not
+    near_duplicates: Callable[[], CaptureRule] | None = None
     label: str = ""  # such as "of holidays"; empty: the run's own images
 
 

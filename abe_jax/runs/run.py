@@ -20,8 +20,10 @@ from abe_jax.data.images.decoding import UnreadableImage
 from abe_jax.data.sources.image_files import read
 from abe_jax.errors import UserError
 from abe_jax.evaluation import binary_codes, examples, grain_levels
+from abe_jax.evaluation.captures import CaptureRule
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.grain_levels import HeldOut
+from abe_jax.evaluation.near_duplicates import NearDuplicates
 from abe_jax.evaluation.network import Embedded
 from abe_jax.evaluation.resolution import Resolution
 from abe_jax.evaluation.results import Results
@@ -89,13 +91,23 @@ class Run:
                 raise UserError(f"{path} cannot be read as an image") from None
         return self.embedder.masks(np.stack(pixels))
 
-    def evaluate(self, split: str = "test") -> Results:
+    def evaluate(
+        self, split: str = "test", *, near_duplicates: CaptureRule | None = None
+    ) -> Results:
         """Retrieval on a split, `test`, `val` or `held`; written nowhere.
 
+        With `near_duplicates` (`ByColumn`, `BySequence` or `ByDistance` of `abe_jax.evaluation`)
+        also without the images of each query's own capture, `Results.without_near_duplicates`.
+
         Raises:
-            UserError: no such split, too many unreadable images, or nothing to measure.
+            UserError: no such split, too many unreadable images, nothing to measure, or a rule
+                that does not fit the images.
         """
-        return self.measure(split).results
+        rule, run = near_duplicates, self
+        if rule is not None:
+            tested = self.tested._replace(near_duplicates=lambda: rule)
+            run = dataclasses.replace(self, tested=tested)
+        return run.measure(split).results
 
     def measure(self, split: str = "test", say: Say = _say_nothing) -> Evaluation:
         """`evaluate`, with the images and vectors that the numbers are of.
@@ -103,6 +115,7 @@ class Run:
         All hosts call it; `say` receives warnings, of unreadable images among them.
         """
         images = self.tested.dataset.split(split)
+        near = self._near_duplicates(images, say)
         name = " ".join(part for part in (split, self.tested.label, self.variant) if part)
         if self.tested.label:
             images = dataclasses.replace(images, name=name)
@@ -117,6 +130,7 @@ class Run:
             within_reach(measures, images) if self.tested.label else measures,
             vectors=vectors,
             held_out=self._held_out(split),
+            near=near,
             benchmark=self.tested.dataset.name,
         )
         self._warn_of_codes(embedded, say)
@@ -142,6 +156,14 @@ class Run:
         if classifier is None or not self.dataset.has_held_out:
             return None
         return HeldOut(classifier, self.dataset.split(HELD))
+
+    def _near_duplicates(self, images: Split, say: Say) -> NearDuplicates | None:
+        """Which images are nearly the same photograph, where that is asked."""
+        if self.tested.near_duplicates is None:
+            return None
+        with hosts.together():
+            rule = self.tested.near_duplicates()
+        return NearDuplicates(rule.words, rule.captures(images, say))
 
     def _warn_of_codes(self, embedded: Embedded, say: Say) -> None:
         """Codes keep signs: of features behind a ReLU or GeM, all alike, they keep nothing."""

@@ -7,6 +7,7 @@ from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -71,17 +72,26 @@ def orientation(encoded: bytes) -> int:
 
     1 for TIFF too, which OpenCV turns upright by itself.
     """
+    try:
+        found = exif(encoded)
+        value = None if found is None else found.get(_ORIENTATION)
+    except Exception:  # whatever a damaged header raises: its pixels may be sound
+        return 1
+    return value if isinstance(value, int) and value in range(1, 9) else 1
+
+
+def exif(encoded: bytes) -> Image.Exif | None:
+    """The EXIF data of a JPEG, PNG, WebP or AVIF file; None where it holds none.
+
+    Of a damaged header it raises whatever Pillow raises, here or when a value is asked for.
+    """
     if not heif.is_avif(encoded) and not any(
         encoded.startswith(start) and any(sign in encoded for sign in signs)
         for start, signs in _EXIF.items()
     ):
-        return 1
-    try:
-        header = opened(encoded)
-        value = header.getexif().get(_ORIENTATION) if header else 1
-    except Exception:  # whatever a damaged header raises: its pixels may be sound
-        return 1
-    return value if isinstance(value, int) and value in range(1, 9) else 1
+        return None
+    header = opened(encoded)
+    return header.getexif() if header else None
 
 
 def bits(encoded: bytes) -> int:

@@ -55,6 +55,14 @@ def size(encoded: bytes) -> tuple[int, int] | None:
     return height, width
 
 
+def exif(encoded: bytes) -> bytes:
+    """The EXIF data as they are stored; empty where there are none, or nothing here reads them."""
+    try:
+        return _opened(encoded).info.get("exif") or b""
+    except UnreadableImage:
+        return b""
+
+
 def read(encoded: bytes) -> UInt8[np.ndarray, "h w ..."]:
     """The main picture, upright, grey or BGR, with alpha if it has one; more bits become 8.
 

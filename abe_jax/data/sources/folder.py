@@ -1,7 +1,7 @@
 """Images of the user's own, in a folder or named by a CSV file, as class-disjoint splits."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -54,6 +54,7 @@ def read(options: SourceOptions, split: str) -> Split:
         group_names=tuple(map(shown, domains)),
         paths=tuple(shown(image.path) for image in images),
         object_ids=_object_ids(images) if options.instance_column else None,
+        captures=_captures(images) if options.capture_column else None,
         gallery=_gallery(images, options.path),
         notes=tuple(listed.notes),
     )
@@ -67,7 +68,11 @@ def default_validation_classes(options: SourceOptions) -> int:
 
 def _listing(options: SourceOptions) -> Listing:
     return listing(
-        options.path, options.label_column, options.domain_column, options.instance_column
+        options.path,
+        options.label_column,
+        options.domain_column,
+        options.instance_column,
+        options.capture_column,
     )
 
 
@@ -76,7 +81,15 @@ def _object_ids(images: Sequence[ListedImage]) -> Int[np.ndarray, " n"]:
 
     An image whose instance is not named is alone (a distractor, say).
     """
-    names = [(image.label, image.instance or f"\0{image.path}") for image in images]
+    return _numbered([(image.label, image.instance or f"\0{image.path}") for image in images])
+
+
+def _captures(images: Sequence[ListedImage]) -> Int[np.ndarray, " n"]:
+    """A number for each image, alike for images of one capture; one without a name is alone."""
+    return _numbered([image.capture or f"\0{image.path}" for image in images])
+
+
+def _numbered(names: Sequence[Hashable]) -> Int[np.ndarray, " n"]:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], np.int32)
 

@@ -1,4 +1,4 @@
-"""What a folder of images or a CSV file says of its images: path, class, split, domain, object.
+"""What a folder of images or a CSV file says of its images: path, class, split and more.
 
 Where images need no classes, `walking.below` lists a folder's and `csv_file.table` a CSV file's.
 Names are what the file system has: any script, and bytes that are no text as lone surrogates (PEP
@@ -17,6 +17,9 @@ from abe_jax.data.sources.walking import LeftOut
 from abe_jax.errors import ArgumentError, UserError, closest
 from abe_jax.files import expanded
 
+_COLUMNS = ("label_column", "domain_column", "instance_column", "capture_column")
+_NAMES = {"label": "class", "domain": "domain", "instance": "object", "capture": "capture"}
+
 
 class ListedImage(NamedTuple):
     """One image: its path below the base, and what is said of it; '' where nothing is."""
@@ -26,6 +29,7 @@ class ListedImage(NamedTuple):
     split: str  # train | val | test | query | gallery
     domain: str = ""
     instance: str = ""  # which object of its class it shows
+    capture: str = ""  # images of one are nearly the same photograph
 
 
 class Listing(NamedTuple):
@@ -37,7 +41,11 @@ class Listing(NamedTuple):
 
 
 def listing(
-    path: str, label_column: str, domain_column: str = "", instance_column: str = ""
+    path: str,
+    label_column: str,
+    domain_column: str = "",
+    instance_column: str = "",
+    capture_column: str = "",
 ) -> Listing:
     """All images that a folder or a CSV file names, with their classes; no image is opened.
 
@@ -45,7 +53,8 @@ def listing(
     sub-folders called train, val and test (or query and gallery), in any case: `labels` has the
     rule, `walking.below` says which files count. Images outside of class folders are left out. A
     CSV file has the columns `path` (below the file's own folder), `label_column`, `split` if it
-    names splits, and `domain_column` and `instance_column` where they are asked for.
+    names splits, and `domain_column`, `instance_column` and `capture_column` where they are asked
+    for.
 
     Raises:
         UserError: nothing is at `path`, or what is there cannot be understood.
@@ -58,8 +67,8 @@ def listing(
     chosen = expanded(path)
     if not chosen.exists():
         raise ArgumentError("path", f"nothing is at {chosen}{_sibling(chosen)}")
-    options = ("label_column", "domain_column", "instance_column")
-    named = zip(options, (label_column, domain_column, instance_column), strict=True)
+    asked = (label_column, domain_column, instance_column, capture_column)
+    named = zip(_COLUMNS, asked, strict=True)
     columns = {option: column for option, column in named if column}
     try:
         if chosen.is_dir():
@@ -121,7 +130,7 @@ def _of_folder(base: pathlib.Path) -> Listing:
 def _in_one_form(listed: Listing) -> Listing:
     """The listing with each name in one Unicode form where it is there in several."""
     images, notes = listed.images, list(listed.notes)
-    for field, what in (("label", "class"), ("domain", "domain"), ("instance", "object")):
+    for field, what in _NAMES.items():
         forms = one_form(getattr(image, field) for image in images)
         if forms:
             images = [
@@ -133,9 +142,7 @@ def _in_one_form(listed: Listing) -> Listing:
 
 
 def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
-    label, domain, instance = (
-        asked.get(option, "") for option in ("label_column", "domain_column", "instance_column")
-    )
+    label, domain, instance, capture = (asked.get(option, "") for option in _COLUMNS)
     images = [
         ListedImage(
             row["path"],
@@ -143,6 +150,7 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
             row.get("split", "").lower(),
             row[domain] if domain else "",
             row[instance] if instance else "",
+            row[capture] if capture else "",
         )
         for row in rows(path, asked)
     ]

@@ -46,13 +46,13 @@ def _table(run: EmbeddedRun, results: Sequence[ClassResult]) -> str:
         [
             escaped(names[one.label]),
             one.queries,
-            f"{100 * one.recall:.1f}",
             f"{one.map_at_r:.3f}",
+            f"{100 * one.recall:.1f}",
             f"{escaped(names[one.confused[0]])} ({one.confused[1]})" if one.confused else None,
         ]
         for one in results
     ]
-    header = ["class", "queries", "R@1 %", "MAP@R", "nearest of another class (times)"]
+    header = ["class", "queries", "MAP@R", "R@1 %", "nearest of another class (times)"]
     return tables.markdown(rows, header)
 
 
@@ -86,7 +86,7 @@ def _figure(run: EmbeddedRun, *ends: Sequence[ClassResult]) -> Figure:
 def _row(drawn: Canvas, run: EmbeddedRun, one: ClassResult, y: float) -> None:
     soft = palette.light("soft")
     drawn.text(0.02, y + 0.06, run.split.class_names[one.label], most=24, fontsize=layout.TYPE)
-    means = f"R@1 {100 * one.recall:.1f} %   MAP@R {one.map_at_r:.3f}"
+    means = f"MAP@R {one.map_at_r:.3f}   R@1 {100 * one.recall:.1f} %"
     drawn.text(0.02, y + 0.22, means)
     drawn.text(0.02, y + 0.35, f"{one.queries} queries", color=soft)
     rows = np.concatenate([[one.query], one.neighbours])
