@@ -71,8 +71,8 @@ def test_queries_without_a_positive_are_in_no_mean_but_stay_in_the_gallery():
 
 
 def test_labels_and_groups_of_any_size_are_told_apart():
-    x, groups = column(0, 1, 2, 4, 9), np.array([5, 5, 6, 7, 8])
-    small = np.array([0, 0, 1, 0, 1])
+    x, groups = column(0, 1, 2, 4, 9, 12), np.array([5, 5, 5, 6, 7, 8])
+    small = np.array([0, 0, 1, 0, 1, 1])
     expected = metrics.scores(x, small, [1], groups=groups)
     for far in (2**62, -(2**62), 2**63 - 1):
         found = metrics.scores(x, small * far, [1], groups=groups)
