@@ -94,6 +94,15 @@ def test_copies_are_at_distance_nought_and_chains_join(tmp_path: Path) -> None:
     ]
 
 
+def test_copies_whose_distance_float32_rounds_far_off_are_found(tmp_path: Path) -> None:
+    """One large number and many small ones: each of these is rounded away as it is added."""
+    x = np.full((3, 1, 2048), 2**-12.5 * 1.425, np.float32)
+    x[..., 0] = 1
+    x[2, 0, 1] += 1e-3
+    now = indexed(tmp_path / "index", x)
+    assert [group.tolist() for group in duplicate_groups(now, 0.0)] == [[0, 1]]
+
+
 def test_the_distance_of_a_cosine(tmp_path: Path) -> None:
     angle = np.arccos(0.9)
     x = np.array([[[1, 0], [0, 1]], [[np.cos(angle), np.sin(angle)]] * 2], np.float64)

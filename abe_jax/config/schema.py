@@ -25,7 +25,7 @@ from abe_jax.bounds import (
     Threads,
     Width,
 )
-from abe_jax.evaluation import captures
+from abe_jax.evaluation.options import NEAR_COSINE, NEAR_SECONDS
 from abe_jax.losses import Term
 from abe_jax.training import Meta, Optimizer, Train
 
@@ -121,8 +121,8 @@ class Evaluate:
     # shortly after each other (sequence), or images alike to a frozen network (distance). Empty:
     # this is not measured.
     near_duplicates: str = ""
-    near_seconds: Amount = captures.SECONDS  # `sequence`: at most so long after the one before
-    near_cosine: Cosine = captures.COSINE  # `distance`: pairs of at least this cosine
+    near_seconds: Amount = NEAR_SECONDS  # `sequence`: at most so long after the one before
+    near_cosine: Cosine = NEAR_COSINE  # `distance`: pairs of at least this cosine
     near_weights: str = "efficientnet-lite0"  # `distance`: a name, or a file as model.weights has
 
 

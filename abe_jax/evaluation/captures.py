@@ -15,9 +15,7 @@ from abe_jax.errors import ArgumentError
 from abe_jax.evaluation import near_pairs
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import ROUNDING
-
-COSINE = 0.94  # measured on photographs, see docs/PROTOCOLS.md
-SECONDS = 10.0
+from abe_jax.evaluation.options import NEAR_COSINE, NEAR_SECONDS
 
 Say = Callable[[str], None]
 Codes = Int[np.ndarray, " n"]
@@ -75,7 +73,7 @@ class BySequence:
     without a time is alone.
     """
 
-    seconds: float = SECONDS
+    seconds: float = NEAR_SECONDS
     threads: int = 2  # that read the images
 
     def __post_init__(self) -> None:
@@ -114,7 +112,7 @@ class ByDistance:
     """
 
     embedder: Embedder
-    cosine: float = COSINE
+    cosine: float = NEAR_COSINE
     network: str = "a frozen network"  # its name, for the words
 
     def __post_init__(self) -> None:

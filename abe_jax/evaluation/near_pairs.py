@@ -9,11 +9,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
+from abe_jax.evaluation import frame
+
 BLOCK = 2048  # rows compared with as many others at once
 NUMBERS_AT_ONCE = 2**20  # numbers in float64 at once
-# Of the sum of both vectors' squared lengths: how far a squared distance in float32 may be from the
-# exact one. Those nearer to the limit are computed again in float64.
-ROUNDING = 2.0**-18
 
 RowsFrom = Callable[[int], Float[np.ndarray, "b D"]]  # BLOCK rows from this one on, or the last
 
@@ -63,7 +62,9 @@ def _near(
     if bits:  # of numbers 1 and -1 the squared distance is exact: 4 for each bit that differs
         return distances <= 4 * limit
     near = distances <= limit
-    slack = ROUNDING * float(np.sum(rows**2, axis=1).max() + np.sum(others**2, axis=1).max())
+    # Distances nearer to the limit than float32 can be off are computed again in float64.
+    lengths = np.sum(rows**2, axis=1).max() + np.sum(others**2, axis=1).max()
+    slack = frame.share(rows.shape[1]) * float(lengths) + frame.smallest(rows.shape[1])
     a, b = np.nonzero(np.abs(distances - limit) <= slack)
     step = max(1, NUMBERS_AT_ONCE // rows.shape[1])
     for start in range(0, len(a), step):

@@ -4,6 +4,10 @@ import dataclasses
 
 from abe_jax.evaluation.search import BLOCK
 
+# What counts as nearly the same photograph, unless it is said: see `captures.py`.
+NEAR_COSINE = 0.94  # measured on photographs, see docs/PROTOCOLS.md
+NEAR_SECONDS = 10.0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ranking:

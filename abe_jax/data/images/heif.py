@@ -153,14 +153,14 @@ def _pieces(encoded: bytes, start: int) -> Iterator[tuple[int, int, int]]:
     wide = 4 if version == 2 else 2
     for _ in range(number(wide)):
         item = number(wide)
-        elsewhere = number(2) & 15 if version else 0  # not counted from the file's beginning
-        elsewhere += number(2)
+        outside = number(2) & 15 if version else 0  # not counted from the file's beginning
+        outside += number(2)
         first = number(base)
         for _ in range(number(2)):
             number(index if version else 0)
             begin = first + number(offset)
             end = begin + number(length)
-            if not elsewhere:
+            if not outside:
                 yield item, begin, end
 
 
