@@ -54,6 +54,18 @@ def evaluated(run: RunFolder) -> tuple[dict[str, float], list[str]]:
     return found, [line for line in "\n".join(said).splitlines() if "whiten" in line]
 
 
+def as_an_earlier_version_left_it(run: RunFolder) -> None:
+    """Without a name that the config has today, and the whitening bound to a config without it."""
+    about = json.loads(run.config.read_text())
+    del about["evaluate"]["near_duplicates"]
+    run.config.write_text(json.dumps(about))
+    with np.load(run.whitening("")) as stored:
+        arrays = dict(stored)
+    checkpoint = json.loads(str(arrays["of"]))["checkpoint"]
+    arrays["of"] = np.array(json.dumps(fitted_whitening.source(checkpoint, about)))
+    np.savez(run.whitening(""), **arrays)
+
+
 def split_of(made: Config, name: str) -> Split:
     return build.dataset(made.data).split(name)
 
@@ -125,6 +137,9 @@ def test_evaluation_measures_what_is_whitened_by_training_images(
     assert said[1].startswith(f"{'embedding' if one else 'ensemble'}, whitened ")
     again, said = evaluated(run)
     assert again == found and len(said) == 1  # the row alone: the kept whitening serves
+    as_an_earlier_version_left_it(run)
+    again, said = evaluated(run)
+    assert again == found and len(said) == 1
 
 
 def test_kept_whitening_is_used_again_until_the_checkpoint_or_the_config_is_another(

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -142,10 +142,14 @@ class Run:
         seed, train = self.recipe.seed, self.dataset.split
         return fitted_whitening.load_or_fit(
             self.folder.whitening(self.variant),
-            fitted_whitening.source(self.digest, self.embedder.description),
+            fitted_whitening.source(self.digest, self._described()),
             lambda: raw_of(fitted_whitening.sample(train("train"), self.whiten, seed)),
             say,
         )
+
+    def _described(self) -> Mapping[str, Any]:
+        """The config as the run wrote it: a later version of this program has more names in it."""
+        return self.embedder.description if self.variant else self.folder.described()
 
     def _held_out(self, split: str) -> HeldOut | None:
         """Held-out images of the training classes, where the run has a classifier for them."""

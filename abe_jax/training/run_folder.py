@@ -61,6 +61,10 @@ class RunFolder:
             if path.exists():
                 path.replace(path.with_name(f"{path.stem} {when}{path.suffix}"))
 
+    def described(self) -> dict[str, Any]:
+        """The configuration with the names that the run's own version of this program knew."""
+        return json.loads(self.config.read_text())
+
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What was measured, by the name of its split; what is missing or damaged counts as none.
 
