@@ -128,7 +128,7 @@ def test_a_mutated_manifest_is_one_line_or_answers(
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}")
     (tmp_path / "image.png").write_bytes(b"drawn")
-    monkeypatch.setattr(stored, "embedder_of_index", lambda _: Drawn())
+    monkeypatch.setattr(stored, "embedder_of_index", lambda *_: Drawn())
     before = signal.signal(signal.SIGALRM, too_long)
     whole, answered = (folder / "index.json").read_bytes(), 0
     try:
