@@ -244,10 +244,10 @@ def test_a_run_is_tested_at_another_size_and_stays_as_it_is(
     *_, trained, one, three, learnt, command = done.stdout.splitlines()
     evaluate.main(["--workdir", str(folder.path), "--split", "val"])
     val = json.loads(folder.evaluation.read_text())["val"]["metrics"]["ensemble"]
-    figures = f"{100 * val['recall@1']:.1f} | {val['map@r']:.3f} |"
+    figures = f"{val['map@r']:.3f} | {100 * val['recall@1']:.1f} |"
     assert re.sub(" +", " ", trained) == f"| 3, as trained | 32 | {figures}"
     assert all(line.split("|")[2].strip() == str(SIZE) for line in (one, three, learnt))
-    assert "learned" in learnt and len({one.split("|")[-2], three.split("|")[-2]}) == 2
+    assert "learned" in learnt and len({one.split("|")[-3], three.split("|")[-3]}) == 2
     asked = command.partition("abe_jax.evaluate ")[2].split()
     p = float(asked[-1])
     assert 1 <= p <= 4 and asked[-3:-1] == [str(SIZE), "--p"]
