@@ -30,8 +30,8 @@ from abe_jax.lazy_imports import lazy
 if TYPE_CHECKING:
     from abe_jax import data, evaluation, losses, models
     from abe_jax.config.fitting import fit
-    from abe_jax.config.pretrained_model import embedder_of_weights as from_weights
     from abe_jax.config.stored import load
+    from abe_jax.config.weights import embedder_of_weights as from_weights
     from abe_jax.errors import UserError
     from abe_jax.evaluation.knn import knn
     from abe_jax.evaluation.results import Results
@@ -48,7 +48,7 @@ else:
             "losses": "abe_jax.losses:",
             "models": "abe_jax.models:",
             "fit": "abe_jax.config.fitting",
-            "from_weights": "abe_jax.config.pretrained_model:embedder_of_weights",
+            "from_weights": "abe_jax.config.weights:embedder_of_weights",
             "load": "abe_jax.config.stored",
             "UserError": "abe_jax.errors",
             "knn": "abe_jax.evaluation.knn",

@@ -1,7 +1,7 @@
 """What the hosts of one job must agree on; with one host, nothing."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -35,6 +35,13 @@ def together() -> Iterator[None]:
         raise refused
     if len(stopped):
         raise UserError(f"host {stopped[0]} stopped; what it printed says why")
+
+
+def first_says(answer: Callable[[], bool]) -> bool:
+    """What the first host answers, which alone is asked, told to all; its refusal is all hosts'."""
+    with together():
+        own = is_first() and answer()
+    return bool(gather_rows(np.array([own]))[0])
 
 
 def gather_rows(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "hosts_n ..."]:

@@ -13,7 +13,7 @@ if jnp.zeros(()).dtype == np.float64:  # JAX_ENABLE_X64:
     jnp.float32 = jnp.float64  # pyright: ignore[reportAttributeAccessIssue]
 
 from abe_jax import config
-from abe_jax.config import Config, build, resolve
+from abe_jax.config import Config, build, training
 from abe_jax.training import step
 from abe_jax.training.state import TrainState
 
@@ -35,7 +35,7 @@ def main(target: Path, steps: int, overrides: list[str], samplers: dict[str, lis
 
 def made_of(overrides: list[str]) -> Config:
     made = config.load(Path(__file__).with_name("tiny_config.py"), overrides)
-    return resolve.resolved(made, build.dataset(made.data))
+    return training.resolved(made, build.dataset(made.data))
 
 
 def course(made: Config, start: TrainState, run, steps: int) -> Written:

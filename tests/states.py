@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from abe_jax.config import Config, build, resolve
+from abe_jax.config import Config, build, training
 from abe_jax.training.state import TrainState
 
 
@@ -14,7 +14,7 @@ def created_state(config: Config) -> TrainState:
 
 def resolved(config: Config, *args: object) -> Config:
     """The config with what it leaves to its weights and its data."""
-    return resolve.resolved(config, build.dataset(config.data), *args)  # pyright: ignore
+    return training.resolved(config, build.dataset(config.data), *args)  # pyright: ignore
 
 
 def on_host(state: TrainState) -> TrainState:

@@ -83,9 +83,9 @@ PAIRS = [row - (row % 6 == 1) for row in range(24)]  # the first two photographs
 
 def test_both_are_measured_and_the_ordinary_numbers_stay(run: RunFolder, table: Path) -> None:
     other = OtherData(name="folder", path=str(table), options=["data.unreadable_share=0.1"])
-    plain = stored.run(run.path, other)
+    plain = stored.run(run.path, other=other)
     asked = ["evaluate.near_duplicates=column", "data.capture_column=shelf"]
-    numbers = dict(stored.run(run.path, other, near_duplicates=asked).evaluate().numbers)
+    numbers = dict(stored.run(run.path, other=other, near_duplicates=asked).evaluate().numbers)
     without = numbers.pop("without_near_duplicates")
     assert numbers == plain.evaluate().numbers  # to the bit
     wanted, queries = loops(run, table, PAIRS)

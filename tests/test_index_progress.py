@@ -9,7 +9,7 @@ import pytest
 
 from abe_jax.cli import index, index_commands
 from abe_jax.config import stored
-from abe_jax.config.pretrained_model import embedder_of_weights
+from abe_jax.config.weights import embedder_of_weights
 from abe_jax.errors import UserError
 from abe_jax.index import model_files, progress
 

@@ -11,10 +11,8 @@ from states import created_state, on_host, resolved
 
 from abe_jax import config, models, pretrained
 from abe_jax.cli import train
-from abe_jax.config import Config, build
-from abe_jax.config import training as config_training
-from abe_jax.config.claim import claim
-from abe_jax.config.resolve import normalisation_warnings
+from abe_jax.config import Config, build, weights
+from abe_jax.config.resume import claim
 from abe_jax.config.training import prepare_training, starting_state
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
@@ -116,7 +114,7 @@ def test_a_runs_positions_are_made_to_fit_another_size_of_image(
 ) -> None:
     saved_run(tmp_path / "run", made(*SINGLE))
     given = {"embed": {"pos": np.ones((1, 5, 3), np.float32)}}  # of a vision transformer
-    monkeypatch.setattr(config_training, "_of_run", lambda folder: (given, {}))
+    monkeypatch.setattr(weights, "_of_run", lambda folder: (given, {}))
     params = {"model": {"encoder": {"embed": {"pos": np.zeros((1, 10, 3), np.float32)}}}}
     state = TrainState(step=0, params={**params, "objective": {}}, batch_stats={}, opt_state=0)
     asked = made(f"model.weights={tmp_path / 'run'}")
@@ -242,9 +240,9 @@ def test_another_normalisation_than_the_weights_own_is_warned_of(tmp_path: Path)
     stored(tmp_path / "w.npz", made(*SINGLE))  # mean 20, std 60
     named = f"model.weights={tmp_path / 'w.npz'}"
     for near in (("data.mean=(20.,)", "data.std=(60.,)"), ("data.mean=(21.,)", "data.std=(61.,)")):
-        assert not normalisation_warnings(made(*near, named))
+        assert not weights.normalisation_warnings(made(*near, named))
     for far in (("data.mean=(20.,)", "data.std=()"), ("data.mean=(60.,)", "data.std=(60.,)")):
-        (line,) = normalisation_warnings(made(*far, named))
+        (line,) = weights.normalisation_warnings(made(*far, named))
         assert "left empty" in line and "(20.0,) and (60.0,)" in line
 
 

@@ -130,7 +130,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
     ):
         command.say(f"warning: {odd}")
-    run = stored.run(arguments.workdir, other, near_duplicates=near)
+    run = stored.run(arguments.workdir, other=other, near_duplicates=near)
     with command.options_named():
         run = run.at(arguments.size, arguments.p)
     for note in run.tested.dataset.split(arguments.split).notes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from abe_jax.cli import command
 from abe_jax.config import stored
-from abe_jax.config.pretrained_model import embedder_of_weights
+from abe_jax.config.weights import embedder_of_weights
 from abe_jax.data import uncropped
 from abe_jax.data.images.decoding import UnreadableImage
 from abe_jax.data.sources import image_files

@@ -12,6 +12,7 @@ from abe_jax.cli import command
 
 if TYPE_CHECKING:
     from abe_jax.config import Config
+    from abe_jax.training.run_folder import RunFolder
 
 
 def run(config: "Config", workdir: Path) -> None:
@@ -20,14 +21,12 @@ def run(config: "Config", workdir: Path) -> None:
     A run that was stopped, at whatever point, goes on where it was saved last; of one that is
     finished the test's table is said again.
     """
-    from abe_jax.config.again import finished_test
-    from abe_jax.report import tables
+    from abe_jax.config.resume import is_finished
     from abe_jax.training.run_folder import RunFolder
 
     began, folder = time.perf_counter(), RunFolder(workdir)
-    found = finished_test(config, folder)
-    if found is not None:
-        command.say(tables.evaluation_table(found, split="test") if found else "")
+    if is_finished(config, folder):
+        _say_again(folder)
         command.say(f"finished before, all {config.train.steps} steps; look at {folder.report}")
         return
     import jax
@@ -46,6 +45,15 @@ def run(config: "Config", workdir: Path) -> None:
         training.load().write_evaluation("test", command.say)
     took = duration(time.perf_counter() - began)
     command.say(f"finished in {took}; look at {folder.report}")
+
+
+def _say_again(folder: "RunFolder") -> None:
+    """The test's table of a run that is finished, on the first host alone, which looked at it."""
+    from abe_jax import hosts
+    from abe_jax.report import tables
+
+    if hosts.is_first():
+        command.say(tables.evaluation_table(folder.evaluations()["test"], split="test"))
 
 
 def parser() -> command.Parser:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from abe_jax import pretrained
 from abe_jax.choices import NEAR_DUPLICATES
 from abe_jax.config import build
-from abe_jax.config.pretrained_model import embedder_of_weights
 from abe_jax.config.schema import Config
+from abe_jax.config.weights import embedder_of_weights
 from abe_jax.data import Split
 from abe_jax.data.images.capture_time import capture_time
 from abe_jax.errors import ArgumentError, UserError, require

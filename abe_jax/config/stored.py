@@ -28,9 +28,9 @@ from abe_jax.training.state import TrainState
 
 def run(
     path: Path,
+    *,
     other: OtherData | None = None,
     dataset: Dataset | None = None,
-    *,
     near_duplicates: Sequence[str] = (),
 ) -> Run:
     """The run in a folder: its best checkpoint and all that a test of it needs.

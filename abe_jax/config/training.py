@@ -4,25 +4,21 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from abe_jax import evaluation, hosts, models, pretrained
-from abe_jax.config import build, checks, stored
-from abe_jax.config.claim import claim
+from abe_jax.config import build, checks, stored, weights
 from abe_jax.config.files import read_json
 from abe_jax.config.memory import check_memory
-from abe_jax.config.resolve import normalisation_warnings, require_fit, resolved, run_of
+from abe_jax.config.resume import as_begun, claim, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.runs.training import Training
 from abe_jax.training import Recipe, Validation
-from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.loop import Sources
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
 
 Say = Callable[[str], None]
-Stages = dict[str, Any]  # stage -> tree of arrays
 
 
 def prepare_training(
@@ -71,7 +67,7 @@ def _prepared(
     for note in train.notes:
         say(f"warning: {note}")
     if config.model.weights and not folder.has_run():
-        for warning in normalisation_warnings(config):
+        for warning in weights.normalisation_warnings(config):
             say(f"warning: {warning}")
     return Training(
         recipe=recipe,
@@ -79,6 +75,42 @@ def _prepared(
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
     )
+
+
+def resolved(
+    config: Config, dataset: Dataset | None = None, folder: RunFolder | None = None
+) -> Config:
+    """`config` with the numbers that were left open; the same whenever a run goes on.
+
+    A run that goes on in `folder` has its weights in the checkpoint: they are not asked for again.
+
+    config.data.mean and std, where both are empty, become those that the weights were trained
+    with; config.data.validation_classes and classes, where they are 0, the share that is kept for
+    validation where the data has none of its own, and the number of the training split's classes;
+    config.model.branch, where it is empty, the backbone's own. Without weights mean and std stay
+    empty. Of a `dataset` that a program gave, nothing is kept beyond what it keeps itself.
+
+    Raises:
+        UserError: weights that are not there or are another backbone's, or data that is not there.
+    """
+    before = _begun(folder) if folder else None
+    if before:
+        config = as_begun(config, before)
+    elif config.model.weights:
+        config = dataclasses.replace(config, data=weights.normalised(config.data, config.model))
+    data = config.data
+    if not (before or data.validation_classes or dataset):
+        with build.named("config.data"):
+            kept = build.dataset(data).default_validation_classes
+        data = dataclasses.replace(data, validation_classes=kept)
+    if not data.classes:
+        images = dataset or build.dataset(data)
+        data = dataclasses.replace(data, classes=images.classes)
+    return with_branch(dataclasses.replace(config, data=data))
+
+
+def _begun(folder: RunFolder) -> Config | None:
+    return read_json(folder.config) if folder.has_run() and folder.config.exists() else None
 
 
 def _validation(config: Config, val: Split) -> Validation:
@@ -107,8 +139,7 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
         state = recipe.create()
     if not config.model.weights:
         return state
-    folder = run_of(config.model.weights)
-    params, batch_stats = _of_run(folder) if folder else _of_weights(config)
+    params, batch_stats = weights.stages_of(config.model)
     with build.named("config.model"):
         # Position embeddings are those of one size of image.
         params = pretrained.fitted(params, models.stage_params(state.params["model"]))
@@ -117,19 +148,3 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
         if statistics:
             statistics = models.graft(statistics, batch_stats)
     return state.replace(params={**state.params, "model": grafted}, batch_stats=statistics)
-
-
-def _of_run(folder: RunFolder) -> tuple[Stages, Stages]:
-    """The stages of a run's best checkpoint and their statistics."""
-    best = Checkpoints(folder.best, 1)
-    state, _ = best.restore(build.recipe(read_json(folder.config)).abstract())
-    best.close()
-    return models.stage_params(state.params["model"]), models.stage_params(state.batch_stats)
-
-
-def _of_weights(config: Config) -> tuple[Stages, Stages]:
-    """The stages of weights that others trained."""
-    with build.named("config.model"):
-        weights = pretrained.load(config.model.weights)
-    require_fit(config.model, weights)
-    return weights.params, weights.batch_stats

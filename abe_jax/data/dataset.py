@@ -9,6 +9,7 @@ from abe_jax.data import domains, held_out
 from abe_jax.data.held_out import HELD
 from abe_jax.data.inspected import Inspected
 from abe_jax.data.source_options import SourceOptions
+from abe_jax.data.sources.class_splits import share_for_validation
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
@@ -73,6 +74,20 @@ class Dataset:
     def classes(self) -> int:
         """The number of training classes."""
         return len(self.split("train").class_names)
+
+    @property
+    def default_validation_classes(self) -> int:
+        """What `validation_classes` is of this set where nobody says.
+
+        0 where it has validation images of its own, else `share_for_validation`.
+        """
+        try:
+            self.read("val")
+        except ArgumentError as error:
+            if error.argument != "validation_classes":
+                raise
+            return share_for_validation(len(self.read("train").class_names))
+        return 0
 
     def split(self, name: str) -> Split:
         """One split, `train`, `val` or `test`; the data set is prepared if need be. Kept once read.

@@ -2,10 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TypeVar
 
-from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
 Class = TypeVar("Class", str, int)
@@ -71,20 +70,6 @@ def share_for_validation(classes: int) -> int:
     than a fifth, so that few classes are left to train on, and one at least of two or more.
     """
     return max(1, min(max(10, classes // 10), classes // 5)) if classes > 1 else 0
-
-
-def default_validation_classes(read: Callable[[str], Split]) -> int:
-    """What `validation_classes` is where nobody says, of a data set whose splits `read` gives.
-
-    0 where it has validation images of its own, else `share_for_validation`.
-    """
-    try:
-        read("val")
-    except ArgumentError as error:
-        if error.argument != "validation_classes":
-            raise
-        return share_for_validation(len(read("train").class_names))
-    return 0
 
 
 def no_validation(where: str) -> ArgumentError:

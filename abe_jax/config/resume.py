@@ -1,15 +1,84 @@
-"""What a folder is to a training: new, or of a run that goes on or further."""
+"""What an earlier training left in the folder: nothing, a run that goes on or further, or all done.
+
+That a run is finished is said without the libraries of a training, which take seconds to import.
+"""
 
 import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
 
-from abe_jax.config.again import steps_saved
+from abe_jax import hosts
 from abe_jax.config.files import differences, read_json, write_json
 from abe_jax.config.schema import Config
 from abe_jax.errors import UserError
+from abe_jax.report import tables
+from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
+
+
+def as_begun(config: Config, before: Config) -> Config:
+    """`config` with what it leaves open of its images as a run that goes on has it in config.json.
+
+    That is mean and std, where both are empty, and the classes kept for validation; not the number
+    of classes, which is what it is.
+    """
+    data = config.data
+    if not (data.mean or data.std):
+        data = dataclasses.replace(data, mean=before.data.mean, std=before.data.std)
+    if not data.validation_classes:
+        data = dataclasses.replace(data, validation_classes=before.data.validation_classes)
+    return dataclasses.replace(config, data=data)
+
+
+def with_branch(config: Config) -> Config:
+    """`config` with the backbone's own branch where it names none."""
+    if config.model.branch:
+        return config
+    from abe_jax.config import build  # which imports what a training needs
+    from abe_jax.models.backbones.table import backbone
+
+    with build.named("config.model"):
+        model = dataclasses.replace(config.model, branch=backbone(config.model.backbone).branch)
+    return dataclasses.replace(config, model=model)
+
+
+def is_finished(config: Config, folder: RunFolder) -> bool:
+    """Whether the folder's run is that of `config` and nothing is left to do.
+
+    Left to do may be steps, the test of the best checkpoint, or the page. No image is looked at,
+    and what the config leaves to them is what the run's config.json says. All hosts call this, and
+    the first alone looks.
+
+    Raises:
+        UserError: the run's config.json is damaged.
+    """
+    return hosts.first_says(lambda: _is_trained(config, folder) and _is_tested(folder))
+
+
+def _is_trained(config: Config, folder: RunFolder) -> bool:
+    if not all(path.exists() for path in (folder.config, folder.evaluation, folder.report)):
+        return False
+    before = read_json(folder.config)
+    config = with_branch(as_begun(config, before))
+    classes = config.data.classes or before.data.classes
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, classes=classes))
+    return not differences(before, config) and steps_saved(folder)[-1:] == [config.train.steps]
+
+
+def _is_tested(folder: RunFolder) -> bool:
+    tested = folder.evaluations().get("test", {})
+    try:
+        tables.evaluation_table(tested, split="test")  # which needs all that will be printed
+        is_whole = tables.columns(tested) or tested["grains"]
+        return bool(is_whole) and tested["step"] in Checkpoints.steps_in(folder.best)
+    except (ValueError, LookupError, TypeError, AttributeError):  # damaged: it is made anew
+        return False
+
+
+def steps_saved(folder: RunFolder) -> list[int]:
+    """The steps of the checkpoints to go on from, rising."""
+    return Checkpoints.steps_in(folder.latest)
 
 
 def claim(folder: RunFolder, config: Config) -> None:
