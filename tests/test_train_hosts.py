@@ -156,6 +156,10 @@ def test_two_hosts_train_and_evaluate_as_one(
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert said(second[1]) == []
     assert (workdir / "evaluation.json").read_text() == evaluation
+    first, second = finish(start("train", workdir, tiny_data, "--config", TINY, devices=devices))
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    assert "raw pixels" in first[1] and "finished before" in first[1]
+    assert said(second[1]) == []
 
 
 def test_sigterm_to_one_stops_both_at_one_step_and_both_go_on(
