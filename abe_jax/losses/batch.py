@@ -27,6 +27,12 @@ class PlainVectors(NamedTuple):
     vectors: Array
 
 
+def sizes_of(embeddings: BatchEmbeddings) -> tuple[int, ...]:
+    """The dimensions of each learner; behind those of a smaller one its vector has zeros."""
+    _, learners, size = embeddings.vectors.shape
+    return getattr(embeddings, "sizes", ()) or (size,) * learners
+
+
 class GlobalBatch(NamedTuple):
     """The rows of a global batch: the embeddings of all devices, and what is known of each row."""
 

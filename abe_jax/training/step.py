@@ -126,11 +126,13 @@ def _loss(
 def embed_step(
     model: Any, preprocess: Preprocess
 ) -> Callable[[TrainState, Batch], Float[np.ndarray, "b m d"]]:
-    """The vectors of this host's rows of a batch, from a replicated state."""
+    """The vectors of this host's rows of a batch as they are compared, from a replicated state."""
     return apply_step(
         model,
         preprocess,
-        lambda model, variables, pixels: model.apply(variables, pixels, train=False).vectors,
+        lambda model, variables, pixels: model.compared(
+            model.apply(variables, pixels, train=False)
+        ),
     )
 
 
