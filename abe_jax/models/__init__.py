@@ -11,7 +11,13 @@ from abe_jax.models.backbones.table import BACKBONES, stages
 from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
 from abe_jax.models.multi_head import MultiHead
-from abe_jax.models.parameters import graft, new_parameters, stage_params, with_exponent
+from abe_jax.models.parameters import (
+    graft,
+    head_kernels,
+    new_parameters,
+    stage_params,
+    with_exponent,
+)
 from abe_jax.models.single_head import SingleHead
 
 __all__ = [
@@ -28,6 +34,7 @@ __all__ = [
     "clamped",
     "gates",
     "graft",
+    "head_kernels",
     "new_parameters",
     "options",
     "stage_params",
