@@ -60,9 +60,9 @@ def allowed(row: covering.Row) -> bool:
     if row.get("head") == "none" and row.get("kind") == "divided":
         return False
     # It compares several learners' layers on the pooled features themselves.
-    if row.get("loss") == "adversarial":
-        if row.get("kind") == "single" or row.get("head") in ("none", "layer_norm"):
-            return False
+    refused = row.get("kind") == "single" or row.get("head") in ("none", "layer_norm")
+    if refused and row.get("loss") == "adversarial":
+        return False
     gated, laid = row.get("norm") in ("bin", "meta"), row.get("sampler", "domains") == "domains"
     if gated and (row.get("backbone") in WITHOUT_NORM or row.get("pooling") == "token"):
         return False

@@ -39,7 +39,8 @@ def test_there_are_configs_to_test() -> None:
     norm_softmax = {f"normsoftmax_{name}" for name in sets}
     metabin = {"metabin_glyphs", "metabin_photographs"}
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
-    assert {file.stem for file in FILES} >= abe | norm_softmax | multigrain | metabin
+    abier = {f"abier_{name}" for name in ("sop", "cars196", "cub", "inshop", "glyphs")}
+    assert {file.stem for file in FILES} >= abe | abier | norm_softmax | multigrain | metabin
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -63,9 +63,9 @@ def boosted(
     here = pairs.present(labels, mask)
     x = classes_.unit(pairs.without_absent(pairs.per_learner(vectors), here))
     positive, negative = pairs.relations(labels, here)
-    itself = jnp.sum(here, dtype=jnp.float32)
-    share = jnp.where(positive, pairs.ratio(jnp.float32(1), jnp.sum(positive) + itself), 0.0)
-    share = jnp.where(negative, pairs.ratio(jnp.float32(1), jnp.sum(negative)), share)
+    alike = pairs.count(positive[None]) + jnp.sum(here, dtype=jnp.float32)  # each with itself too
+    share = jnp.where(positive, pairs.ratio(jnp.float32(1), alike), 0.0)
+    share = jnp.where(negative, pairs.ratio(jnp.float32(1), pairs.count(negative[None])), share)
     sign = jnp.where(negative, -cost, 1.0)
     boost = jnp.where(negative, negative_boost, 1.0)
     account, weight = jnp.full(sign.shape, start, jnp.float32), jnp.ones(sign.shape, jnp.float32)
