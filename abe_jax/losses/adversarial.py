@@ -25,8 +25,8 @@ KERNEL = initializers.glorot_uniform()  # the paper's start is not known
 
 @checked
 def adversarial(
-    features: Float[Array, "b m c"],
-    kernels: Sequence[Float[Array, "c _"]],
+    features: Float[Array, "b *m c"],
+    kernels: Sequence[Float[Array, "_ _"]],
     regressors: Mapping[str, Float[Array, "..."]],
     *,
     norm_weight: float = 1e5,
@@ -35,7 +35,7 @@ def adversarial(
 ) -> Float[Array, ""]:
     """How much of learner i a regressor finds in learner j, for each pair i < j.
 
-    u_i = features_i W_i, W_i the kernel [c, d_i] of the learner's fully connected layer, without
+    `features` are [b, m, c]; u_i = features_i W_i, W_i the kernel [c, d_i] of the learner's fully connected layer, without
     its bias. The features are held constant, so that of the network the kernels alone learn by
     this.
 
