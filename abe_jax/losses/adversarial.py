@@ -35,9 +35,9 @@ def adversarial(
 ) -> Float[Array, ""]:
     """How much of learner i a regressor finds in learner j, for each pair i < j.
 
-    `features` are [b, m, c]; u_i = features_i W_i, W_i the kernel [c, d_i] of the learner's fully connected layer, without
-    its bias. The features are held constant, so that of the network the kernels alone learn by
-    this.
+    `features` are [b, m, c]; u_i = features_i W_i, W_i the kernel [c, d_i] of the learner's fully
+    connected layer, without its bias. The features are held constant, so that of the network the
+    kernels alone learn by this.
 
     "regressor"   -mean((u_i * g(u_j))^2) over images and the d_i numbers, g two fully connected
                   layers with a ReLU between them. The loss makes g find what is alike; the gradient
