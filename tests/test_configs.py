@@ -39,7 +39,8 @@ def test_there_are_configs_to_test() -> None:
     norm_softmax = {f"normsoftmax_{name}" for name in sets}
     metabin = {"metabin_glyphs", "metabin_photographs"}
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
-    assert {file.stem for file in FILES} >= abe | norm_softmax | multigrain | metabin
+    abier = {f"abier_{name}" for name in ("sop", "cars196", "cub", "inshop", "glyphs")}
+    assert {file.stem for file in FILES} >= abe | abier | norm_softmax | multigrain | metabin
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -95,10 +96,12 @@ def test_what_trains_over_domains_is_evaluated_by_them(file: Path) -> None:
 def shrunk(file: Path, root: Path) -> Config:
     """The config with its data and its length made small; two stages become one step each."""
     whole = config.load(file)
+    own = whole.model.dims or whole.model.test_weights
     overrides = [
         *SMALL,
         f"data.root={root}",
-        f"model.learners={min(2, whole.model.learners)}",  # each compiles a decoder of its own
+        # Each learner may compile a decoder of its own; those with sizes or weights are kept.
+        f"model.learners={whole.model.learners if own else min(2, whole.model.learners)}",
         f"train.batch={8 * whole.data.repeats}",
         f"data.held_out={0.1 if whole.data.held_out else 0.0}",  # the classes are small
         f"optimizer.new_only={min(1, whole.optimizer.new_only)}",

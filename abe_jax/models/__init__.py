@@ -8,15 +8,23 @@ from abe_jax.models.abe import ABE
 from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.backbones.table import BACKBONES, stages
+from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
 from abe_jax.models.multi_head import MultiHead
-from abe_jax.models.parameters import graft, new_parameters, stage_params, with_exponent
+from abe_jax.models.parameters import (
+    graft,
+    head_kernels,
+    new_parameters,
+    stage_params,
+    with_exponent,
+)
 from abe_jax.models.single_head import SingleHead
 
 __all__ = [
     "ABE",
     "BACKBONES",
     "KINDS",
+    "DividedHead",
     "Embeddings",
     "Ensemble",
     "MultiHead",
@@ -26,6 +34,7 @@ __all__ = [
     "clamped",
     "gates",
     "graft",
+    "head_kernels",
     "new_parameters",
     "options",
     "stage_params",
@@ -37,6 +46,7 @@ __all__ = [
 KINDS: dict[str, type[Ensemble]] = {
     "single": SingleHead,
     "heads": MultiHead,
+    "divided": DividedHead,
     "attention": ABE,
 }
 _OF_A_PROCESS = ("axis_name", "parent", "name")  # fields, but no options of the network
