@@ -25,6 +25,7 @@ SMALL = (
     "data.unseen_domains=()",
     "data.validation_domains=()",
     "data.domains_per_batch=2",
+    "data.classes_per_domain=2",
     "data.resize=64",
     "data.size=64",
     "data.images_per_class=4",
@@ -39,7 +40,8 @@ def test_there_are_configs_to_test() -> None:
     norm_softmax = {f"normsoftmax_{name}" for name in sets}
     metabin = {"metabin_glyphs", "metabin_photographs"}
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
-    assert {file.stem for file in FILES} >= abe | norm_softmax | multigrain | metabin
+    hdc = {f"hdc_{name}" for name in ("cars196", "cub", "sop", "inshop", "glyphs")}
+    assert {file.stem for file in FILES} >= hdc | abe | norm_softmax | multigrain | metabin
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -98,7 +100,8 @@ def shrunk(file: Path, root: Path) -> Config:
     overrides = [
         *SMALL,
         f"data.root={root}",
-        f"model.learners={min(2, whole.model.learners)}",  # each compiles a decoder of its own
+        # Each compiles a decoder of its own, but for heads of a cascade.
+        f"model.learners={min(3 if whole.model.kind == 'cascade' else 2, whole.model.learners)}",
         f"train.batch={8 * whole.data.repeats}",
         f"data.held_out={0.1 if whole.data.held_out else 0.0}",  # the classes are small
         f"optimizer.new_only={min(1, whole.optimizer.new_only)}",

@@ -95,7 +95,7 @@ def _check_layout(config: Config) -> None:
             "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
             "or repeats to 1"
         )
-    side_by_side = config.data.sampler in ("class_balanced", "domains")
+    side_by_side = config.data.sampler in ("class_balanced", "domains", "super_classes")
     if any(term.label == "class" for term in adjacent) and side_by_side:
         raise UserError(
             f"config.data.sampler: {config.data.sampler!r} lays images of one class side by side, "

@@ -1,11 +1,12 @@
 """What a config leaves to its weights and its data, filled in where a run begins."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from abe_jax import pretrained
+from abe_jax import models, pretrained
 from abe_jax.config import build
 from abe_jax.config.again import as_begun
 from abe_jax.config.files import read_json
@@ -28,8 +29,9 @@ def resolved(
     config.data.mean and std, where both are empty, become those that the weights were trained
     with; config.data.validation_classes and classes, where they are 0, the share that is kept for
     validation where the data has none of its own, and the number of the training split's classes;
-    config.model.branch, where it is empty, the backbone's own. Without weights mean and std stay
-    empty. Of a `dataset` that a program gave, nothing is kept beyond what it keeps itself.
+    config.model.branch and side_stages, where they are empty, the backbone's own. Without weights
+    mean and std stay empty. Of a `dataset` that a program gave, nothing is kept beyond what it
+    keeps itself.
 
     Raises:
         UserError: weights that are not there or are another backbone's, or data that is not there.
@@ -51,11 +53,14 @@ def resolved(
 
 
 def with_branch(config: Config) -> Config:
-    """`config` with the backbone's own branch where it names none."""
-    if config.model.branch:
-        return config
-    with build.named("config.model"):
-        model = dataclasses.replace(config.model, branch=backbone(config.model.backbone).branch)
+    """`config` with the backbone's own branch, and a cascade's own stages, where it names none."""
+    model = config.model
+    if not model.branch:
+        with build.named("config.model"):
+            model = dataclasses.replace(model, branch=backbone(model.backbone).branch)
+    if model.kind == models.Cascade.kind:
+        sides: Any = build.model(model)
+        model = dataclasses.replace(model, side_stages=sides.side_names)
     return dataclasses.replace(config, model=model)
 
 

@@ -8,15 +8,23 @@ from abe_jax.models.abe import ABE
 from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.backbones.table import BACKBONES, stages
+from abe_jax.models.cascade import Cascade
 from abe_jax.models.ensemble import Embeddings, Ensemble
 from abe_jax.models.multi_head import MultiHead
-from abe_jax.models.parameters import graft, new_parameters, stage_params, with_exponent
+from abe_jax.models.parameters import (
+    graft,
+    last_layer,
+    new_parameters,
+    stage_params,
+    with_exponent,
+)
 from abe_jax.models.single_head import SingleHead
 
 __all__ = [
     "ABE",
     "BACKBONES",
     "KINDS",
+    "Cascade",
     "Embeddings",
     "Ensemble",
     "MultiHead",
@@ -26,6 +34,7 @@ __all__ = [
     "clamped",
     "gates",
     "graft",
+    "last_layer",
     "new_parameters",
     "options",
     "stage_params",
@@ -37,6 +46,7 @@ __all__ = [
 KINDS: dict[str, type[Ensemble]] = {
     "single": SingleHead,
     "heads": MultiHead,
+    "cascade": Cascade,
     "attention": ABE,
 }
 _OF_A_PROCESS = ("axis_name", "parent", "name")  # fields, but no options of the network
@@ -49,10 +59,16 @@ def build(kind: str, **given: Any) -> Ensemble:
         ArgumentError: names or numbers that make no network, with the nearest right choice.
     """
     require("kind", kind, KINDS)
-    return KINDS[kind](**given)
+    own = _fields(KINDS[kind])
+    others = set().union(*map(_fields, KINDS.values())) - own  # a config has those of all kinds
+    return KINDS[kind](**{name: value for name, value in given.items() if name not in others})
 
 
 def options(model: Ensemble) -> dict[str, Any]:
     """What `build` makes the same network of, `kind` included: plain strings and numbers."""
-    fields = [f.name for f in dataclasses.fields(model) if f.name not in _OF_A_PROCESS]
-    return {"kind": model.kind} | {name: getattr(model, name) for name in fields}
+    given = [f.name for f in dataclasses.fields(model) if f.name not in _OF_A_PROCESS]
+    return {"kind": model.kind} | {name: getattr(model, name) for name in given}
+
+
+def _fields(kind: type[Ensemble]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

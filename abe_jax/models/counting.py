@@ -24,6 +24,7 @@ PARTS = {
     "trunk": "attention trunk",
     "mask_heads": "attention masks",
     "decoder": "decoder",
+    "sides": "side heads",
     "pool": "pooling",
     "head": "fully connected",
 }
@@ -146,10 +147,12 @@ def _details(model: Ensemble) -> dict[str, str]:
     m, cut = model.learners, model.cut
     kept = "one for each learner" if model.kind == "heads" else "shared"
     shared = "" if m == 1 else f", {kept}"
+    last = ", one for each learner" if model.kind == "cascade" and m > 1 else shared
     return {
         "encoder": span(cut.encoder),
         "trunk": span(cut.trunk),
         "mask_heads": f"{m} x 1x1 convolution",
-        "decoder": span(cut.decoder) + shared,
-        "head": f"to {m} x {model.dim // m}{shared}",
+        "decoder": span(cut.decoder) + ("" if model.kind == "cascade" else shared),
+        "sides": f"behind {', '.join(getattr(model, 'side_names', ()))}",
+        "head": f"to {m} x {model.dim // m}{last}",
     }

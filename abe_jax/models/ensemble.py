@@ -1,4 +1,4 @@
-"""What the three kinds share: a backbone cut in two, M learners behind the cut, one vector each."""
+"""What all kinds share: a backbone cut in two, M learners behind the cut, one vector each."""
 
 import math
 from typing import Any, ClassVar
@@ -28,7 +28,8 @@ class Embeddings:
 
 
 class Ensemble(nn.Module):
-    """M learners on one backbone; SingleHead, MultiHead and ABE say how they differ.
+    """M learners on one backbone; SingleHead, MultiHead, Cascade and ABE say how
+    they differ.
 
     `module.apply(variables, images, train=...)` embeds images that are already normalised.
 
@@ -78,6 +79,11 @@ class Ensemble(nn.Module):
         if self.trunk_depth is not None:
             return self.trunk_depth
         return min(backbone(self.backbone).trunk_depth, len(parts.candidates))
+
+    @property
+    def sized_by(self) -> str:
+        """What allows for images of one size only, in words; empty where any size will do."""
+        return f"{self.backbone!r} has positions" if backbone(self.backbone).tokens else ""
 
     @property
     def dtype(self) -> Any:

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.batch_instance import completed
 
-NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
+SIDES = "sides"  # what side heads begin with
+NEW = ("head", "mask_heads", "pool", SIDES)  # parts that no backbone brings
 STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
 
 Tree = Mapping[str, Any]
@@ -18,8 +19,16 @@ Tree = Mapping[str, Any]
 
 def new_parameters(path: Sequence[Any]) -> bool:
     """Whether the parameter at `path` (of names, or of jax's DictKeys) is no backbone's."""
-    first = path[0]
-    return (first.key if isinstance(first, DictKey) else first) in NEW
+    return _part(path) in NEW
+
+
+def last_layer(path: Sequence[Any]) -> bool:
+    """Whether a new parameter stands at a network's end: all but what a side head begins with."""
+    return new_parameters(path) and _part(path) != SIDES
+
+
+def _part(path: Sequence[Any]) -> Any:
+    return path[0].key if isinstance(path[0], DictKey) else path[0]
 
 
 def stage_params(params: Tree) -> dict[str, Tree]:

@@ -1,0 +1,271 @@
+"""The cascade's heads against loops in float64, and dropout that no number of devices changes."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from abe_jax import models
+from abe_jax.data import Preprocessing
+from abe_jax.errors import ArgumentError
+from abe_jax.evaluation.network import Network
+from abe_jax.models import counting
+from abe_jax.models.backbones.layers import average_pool
+from abe_jax.models.cascade import SideHead
+from abe_jax.models.dropout import Dropout
+
+SMALL: dict[str, Any] = {"backbone": "convnet", "width": 2, "dim": 9, "norm": "none"}
+OWN: dict[str, Any] = {"side_width": 3, "side_hidden": 4}
+IMAGES = np.random.default_rng(1).normal(size=(2, 32, 32, 1)).astype(np.float32)
+
+
+def averages(x, size, stride):
+    """Caffe's average pooling without padding, by loops: [h, w, c] in float64."""
+    h, w = x.shape[:2]
+    rows, columns = (range(0, max(n - size, 0) + stride, stride) for n in (h, w))
+    rows, columns = ([s for s in starts if s < n] for starts, n in ((rows, h), (columns, w)))
+    rows = rows[: -(-max(h - size, 0) // stride) + 1]
+    columns = columns[: -(-max(w - size, 0) // stride) + 1]
+    return np.array([[x[i : i + size, j : j + size].mean((0, 1)) for j in columns] for i in rows])
+
+
+# Side of the map -> side of what is pooled; 14 is GoogLeNet's, and below 5 the map is the window.
+POOLED = {1: 1, 4: 1, 5: 1, 6: 2, 8: 2, 9: 3, 14: 4}
+
+
+@pytest.mark.parametrize("side", POOLED)
+def test_average_pooling_is_the_loops_in_value_and_gradient(side):
+    rng = np.random.default_rng(side)
+    x, towards = rng.normal(size=(2, 1, side, side + 1, 2))
+    given = average_pool(jnp.asarray(x, jnp.float32), size=5, stride=3)
+    expected = averages(x[0], 5, 3)
+    assert given.shape[1] == POOLED[side]
+    np.testing.assert_allclose(given[0], expected, atol=1e-6)
+    weight = rng.normal(size=expected.shape)
+    gradient = jax.grad(lambda y: jnp.sum(average_pool(y, size=5, stride=3)[0] * weight))(
+        jnp.asarray(x, jnp.float32)
+    )
+    slope = (averages(towards[0], 5, 3) * weight).sum()  # pooling is linear
+    assert (np.asarray(gradient) * towards).sum() == pytest.approx(slope, rel=1e-4)
+
+
+def by_loop(params, x):
+    """A side head's features of one map [h, w, c]."""
+    pooled = averages(x, 5, 3)
+    reduced = pooled @ params["reduce"]["kernel"][0, 0] + params["reduce"]["bias"]
+    flat = np.maximum(reduced, 0).reshape(-1)
+    return np.maximum(flat @ params["hidden"]["kernel"] + params["hidden"]["bias"], 0)
+
+
+def doubled(tree):
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+
+
+def test_a_side_head_is_the_loop_in_value_and_gradient():
+    head = SideHead(width=3, hidden=5, dtype=jnp.float32)
+    x, towards = np.random.default_rng(3).normal(size=(2, 2, 7, 7, 4))
+    params = head.init(jax.random.key(0), jnp.asarray(x, jnp.float32))["params"]
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    wide = doubled(params)
+    weight = np.random.default_rng(4).normal(size=(2, 5))
+
+    def of(params, x):
+        made: Any = head.apply({"params": params}, x)
+        return jnp.sum(made * weight)
+
+    def oracle(params, x):
+        return sum((by_loop(params, row) * own).sum() for row, own in zip(x, weight, strict=True))
+
+    value, (by_params, by_map) = jax.value_and_grad(of, (0, 1))(params, jnp.asarray(x, jnp.float32))
+    assert float(value) == pytest.approx(oracle(wide, x), rel=1e-5)
+    step = 1e-6
+    slope = (oracle(wide, x + step * towards) - oracle(wide, x - step * towards)) / (2 * step)
+    assert (np.asarray(by_map) * towards).sum() == pytest.approx(slope, rel=1e-4)
+    ahead, behind = (jax.tree.map(lambda p, s=s: p + s * np.cos(p), wide) for s in (step, -step))
+    slope = (oracle(ahead, x) - oracle(behind, x)) / (2 * step)
+    along = jax.tree.map(lambda g, p: (np.asarray(g) * np.cos(p)).sum(), by_params, wide)
+    assert sum(jax.tree.leaves(along)) == pytest.approx(slope, rel=1e-4)
+
+
+def test_each_head_sees_the_map_behind_its_own_stage():
+    net = models.Cascade(**SMALL, **OWN, side_stages=("conv2", "conv4"), branch="pool2")
+    variables: Any = net.init(jax.random.key(0), IMAGES)
+    found: Any = net.apply(variables, IMAGES)
+    assert found.vectors.shape == found.unnormalised.shape == (2, 3, 3)
+    params, x, maps = doubled(variables["params"]), jnp.asarray(IMAGES), {}
+    for stage in (*net.cut.encoder, *net.cut.decoder):
+        tree = variables["params"]["encoder"] | variables["params"]["decoder"]
+        x = stage.make().apply({"params": tree.get(stage.name, {})}, x, False)
+        maps[stage.name] = np.asarray(x, np.float64)
+    for row in range(2):
+        features = [by_loop(params["sides"][name], maps[name][row]) for name in ("conv2", "conv4")]
+        features.append(maps["conv6"][row].mean((0, 1)))
+        for m, own in enumerate(features):
+            layer = params["head"][f"head{m}"]
+            z = own @ layer["kernel"] + layer["bias"]
+            np.testing.assert_allclose(found.unnormalised[row, m], z, atol=1e-5)
+            np.testing.assert_allclose(found.vectors[row, m], z / np.linalg.norm(z), atol=1e-5)
+
+
+def test_the_first_heads_gradient_reaches_no_later_stage():
+    net = models.Cascade(**SMALL, **OWN, side_stages=("conv2", "conv4"), branch="pool2")
+    params = net.init(jax.random.key(0), IMAGES)["params"]
+
+    def of(params, m):
+        found: Any = net.apply({"params": params}, IMAGES)
+        return found.unnormalised[:, m].sum()
+
+    first, last = (doubled(jax.grad(of)(params, m)) for m in (0, 2))
+    assert not any(
+        leaf.any() for leaf in jax.tree.leaves((first["decoder"], first["head"]["head1"]))
+    )
+    assert any(leaf.any() for leaf in jax.tree.leaves(first["encoder"]["conv2"]))
+    assert not any(leaf.any() for leaf in jax.tree.leaves(last["sides"]))
+    assert any(leaf.any() for leaf in jax.tree.leaves(last["decoder"]["conv6"]))
+
+
+def dropped(key, devices, rate=0.7, rows=8, width=6, seen=None):
+    """What dropout leaves of ones, the rows spread over so many devices."""
+    x = jnp.ones((devices, rows // devices, width)) if seen is None else seen
+    axis = "devices" if devices > 1 else None
+
+    def one(part):
+        return Dropout(rate, axis).apply({}, part, True, rngs={"dropout": key})
+
+    made = jax.vmap(one, axis_name=axis)(x) if axis else one(x[0])
+    return np.asarray(made).reshape(rows, width)
+
+
+def test_dropout_of_a_row_hangs_on_its_place_in_the_global_batch():
+    alone = dropped(jax.random.key(5), 1)
+    for devices in (2, 4, 8):
+        np.testing.assert_array_equal(dropped(jax.random.key(5), devices), alone)
+    assert len({row.tobytes() for row in alone}) > 4  # rows draw each for itself
+    assert (dropped(jax.random.key(6), 1) != alone).any()
+
+
+def test_dropout_keeps_its_share_and_the_mean():
+    made = dropped(jax.random.key(0), 1, rows=64, width=500)
+    kept = made != 0
+    np.testing.assert_allclose(made[kept], 1 / 0.3, rtol=1e-6)
+    assert abs(kept.mean() - 0.3) < 0.01
+    assert np.abs(kept.mean(1) - 0.3).max() < 0.1  # in each row
+
+
+def test_nothing_is_dropped_without_training_or_without_a_key():
+    x = jnp.ones((4, 5))
+    for train, rngs in ((False, {"dropout": jax.random.key(0)}), (True, {})):
+        np.testing.assert_array_equal(Dropout(0.7).apply({}, x, train, rngs=rngs), x)
+
+
+def test_each_head_of_a_cascade_drops_by_draws_of_its_own():
+    net = models.Cascade(**SMALL, **OWN, side_dropout=0.5, last_dropout=0.5)
+    variables = net.init(jax.random.key(0), IMAGES)
+    plain: Any = net.apply(variables, IMAGES)
+
+    def drawn(key, **rates):
+        made: Any = net.clone(**rates).apply(
+            variables, IMAGES, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        return made[0].unnormalised
+
+    one, other = drawn(jax.random.key(1)), drawn(jax.random.key(2))
+    assert all((one[:, m] != plain.unnormalised[:, m]).any() for m in range(3))
+    assert (one != other).any()
+    np.testing.assert_array_equal(one, drawn(jax.random.key(1)))
+    side = drawn(jax.random.key(1), last_dropout=0.0)
+    np.testing.assert_allclose(side[:, 2], plain.unnormalised[:, 2], atol=1e-6)
+    np.testing.assert_array_equal(side[:, :2], one[:, :2])
+
+
+def test_googlenets_heads_stand_where_the_paper_has_them():
+    assert models.Cascade(backbone="googlenet", dim=384).side_names == (
+        "inception4a",
+        "inception4d",
+    )
+    assert models.Cascade(backbone="convnet", dim=9).side_names == ("conv4", "conv5")
+    assert models.Cascade(backbone="googlenet", learners=1, dim=128).side_names == ()
+    assert models.Cascade(backbone="vit_s16", dim=9).side_names == ("block6", "block9")
+
+
+@pytest.mark.parametrize("backbone", models.BACKBONES)
+def test_every_backbone_has_stages_for_side_heads(backbone):
+    net = models.Cascade(backbone=backbone, dim=9, **OWN)
+    side = min(models.BACKBONES[backbone].size, 64)
+    found, variables = jax.eval_shape(
+        lambda x: net.init_with_output(jax.random.key(0), x),
+        jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32),
+    )
+    assert found.vectors.shape == (2, 3, 3) and found.vectors.dtype == jnp.float32
+    assert tuple(variables["params"]["sides"]) == net.side_names
+
+
+# Of GoogLeNet at 224 px: 14 x 14 maps of 512 and 528 channels, 4 x 4 windows.
+def test_side_heads_are_counted():
+    net = models.Cascade(backbone="googlenet", dim=384)
+    found = {part.name: part for part in counting.parts(net, 224, 3)}
+    sides, last = found["side heads"], found["fully connected"]
+    assert sides.parameters == (512 + 528) * 128 + 2 * (128 + 2048 * 1024 + 1024)
+    assert sides.multiply_adds == 16 * (512 + 528) * 128 + 2 * 2048 * 1024
+    assert sides.detail == "behind inception4a, inception4d"
+    assert (last.parameters, last.multiply_adds) == (3 * (1024 * 128 + 128), 3 * 1024 * 128)
+    single = models.SingleHead(backbone="googlenet", dim=128)
+    rest = sum(part.parameters for name, part in found.items() if name in ("encoder", "decoder"))
+    theirs = {part.name: part.parameters for part in counting.parts(single, 224, 3)}
+    assert rest == theirs["encoder"] + theirs["decoder"]
+
+
+def test_stages_are_taken_from_other_networks_and_heads_are_new():
+    net, single = models.Cascade(**SMALL, **OWN), models.SingleHead(**{**SMALL, "dim": 3})
+    params, given = (
+        n.init(jax.random.key(i), IMAGES)["params"] for i, n in enumerate((net, single))
+    )
+    grafted = models.graft(params, models.stage_params(given))
+    for part in ("encoder", "decoder"):
+        jax.tree.map(np.testing.assert_array_equal, grafted[part], given[part])
+    for part in ("sides", "head"):
+        jax.tree.map(np.testing.assert_array_equal, grafted[part], params[part])
+    new = {part: models.new_parameters((part,)) for part in params}
+    assert new == {"encoder": False, "decoder": False, "sides": True, "head": True}
+    fast = {part: models.last_layer((part,)) for part in params}
+    assert fast == new | {"sides": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"side_stages": ("conv2", "con4")}, "side_stages: .*'conv4'"),
+        ({"side_stages": ("conv2", "conv6")}, "side_stages: .*'conv5'"),
+        ({"side_stages": ("conv4", "conv2")}, r"side_stages: .*\('conv2', 'conv4'\)"),
+        ({"side_stages": ("conv2", "conv2")}, "side_stages: .*each stands once"),
+        ({"side_stages": ("conv2",)}, "side_stages: 1 for 3 .*name 2, or set learners to 2"),
+        ({"learners": 9}, "learners: 9 heads, .*at most 6"),
+        ({"head": "none"}, "head: .*'linear' or 'projection'"),
+        ({"side_dropout": 1.0}, "side_dropout: 1"),
+        ({"last_dropout": -0.1}, "last_dropout: -0.1"),
+        ({"side_width": 0}, "side_width: 0; it is at least 1"),
+        ({"side_hidden": 0}, "side_hidden: 0; it is at least 1"),
+        ({"dim": 8}, "dim: 8 does not split"),
+    ],
+)
+def test_wrong_options_are_told_the_nearest_right_choice(change, told):
+    with pytest.raises(ArgumentError, match=f"^{told}"):
+        models.build("cascade", **{**SMALL, **change})
+
+
+def test_other_kinds_pass_over_what_a_cascade_alone_has():
+    made = models.build("single", **SMALL, side_stages=("conv2",), side_width=7)
+    assert made == models.SingleHead(**SMALL)
+    assert "side_width" not in models.options(made)
+    with pytest.raises(TypeError):
+        models.build("single", **SMALL, side_widht=7)
+
+
+def test_side_heads_take_images_of_one_size():
+    net, one = models.Cascade(**SMALL, **OWN), Preprocessing(resize=32, size=32, channels=1)
+    with pytest.raises(ArgumentError, match=r"^longest: kind 'cascade' has side heads for squares"):
+        Network(net, one, longest=64)
+    Network(dataclasses.replace(net, learners=1), one, longest=64)
