@@ -187,9 +187,12 @@ def hard_share(
         for same in (True, False):
             every = [(i, j) for i, j in _ordered(labels, same) if i < j]
             squared = {(i, j): math.dist(x[i, head], x[j, head]) ** 2 for i, j in every}
-            candidates = left.get(same, every) if cascade else every
-            nearest = sorted(candidates, key=lambda pair, d=squared: d[pair], reverse=same)
-            left[same] = nearest[: math.ceil(round(share * len(every), 6))]
+            sign = -1 if same else 1
+            grid = {pair: sign * round(d * 2**16) for pair, d in squared.items()}
+            candidates = sorted(left.get(same, every)) if cascade else every
+            left[same] = sorted(candidates, key=lambda pair, grid=grid: grid[pair])[
+                : math.ceil(round(share * len(every), 6))
+            ]
             kept = [squared[pair] for pair in left[same]]
             terms += kept if same else [negative_weight * max(margin - d, 0) for d in kept]
         total += sum(terms) / max(sum(term > 1e-6 for term in terms), 1)

@@ -1,6 +1,7 @@
 """The cascade's heads against loops in float64, and dropout that no number of devices changes."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -14,12 +15,20 @@ from abe_jax.errors import ArgumentError
 from abe_jax.evaluation.network import Network
 from abe_jax.models import counting
 from abe_jax.models.backbones.layers import average_pool
+from abe_jax.models.backbones.stages import StageMaps
 from abe_jax.models.cascade import SideHead
 from abe_jax.models.dropout import Dropout
 
 SMALL: dict[str, Any] = {"backbone": "convnet", "width": 2, "dim": 9, "norm": "none"}
-OWN: dict[str, Any] = {"side_width": 3, "side_hidden": 4}
-IMAGES = np.random.default_rng(1).normal(size=(2, 32, 32, 1)).astype(np.float32)
+OWN: dict[str, Any] = {"side_width": 8, "side_hidden": 16}
+IMAGES = jax.random.normal(jax.random.key(1), (2, 32, 32, 1))
+
+
+def made(net, seed=0) -> Any:
+    """A network's parameters, biases drawn as well."""
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), IMAGES))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
 
 
 def averages(x, size, stride):
@@ -67,19 +76,22 @@ def doubled(tree):
 def test_a_side_head_is_the_loop_in_value_and_gradient():
     head = SideHead(width=3, hidden=5, dtype=jnp.float32)
     x, towards = np.random.default_rng(3).normal(size=(2, 2, 7, 7, 4))
-    params = head.init(jax.random.key(0), jnp.asarray(x, jnp.float32))["params"]
-    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    first = jnp.asarray(x, jnp.float32)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, jax.jit(head.init)(jax.random.key(0), first))
+    params = params["params"]
     wide = doubled(params)
     weight = np.random.default_rng(4).normal(size=(2, 5))
 
     def of(params, x):
-        made: Any = head.apply({"params": params}, x)
-        return jnp.sum(made * weight)
+        found: Any = head.apply({"params": params}, x)
+        return jnp.sum(found * weight)
 
     def oracle(params, x):
         return sum((by_loop(params, row) * own).sum() for row, own in zip(x, weight, strict=True))
 
-    value, (by_params, by_map) = jax.value_and_grad(of, (0, 1))(params, jnp.asarray(x, jnp.float32))
+    value, (by_params, by_map) = jax.jit(jax.value_and_grad(of, (0, 1)))(
+        params, jnp.asarray(x, jnp.float32)
+    )
     assert float(value) == pytest.approx(oracle(wide, x), rel=1e-5)
     step = 1e-6
     slope = (oracle(wide, x + step * towards) - oracle(wide, x - step * towards)) / (2 * step)
@@ -92,14 +104,13 @@ def test_a_side_head_is_the_loop_in_value_and_gradient():
 
 def test_each_head_sees_the_map_behind_its_own_stage():
     net = models.Cascade(**SMALL, **OWN, side_stages=("conv2", "conv4"), branch="pool2")
-    variables: Any = net.init(jax.random.key(0), IMAGES)
-    found: Any = net.apply(variables, IMAGES)
+    variables = made(net)
+    found: Any = jax.jit(net.apply)(variables, IMAGES)
     assert found.vectors.shape == found.unnormalised.shape == (2, 3, 3)
-    params, x, maps = doubled(variables["params"]), jnp.asarray(IMAGES), {}
-    for stage in (*net.cut.encoder, *net.cut.decoder):
-        tree = variables["params"]["encoder"] | variables["params"]["decoder"]
-        x = stage.make().apply({"params": tree.get(stage.name, {})}, x, False)
-        maps[stage.name] = np.asarray(x, np.float64)
+    params = doubled(variables["params"])
+    stages = StageMaps((*net.cut.encoder, *net.cut.decoder))
+    own = {"params": variables["params"]["encoder"] | variables["params"]["decoder"]}
+    maps: Any = doubled(jax.jit(stages.apply, static_argnums=2)(own, IMAGES, False))
     for row in range(2):
         features = [by_loop(params["sides"][name], maps[name][row]) for name in ("conv2", "conv4")]
         features.append(maps["conv6"][row].mean((0, 1)))
@@ -112,13 +123,13 @@ def test_each_head_sees_the_map_behind_its_own_stage():
 
 def test_the_first_heads_gradient_reaches_no_later_stage():
     net = models.Cascade(**SMALL, **OWN, side_stages=("conv2", "conv4"), branch="pool2")
-    params = net.init(jax.random.key(0), IMAGES)["params"]
 
-    def of(params, m):
-        found: Any = net.apply({"params": params}, IMAGES)
-        return found.unnormalised[:, m].sum()
+    def of(variables):
+        found: Any = net.apply(variables, IMAGES)
+        return found.unnormalised.sum((0, 2))
 
-    first, last = (doubled(jax.grad(of)(params, m)) for m in (0, 2))
+    every = doubled(jax.jit(jax.jacrev(of))(made(net))["params"])
+    first, last = (jax.tree.map(lambda leaf, m=m: leaf[m], every) for m in (0, 2))
     assert not any(
         leaf.any() for leaf in jax.tree.leaves((first["decoder"], first["head"]["head1"]))
     )
@@ -127,16 +138,16 @@ def test_the_first_heads_gradient_reaches_no_later_stage():
     assert any(leaf.any() for leaf in jax.tree.leaves(last["decoder"]["conv6"]))
 
 
-def dropped(key, devices, rate=0.7, rows=8, width=6, seen=None):
+def dropped(key, devices, rate=0.7, rows=8, width=6):
     """What dropout leaves of ones, the rows spread over so many devices."""
-    x = jnp.ones((devices, rows // devices, width)) if seen is None else seen
+    x = jnp.ones((devices, rows // devices, width))
     axis = "devices" if devices > 1 else None
 
     def one(part):
         return Dropout(rate, axis).apply({}, part, True, rngs={"dropout": key})
 
-    made = jax.vmap(one, axis_name=axis)(x) if axis else one(x[0])
-    return np.asarray(made).reshape(rows, width)
+    found = jax.jit(jax.vmap(one, axis_name=axis) if axis else lambda x: one(x[0]))(x)
+    return np.asarray(found).reshape(rows, width)
 
 
 def test_dropout_of_a_row_hangs_on_its_place_in_the_global_batch():
@@ -148,9 +159,9 @@ def test_dropout_of_a_row_hangs_on_its_place_in_the_global_batch():
 
 
 def test_dropout_keeps_its_share_and_the_mean():
-    made = dropped(jax.random.key(0), 1, rows=64, width=500)
-    kept = made != 0
-    np.testing.assert_allclose(made[kept], 1 / 0.3, rtol=1e-6)
+    found = dropped(jax.random.key(0), 1, rows=64, width=500)
+    kept = found != 0
+    np.testing.assert_allclose(found[kept], 1 / 0.3, rtol=1e-6)
     assert abs(kept.mean() - 0.3) < 0.01
     assert np.abs(kept.mean(1) - 0.3).max() < 0.1  # in each row
 
@@ -163,14 +174,15 @@ def test_nothing_is_dropped_without_training_or_without_a_key():
 
 def test_each_head_of_a_cascade_drops_by_draws_of_its_own():
     net = models.Cascade(**SMALL, **OWN, side_dropout=0.5, last_dropout=0.5)
-    variables = net.init(jax.random.key(0), IMAGES)
-    plain: Any = net.apply(variables, IMAGES)
+    variables = made(net)
+    plain: Any = jax.jit(net.apply)(variables, IMAGES)
 
-    def drawn(key, **rates):
-        made: Any = net.clone(**rates).apply(
+    @functools.partial(jax.jit, static_argnames="last_dropout")
+    def drawn(key, last_dropout=0.5):
+        found: Any = net.clone(last_dropout=last_dropout).apply(
             variables, IMAGES, train=True, mutable=["batch_stats"], rngs={"dropout": key}
         )
-        return made[0].unnormalised
+        return found[0].unnormalised
 
     one, other = drawn(jax.random.key(1)), drawn(jax.random.key(2))
     assert all((one[:, m] != plain.unnormalised[:, m]).any() for m in range(3))
@@ -257,9 +269,9 @@ def test_wrong_options_are_told_the_nearest_right_choice(change, told):
 
 
 def test_other_kinds_pass_over_what_a_cascade_alone_has():
-    made = models.build("single", **SMALL, side_stages=("conv2",), side_width=7)
-    assert made == models.SingleHead(**SMALL)
-    assert "side_width" not in models.options(made)
+    net = models.build("single", **SMALL, side_stages=("conv2",), side_width=7)
+    assert net == models.SingleHead(**SMALL)
+    assert "side_width" not in models.options(net)
     with pytest.raises(TypeError):
         models.build("single", **SMALL, side_widht=7)
 

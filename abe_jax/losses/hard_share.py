@@ -17,6 +17,7 @@ from abe_jax.losses.term import PairTerm, Parameters
 
 PUBLISHED = (1.0, 0.5, 0.2)
 ZERO = 1e-6  # a loss up to this counts as zero: what rounding leaves of a distance of 0
+GRID = 2.0**-16  # squared distances are ranked in multiples of this, as equal where rounding would
 WHOLE = 1e-6  # of a share of pairs: so near to a whole number (times itself) it is that number
 
 
@@ -24,7 +25,7 @@ class Ranked(NamedTuple):
     """Pairs of one kind, flat, and which of them the head before kept."""
 
     values: Float[Array, "m p"]  # the losses
-    hardness: Float[Array, "m p"]  # ranks as the losses do, and those that are equal
+    hardness: Float[Array, "m p"]  # ranks as the losses do, and those of them that are zero
     select: Bool[Array, " p"]  # what is a pair of this kind
 
 
@@ -53,8 +54,9 @@ def hard_share(
     Without, each head ranks the whole batch, as the authors' public code does.
 
     Equal losses: the pair at the smaller distance comes first among negatives, of which those
-    beyond the margin all have loss 0; of equal distances the earlier pair, by its first and then by
-    its second row. How many are kept, and ties, are not in the paper. `vectors` [b, d], or
+    beyond the margin all have loss 0; of equal distances (to 2^-16 of D^2, so that rounding does
+    not choose) the earlier pair, by its first and then by its second row. How many are kept, and
+    ties, are not in the paper. `vectors` [b, d], or
     [b, m, d]. Images where `mask` is False are not there. Computed in float32 whatever the type of
     `vectors`, memory O(m b^2). What is kept is chosen without gradient; no pairs give 0 with
     gradient 0.
@@ -67,10 +69,11 @@ def hard_share(
     learners = c.distances.shape[0]
     own = _shares(shares, learners)
     squared = c.distances.reshape(learners, -1)
+    ranked = jnp.round(squared / GRID)
     away = negative_weight * pairs.hinge(margin, squared)
     kinds = (
-        Ranked(squared, squared, jnp.triu(c.positive).reshape(-1)),
-        Ranked(away, -squared, jnp.triu(c.negative).reshape(-1)),
+        Ranked(squared, ranked, jnp.triu(c.positive).reshape(-1)),
+        Ranked(away, -ranked, jnp.triu(c.negative).reshape(-1)),
     )
     total, number = jnp.zeros(learners), jnp.zeros(learners)
     for kind in kinds:
@@ -127,7 +130,6 @@ class HardShare(PairTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "shares", tuple(self.shares))  # of a list: hashable
         _check(self.shares)
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
