@@ -16,7 +16,8 @@ As in the paper or its public code: the network (heads of 128 behind inception4a
 inception5b, dropout 0.7 in the first two and 0.4 in the last), the loss and its shares 1, 0.5, 0.2,
 each of all pairs of the batch (`cascade=True` in the loss is the other reading, see its docstring),
 10 images of each of 10 classes, SGD with momentum 0.9 and decay 2e-4, rates of the last layers x 10
-and of biases x 2, 256 px stretched, crops of 224, no mirroring, Caffe's mean.
+and of biases x 2, 256 px stretched, crops of 224, no mirroring, Caffe's mean, and at test a
+concatenation in which the heads count 1 to 2 to 3.
 Otherwise than there: the first two heads begin from random layers, not from Caffe's auxiliary
 classifiers, and the last training classes are held out for validation.
 """
@@ -49,6 +50,7 @@ def get_config() -> ConfigDict:
                 "learners": 3,
                 "dim": 384,
                 "side_stages": ("inception4a", "inception4d"),
+                "test_weights": (1.0, 2.0, 3.0),
             },
             "objective": [{"name": "hard_share", "shares": (1.0, 0.5, 0.2)}],
             "optimizer": {

@@ -113,6 +113,49 @@ def n_pairs(x, labels, *, length_weight=0.0):
     return _mean(terms) + length_weight * _mean([float(x[i] @ x[i]) for c in chosen for i in c])
 
 
+def _cosine(x, y):
+    lengths = math.hypot(*x) * math.hypot(*y)
+    return sum(a * b for a, b in zip(x, y, strict=True)) / lengths if lengths else 0.0
+
+
+def boosted(
+    vectors,
+    labels,
+    *,
+    slope=2.0,
+    threshold=0.5,
+    cost=25.0,
+    start=0.5,
+    shrinkage=0.06,
+    negative_boost=2.0,
+    accumulate="sum",
+    weighed_at=None,
+    mask=None,
+):
+    """`weighed_at`: the vectors that give the weights, which have no gradient."""
+    here = [i for i in range(len(labels)) if mask is None or mask[i]]
+    x = np.asarray(vectors, np.float64)
+    x = x[:, None] if x.ndim == 2 else x
+    given = x if weighed_at is None else np.asarray(weighed_at, np.float64)
+    same = [labels[i] == labels[j] for i in here for j in here]  # a row and itself as well
+    number = {True: sum(same), False: len(same) - sum(same)}
+    learners, total = x.shape[1], 0.0
+    for i, j in itertools.permutations(here, 2):
+        positive = bool(labels[i] == labels[j])
+        sign, account, weight = 1.0 if positive else -cost, start, 1.0
+        for p in range(learners):
+            z = slope * (_cosine(x[i, p], x[j, p]) - threshold) * sign
+            total += weight * math.log1p(math.exp(-z)) / number[positive] / learners
+            z = slope * (_cosine(given[i, p], given[j, p]) - threshold) * sign
+            nu = 2 / (2 + p)
+            account = {
+                "sum": account + shrinkage * z,
+                "average": (1 - nu) * account + nu * z,
+            }[accumulate]
+            weight = 1 / (1 + math.exp(account)) * (1.0 if positive else negative_boost)
+    return total
+
+
 def information(left, right):
     """NMI from the table of both clusterings."""
     n = len(left)

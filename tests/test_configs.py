@@ -97,11 +97,13 @@ def test_what_trains_over_domains_is_evaluated_by_them(file: Path) -> None:
 def shrunk(file: Path, root: Path) -> Config:
     """The config with its data and its length made small; two stages become one step each."""
     whole = config.load(file)
+    model = whole.model
+    own = model.dims or model.test_weights or model.side_stages
     overrides = [
         *SMALL,
         f"data.root={root}",
-        # Each compiles a decoder of its own, but for heads of a cascade.
-        f"model.learners={min(3 if whole.model.kind == 'cascade' else 2, whole.model.learners)}",
+        # Each learner may compile a decoder of its own; those with something of their own are kept.
+        f"model.learners={whole.model.learners if own else min(2, whole.model.learners)}",
         f"train.batch={8 * whole.data.repeats}",
         f"data.held_out={0.1 if whole.data.held_out else 0.0}",  # the classes are small
         f"optimizer.new_only={min(1, whole.optimizer.new_only)}",

@@ -261,6 +261,7 @@ def test_stages_are_taken_from_other_networks_and_heads_are_new():
         ({"side_width": 0}, "side_width: 0; it is at least 1"),
         ({"side_hidden": 0}, "side_hidden: 0; it is at least 1"),
         ({"dim": 8}, "dim: 8 does not split"),
+        ({"dims": (2, 3, 4)}, "dims: differ, but learners of kind 'cascade' have one size"),
     ],
 )
 def test_wrong_options_are_told_the_nearest_right_choice(change, told):

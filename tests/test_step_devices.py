@@ -50,6 +50,16 @@ OVER_DOMAINS = (
     {"name": "scatter", "weight": 0.5},
     {"name": "shuffle", "weight": 0.5},
 )
+# Weights that pass from learner to learner, and terms that read the network's last layers, whose
+# kernels are gathered over no device. The regressors' part is of the kernels' order.
+BOOSTING = (
+    {"name": "boosted"},
+    {"name": "boosted", "accumulate": "average", "weight": 0.5},
+    {"name": "adversarial", "norm_weight": 0.01, "hidden": 16, "rate": 2.0, "weight": 3.0},
+    {"name": "adversarial", "variant": "activation", "norm_weight": 0.01, "weight": 3.0},
+    {"name": "norm_softmax", "weight": 0.5},
+)
+DIVIDED = ("model.kind=divided", "model.learners=3", "model.dims=(4, 5, 7)")
 META = (
     "model.norm=bin",
     "data.sampler=domains",
@@ -111,6 +121,7 @@ RUNS = {
     "two levels": Run(
         objective=OVER_DOMAINS, overrides=META, samplers={"domains": ()}, double=True
     ),
+    "boosting": Run(objective=BOOSTING, overrides=DIVIDED, double=True),
     "cascade": Run(
         objective=({"name": "hard_share", "cascade": True},), overrides=CASCADE, double=True
     ),
@@ -185,10 +196,11 @@ def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
 
 
 def test_no_loss_and_no_backbone_is_left_out() -> None:
-    assert {str(term["name"]) for term in (*OBJECTIVE, *OVER_DOMAINS)} == set(TERMS)
+    every = (*OBJECTIVE, *OVER_DOMAINS, *BOOSTING)
+    assert {str(term["name"]) for term in every} == set(TERMS)
     same_code = {"efficientnet_lite1", "efficientnet_lite2"}
     without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
     assert (
-        RUNS.keys() - {"every loss", "few losses", "two levels", "cascade", "samplers"}
+        RUNS.keys() - {"every loss", "few losses", "two levels", "boosting", "cascade", "samplers"}
         == BACKBONES.keys() - same_code - without_norm
     )

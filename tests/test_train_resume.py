@@ -120,6 +120,29 @@ def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_dat
     assert set(learned) == {"margin", "norm_softmax", "cross_entropy"}
 
 
+BOOSTING = (
+    f"--config.objective={[{'name': 'boosted'}, {'name': 'adversarial', 'hidden': 16}]}",
+    "--config.model.kind=divided",
+    "--config.model.learners=3",
+    "--config.model.dims=(4,5,7)",
+    "--config.model.test_weights=(4,5,7)",
+    "--config.optimizer.new_rate=10",
+)
+
+
+def test_boosting_against_regressors_goes_on_as_if_never_stopped(
+    tmp_path: Path, tiny_data: Path
+) -> None:
+    finish(tmp_path / "whole", tiny_data, *BOOSTING)
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *BOOSTING)
+    assert "going on from step" in finish(tmp_path / "run", tiny_data, *BOOSTING)
+    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
+    assert resumed == whole
+    made = config.read_json(RunFolder(tmp_path / "run").config)
+    regressors = build.recipe(made).abstract().params["objective"]["adversarial"]
+    assert len(regressors) == 4 * 3  # two layers for each pair of learners
+
+
 TWO_LEVELS = (
     "--config.model.norm=bin",
     "--config.data.sampler=domains",

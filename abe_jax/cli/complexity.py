@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def text(config: "Config", counts: "Sequence[PartCount]") -> str:
     """The rows as an aligned table under a line that names the model."""
     model, data = config.model, config.data
+    sizes = " + ".join(map(str, model.dims)) or f"{model.learners} x {model.dim // model.learners}"
     title = (
-        f"{model.kind}, {model.learners} x {model.dim // model.learners} dimensions, "
+        f"{model.kind}, {sizes} dimensions, "
         f"{model.backbone}, {data.size} x {data.size} x {data.channels}"
     )
     head = ("part", "", "parameters", "multiply-adds")

@@ -12,7 +12,7 @@ from abe_jax.config.schema import Config
 from abe_jax.data import Split
 from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import protocols, resolution
-from abe_jax.losses import Contrastive, Custom, Scatter, Shuffle
+from abe_jax.losses import Adversarial, Contrastive, Custom, Scatter, Shuffle
 
 
 def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
@@ -34,6 +34,7 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
         with build.named("config.evaluate"):
             resolution.require_maps(network)
     _check_layout(config)
+    _check_layers(config)
     _check_classes(config, train)
     evaluate, names = config.evaluate, evaluation.metric_names(config.evaluate.ks)
     if evaluate.select not in names:
@@ -101,6 +102,27 @@ def _check_layout(config: Config) -> None:
             f"config.data.sampler: {config.data.sampler!r} lays images of one class side by side, "
             "so a contrastive term with pairs='adjacent' would see no negative pair; set its pairs "
             "to 'all', or the sampler to 'pairs'"
+        )
+
+
+def _check_layers(config: Config) -> None:
+    """Refuses a loss on the learners' last layers where there is none to compare."""
+    model = config.model
+    if not any(isinstance(term, Adversarial) for term in config.objective):
+        return
+    what = "an adversarial term compares what the learners' fully connected layers make of the"
+    if model.learners < 2:
+        raise UserError(f"config.model.learners: 1, but {what} features; at least 2")
+    if model.kind == "cascade":
+        raise UserError(
+            f"config.model.kind: 'cascade' has features of its own for each head, but {what} same "
+            "features; set it to 'divided'"
+        )
+    if model.head == "none":
+        raise UserError(f"config.model.head: 'none', but {what} features; set it to 'linear'")
+    if model.layer_norm:
+        raise UserError(
+            f"config.model.layer_norm: True, but {what} pooled features themselves; set it to False"
         )
 
 

@@ -80,9 +80,13 @@ class Model:
     """The network: a backbone cut in two, and how its learners differ."""
 
     backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
-    kind: str  # single | heads | cascade | attention
+    kind: str  # single | heads | divided | cascade | attention
     learners: Learners = 1
-    dim: Width = 512  # of all learners together, split evenly
+    dim: Width = 512  # of all learners together, split evenly where `dims` is empty
+    dims: tuple[Width, ...] = ()  # of each learner, where they differ; they sum to `dim`
+    # How much each learner counts in the ensemble at test: the concatenation of w_i z_i, z_i of
+    # unit length. Empty: all alike.
+    test_weights: tuple[Amount, ...] = ()
     weights: str = ""  # what the stages start from: a name, a file or a run's folder; empty: random
     branch: str = ""  # last stage of the shared encoder; empty: the backbone's own
     trunk_depth: Depth = (

@@ -33,6 +33,7 @@ PIXELS = 1  # raised when data/images gives other pixels of the same file than b
 # What decides how an image becomes the network's input, and what of the model is of training alone.
 _PREPROCESSING = ("resize", "size", "channels", "fit", "mean", "std")
 _TRAINING_ONLY = ("weights", "freeze_norm")
+_IF_GIVEN = ("dims", "test_weights")  # networks without them keep the fingerprint they had
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,8 +74,8 @@ class Embedder:
 
     @property
     def dim(self) -> int:
-        """d, the dimensions of each learner."""
-        return self.network.model.dim // self.learners
+        """d, the dimensions of each learner, or of the largest."""
+        return max(self.network.model.sizes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,7 +167,11 @@ class Embedder:
         return {
             "pixels": PIXELS,
             "data": {name: getattr(network.preprocessing, name) for name in _PREPROCESSING},
-            "model": {k: v for k, v in options.items() if k not in _TRAINING_ONLY},
+            "model": {
+                name: value
+                for name, value in options.items()
+                if name not in _TRAINING_ONLY and (value or name not in _IF_GIVEN)
+            },
             "whole": uncropped,
         }
 

@@ -122,7 +122,10 @@ def _ranked_levels(
 
 
 def class_level(embedder: Embedder, held_out: HeldOut, block: int) -> dict[str, Any]:
-    """The class as in `measure`; empty where no held-out image can be read. All hosts call it."""
+    """The class as in `measure`; empty where no held-out image can be read. All hosts call it.
+
+    Cosines to proxies count by the learners' weights at test, where there are any.
+    """
     linear, split = held_out
     if linear.of_vectors:
         embeddings, image_ids, _ = embedder.embed(split)

@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)  # a command line shows it
 class Embedded(NamedTuple):
     """The vectors of a split's readable images, and the rows of the split that these are.
 
-    `unreadable` are the split's other rows.
+    `unreadable` are the split's other rows. Vectors are of unit length, or of the lengths that the
+    model's `test_weights` give (`Ensemble.compared`); a learner smaller than d ends in zeros.
     """
 
     vectors: Float[np.ndarray, "n m d"]
@@ -158,7 +159,7 @@ class Network:
     def _both_step(self) -> Apply:
         def both(model: Any, variables: Any, pixels: Array) -> Array:
             embeddings = model.apply(variables, pixels, train=False)
-            return jnp.stack([embeddings.vectors, embeddings.unnormalised], axis=1)
+            return jnp.stack([model.compared(embeddings), embeddings.unnormalised], axis=1)
 
         return step.apply_step(self.model, self.preprocessing.normalise, both)
 
@@ -229,6 +230,6 @@ def at_exponents(
 
     def at(p: Array) -> Array:
         params = models.with_exponent(variables["params"], p)
-        return model.apply(variables | {"params": params}, pixels, train=False).vectors
+        return model.compared(model.apply(variables | {"params": params}, pixels, train=False))
 
     return jax.vmap(at, out_axes=1)(ps)

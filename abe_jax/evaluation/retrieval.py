@@ -5,7 +5,8 @@ on every call:
 
 images, classes, queries (those with a positive; the others are in no mean)
 gallery       how many images it has; left out where all images are
-metrics       ensemble (concatenation), ensemble_mean_distance, learners (each on its own),
+metrics       ensemble (concatenation), ensemble_mean_distance (where learners have weights at
+              test, both are weighted by them), learners (each on its own),
               learners_mean, learners_std (over learners, of the m values themselves), pixels, with
               `Measures.binary` also binary (the ensemble's codes by Hamming distance, see `pack`),
               and whitened; each {"recall@K": .., "r_precision": .., "map@r": ..}
@@ -41,7 +42,7 @@ def evaluate(
     """Retrieval over n images; this module says what the result holds.
 
     Args:
-        vectors: of m learners.
+        vectors: of m learners, as `Ensemble.compared` gives them.
         labels: integers [n], or a GroundTruth. With a `gallery` the images outside of it
             are its queries, in every part of the result; else each image is a query of all others.
         measures: what is measured; grains and copies are for `measure_split`.

@@ -12,7 +12,8 @@ from abe_jax.index.vectors import copy_distance
 def distance_at_cosine(snapshot: Snapshot, cosine: float) -> float:
     """The squared distance of the concatenation at which learners' cosines are `cosine` on average.
 
-    |x - y|^2 = 2 m (1 - cosine), for m unit vectors. Not less than what copies of one image may
+    |x - y|^2 = 2 m (1 - cosine), for m unit vectors; where learners have weights at test, the
+    average is weighted by these squared. Not less than what copies of one image may
     differ by (`vectors.COPY`), so that a cosine of 1 finds them.
 
     Raises:

@@ -36,8 +36,9 @@ Id = Annotated[int, 0, 2**63 - 1]
 class VectorSpec:
     """The vectors of an index: the network that makes them, their shape, and how they are stored.
 
-    `fingerprint` identifies the network; a vector is `learners` unit vectors of `dim` numbers each,
-    one after the other; `storage` is float32, float16 or binary (the bits x > 0, packed as by
+    `fingerprint` identifies the network; a vector is `learners` vectors of `dim` numbers each, one
+    after the other, whose squared lengths sum to `learners`, and zeros behind what is smaller than
+    the largest; `storage` is float32, float16 or binary (the bits x > 0, packed as by
     `abe_jax.evaluation.pack`).
     """
 

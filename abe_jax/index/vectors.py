@@ -27,8 +27,9 @@ def copy_distance(spec: VectorSpec) -> float:
 def is_match(distance: float, threshold: float, spec: VectorSpec) -> bool:
     """Whether a distance is within a threshold, up to the rounding of a query's embedding.
 
-    A query q of m unit vectors that is embedded again, in another batch, is another by
-    e = ROUNDING sqrt(m) at most, and a squared distance t to it by 2 e sqrt(t) + e^2.
+    A query q of m vectors, of unit length or their squares summing to m, that is embedded again, in
+    another batch, is another by e = ROUNDING sqrt(m) at most, and a squared distance t to it by
+    2 e sqrt(t) + e^2.
     """
     if spec.storage == "binary":
         return distance <= threshold

@@ -7,6 +7,8 @@ as a term: `Contrastive(margin=0.5) + 0.1 * Divergence() + 0.2 * custom(my_fn)`.
 from typing import TYPE_CHECKING
 
 from abe_jax.lazy_imports import lazy
+from abe_jax.losses.adversarial import Adversarial, adversarial
+from abe_jax.losses.boosted import Boosted, boosted
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
@@ -34,6 +36,8 @@ else:
 
 __all__ = [
     "TERMS",
+    "Adversarial",
+    "Boosted",
     "Clustering",
     "Contrastive",
     "CrossEntropy",
@@ -51,7 +55,9 @@ __all__ = [
     "Sum",
     "Term",
     "Triplet",
+    "adversarial",
     "blocks",
+    "boosted",
     "classifier",
     "clustering",
     "contrastive",

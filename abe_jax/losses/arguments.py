@@ -14,7 +14,7 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 INTEGERS = ("labels", "domains", "image_ids")  # one for each row
-VECTORS = ("vectors", "unnormalised")
+VECTORS = ("vectors", "unnormalised", "features")
 PARAMETERS = ("proxies", "kernel", "bias")
 
 

@@ -27,6 +27,12 @@ class PlainVectors(NamedTuple):
     vectors: Array
 
 
+def sizes_of(embeddings: BatchEmbeddings) -> tuple[int, ...]:
+    """The dimensions of each learner; behind those of a smaller one its vector has zeros."""
+    _, learners, size = embeddings.vectors.shape
+    return getattr(embeddings, "sizes", ()) or (size,) * learners
+
+
 class GlobalBatch(NamedTuple):
     """The rows of a global batch: the embeddings of all devices, and what is known of each row."""
 
@@ -36,6 +42,9 @@ class GlobalBatch(NamedTuple):
     mask: Bool[Array, " b"] | None = None  # which rows are there
     domains: Int[Array, " b"] | None = None
     key: Key[Array, ""] | None = None  # of this step and term; the same on every device
+    # [c, d] of each learner's fully connected layer, or one for all: parameters of the network, the
+    # same on every device.
+    kernels: tuple[Array, ...] = ()
 
     @property
     def vectors(self) -> Array:
@@ -46,6 +55,11 @@ class GlobalBatch(NamedTuple):
     def unnormalised(self) -> Array:
         """[b, m, d] before L2 normalisation."""
         return self.embeddings.unnormalised
+
+    @property
+    def features(self) -> Array:
+        """[b, m, c], what the network pools; of vectors that no network gave, these themselves."""
+        return getattr(self.embeddings, "features", self.embeddings.unnormalised)
 
     def identities(self, label: str) -> Int[Array, " b"]:
         """What makes two rows positive by a term's `label`: their class or their image."""
@@ -65,6 +79,16 @@ class GlobalBatch(NamedTuple):
                 "domain_blocks",
             )
         return self.domains
+
+    def known_kernels(self) -> tuple[Array, ...]:
+        """The kernels of the learners' layers, for a loss that they learn by directly."""
+        if not self.kernels:
+            raise ArgumentError(
+                "kernels",
+                "a loss on the network's fully connected layers needs theirs; with head 'none' "
+                "there are none",
+            )
+        return self.kernels
 
     def known_key(self) -> Key[Array, ""]:
         """The key, for a loss that draws at random."""

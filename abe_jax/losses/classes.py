@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from abe_jax.errors import ArgumentError
 from abe_jax.losses import pairs
-from abe_jax.losses.batch import BatchEmbeddings
+from abe_jax.losses.batch import BatchEmbeddings, sizes_of
 from abe_jax.losses.term import Parameter
 
 
@@ -25,9 +26,19 @@ def symmetric(key: Key[Array, ""], shape: tuple[int, ...], dtype: type = jnp.flo
 
 
 def class_proxies(embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
-    """The parameter `proxies` [m, classes, d]: a set for each learner."""
-    _, learners, size = embeddings.vectors.shape
-    return {"proxies": Parameter(symmetric, (learners, known(classes), size))}
+    """The parameter `proxies` [m, classes, d]: a set for each learner.
+
+    A learner smaller than d has proxies of its own size: zeros stand behind, and stay, since there
+    the gradient is zero.
+    """
+    sizes = sizes_of(embeddings)
+    shape = (len(sizes), known(classes), max(sizes))
+    own = np.arange(shape[-1]) < np.array(sizes)[:, None, None]
+
+    def within(key: Key[Array, ""], shape: tuple[int, ...], dtype: type = jnp.float32) -> Array:
+        return jnp.where(own, symmetric(key, shape, dtype), 0)
+
+    return {"proxies": Parameter(symmetric if own.all() else within, shape)}
 
 
 def for_learners(

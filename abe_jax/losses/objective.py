@@ -1,6 +1,6 @@
 """The weighted sum of losses that a model is trained by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -36,7 +36,8 @@ class Objective(nn.Module):
 
     `apply(variables, embeddings, labels, image_ids, mask, key)` returns the total (float32 scalar)
     and each term's value before its weight, by the names of `keys`. labels [b] are classes below
-    `classes`, mask [b] says which rows are there; `key` is what losses that draw need. Where
+    `classes`, mask [b] says which rows are there; `key` is what losses that draw need, `kernels`
+    (those of `models.head_kernels`) what losses on the network's last layers need. Where
     `domain_blocks` is above 0, the rows are so many equal blocks, one for each domain. `init` gives
     an empty tree where no term has parameters. Errors: those of the terms' losses.
     """
@@ -57,9 +58,11 @@ class Objective(nn.Module):
         image_ids: Int[Array, " b"] | None = None,
         mask: Bool[Array, " b"] | None = None,
         key: Key[Array, ""] | None = None,
+        *,
+        kernels: Sequence[Float[Array, "c _"]] = (),
     ) -> tuple[Float[Array, ""], Values]:
         domains = blocks(len(labels), self.domain_blocks) if self.domain_blocks else None
-        batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key)
+        batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key, tuple(kernels))
 
         def loss(term: Term, name: str, batch: GlobalBatch) -> Array:
             return LearnedTerm(term, self.classes, name=name)(batch)

@@ -37,6 +37,8 @@ To add a loss:
 Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """
 
+from abe_jax.losses.adversarial import Adversarial
+from abe_jax.losses.boosted import Boosted
 from abe_jax.losses.clustering import Clustering
 from abe_jax.losses.contrastive import Contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy
@@ -63,6 +65,8 @@ TERMS: dict[str, type[Term]] = {
     "norm_softmax": NormSoftmax,
     "cross_entropy": CrossEntropy,
     "divergence": Divergence,
+    "boosted": Boosted,
+    "adversarial": Adversarial,
     "scatter": Scatter,
     "shuffle": Shuffle,
 }

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
@@ -54,6 +54,7 @@ class Addable:
         domains: Int[Array, " b"] | None = None,
         key: Key[Array, ""] | None = None,
         parameters: Parameters | None = None,
+        kernels: Sequence[Float[Array, "c _"]] = (),
     ) -> Float[Array, ""]:
         """The weight times the loss of one batch, summed over the terms: a float32 scalar.
 
@@ -62,12 +63,13 @@ class Addable:
         arguments are needed by some losses only: `image_ids` by label "instance", `domains` by
         Scatter and Shuffle, `key` by what draws at random, `parameters` by what learns some (as an
         objective has them: {"proxies": [m, classes, d]}, or [classes, d] for vectors [b, d]; of
-        several terms those of each by its name in `keys`).
+        several terms those of each by its name in `keys`), `kernels` by Adversarial (those of
+        `models.head_kernels`).
 
         Raises ArgumentError, by the argument's name, where one is missing or of another shape.
         """
         embeddings = _embeddings(vectors)
-        batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key)
+        batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key, tuple(kernels))
         return self.weighted_loss(batch, parameters or {})
 
 

@@ -9,10 +9,12 @@ from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.backbones.table import BACKBONES, stages
 from abe_jax.models.cascade import Cascade
+from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
 from abe_jax.models.multi_head import MultiHead
 from abe_jax.models.parameters import (
     graft,
+    head_kernels,
     last_layer,
     new_parameters,
     stage_params,
@@ -25,6 +27,7 @@ __all__ = [
     "BACKBONES",
     "KINDS",
     "Cascade",
+    "DividedHead",
     "Embeddings",
     "Ensemble",
     "MultiHead",
@@ -34,6 +37,7 @@ __all__ = [
     "clamped",
     "gates",
     "graft",
+    "head_kernels",
     "last_layer",
     "new_parameters",
     "options",
@@ -46,6 +50,7 @@ __all__ = [
 KINDS: dict[str, type[Ensemble]] = {
     "single": SingleHead,
     "heads": MultiHead,
+    "divided": DividedHead,
     "cascade": Cascade,
     "attention": ABE,
 }

@@ -80,7 +80,9 @@ class Cascade(Ensemble):
             features = [self.standardise(x) for x in features]
         dropped = [dropout(x, train) for dropout, x in zip(self.dropouts, features, strict=True)]
         x = self.connected(dropped)
-        return Embeddings(features=pooled[:, None], unnormalised=x, vectors=unit(x))
+        return Embeddings(
+            features=pooled[:, None], unnormalised=x, vectors=unit(x), sizes=self.sizes
+        )
 
     def dense(self) -> Any:
         """The module of the last layers: one for each head, whose features differ in number."""

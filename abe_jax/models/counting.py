@@ -140,19 +140,30 @@ def _size(params: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
+def size_text(sizes: Sequence[int]) -> str:
+    """The learners' dimensions in words, such as "8 x 64" or "96 + 160 + 256"."""
+    if min(sizes) == max(sizes):
+        return f"{len(sizes)} x {sizes[0]}"
+    return " + ".join(map(str, sizes))
+
+
 def _details(model: Ensemble) -> dict[str, str]:
     def span(part: Sequence[Stage]) -> str:
         return f"{part[0].name} .. {part[-1].name}" if part else ""
 
     m, cut = model.learners, model.cut
-    kept = "one for each learner" if model.kind == "heads" else "shared"
-    shared = "" if m == 1 else f", {kept}"
-    last = ", one for each learner" if model.kind == "cascade" and m > 1 else shared
+    own = "one for each learner"
+    kept, connected = {
+        "heads": (own, own),
+        "divided": ("shared", own),
+        "cascade": ("", own),
+    }.get(model.kind, ("shared", "shared"))
+    shared, of_head = (f", {word}" if word and m > 1 else "" for word in (kept, connected))
     return {
         "encoder": span(cut.encoder),
         "trunk": span(cut.trunk),
         "mask_heads": f"{m} x 1x1 convolution",
-        "decoder": span(cut.decoder) + ("" if model.kind == "cascade" else shared),
+        "decoder": span(cut.decoder) + shared,
         "sides": f"behind {', '.join(getattr(model, 'side_names', ()))}",
-        "head": f"to {m} x {model.dim // m}{last}",
+        "head": f"to {size_text(model.sizes)}{of_head}",
     }

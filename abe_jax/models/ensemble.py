@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError, require
+from abe_jax.models import learner_sizes
 from abe_jax.models.backbones.layers import GLOROT
 from abe_jax.models.backbones.stages import Cut, cut, with_trunk
 from abe_jax.models.backbones.table import DTYPES, backbone, stages
+from abe_jax.models.learner_sizes import LearnerLayers
 from abe_jax.models.pooling import POOLINGS, Pooling
 
 HEADS = ("linear", "projection", "none")
@@ -20,16 +22,20 @@ HEADS = ("linear", "projection", "none")
 
 @flax.struct.dataclass
 class Embeddings:
-    """What a network makes of images, in float32."""
+    """What a network makes of images, in float32; d is the largest learner's.
+
+    Behind the numbers of a smaller learner stand zeros.
+    """
 
     features: Any  # [b, m, c], pooled from the last map
     unnormalised: Any  # [b, m, d], before L2 normalisation: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
+    sizes: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # of each learner
 
 
 class Ensemble(nn.Module):
-    """M learners on one backbone; SingleHead, MultiHead, Cascade and ABE say how
-    they differ.
+    """M learners on one backbone; SingleHead, MultiHead, DividedHead, Cascade and ABE say how they
+    differ.
 
     `module.apply(variables, images, train=...)` embeds images that are already normalised.
 
@@ -41,7 +47,11 @@ class Ensemble(nn.Module):
 
     backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
     learners: int = 1
-    dim: int = 512  # of all learners together, split evenly
+    dim: int = 512  # of all learners together, split evenly where `dims` is empty
+    dims: tuple[int, ...] = ()  # of each learner, where they differ; they sum to `dim`
+    # How much each learner counts in the ensemble at test: the concatenation of w_i z_i, z_i of
+    # unit length. Empty: all alike.
+    test_weights: tuple[float, ...] = ()
     branch: str = ""  # last stage of the shared encoder; empty: the backbone's own
     # Stages behind `branch` that ABE's attention trunk copies, poolings left out; None: the
     # backbone's own number. The other kinds have no trunk.
@@ -58,6 +68,8 @@ class Ensemble(nn.Module):
     axis_name: str | None = None  # of the devices that batch normalisation's statistics span
 
     def __post_init__(self) -> None:
+        # A network is hashed, and lists cannot be.
+        self.dims, self.test_weights = tuple(self.dims), tuple(self.test_weights)
         _check(self)
         super().__post_init__()
 
@@ -86,6 +98,23 @@ class Ensemble(nn.Module):
         return f"{self.backbone!r} has positions" if backbone(self.backbone).tokens else ""
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The dimensions of each learner; the greatest is d of all vectors [b, m, d]."""
+        return self.dims or (self.dim // self.learners,) * self.learners
+
+    @nn.nowrap
+    def compared(self, embeddings: Embeddings) -> Float[Array, "b m d"]:
+        """The vectors as an evaluation and an index compare them: by `test_weights`.
+
+        Unit vectors, each times its learner's scale (`learner_sizes.scales`). What looks at one
+        learner alone, its ranks and its cosines, is the same for any scale.
+        """
+        if not self.test_weights:
+            return embeddings.vectors
+        scales = jnp.asarray(learner_sizes.scales(self.test_weights), jnp.float32)
+        return embeddings.vectors * scales[None, :, None]
+
+    @property
     def dtype(self) -> Any:
         """The type that convolutions and matrix products compute in."""
         return DTYPES[self.compute]
@@ -103,9 +132,12 @@ class Ensemble(nn.Module):
                 epsilon=1e-5, use_scale=False, use_bias=False, use_fast_variance=False
             )
         if self.head != "none":
-            dense, d = self.dense(), self.dim // self.learners
-            bias = self.head == "linear"
-            self.connected = dense(d, use_bias=bias, kernel_init=GLOROT, name="head")
+            bias, sizes = self.head == "linear", self.sizes
+            if self.kind == "divided" or min(sizes) < max(sizes):
+                self.connected = LearnerLayers(sizes, bias, name="head")
+            else:
+                dense = self.dense()
+                self.connected = dense(sizes[0], use_bias=bias, kernel_init=GLOROT, name="head")
 
     def dense(self) -> Any:
         """The module of the fully connected layer: one for all learners."""
@@ -114,6 +146,8 @@ class Ensemble(nn.Module):
     def embed(self, maps: Float[Array, "b m h w c"]) -> Embeddings:
         """Pools every learner's last map and connects it: unit(head(pool(map)))."""
         features = self.pool(fold(maps)).reshape(*maps.shape[:2], -1)
+        if maps.shape[1] < self.learners:  # one map for all of them
+            features = jnp.repeat(features, self.learners, axis=1)
         x = self.standardise(features) if self.layer_norm else features
         if self.head != "none":
             x = self.connected(x)
@@ -123,7 +157,7 @@ class Ensemble(nn.Module):
                 f"{self.dim}; with head 'none' it is that of the pooled features of all learners, "
                 f"{self.learners * x.shape[-1]}",
             )
-        return Embeddings(features=features, unnormalised=x, vectors=unit(x))
+        return Embeddings(features=features, unnormalised=x, vectors=unit(x), sizes=self.sizes)
 
 
 def fold(x: Float[Array, "b m h w c"]) -> Float[Array, "n h w c"]:
@@ -165,11 +199,21 @@ def _check_learners(model: Ensemble) -> None:
         raise ArgumentError(
             "learners",
             f"{m}, but a network of kind 'single' has one; "
-            "set learners to 1, or kind to 'heads' or 'attention'",
+            "set learners to 1, or kind to 'heads', 'divided' or 'attention'",
         )
-    if dim < 1 or dim % m:
+    if model.test_weights:
+        learner_sizes.check_weights(m, model.test_weights)
+    if model.dims:
+        learner_sizes.check(model.kind, model.head, m, dim, model.dims)
+    elif dim < 1 or dim % m:
         below, above = max(dim, 0) // m * m, (max(dim, 0) // m + 1) * m
         near = f"{below} or {above}" if below else f"{above}"
         raise ArgumentError(
             "dim", f"{dim} does not split evenly over {m} learners; the nearest is {near}"
+        )
+    if model.kind == "divided" and model.head == "none":
+        raise ArgumentError(
+            "head",
+            "'none', but the learners of kind 'divided' differ by their fully connected layers; "
+            "set head to 'linear' or 'projection', or kind to 'single'",
         )

@@ -31,6 +31,20 @@ def _part(path: Sequence[Any]) -> Any:
     return path[0].key if isinstance(path[0], DictKey) else path[0]
 
 
+def head_kernels(params: Tree) -> tuple[Float[Array, "c d"], ...]:
+    """The kernel [c, d] of each learner's fully connected layer, or the one that all share.
+
+    Empty without such a layer.
+    """
+    head = params.get("head", {})
+    if "learner0" in head:
+        return tuple(head[f"learner{m}"]["kernel"] for m in range(len(head)))
+    if "kernel" not in head:
+        return ()
+    kernel = head["kernel"]
+    return (kernel,) if kernel.ndim == 2 else tuple(kernel)
+
+
 def stage_params(params: Tree) -> dict[str, Tree]:
     """Stage name -> parameters, of the encoder and the decoder; works on batch_stats as well.
 

@@ -8,6 +8,7 @@ from abe_jax.report import html, tables
 KINDS = {
     "single": "Single head",
     "heads": "{m}-heads",
+    "divided": "Embedding divided in {m}",
     "cascade": "Cascade of {m}",
     "attention": "ABE-{m}",
 }

@@ -6,6 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from abe_jax import models
 from abe_jax.losses.objective import Objective
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ def create(
         embeddings = model.apply(variables, images, train=False)
         ids = jnp.zeros(rows, jnp.int32)
         losses = objective.init(
-            objective_key, embeddings, ids, ids, jnp.ones(rows, bool), jax.random.key(0)
+            objective_key,
+            embeddings,
+            ids,
+            ids,
+            jnp.ones(rows, bool),
+            jax.random.key(0),
+            kernels=models.head_kernels(variables["params"]),
         )
         params = {"model": variables["params"], "objective": losses.get("params", {})}
         return TrainState(
