@@ -79,7 +79,8 @@ class Cascade(Ensemble):
         if self.layer_norm:
             features = [self.standardise(x) for x in features]
         dropped = [dropout(x, train) for dropout, x in zip(self.dropouts, features, strict=True)]
-        x = self.connected(dropped)
+        connected: Any = self.connected  # of one array for the other kinds
+        x = connected(dropped)
         return Embeddings(
             features=pooled[:, None], unnormalised=x, vectors=unit(x), sizes=self.sizes
         )
