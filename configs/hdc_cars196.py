@@ -7,7 +7,8 @@ Paper: Yuan et al., Hard-Aware Deeply Cascaded Embedding, ICCV 2017, arXiv 1611.
         --config.model.weights=googlenet.npz
 
 DIR is the folder with car_ims.tgz and cars_annos.mat, unpacked or not; googlenet.npz is Caffe's
-GoogLeNet, converted (`python -m abe_jax.convert --source caffe_googlenet`, README).
+GoogLeNet, converted (`python -m abe_jax.convert caffe_googlenet FILE googlenet.npz`, README), whose
+auxiliary classifiers, where the file has them, are what the first two heads begin with.
 
 Expected (the paper's figures, as others quote them, not measured here): Recall@1 / 2 / 4 / 8 on the
 test classes 73.7 83.2 89.5 93.8, from weights trained on ImageNet. Time: not measured.
@@ -18,8 +19,7 @@ each of all pairs of the batch (`cascade=True` in the loss is the other reading,
 10 images of each of 10 classes, SGD with momentum 0.9 and decay 2e-4, rates of the last layers x 10
 and of biases x 2, 256 px stretched, crops of 224, no mirroring, Caffe's mean, and at test a
 concatenation in which the heads count 1 to 2 to 3.
-Otherwise than there: the first two heads begin from random layers, not from Caffe's auxiliary
-classifiers, and the last training classes are held out for validation.
+Otherwise than there: the last training classes are held out for validation.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""The cascade's heads against loops in float64, and dropout that no number of devices changes."""
+"""The cascade's heads against loops in float64, where they stand, and what is refused."""
 
 import dataclasses
 import functools
@@ -17,7 +17,8 @@ from abe_jax.models import counting
 from abe_jax.models.backbones.layers import average_pool
 from abe_jax.models.backbones.stages import StageMaps
 from abe_jax.models.cascade import SideHead
-from abe_jax.models.dropout import Dropout
+from abe_jax.pretrained.placing import placed
+from abe_jax.pretrained.sources import SOURCES
 
 SMALL: dict[str, Any] = {"backbone": "convnet", "width": 2, "dim": 9, "norm": "none"}
 OWN: dict[str, Any] = {"side_width": 8, "side_hidden": 16}
@@ -138,40 +139,6 @@ def test_the_first_heads_gradient_reaches_no_later_stage():
     assert any(leaf.any() for leaf in jax.tree.leaves(last["decoder"]["conv6"]))
 
 
-def dropped(key, devices, rate=0.7, rows=8, width=6):
-    """What dropout leaves of ones, the rows spread over so many devices."""
-    x = jnp.ones((devices, rows // devices, width))
-    axis = "devices" if devices > 1 else None
-
-    def one(part):
-        return Dropout(rate, axis).apply({}, part, True, rngs={"dropout": key})
-
-    found = jax.jit(jax.vmap(one, axis_name=axis) if axis else lambda x: one(x[0]))(x)
-    return np.asarray(found).reshape(rows, width)
-
-
-def test_dropout_of_a_row_hangs_on_its_place_in_the_global_batch():
-    alone = dropped(jax.random.key(5), 1)
-    for devices in (2, 4, 8):
-        np.testing.assert_array_equal(dropped(jax.random.key(5), devices), alone)
-    assert len({row.tobytes() for row in alone}) > 4  # rows draw each for itself
-    assert (dropped(jax.random.key(6), 1) != alone).any()
-
-
-def test_dropout_keeps_its_share_and_the_mean():
-    found = dropped(jax.random.key(0), 1, rows=64, width=500)
-    kept = found != 0
-    np.testing.assert_allclose(found[kept], 1 / 0.3, rtol=1e-6)
-    assert abs(kept.mean() - 0.3) < 0.01
-    assert np.abs(kept.mean(1) - 0.3).max() < 0.1  # in each row
-
-
-def test_nothing_is_dropped_without_training_or_without_a_key():
-    x = jnp.ones((4, 5))
-    for train, rngs in ((False, {"dropout": jax.random.key(0)}), (True, {})):
-        np.testing.assert_array_equal(Dropout(0.7).apply({}, x, train, rngs=rngs), x)
-
-
 def test_each_head_of_a_cascade_drops_by_draws_of_its_own():
     net = models.Cascade(**SMALL, **OWN, side_dropout=0.5, last_dropout=0.5)
     variables = made(net)
@@ -244,6 +211,32 @@ def test_stages_are_taken_from_other_networks_and_heads_are_new():
     assert new == {"encoder": False, "decoder": False, "sides": True, "head": True}
     fast = {part: models.last_layer((part,)) for part in params}
     assert fast == new | {"sides": False}
+
+
+def test_caffes_auxiliary_classifiers_become_the_first_two_heads():
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for name, channels in (("loss1", 512), ("loss2", 528)):
+        arrays[f"{name}/conv.0"] = rng.normal(size=(128, channels, 1, 1)) / channels
+        arrays[f"{name}/fc.0"] = rng.normal(size=(1024, 2048)) / 50
+        arrays |= {f"{name}/{k}.1": rng.normal(size=n) for k, n in (("conv", 128), ("fc", 1024))}
+    caffe = SOURCES["caffe_googlenet"]
+    trees = placed(arrays, caffe.sides, caffe.left_out, {"params": caffe.side_shapes})["params"]
+    net = models.Cascade(backbone="googlenet", dim=9)
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda x: net.init(jax.random.key(0), x), image)["params"]
+    others = models.stage_params(shapes)
+    sides = models.graft(shapes, {**others, **trees})["sides"]
+    x = rng.normal(size=(14, 14, 528))
+    for name, stage, c in (("loss1", "inception4a", 512), ("loss2", "inception4d", 528)):
+        pooled = averages(x[..., :c], 5, 3)
+        reduced = np.einsum("hwc,kc->khw", pooled, arrays[f"{name}/conv.0"][..., 0, 0])
+        flat = np.maximum(reduced + arrays[f"{name}/conv.1"][:, None, None], 0).reshape(-1)
+        expected = np.maximum(arrays[f"{name}/fc.0"] @ flat + arrays[f"{name}/fc.1"], 0)
+        np.testing.assert_allclose(by_loop(doubled(sides[stage]), x[..., :c]), expected, atol=1e-4)
+    narrow = {"inception4a": {"reduce": {"kernel": np.zeros((1, 1, 512, 8))}}}
+    kept = models.graft({"sides": narrow}, trees)["sides"]  # of another shape: it stays
+    assert kept["inception4a"]["reduce"]["kernel"].shape == (1, 1, 512, 8)
 
 
 @pytest.mark.parametrize(
