@@ -32,4 +32,6 @@ class Dropout(nn.Module):
         def drawn(row: Array) -> Array:
             return jax.random.bernoulli(jax.random.fold_in(key, row), kept, x.shape[1:])
 
-        return jnp.where(jax.vmap(drawn)(first + jnp.arange(len(x))), x / kept, 0.0)
+        return jnp.where(
+            jax.vmap(drawn)(first + jnp.arange(len(x), dtype=jnp.int32)), x / kept, 0.0
+        )
