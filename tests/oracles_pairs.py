@@ -208,3 +208,35 @@ def clustering(x, labels, *, margin=1.0, sweeps=1, exhaustive=False):
     else:
         best = _sought(x, labels, margin, sweeps)
     return max(best - own, 0.0)
+
+
+def hard_share(
+    vectors,
+    labels,
+    *,
+    shares=(1.0, 0.5, 0.2),
+    negative_weight=10.0,
+    margin=1.0,
+    cascade=False,
+    mask=None,
+):
+    x = np.asarray(vectors, np.float64)
+    here = np.ones(len(x), bool) if mask is None else np.asarray(mask)
+    x, labels = x[here], np.asarray(labels)[here].tolist()
+    left: dict[bool, list] = {}
+    total = 0.0
+    for head, share in enumerate(shares):
+        terms = []
+        for same in (True, False):
+            every = [(i, j) for i, j in _ordered(labels, same) if i < j]
+            squared = {(i, j): math.dist(x[i, head], x[j, head]) ** 2 for i, j in every}
+            sign = -1 if same else 1
+            grid = {pair: sign * round(d * 2**16) for pair, d in squared.items()}
+            candidates = sorted(left.get(same, every)) if cascade else every
+            left[same] = sorted(candidates, key=lambda pair, grid=grid: grid[pair])[
+                : math.ceil(round(share * len(every), 6))
+            ]
+            kept = [squared[pair] for pair in left[same]]
+            terms += kept if same else [negative_weight * max(margin - d, 0) for d in kept]
+        total += sum(terms) / max(sum(term > 1e-6 for term in terms), 1)
+    return total

@@ -44,7 +44,15 @@ FACTORS = {
     "head": (*HEADS, "layer_norm"),
     "loss": tuple(name for name in TERMS if name != "divergence"),
     "label": ("class", "instance"),
-    "sampler": ("pairs", "class_balanced", "replacement", "shuffle", "repeats", "domains"),
+    "sampler": (
+        "pairs",
+        "class_balanced",
+        "replacement",
+        "shuffle",
+        "repeats",
+        "domains",
+        "super_classes",
+    ),
     "norm": ("live", "frozen", "bin", "meta"),  # meta: its gates learned by episodes
     "compute": ("float32", "bfloat16"),
 }
@@ -55,13 +63,15 @@ WITHOUT_NORM = {"googlenet", "vit_s16"}
 
 def allowed(row: covering.Row) -> bool:
     """Whether two options can stand together at all."""
+    if row.get("kind") == "cascade" and row.get("head") == "none":
+        return False
     if row.get("pooling") == "token" and row.get("backbone", "vit_s16") != "vit_s16":
         return False
     if row.get("head") == "none" and row.get("kind") == "divided":
         return False
     # It compares several learners' layers on the pooled features themselves.
-    refused = row.get("kind") == "single" or row.get("head") in ("none", "layer_norm")
-    if refused and row.get("loss") == "adversarial":
+    alone = row.get("kind") in ("single", "cascade") or row.get("head") in ("none", "layer_norm")
+    if row.get("loss") == "adversarial" and alone:
         return False
     gated, laid = row.get("norm") in ("bin", "meta"), row.get("sampler", "domains") == "domains"
     if gated and (row.get("backbone") in WITHOUT_NORM or row.get("pooling") == "token"):
@@ -104,6 +114,7 @@ def configuration(row: covering.Row) -> Config:
                 "replacement": row["sampler"] == "replacement",
                 "repeats": 2 if row["sampler"] == "repeats" else 1,
                 "domains_per_batch": 2,
+                "classes_per_domain": 2,
             },
             "model": {
                 "backbone": row["backbone"],

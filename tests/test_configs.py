@@ -25,6 +25,7 @@ SMALL = (
     "data.unseen_domains=()",
     "data.validation_domains=()",
     "data.domains_per_batch=2",
+    "data.classes_per_domain=2",
     "data.resize=64",
     "data.size=64",
     "data.images_per_class=4",
@@ -40,7 +41,9 @@ def test_there_are_configs_to_test() -> None:
     metabin = {"metabin_glyphs", "metabin_photographs"}
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
     abier = {f"abier_{name}" for name in ("sop", "cars196", "cub", "inshop", "glyphs")}
-    assert {file.stem for file in FILES} >= abe | abier | norm_softmax | multigrain | metabin
+    hdc = {f"hdc_{name}" for name in ("cars196", "cub", "sop", "inshop", "glyphs")}
+    ours = abe | abier | hdc | norm_softmax | multigrain | metabin
+    assert {file.stem for file in FILES} >= ours
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -96,11 +99,12 @@ def test_what_trains_over_domains_is_evaluated_by_them(file: Path) -> None:
 def shrunk(file: Path, root: Path) -> Config:
     """The config with its data and its length made small; two stages become one step each."""
     whole = config.load(file)
-    own = whole.model.dims or whole.model.test_weights
+    model = whole.model
+    own = model.dims or model.test_weights or model.side_stages
     overrides = [
         *SMALL,
         f"data.root={root}",
-        # Each learner may compile a decoder of its own; those with sizes or weights are kept.
+        # Each learner may compile a decoder of its own; those with something of their own are kept.
         f"model.learners={whole.model.learners if own else min(2, whole.model.learners)}",
         f"train.batch={8 * whole.data.repeats}",
         f"data.held_out={0.1 if whole.data.held_out else 0.0}",  # the classes are small

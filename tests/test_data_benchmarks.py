@@ -137,6 +137,17 @@ def test_products_keep_their_lists(prepared):
     np.testing.assert_array_equal(train.labels, [0, 0, 1, 1, 2, 2])
 
 
+def test_products_have_their_super_class_also_where_none_was_stored(prepared):
+    train, test = load(prepared, "sop", "train"), load(prepared, "sop", "test")
+    assert train.group_names == test.group_names == ("bicycle", "coffee_maker", "sofa")
+    assert train.groups is not None and train.groups.dtype == np.int32
+    np.testing.assert_array_equal(train.groups, [0, 0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(test.groups, [2, 2, 2, 2])
+    only = load(prepared, "sop", "train", unseen_domains=("bicycle",))
+    assert only.class_names == ("3",)
+    np.testing.assert_array_equal(only.groups, [1, 1])
+
+
 def test_garments_are_asked_of_the_gallery_alone(prepared):
     test, train = load(prepared, "inshop", "test"), load(prepared, "inshop", "train")
     assert train.gallery is None and test.gallery is not None

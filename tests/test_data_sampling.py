@@ -255,3 +255,113 @@ def test_what_a_sampler_cannot_hold_is_refused(
 def test_numbers_below_one_are_refused(name: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{name}: 0"):
         dataclasses.replace(Sampling(), **{name: 0})
+
+
+# Three domains with classes of their own: of 4, 3 and 2 classes, of other sizes each.
+SIZES = (7, 2, 3, 1, 9, 4, 5, 2, 2)
+SUPER_LABELS = np.repeat(np.arange(9), SIZES).astype(np.int32)
+SUPER_DOMAINS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])[SUPER_LABELS].astype(np.int32)
+BY_SUPER = ByDomain.of(SUPER_LABELS, SUPER_DOMAINS)
+
+
+def super_rows(step: int, batch: int, classes: int, domains: int = 2) -> np.ndarray:
+    """The rows of a batch, [domain, row]."""
+    drawn = samplers.super_classes(BY_SUPER, batch, domains, classes, rng(4, step))
+    return drawn.reshape(domains, -1)
+
+
+def test_super_classes_lay_so_many_domains_with_whole_classes_side_by_side() -> None:
+    for step in range(100):
+        blocks = super_rows(step, 20, 2)  # ten rows of each domain
+        owners = SUPER_DOMAINS[blocks]
+        assert (owners == owners[:, :1]).all() and owners[0, 0] != owners[1, 0]
+        for block in blocks:
+            labels = SUPER_LABELS[block]
+            runs = labels[np.flatnonzero(np.diff(labels, prepend=-1))]
+            if SUPER_DOMAINS[block[0]] != 2:  # of which four images come again
+                assert len(set(runs)) == len(runs)
+
+
+def test_classes_that_fit_are_there_with_all_their_images() -> None:
+    for step in range(60):
+        for block in super_rows(step, 26, 2):  # 13 rows: every domain's two classes fit, or nearly
+            labels, counts = np.unique(SUPER_LABELS[block], return_counts=True)
+            sizes = np.array(SIZES)[labels]
+            assert (counts <= sizes).all() or SUPER_DOMAINS[block[0]] == 2
+            short = np.flatnonzero(counts < sizes)
+            assert len(short) <= 1  # the last of those that filled the rows up
+
+
+def test_classes_with_more_images_than_rows_share_them_evenly() -> None:
+    seen = set()
+    for step in range(60):
+        for block in super_rows(step, 12, 3):  # six rows of three classes
+            domain = SUPER_DOMAINS[block[0]]
+            labels, counts = np.unique(SUPER_LABELS[block], return_counts=True)
+            assert len(set(block)) == 6 or domain == 2
+            if domain == 1:  # 9, 4 and 5 images
+                assert (counts == 2).all() and set(labels) == {4, 5, 6}
+                seen |= set(block.tolist())
+    assert seen == set(np.flatnonzero(SUPER_DOMAINS == 1))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "first", "rows", "expected"),
+    [
+        ([5, 3, 4, 9], 2, 8, [5, 3, 0, 0]),
+        ([5, 3, 4, 9], 2, 10, [5, 3, 2, 0]),
+        ([5, 3, 4, 9], 2, 30, [5, 3, 4, 9]),
+        ([5, 3, 4, 9], 4, 12, [3, 3, 3, 3]),
+        ([5, 1, 4, 9], 4, 12, [4, 1, 4, 3]),
+        ([5, 1, 4, 9], 4, 3, [1, 1, 1, 0]),
+        ([2, 2], 5, 4, [2, 2]),
+    ],
+)
+def test_rows_are_shared_out(sizes, first, rows, expected) -> None:
+    found = samplers._rows_of_each(np.array(sizes), first, rows)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_domains_and_their_classes_are_drawn_in_proportion_to_their_images() -> None:
+    draws, domains, classes = 4000, np.zeros(3), np.zeros(9)
+    for step in range(draws):
+        block = super_rows(step, 1, 1, domains=1)[0]
+        domains[SUPER_DOMAINS[block[0]]] += 1
+        classes[SUPER_LABELS[block[0]]] += 1
+    sizes = np.array(SIZES)
+    np.testing.assert_allclose(domains / draws, np.array([13, 18, 4]) / 35, atol=0.025)
+    np.testing.assert_allclose(classes / draws, sizes / 35, atol=0.025)
+
+
+def test_a_domain_with_fewer_images_than_rows_gives_them_again() -> None:
+    for step in range(40):
+        for block in super_rows(step, 20, 2):
+            if SUPER_DOMAINS[block[0]] == 2:
+                np.testing.assert_array_equal(block[:4], block[4:8])
+                assert set(block) == set(np.flatnonzero(SUPER_DOMAINS == 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "batch", "groups", "told"),
+    [
+        ({}, 20, None, "sampler: 'super_classes' needs a data set whose images have domains"),
+        ({"domains_per_batch": 4}, 20, SUPER_DOMAINS, "domains_per_batch: 4 .*at most 3"),
+        ({}, 21, SUPER_DOMAINS, "batch: .*multiple of 2 .*nearest is 20"),
+        ({"classes_per_domain": 6}, 20, SUPER_DOMAINS, "batch: 20 rows are fewer .*at least 24"),
+        ({"classes_per_domain": 0}, 20, SUPER_DOMAINS, "classes_per_domain: 0, but"),
+    ],
+)
+def test_what_super_classes_refuse(options, batch, groups, told) -> None:
+    given = {"sampler": "super_classes", "domains_per_batch": 2, "classes_per_domain": 2} | options
+    with pytest.raises(ArgumentError, match=f"^{told}"):
+        Sampling(**given).batches(SUPER_LABELS, batch, 0, groups=groups)
+
+
+def test_super_classes_are_a_function_of_seed_and_step() -> None:
+    made = Sampling(sampler="super_classes", domains_per_batch=2, classes_per_domain=2, repeats=2)
+    first, again = (made.batches(SUPER_LABELS, 40, 3, groups=SUPER_DOMAINS) for _ in range(2))
+    for step in (5, 0, 5):
+        np.testing.assert_array_equal(first(step), again(step))
+        np.testing.assert_array_equal(first(step)[::2], first(step)[1::2])
+    other = made.batches(SUPER_LABELS, 40, 4, groups=SUPER_DOMAINS)
+    assert any((first(step) != other(step)).any() for step in range(3))

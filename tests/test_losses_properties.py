@@ -128,6 +128,11 @@ LOSSES = [
         {"margin": (0.2,), "sampling": ("all",), "learned": (False,)},
         only_of_term=("sampling", "learned"),
     ),
+    *_rows(
+        "hard_share",
+        oracles_pairs.hard_share,
+        {"cascade": (False, True), "shares": ((1.0, 0.5, 0.2), (0.6, 0.5, 0.4))},
+    ),
     *_rows("lifted_structure", oracles_pairs.lifted_structure, {"margin": (1.0,)}),
     *_rows(
         "n_pairs",

@@ -31,6 +31,7 @@ OBJECTIVE = (
     {"name": "triplet", "mining": "batch_hard", "reduction": "mean", "margin": 0.5},
     {"name": "triplet", "mining": "semi_hard", "reduction": "mean", "margin": 0.5},
     {"name": "margin", "beta": 0.9, "rate": 5.0},
+    {"name": "hard_share", "weight": 0.1},
     {"name": "lifted_structure", "weight": 0.1},
     {"name": "n_pairs", "length_weight": 0.01, "weight": 0.5},
     {"name": "clustering", "weight": 0.05},
@@ -67,6 +68,16 @@ META = (
     "meta.inner_rate=30.0",
     "meta.outer_rate=20.0",
 )
+# Dropout in every head, drawn for each row of the global batch.
+CASCADE = (
+    "model.kind=cascade",
+    "model.learners=3",
+    "model.dim=18",
+    "model.side_width=4",
+    "model.side_hidden=8",
+    "model.branch=pool2",
+    "train.batch=16",
+)
 OF_PAIRS = ({"name": "contrastive", "pairs": "adjacent"}, {"name": "n_pairs", "label": "instance"})
 
 
@@ -98,6 +109,11 @@ SAMPLERS = {
     "with replacement": ("data.replacement=True", "data.images_per_class=8"),
     "shuffle": ("data.sampler=shuffle",),
     "repeats": ("data.sampler=pairs", "data.repeats=2"),
+    "super-classes": (
+        "data.sampler=super_classes",
+        "data.domains_per_batch=2",
+        "data.classes_per_domain=4",
+    ),
 }
 RUNS = {
     "every loss": Run(objective=OBJECTIVE, overrides=()),  # its sampler is class_balanced
@@ -106,6 +122,9 @@ RUNS = {
         objective=OVER_DOMAINS, overrides=META, samplers={"domains": ()}, double=True
     ),
     "boosting": Run(objective=BOOSTING, overrides=DIVIDED, double=True),
+    "cascade": Run(
+        objective=({"name": "hard_share", "cascade": True},), overrides=CASCADE, double=True
+    ),
     "samplers": Run(objective=OF_PAIRS, samplers=SAMPLERS),
     "googlenet_bn": of_backbone("googlenet_bn", "pool3"),
     "bn_inception": of_backbone("bn_inception", "inception3a"),
@@ -182,6 +201,6 @@ def test_no_loss_and_no_backbone_is_left_out() -> None:
     same_code = {"efficientnet_lite1", "efficientnet_lite2"}
     without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
     assert (
-        RUNS.keys() - {"every loss", "few losses", "two levels", "boosting", "samplers"}
+        RUNS.keys() - {"every loss", "few losses", "two levels", "boosting", "cascade", "samplers"}
         == BACKBONES.keys() - same_code - without_norm
     )

@@ -171,6 +171,35 @@ def test_a_training_of_two_levels_goes_on_as_if_never_stopped(
     assert all(float(row["meta_test_triplet"]) > 0 for row in rows if row["gate"])
 
 
+CASCADE = (
+    "--config.model.kind=cascade",
+    "--config.model.learners=3",
+    "--config.model.dim=18",
+    "--config.model.side_width=4",
+    "--config.model.side_hidden=8",
+    f"--config.objective={[{'name': 'hard_share'}]}",
+    "--config.data.sampler=super_classes",
+    "--config.data.domains_per_batch=2",
+    "--config.data.classes_per_domain=4",
+)
+
+
+def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
+    finish(tmp_path / "whole", tiny_data, *CASCADE)
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *CASCADE)
+    assert "going on from step" in finish(tmp_path / "run", tiny_data, *CASCADE)
+    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
+    assert resumed == whole
+    none = ("--config.model.side_dropout=0.0", "--config.model.last_dropout=0.0")
+    finish(tmp_path / "none", tiny_data, *CASCADE, *none)
+    assert left_behind(tmp_path / "none")["metrics.csv"] != whole["metrics.csv"]
+    sides = config.read_json(RunFolder(tmp_path / "run").config).model.side_stages
+    assert sides == (
+        "conv3",
+        "conv4",
+    )  # evenly behind pool2, as it stands in the config from then on
+
+
 def unfinished(folder: Path) -> bool:
     """Whether a checkpoint is being written: begun, and not yet marked as whole."""
     begun = [path for path in folder.glob("*") if path.is_dir()]

@@ -7,6 +7,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -32,7 +33,7 @@ class Pixels:
     def clone(self, axis_name: str) -> "Pixels":
         return self
 
-    def apply(self, variables: Any, pixels: Any, train: bool, mutable: Any) -> Any:
+    def apply(self, variables: Any, pixels: Any, train: bool, mutable: Any, rngs: Any) -> Any:
         vectors = variables["params"]["scale"] * pixels.reshape(len(pixels), 2, -1)
         return PlainVectors(vectors, vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)), {}
 
@@ -77,6 +78,46 @@ def test_what_a_step_draws_hangs_on_the_seed_and_on_the_step() -> None:
     drawn = [measured(batch(), seed=seed, at=at)["margin"] for seed, at in ((0, 0), (0, 1), (1, 0))]
     assert len(set(drawn)) == 3
     assert measured(batch(), seed=1, at=0)["margin"] == drawn[2]
+
+
+class Noise(Pixels):
+    """One learner whose vectors are the network's own draws."""
+
+    def apply(self, variables: Any, pixels: Any, train: bool, mutable: Any, rngs: Any) -> Any:
+        drawn = jax.random.normal(rngs["dropout"], (len(pixels), 1, 3))
+        return PlainVectors(drawn, drawn), {}
+
+
+def test_a_network_draws_by_the_seed_and_the_step() -> None:
+    steps = [step.train_step(Noise(), Objective(Contrastive()), TX, jnp.float32, s) for s in (0, 1)]
+
+    def taken(seed: int, at: int) -> float:
+        params = {"model": {"scale": np.float32(1)}, "objective": {}}
+        state = TrainState(
+            step=np.int32(at), params=params, batch_stats={}, opt_state=TX.init(params)
+        )
+        return step.fetch(steps[seed](step.replicate(state), batch())[1])["positive_distance"]
+
+    found = [taken(seed, at) for seed, at in ((0, 0), (0, 1), (1, 0), (0, 0))]
+    assert len(set(found)) == 3 and found[0] == found[3]
+
+
+def test_of_a_cascade_the_last_layers_alone_have_the_rate_of_new_ones_and_biases_their_own() -> (
+    None
+):
+    plain = ("name=sgd", "momentum=0.0", "schedule=constant", "warmup=0", "clip=0.0", "rate=0.5")
+    own = ("weight_decay=0.5", "new_rate=10.0", "bias_rate=2.0")
+    made = files.load(
+        Path(__file__).with_name("tiny_config.py"),
+        [*(f"optimizer.{one}" for one in (*plain, *own)), "model.kind=cascade", "model.dim=12"],
+    )
+    tx = build.recipe(made).transformation
+    layer = {"kernel": np.float32(1), "bias": np.float32(1)}
+    params = {"model": {part: layer for part in ("encoder", "sides", "head")}, "objective": {}}
+    updates: Any = tx.update(params, tx.init(params), params)[0]
+    found = {part: {k: -float(v) for k, v in own.items()} for part, own in updates["model"].items()}
+    slow = {"kernel": 0.75, "bias": 1.0}  # decay acts on the kernel alone
+    assert found == {"encoder": slow, "sides": slow, "head": {"kernel": 7.5, "bias": 10.0}}
 
 
 def test_new_layers_have_a_multiple_of_the_rate() -> None:

@@ -96,7 +96,7 @@ def _check_layout(config: Config) -> None:
             "pairs='adjacent' would compare copies of one image; set its pairs to 'all', "
             "or repeats to 1"
         )
-    side_by_side = config.data.sampler in ("class_balanced", "domains")
+    side_by_side = config.data.sampler in ("class_balanced", "domains", "super_classes")
     if any(term.label == "class" for term in adjacent) and side_by_side:
         raise UserError(
             f"config.data.sampler: {config.data.sampler!r} lays images of one class side by side, "
@@ -113,6 +113,11 @@ def _check_layers(config: Config) -> None:
     what = "an adversarial term compares what the learners' fully connected layers make of the"
     if model.learners < 2:
         raise UserError(f"config.model.learners: 1, but {what} features; at least 2")
+    if model.kind == "cascade":
+        raise UserError(
+            f"config.model.kind: 'cascade' has features of its own for each head, but {what} same "
+            "features; set it to 'divided'"
+        )
     if model.head == "none":
         raise UserError(f"config.model.head: 'none', but {what} features; set it to 'linear'")
     if model.layer_norm:

@@ -49,7 +49,7 @@ def fit(
     folder is a run's as the command line makes it: `abe_jax.load` and the commands read it.
 
     Args:
-        model: ABE, MultiHead or SingleHead.
+        model: of `abe_jax.models`, such as ABE, Cascade or SingleHead.
         loss: a term or a sum of terms.
         data: of `abe_jax.data`, or `Dataset.of_splits` of one's own.
         steps: length of training.

@@ -4,6 +4,7 @@ That a run is finished is said without the libraries of a training, which take s
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,14 +33,18 @@ def as_begun(config: Config, before: Config) -> Config:
 
 
 def with_branch(config: Config) -> Config:
-    """`config` with the backbone's own branch where it names none."""
-    if config.model.branch:
+    """`config` with the backbone's own branch, and a cascade's own stages, where it names none."""
+    model = config.model
+    if model.branch and (model.kind != "cascade" or model.side_stages):
         return config
     from abe_jax.config import build  # which imports what a training needs
     from abe_jax.models.backbones.table import backbone
 
     with build.named("config.model"):
-        model = dataclasses.replace(config.model, branch=backbone(config.model.backbone).branch)
+        model = dataclasses.replace(model, branch=model.branch or backbone(model.backbone).branch)
+    if model.kind == "cascade":
+        sides: Any = build.model(model)
+        model = dataclasses.replace(model, side_stages=sides.side_names)
     return dataclasses.replace(config, model=model)
 
 

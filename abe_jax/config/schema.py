@@ -57,10 +57,12 @@ class Data:
     mean: tuple[Real, ...] = ()
     std: tuple[Amount, ...] = ()
     classes: Classes = 0  # of the training split; 0: counted when a run begins
-    sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains
+    sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains | super_classes
     images_per_class: Rows = 4  # K of class_balanced and of domains
     replacement: bool = False  # these two: each of the K drawn from all images of the class
-    domains_per_batch: Rows = 5  # of the sampler domains: equal blocks of rows, one domain each
+    # Of the samplers domains and super_classes: equal blocks of rows, one domain each.
+    domains_per_batch: Rows = 5
+    classes_per_domain: Rows = 10  # of super_classes: each with all its images, where they fit
     repeats: Rows = 1  # consecutive copies of each drawn image, each augmented anew
     # The last so many training classes, where a set has no val split. 0: a tenth of them, at least
     # ten, but never more than a fifth; counted when a run begins.
@@ -78,7 +80,7 @@ class Model:
     """The network: a backbone cut in two, and how its learners differ."""
 
     backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
-    kind: str  # single | heads | divided | attention
+    kind: str  # single | heads | divided | cascade | attention
     learners: Learners = 1
     dim: Width = 512  # of all learners together, split evenly where `dims` is empty
     dims: tuple[Width, ...] = ()  # of each learner, where they differ; they sum to `dim`
@@ -90,6 +92,11 @@ class Model:
     trunk_depth: Depth = (
         5  # stages after `branch` that the attention trunk copies, poolings left out
     )
+    side_stages: tuple[str, ...] = ()  # cascade: of each head but the last; empty: evenly spread
+    side_width: Width = 128  # cascade: channels of a side head's 1x1 convolution
+    side_hidden: Width = 1024  # cascade: and of its first fully connected layer
+    side_dropout: Share = 0.7  # cascade: share of its hidden features that a step drops
+    last_dropout: Share = 0.4  # cascade: likewise of the last head's pooled features
     # googlenet: none | lrn; convnet: none | batch | bin; others of convolutions: batch | bin, which
     # is batch-instance normalisation (models/backbones/batch_instance.py). Empty: the first.
     norm: str = ""

@@ -87,8 +87,9 @@ def resolved(
     config.data.mean and std, where both are empty, become those that the weights were trained
     with; config.data.validation_classes and classes, where they are 0, the share that is kept for
     validation where the data has none of its own, and the number of the training split's classes;
-    config.model.branch, where it is empty, the backbone's own. Without weights mean and std stay
-    empty. Of a `dataset` that a program gave, nothing is kept beyond what it keeps itself.
+    config.model.branch and side_stages, where they are empty, the backbone's own. Without weights
+    mean and std stay empty. Of a `dataset` that a program gave, nothing is kept beyond what it
+    keeps itself.
 
     Raises:
         UserError: weights that are not there or are another backbone's, or data that is not there.

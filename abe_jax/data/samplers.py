@@ -108,6 +108,64 @@ def domains(
     return _images_of(by_domain.cells, np.concatenate(blocks), images_per_class, rng, replacement)
 
 
+def super_classes(
+    by_domain: ByDomain,
+    batch: int,
+    domains_per_batch: int,
+    classes_per_domain: int,
+    rng: np.random.Generator,
+) -> Indices:
+    """As many rows of each of `domains_per_batch` domains, in whole classes as far as these fit.
+
+    Domains, and the classes of each, are drawn one after the other without replacement, each with a
+    chance in proportion to its images (so Yuan et al., ICCV 2017, draw from the super-classes of
+    SOP and the categories of In-shop: two of them, 10 classes of each, all images of a class).
+    There the size of a batch hangs on the classes; here a domain has b / D rows:
+      more images than rows   the C = `classes_per_domain` classes share the rows: all have as many,
+                              but for small ones, which give all they have, and one row more for
+                              the first ones
+      fewer                   further classes are drawn, the last of which gives what is left; where
+                              the whole domain has fewer, its images come again from the first
+    """
+    cells = by_domain.cells
+    sizes = np.array([cells.sizes[own].sum() for own in by_domain.classes])
+    rows = batch // domains_per_batch
+    blocks = []
+    for domain in _in_proportion(sizes, rng)[:domains_per_batch].tolist():
+        own = by_domain.classes[domain]
+        drawn = own[_in_proportion(cells.sizes[own], rng)]
+        each = _rows_of_each(cells.sizes[drawn], classes_per_domain, rows)
+        images = [
+            rng.permutation(cells.images(cell))[:number]
+            for cell, number in zip(drawn.tolist(), each.tolist(), strict=True)
+            if number
+        ]
+        blocks.append(np.resize(np.concatenate(images), rows))
+    return np.concatenate(blocks)
+
+
+def _in_proportion(sizes: Int[np.ndarray, " k"], rng: np.random.Generator) -> Indices:
+    """All k in the order in which draws without replacement, each by size, would take them.
+
+    That is the order of exponential waiting times at the rates `sizes` (Efraimidis and Spirakis,
+    2006).
+    """
+    return np.argsort(rng.exponential(size=len(sizes)) / sizes)
+
+
+def _rows_of_each(sizes: Int[np.ndarray, " k"], first: int, rows: int) -> Int[np.ndarray, " k"]:
+    """How many of `rows` each class has: the first ones alike where they have more, else all."""
+    given = np.zeros(len(sizes), np.int64)
+    head = sizes[:first]
+    if head.sum() <= rows:
+        return np.diff(np.minimum(np.cumsum(sizes), rows), prepend=0)
+    level = max(t for t in range(rows + 1) if np.minimum(head, t).sum() <= rows)
+    given[:first] = np.minimum(head, level)
+    more = np.flatnonzero(head > level)[: rows - given.sum()]
+    given[more] += 1
+    return given
+
+
 def repeated(drawn: Int[np.ndarray, " k"], repeats: int) -> Indices:
     """Each drawn image in `repeats` adjacent rows: repeated augmentation.
 

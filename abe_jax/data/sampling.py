@@ -10,7 +10,7 @@ from abe_jax.data import samplers
 from abe_jax.data.samplers import ByClass, ByDomain, Indices
 from abe_jax.errors import ArgumentError, require
 
-SAMPLERS = ("pairs", "class_balanced", "shuffle", "domains")
+SAMPLERS = ("pairs", "class_balanced", "shuffle", "domains", "super_classes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,16 @@ class Sampling:
         ArgumentError: an unknown sampler, or a number below 1.
     """
 
-    sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains
+    sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains | super_classes
     images_per_class: int = 4  # K of class_balanced and of domains
     replacement: bool = False  # these two: each of the K drawn from all images of the class
-    domains_per_batch: int = 5  # of domains: equal blocks of rows, one domain each
+    domains_per_batch: int = 5  # of domains, super_classes: equal blocks of rows, one domain each
+    classes_per_domain: int = 10  # of super_classes: each with all its images, where they fit
     repeats: int = 1  # adjacent rows of each drawn image, each with an augmentation of its own
 
     def __post_init__(self):
         require("sampler", self.sampler, SAMPLERS)
-        for name in ("images_per_class", "domains_per_batch", "repeats"):
+        for name in ("images_per_class", "domains_per_batch", "classes_per_domain", "repeats"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, f"{getattr(self, name)}, but it must be 1 or more")
 
@@ -46,7 +47,7 @@ class Sampling:
             labels: class of each image, 0, ..., c - 1.
             batch: rows of a global batch.
             seed: of the draws.
-            groups: the images' domains, which the sampler 'domains' alone reads.
+            groups: the images' domains, which 'domains' and 'super_classes' alone read.
 
         Raises:
             ArgumentError: a batch, or too few images, classes or domains for the sampler.
@@ -73,6 +74,11 @@ class Sampling:
             return lambda step: samplers.domains(
                 by_domain, images, d, k, rng(step), replacement=replacement
             )
+        if self.sampler == "super_classes" and by_domain is not None:
+            of_each = self.classes_per_domain
+            return lambda step: samplers.super_classes(
+                by_domain, images, self.domains_per_batch, of_each, rng(step)
+            )
         if self.sampler == "class_balanced":
             return lambda step: samplers.class_balanced(
                 classes, images, k, rng(step), replacement=replacement
@@ -86,7 +92,7 @@ class Sampling:
 
         `domains` is the number of classes of each domain, None where the images have no domains.
         """
-        if self.sampler == "domains":
+        if self.sampler in ("domains", "super_classes"):
             _check_domains(self, domains)
         _check_multiple(self, batch)
         if self.sampler == "pairs":
@@ -95,6 +101,8 @@ class Sampling:
             _check_class_balanced(self, sizes, batch)
         elif self.sampler == "domains":
             _check_classes_of_domains(self, min(domains or (0,)), batch)
+        elif self.sampler == "super_classes":
+            _check_super_classes(self, batch)
         elif batch // self.repeats > sizes.sum():
             raise ArgumentError(
                 "batch",
@@ -112,6 +120,7 @@ def _check_multiple(sampling: Sampling, batch: int) -> None:
             sampling.domains_per_batch * sampling.images_per_class,
             "domains_per_batch times images_per_class",
         ),
+        "super_classes": (sampling.domains_per_batch, "domains_per_batch"),
     }[sampling.sampler]
     # Refused and not cut short: of a batch of 80 in groups of 25 NormSoftmax's public code would
     # take 75 without a word, and the rate and the number of steps were meant for 80.
@@ -158,14 +167,25 @@ def _check_domains(sampling: Sampling, domains: Sequence[int] | None) -> None:
     if domains is None:
         raise ArgumentError(
             "sampler",
-            "'domains' needs a data set whose images have domains: set domain_column to the "
-            "column of the CSV file that names them, or use class_balanced",
+            f"{sampling.sampler!r} needs a data set whose images have domains: set domain_column "
+            "to the column of the CSV file that names them, or use class_balanced",
         )
     if sampling.domains_per_batch > len(domains):
         raise ArgumentError(
             "domains_per_batch",
             f"{sampling.domains_per_batch} domains asked of each batch, and the training images "
             f"have {len(domains)}; at most {len(domains)}",
+        )
+
+
+def _check_super_classes(sampling: Sampling, batch: int) -> None:
+    number, classes = sampling.domains_per_batch, sampling.classes_per_domain
+    least = 2 * number * classes * sampling.repeats
+    if batch < least:
+        raise ArgumentError(
+            "batch",
+            f"{batch} rows are fewer than two images of each of {classes} classes of {number} "
+            f"domains; at least {least}, or a smaller classes_per_domain",
         )
 
 

@@ -32,7 +32,7 @@ PIXELS = 1  # raised when data/images gives other pixels of the same file than b
 
 # What decides how an image becomes the network's input, and what of the model is of training alone.
 _PREPROCESSING = ("resize", "size", "channels", "fit", "mean", "std")
-_TRAINING_ONLY = ("weights", "freeze_norm")
+_TRAINING_ONLY = ("weights", "freeze_norm", "side_dropout", "last_dropout")
 _IF_GIVEN = ("dims", "test_weights")  # networks without them keep the fingerprint they had
 
 

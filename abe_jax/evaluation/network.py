@@ -26,7 +26,6 @@ from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.loader import Batch
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
-from abe_jax.models.backbones.table import backbone
 from abe_jax.training import step
 from abe_jax.training.progress import compiling
 from abe_jax.training.state import TrainState
@@ -73,12 +72,12 @@ class Network:
     threads: int = 2  # that read and decode images
 
     def __post_init__(self):
-        if self.longest and backbone(self.model.backbone).tokens:
+        if self.longest and self.model.sized_by:
             raise ArgumentError(
                 "longest",
-                f"{self.model.backbone!r} has positions for squares of one size only "
+                f"{self.model.sized_by} for squares of one size only "
                 f"({self.preprocessing.size} px); set longest to 0, or take a convolutional "
-                "backbone",
+                "backbone without side heads",
             )
 
     def vectors(self, state: TrainState, split: Split, *, told: Told | None = None) -> Embedded:

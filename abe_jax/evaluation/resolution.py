@@ -14,7 +14,6 @@ from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.measure import ensemble_metrics
 from abe_jax.evaluation.network import Embedded, Network
 from abe_jax.evaluation.options import Measures
-from abe_jax.models.backbones.table import backbone
 from abe_jax.training.state import TrainState
 
 
@@ -60,10 +59,9 @@ def resized(network: Network, size: int) -> Network:
         return network
     if size < 1:
         raise ArgumentError("size", f"{size}; the side of an image in pixels is 1 or more")
-    if backbone(network.model.backbone).tokens:
+    if network.model.sized_by:
         raise ArgumentError(
-            "size",
-            f"{size}; {network.model.backbone} has positions for images of {own.size} px alone",
+            "size", f"{size}; {network.model.sized_by} for images of {own.size} px alone"
         )
     if network.longest:
         changed = dataclasses.replace(network, longest=size)

@@ -17,6 +17,7 @@ from abe_jax.losses.diagnostics import diagnostics
 from abe_jax.losses.distance_weighted import distance_weighted
 from abe_jax.losses.divergence import Divergence, divergence
 from abe_jax.losses.domains import Scatter, Shuffle, blocks, scatter, shuffle
+from abe_jax.losses.hard_share import HardShare, hard_share
 from abe_jax.losses.lifted_structure import LiftedStructure, lifted_structure
 from abe_jax.losses.margin import Margin, margin_loss
 from abe_jax.losses.n_pairs import NPairs, n_pairs
@@ -42,6 +43,7 @@ __all__ = [
     "CrossEntropy",
     "Custom",
     "Divergence",
+    "HardShare",
     "LiftedStructure",
     "Margin",
     "NPairs",
@@ -64,6 +66,7 @@ __all__ = [
     "diagnostics",
     "distance_weighted",
     "divergence",
+    "hard_share",
     "keys",
     "lifted_structure",
     "margin_loss",

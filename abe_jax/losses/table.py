@@ -44,6 +44,7 @@ from abe_jax.losses.contrastive import Contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy
 from abe_jax.losses.divergence import Divergence
 from abe_jax.losses.domains import Scatter, Shuffle
+from abe_jax.losses.hard_share import HardShare
 from abe_jax.losses.lifted_structure import LiftedStructure
 from abe_jax.losses.margin import Margin
 from abe_jax.losses.n_pairs import NPairs
@@ -56,6 +57,7 @@ TERMS: dict[str, type[Term]] = {
     "contrastive": Contrastive,
     "triplet": Triplet,
     "margin": Margin,
+    "hard_share": HardShare,
     "lifted_structure": LiftedStructure,
     "n_pairs": NPairs,
     "clustering": Clustering,

@@ -8,12 +8,14 @@ from abe_jax.models.abe import ABE
 from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.backbones.table import BACKBONES, stages
+from abe_jax.models.cascade import Cascade
 from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
 from abe_jax.models.multi_head import MultiHead
 from abe_jax.models.parameters import (
     graft,
     head_kernels,
+    last_layer,
     new_parameters,
     stage_params,
     with_exponent,
@@ -24,6 +26,7 @@ __all__ = [
     "ABE",
     "BACKBONES",
     "KINDS",
+    "Cascade",
     "DividedHead",
     "Embeddings",
     "Ensemble",
@@ -35,6 +38,7 @@ __all__ = [
     "gates",
     "graft",
     "head_kernels",
+    "last_layer",
     "new_parameters",
     "options",
     "stage_params",
@@ -47,6 +51,7 @@ KINDS: dict[str, type[Ensemble]] = {
     "single": SingleHead,
     "heads": MultiHead,
     "divided": DividedHead,
+    "cascade": Cascade,
     "attention": ABE,
 }
 _OF_A_PROCESS = ("axis_name", "parent", "name")  # fields, but no options of the network
@@ -59,10 +64,16 @@ def build(kind: str, **given: Any) -> Ensemble:
         ArgumentError: names or numbers that make no network, with the nearest right choice.
     """
     require("kind", kind, KINDS)
-    return KINDS[kind](**given)
+    own = _fields(KINDS[kind])
+    others = set().union(*map(_fields, KINDS.values())) - own  # a config has those of all kinds
+    return KINDS[kind](**{name: value for name, value in given.items() if name not in others})
 
 
 def options(model: Ensemble) -> dict[str, Any]:
     """What `build` makes the same network of, `kind` included: plain strings and numbers."""
-    fields = [f.name for f in dataclasses.fields(model) if f.name not in _OF_A_PROCESS]
-    return {"kind": model.kind} | {name: getattr(model, name) for name in fields}
+    given = [f.name for f in dataclasses.fields(model) if f.name not in _OF_A_PROCESS]
+    return {"kind": model.kind} | {name: getattr(model, name) for name in given}
+
+
+def _fields(kind: type[Ensemble]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

@@ -24,6 +24,7 @@ PARTS = {
     "trunk": "attention trunk",
     "mask_heads": "attention masks",
     "decoder": "decoder",
+    "sides": "side heads",
     "pool": "pooling",
     "head": "fully connected",
 }
@@ -152,14 +153,17 @@ def _details(model: Ensemble) -> dict[str, str]:
 
     m, cut = model.learners, model.cut
     own = "one for each learner"
-    kept, connected = {"heads": (own, own), "divided": ("shared", own)}.get(
-        model.kind, ("shared", "shared")
-    )
-    shared, of_head = ("" if m == 1 else f", {word}" for word in (kept, connected))
+    kept, connected = {
+        "heads": (own, own),
+        "divided": ("shared", own),
+        "cascade": ("", own),
+    }.get(model.kind, ("shared", "shared"))
+    shared, of_head = (f", {word}" if word and m > 1 else "" for word in (kept, connected))
     return {
         "encoder": span(cut.encoder),
         "trunk": span(cut.trunk),
         "mask_heads": f"{m} x 1x1 convolution",
         "decoder": span(cut.decoder) + shared,
+        "sides": f"behind {', '.join(getattr(model, 'side_names', ()))}",
         "head": f"to {size_text(model.sizes)}{of_head}",
     }

@@ -34,7 +34,7 @@ class Embeddings:
 
 
 class Ensemble(nn.Module):
-    """M learners on one backbone; SingleHead, MultiHead, DividedHead and ABE say how they
+    """M learners on one backbone; SingleHead, MultiHead, DividedHead, Cascade and ABE say how they
     differ.
 
     `module.apply(variables, images, train=...)` embeds images that are already normalised.
@@ -91,6 +91,11 @@ class Ensemble(nn.Module):
         if self.trunk_depth is not None:
             return self.trunk_depth
         return min(backbone(self.backbone).trunk_depth, len(parts.candidates))
+
+    @property
+    def sized_by(self) -> str:
+        """What allows for images of one size only, in words; empty where any size will do."""
+        return f"{self.backbone!r} has positions" if backbone(self.backbone).tokens else ""
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -58,11 +58,12 @@ def check(kind: str, head: str, learners: int, dim: int, dims: Sequence[int]) ->
         )
     if min(dims) == max(dims):
         return
-    if kind == "attention":
+    if kind in ("attention", "cascade"):
+        shared = "share one fully connected layer" if kind == "attention" else "have one size"
         raise ArgumentError(
             "dims",
-            "differ, but learners of kind 'attention' share one fully connected layer; leave dims "
-            "empty, or set kind to 'divided' or 'heads'",
+            f"differ, but learners of kind {kind!r} {shared}; leave dims empty, or set kind to "
+            "'divided' or 'heads'",
         )
     if head == "none":
         raise ArgumentError(

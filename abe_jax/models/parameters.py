@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.batch_instance import completed
 
-NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
+SIDES = "sides"  # what side heads begin with
+NEW = ("head", "mask_heads", "pool", SIDES)  # parts that no backbone brings
 STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
 
 Tree = Mapping[str, Any]
@@ -18,8 +19,16 @@ Tree = Mapping[str, Any]
 
 def new_parameters(path: Sequence[Any]) -> bool:
     """Whether the parameter at `path` (of names, or of jax's DictKeys) is no backbone's."""
-    first = path[0]
-    return (first.key if isinstance(first, DictKey) else first) in NEW
+    return _part(path) in NEW
+
+
+def last_layer(path: Sequence[Any]) -> bool:
+    """Whether a new parameter stands at a network's end: all but what a side head begins with."""
+    return new_parameters(path) and _part(path) != SIDES
+
+
+def _part(path: Sequence[Any]) -> Any:
+    return path[0].key if isinstance(path[0], DictKey) else path[0]
 
 
 def head_kernels(params: Tree) -> tuple[Float[Array, "c d"], ...]:
@@ -36,6 +45,11 @@ def head_kernels(params: Tree) -> tuple[Float[Array, "c d"], ...]:
     return (kernel,) if kernel.ndim == 2 else tuple(kernel)
 
 
+def side_stage(stage: str) -> str:
+    """The name among stages of what a side head behind `stage` begins with."""
+    return f"side_{stage}"
+
+
 def stage_params(params: Tree) -> dict[str, Tree]:
     """Stage name -> parameters, of the encoder and the decoder; works on batch_stats as well.
 
@@ -49,7 +63,8 @@ def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
     """`params` with every stage of encoder, trunk and decoder replaced by the stage of its name.
 
     The attention trunk starts from the same stages as the decoder, and of kind `heads` every
-    head's decoder does. Heads and mask heads stay as they are. Stages trained with batch
+    head's decoder does. A side head begins with what `stages` has for its place, where that has its
+    shapes. Other heads and mask heads stay as they are. Stages trained with batch
     normalisation fit a network with batch-instance normalisation: see `completed`.
 
     Raises:
@@ -65,6 +80,8 @@ def graft(params: Tree, stages: Mapping[str, Tree]) -> dict[str, Any]:
             grafted[part] = {h: _fill(own, stages, wrong) for h, own in params[part].items()}
         else:
             grafted[part] = _fill(params[part], stages, wrong)
+    if SIDES in params:
+        grafted[SIDES] = {name: _side(own, name, stages) for name, own in params[SIDES].items()}
     if wrong:
         listed = "; ".join(f"{name} {reason}" for name, reason in wrong.items())
         raise ArgumentError("weights", f"they do not fit this model: {listed}")
@@ -90,6 +107,12 @@ def _fill(targets: Tree, stages: Mapping[str, Tree], wrong: dict[str, str]) -> d
             if needed != given:
                 wrong[name] = f"has shapes {given} where {needed} are needed"
     return {name: stages.get(name, target) for name, target in targets.items()}
+
+
+def _side(own: Tree, stage: str, stages: Mapping[str, Tree]) -> Tree:
+    given = stages.get(side_stage(stage), {})
+    same = jax.tree.structure(given) == jax.tree.structure(own) and _shapes(given) == _shapes(own)
+    return given if same else own
 
 
 def _shapes(tree: Tree) -> list[tuple[int, ...]]:

@@ -1,8 +1,13 @@
 """Where the arrays of GoogLeNet and BN-Inception checkpoints go."""
 
 from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
 
 from abe_jax.models.backbones import bn_inception, googlenet
+from abe_jax.models.parameters import side_stage
 from abe_jax.pretrained.placing import (
     CAFFE_CONV,
     CAFFE_CONV_BGR,
@@ -71,6 +76,47 @@ def caffe_googlenet() -> tuple[Layer, ...]:
             for ours, theirs in _CAFFE.items()
         ),
     )
+
+
+# Behind which stage an auxiliary classifier stands, its name, and the channels there.
+_AUXILIARY = {"inception4a": ("loss1", 512), "inception4d": ("loss2", 528)}
+_WIDTH, _HIDDEN, _SIDE = 128, 1024, 4  # of both: channels, numbers and the side of what is pooled
+
+
+def _flattened(array: np.ndarray) -> np.ndarray:
+    """A matrix over a flattened [c, h, w] as one over [h, w, c]."""
+    return (
+        array.reshape(len(array), _WIDTH, _SIDE, _SIDE).transpose(2, 3, 1, 0).reshape(-1, _HIDDEN)
+    )
+
+
+def caffe_googlenet_sides() -> tuple[Layer, ...]:
+    """What HDC's first two heads begin with: the auxiliary classifiers but for their last layer."""
+    hidden = (CAFFE_CONV[0]._replace(change=_flattened), CAFFE_CONV[1])
+    return tuple(
+        layer
+        for stage, (source, _) in _AUXILIARY.items()
+        for layer in (
+            Layer(f"{source}/conv", (side_stage(stage), "reduce"), CAFFE_CONV),
+            Layer(f"{source}/fc", (side_stage(stage), "hidden"), hidden),
+        )
+    )
+
+
+def caffe_googlenet_side_shapes() -> dict[str, Any]:
+    """Their parameters' shapes, as `placing.template` gives those of stages."""
+
+    def layer(*kernel: int) -> dict[str, jax.ShapeDtypeStruct]:
+        shapes = {"kernel": kernel, "bias": kernel[-1:]}
+        return {k: jax.ShapeDtypeStruct(shape, np.float32) for k, shape in shapes.items()}
+
+    return {
+        side_stage(stage): {
+            "reduce": layer(1, 1, channels, _WIDTH),
+            "hidden": layer(_WIDTH * _SIDE**2, _HIDDEN),
+        }
+        for stage, (_, channels) in _AUXILIARY.items()
+    }
 
 
 def _underscored(stage: str) -> str:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -68,6 +69,8 @@ class Source:
     layers: tuple[Layer, ...]
     left_out: str  # a regular expression of the keys that are not needed
     read: Callable[[bytes, str, int, Note], Arrays] = _checkpoint
+    sides: tuple[Layer, ...] = ()  # of side heads: a file has all of them, or none
+    side_shapes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def _about(backbone: str, source: str, normalisation: Normalisation, norm: str = "batch") -> About:
@@ -120,6 +123,8 @@ SOURCES: dict[str, Source] = {
         layers=inception.caffe_googlenet(),
         left_out=r"loss[123]/.*",
         read=_caffe,
+        sides=inception.caffe_googlenet_sides(),
+        side_shapes=inception.caffe_googlenet_side_shapes(),
     ),
     "caffe_bn_inception": Source(
         about=_about("bn_inception", "Caffe's BN-Inception, ImageNet", _CAFFE_BN),
@@ -164,7 +169,11 @@ def convert(source: str, path: Path) -> Weights:
     keys = {key for layer in checkpoint.layers for key, _, _ in layer.targets()}
     try:
         arrays, prefix = unprefixed(arrays, keys)
-        trees = placed(arrays, checkpoint.layers, checkpoint.left_out, shapes)
+        layers = checkpoint.layers
+        if any(key in arrays for layer in checkpoint.sides for key, _, _ in layer.targets()):
+            layers = (*layers, *checkpoint.sides)
+            shapes = shapes | {"params": {**shapes["params"], **checkpoint.side_shapes}}
+        trees = placed(arrays, layers, checkpoint.left_out, shapes)
     except UserError as error:
         raise UserError(f"{path} is not as {source} should be: {error}") from None
     said = tuple(one_line(note) for note in (*notes, prefix) if note)

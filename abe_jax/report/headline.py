@@ -9,6 +9,7 @@ KINDS = {
     "single": "Single head",
     "heads": "{m}-heads",
     "divided": "Embedding divided in {m}",
+    "cascade": "Cascade of {m}",
     "attention": "ABE-{m}",
 }
 

@@ -34,7 +34,9 @@ class Optimizer:
     boundaries: tuple[Natural, ...] = ()  # schedule `step`: where the rate falls
     factor: Amount = 0.1  # schedule `step`: by what it is multiplied there
     clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
-    new_rate: Amount = 1.0  # multiplies the rate of new layers (heads, masks)
+    # Multiplies the rate of new layers: masks, and heads; of side heads the last layer alone.
+    new_rate: Amount = 1.0
+    bias_rate: Amount = 1.0  # multiplies the rate of all biases, normalisations' as well
     new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
 
     def rates(self, steps: int) -> "optax.Schedule":
@@ -123,8 +125,12 @@ class Optimizer:
             direction = [_in_stages(optax.chain(*direction), self.new_only, new)]
         parts = [*clip, *direction]
         parts.append(optax.scale_by_learning_rate(self.rates(steps)))
-        parts.append(optax.stateless(lambda updates, _: _scaled(updates, rate)))
+        parts.append(optax.stateless(lambda updates, _: _scaled(updates, self._with_bias(rate))))
         return optax.chain(*parts)
+
+    def _with_bias(self, rate: Callable[[Path], float]) -> Callable[[Path], float]:
+        """`rate`, and that of biases times `bias_rate`."""
+        return lambda path: rate(path) * (self.bias_rate if path[-1] == "bias" else 1.0)
 
     def _direction(self) -> "list[optax.GradientTransformation]":
         """Where a step goes, before its length: decay, and momentum or moments."""

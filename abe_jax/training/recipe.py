@@ -114,15 +114,16 @@ class Recipe:
     def transformation(self) -> "optax.GradientTransformation":
         """The optimiser over the state's parameters, each at its own rate.
 
-        Layers that no backbone brings have `optimizer.new_rate`, a term's parameters the term's
-        `rate`; both are what the first `optimizer.new_only` steps move.
+        The last layers, which no backbone brings, have `optimizer.new_rate`, a term's parameters
+        the term's `rate`; both, and what side heads begin with, are what the first
+        `optimizer.new_only` steps move.
         """
         terms = objectives.rates(self.objective.terms)
 
         def rate(path: tuple[str, ...]) -> float:
             if path[0] == "objective":
                 return terms[path[1]]
-            return self.optimizer.new_rate if models.new_parameters(path[1:]) else 1.0
+            return self.optimizer.new_rate if models.last_layer(path[1:]) else 1.0
 
         def new(path: tuple[str, ...]) -> bool:
             return path[0] == "objective" or models.new_parameters(path[1:])

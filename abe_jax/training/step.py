@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import optax
 
 AXIS = "devices"
+_DROPOUT = 2**32 - 1  # folded into a step's key for the network's dropout; losses fold in 0, 1, ...
 
 Metrics = dict[str, Array]  # by name, one value per device, all the same
 Preprocess = Callable[[UInt8[Array, "b h w c"]], Float[Array, "b h w c"]]
@@ -67,7 +68,7 @@ def train_step(
         objective: the losses of the global batch.
         tx: the optimiser.
         preprocess: from the loader's pixels to the network's input.
-        seed: of losses that draw at random.
+        seed: of losses that draw at random, and of dropout.
         after_update: what follows the optimiser's update.
     """
     import optax  # a quarter of a second, for who trains
@@ -113,6 +114,7 @@ def _loss(
             preprocess(jnp.asarray(batch.images)),
             train=True,
             mutable=["batch_stats"],
+            rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
         )
         rows = (embeddings, batch.labels, batch.image_ids, batch.mask)
         embeddings, labels, image_ids, mask = lax.all_gather(rows, AXIS, tiled=True)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError
@@ -127,6 +128,32 @@ def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int, cei
     x = jax.lax.pad(x, lowest, widths)
     slices = [jax.lax.slice_in_dim(x, k, k + span, stride, axis) for k in range(size)]
     return functools.reduce(jnp.maximum, slices)
+
+
+def average_pool(x: Float[Array, "b h w c"], *, size: int, stride: int) -> Float[Array, "b i j c"]:
+    """Average over windows of size x size, summed in float32; as Caffe's without padding.
+
+    The last window may go beyond the map's far edge, and is then the average of what is there. A
+    window larger than the map is the whole map.
+    """
+    wide = x.astype(jnp.float32)
+    for axis in (1, 2):
+        wide = _average_pool_axis(wide, axis, size, stride)
+    return wide.astype(x.dtype)
+
+
+def _average_pool_axis(x: Array, axis: int, size: int, stride: int) -> Array:
+    length = x.shape[axis]
+    out = -(-max(length - size, 0) // stride) + 1
+    span = (out - 1) * stride + 1
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, max(span + size - 1 - length, 0))
+    padded = jnp.pad(x, widths)
+    slices = [jax.lax.slice_in_dim(padded, k, k + span, stride, axis) for k in range(size)]
+    inside = np.minimum(size, length - stride * np.arange(out)).astype(np.float32)
+    shape = [1] * x.ndim
+    shape[axis] = out
+    return functools.reduce(jnp.add, slices) / inside.reshape(shape)
 
 
 def mean_pool(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b i j c"]:

@@ -68,6 +68,19 @@ class Stages(nn.Module):
         return x
 
 
+class StageMaps(nn.Module):
+    """Runs stages one after the other and gives the map of each by its name, in their order."""
+
+    stages: tuple[Stage, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> dict[str, Array]:
+        maps = {}
+        for stage in self.stages:
+            maps[stage.name] = x = stage.make(name=stage.name)(x, train)
+        return maps
+
+
 def cut(stages: tuple[Stage, ...], branch: str) -> Cut:
     """Cuts after the stage `branch`; the trunk is empty until `with_trunk` gives it stages."""
     names = [stage.name for stage in stages]

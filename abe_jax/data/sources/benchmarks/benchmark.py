@@ -53,6 +53,7 @@ class Benchmark:
     lists: frozenset[str]  # names of the files that `listing` reads
     key: Callable[[str], str]
     listing: Callable[[Texts, Sequence[str]], BenchmarkListing]
+    domain: Callable[[str], str] | None = None  # a key's, where no domain is stored with an image
     class_is_object: bool = False  # a class is one object or scene
     own_held_out: bool = False  # the test images are of the training classes
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open

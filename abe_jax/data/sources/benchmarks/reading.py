@@ -1,5 +1,6 @@
 """Prepared benchmarks as splits, by their published protocols."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ def _split(
     arrays = prepared.arrays
     labels = np.searchsorted(classes, arrays["labels"][rows]).astype(np.int32)
     names, keys = _names(arrays["class_names"]), _names(arrays["keys"])
-    domains = tuple(_names(arrays["domain_names"]))
+    domains, groups = _domains(benchmark, arrays, keys)
     sides = [part.gallery for part in benchmark.parts.values()]
     gallery = np.array([bool(sides[part]) for part in arrays["parts"][rows]])
     two_sides = name == "test" and any(side is not None for side in sides)
@@ -125,13 +126,23 @@ def _split(
         name=name,
         records=EncodedImages(prepared.folder, [source], arrays["rows"][rows], key=""),
         labels=labels,
-        groups=arrays["domains"][rows] if domains else None,
+        groups=groups[rows] if domains else None,
         class_names=tuple(names[label] for label in classes),
         group_names=domains,
         paths=tuple(keys[row] for row in rows),
         object_ids=labels if benchmark.class_is_object else None,
         gallery=gallery if two_sides else None,
     )
+
+
+def _domains(
+    benchmark: Benchmark, arrays: dict[str, np.ndarray], keys: Sequence[str]
+) -> tuple[tuple[str, ...], Int[np.ndarray, " n"]]:
+    """The names of all domains and each image's: as stored, else by the keys."""
+    if len(arrays["domain_names"]) or benchmark.domain is None:
+        return tuple(_names(arrays["domain_names"])), arrays["domains"]
+    names, groups = np.unique([benchmark.domain(key) for key in keys], return_inverse=True)
+    return tuple(names.tolist()), groups.astype(np.int32)
 
 
 def _names(joined: np.ndarray) -> list[str]:
