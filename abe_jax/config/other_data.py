@@ -22,6 +22,7 @@ OF_THE_DATA = (
     "domain_column",
     "instance_column",
     "capture_column",
+    "camera_column",
     "unseen_domains",
     "validation_domains",
     "test_share",

@@ -68,6 +68,7 @@ class Data:
     held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
     capture_column: str = ""  # likewise: images of one value are nearly the same photograph
+    camera_column: str = ""  # likewise: images of one value were taken by one camera
     damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
     threads: Threads = 2

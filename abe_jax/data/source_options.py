@@ -18,6 +18,7 @@ class SourceOptions:
     domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
     instance_column: str = ""  # likewise: images of one value and class show one object
     capture_column: str = ""  # likewise: images of one value are nearly the same photograph
+    camera_column: str = ""  # likewise: images of one value were taken by one camera
     test_share: float = 0.5  # of the classes, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     validation_classes: int = 0  # the last so many of training, where the data has no val split

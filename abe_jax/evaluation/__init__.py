@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from abe_jax.evaluation.network import Embedded, Network
     from abe_jax.evaluation.options import Measures, Ranking
     from abe_jax.evaluation.protocols import GroundTruth
+    from abe_jax.evaluation.across_cameras import reidentification
     from abe_jax.evaluation.results import Results
     from abe_jax.evaluation.retrieval import evaluate
 else:
@@ -46,6 +47,7 @@ else:
             "Measures": "abe_jax.evaluation.options",
             "Ranking": "abe_jax.evaluation.options",
             "GroundTruth": "abe_jax.evaluation.protocols",
+            "reidentification": "abe_jax.evaluation.across_cameras",
             "Results": "abe_jax.evaluation.results",
             "evaluate": "abe_jax.evaluation.retrieval",
         },
@@ -73,5 +75,6 @@ __all__ = [
     "pack",
     "r_precision",
     "recall_at_k",
+    "reidentification",
     "scores",
 ]

@@ -55,6 +55,7 @@ def read(options: SourceOptions, split: str) -> Split:
         paths=tuple(shown(image.path) for image in images),
         object_ids=_object_ids(images) if options.instance_column else None,
         captures=_captures(images) if options.capture_column else None,
+        cameras=_numbered([i.camera for i in images]) if options.camera_column else None,
         gallery=_gallery(images, options.path),
         notes=tuple(listed.notes),
     )
@@ -73,6 +74,7 @@ def _listing(options: SourceOptions) -> Listing:
         options.domain_column,
         options.instance_column,
         options.capture_column,
+        options.camera_column,
     )
 
 
