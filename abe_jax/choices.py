@@ -38,6 +38,14 @@ DATASETS = (
     "holidays",
     "ukbench",
     "copydays",
+    "market1501",
+    "dukemtmc",
+    "cuhk03_labeled",
+    "cuhk03_detected",
+    "grid",
+    "viper",
+    "prid",
+    "ilids",
     "folder",
 )
 TFDS = "tfds:"

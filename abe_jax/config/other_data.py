@@ -23,6 +23,8 @@ OF_THE_DATA = (
     "instance_column",
     "capture_column",
     "camera_column",
+    "division",
+    "sources",
     "unseen_domains",
     "validation_domains",
     "test_share",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
+    from abe_jax.evaluation.across_cameras import reidentification
     from abe_jax.evaluation.binary_codes import hamming_nearest, pack
     from abe_jax.evaluation.captures import ByColumn, ByDistance, BySequence
     from abe_jax.evaluation.embedder import Embedder
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from abe_jax.evaluation.network import Embedded, Network
     from abe_jax.evaluation.options import Measures, Ranking
     from abe_jax.evaluation.protocols import GroundTruth
-    from abe_jax.evaluation.across_cameras import reidentification
     from abe_jax.evaluation.results import Results
     from abe_jax.evaluation.retrieval import evaluate
 else:
