@@ -72,9 +72,8 @@ def _partitions(texts: Texts) -> list[list[int]]:
     try:
         stored = scipy.io.loadmat(io.BytesIO(content))["trainIdxAll"].ravel()
         structs = [one.ravel()[0] for one in stored]
-        found = [
-            np.asarray(one[one.dtype.names[2]]).ravel().astype(int).tolist() for one in structs
-        ]
+        trained = [np.asarray(one[one.dtype.names[2]]).ravel() for one in structs]
+        found = [numbers.astype(int).tolist() for numbers in trained]
     except Exception as error:  # its parser raises what it meets
         raise UserError(f"{PARTITIONS} is damaged: fetch it again") from error
     if len(found) != DIVISIONS or len({len(one) for one in found}) != 1:
