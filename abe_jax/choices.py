@@ -40,6 +40,7 @@ DATASETS = (
     "copydays",
     "market1501",
     "dukemtmc",
+    "cuhk02",
     "cuhk03_labeled",
     "cuhk03_detected",
     "grid",

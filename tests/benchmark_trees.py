@@ -324,7 +324,7 @@ def copydays() -> Tree:
 
 def persons(names: list[str], beside: dict[str, bytes] | None = None) -> dict[str, bytes]:
     """Images of different greys, and what lies beside them."""
-    found = {name: image(name.rpartition("/")[2], 9 * i) for i, name in enumerate(names)}
+    found = {name: image(name.rpartition("/")[2], 7 * i) for i, name in enumerate(names)}
     return found | (beside or {})
 
 
@@ -360,6 +360,20 @@ def dukemtmc() -> Tree:
     return Tree(
         small("dukemtmc", train=(3, 1), query=(1, 1), gallery=(3, 2)),
         [Archive("DukeMTMC-reID.zip", persons([f"DukeMTMC-reID/{name}" for name in names]))],
+    )
+
+
+def cuhk02() -> Tree:
+    """Two persons of one name in two pairs, one more of the second, and one of the tested pair."""
+    names = [
+        f"P{pair}/cam{camera}/{person}_{i:02}.png"
+        for pair, person in ((1, "001"), (4, "001"), (4, "002"), (5, "001"))
+        for camera in (1, 2)
+        for i in (1, 2)
+    ]
+    return Tree(
+        small("cuhk02", train=(12, 3), query=(2, 1), gallery=(2, 1)),
+        [Archive("CUHK02.zip", persons(names))],
     )
 
 
@@ -461,6 +475,7 @@ TREES = {
         copydays,
         market1501,
         dukemtmc,
+        cuhk02,
         cuhk03_labeled,
         cuhk03_detected,
         grid,

@@ -296,6 +296,7 @@ PUBLISHED = {
     },
     "market1501": {"train": (12_936, 751), "query": (3_368, 750), "gallery": (15_913, 751)},
     "dukemtmc": {"train": (16_522, 702), "query": (2_228, 702), "gallery": (17_661, 1_110)},
+    "cuhk02": {"train": (6_308, 1_577), "query": (478, 239), "gallery": (478, 239)},
     "cuhk03_labeled": {"train": (7_368, 767), "query": (1_400, 700), "gallery": (5_328, 700)},
     "cuhk03_detected": {"train": (7_365, 767), "query": (1_400, 700), "gallery": (5_332, 700)},
     "grid": {"probe": (250, 250), "gallery": (1_025, 251)},

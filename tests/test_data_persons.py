@@ -194,7 +194,7 @@ def test_a_column_names_the_cameras(table):
     assert own.split("train").cameras is not None
     np.testing.assert_array_equal(own.split("train").cameras, [0, 1, 0, 1])
     assert data.folder(table, validation_classes=0).split("train").cameras is None
-    with pytest.raises(ArgumentError, match="camera_column: .* did you mean 'camera'"):
+    with pytest.raises(ArgumentError, match=r"camera_column: .* did you mean 'camera'"):
         data.folder(table, camera_column="cameras", validation_classes=0).split("train")
     table.write_text("\n".join([*kept[:-1], rows[-1] + ","]))
     with pytest.raises(UserError, match=r"a row with no value in 'camera' \(camera_column\)"):
