@@ -1,5 +1,6 @@
 """Sets of persons: cameras, divisions into training and test persons, and sources as domains."""
 
+import shutil
 from pathlib import Path
 
 import benchmark_trees as trees
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from abe_jax import data
-from abe_jax.data import SourceOptions, Split
+from abe_jax.data import Split
 from abe_jax.data.sources import datasets
 from abe_jax.data.sources.benchmarks import builder, reading
 from abe_jax.data.sources.benchmarks.divisions import DIVISIONS
@@ -165,21 +166,23 @@ def test_sources_train_whole_each_a_domain(root, table):
     assert len(train.labels) + len(val.labels) == 4 + 2 + 3 + 6 + 6
 
 
-def test_sources_that_cannot_be_are_refused(root, table):
+def test_sources_that_cannot_be_are_refused(root, tmp_path):
     for sources, says in (
         (("market150",), "did you mean 'market1501'"),
         (("market1501", "market1501"), "'market1501' is named twice"),
         (("viper",), "'viper' is tested on"),
     ):
         with pytest.raises(ArgumentError, match=says):
-            data.benchmark("viper", root, sources=sources)
+            data.benchmark("viper", root, sources=sources).split("train")
     with pytest.raises(ArgumentError, match="validation_classes: several sources has no valid"):
         data.benchmark("viper", root, sources=("market1501",)).split("val")
     with pytest.raises(ArgumentError, match="dukemtmc has 3 training classes, of which 0 to 2"):
         data.benchmark("viper", root, sources=("dukemtmc",), validation_classes=3).split("val")
-    options = SourceOptions(root="nowhere", sources=("market1501",))
+    shutil.copytree(root / "originals" / "viper", tmp_path / "originals" / "viper")
+    alone = data.benchmark("viper", tmp_path, sources=("market1501",))
+    assert alone.split("test").gallery is not None  # a test needs no source again
     with pytest.raises(UserError, match="no prepared market1501"):
-        data.named("viper", options).prepare()
+        alone.split("train")
 
 
 # A user's own cameras.

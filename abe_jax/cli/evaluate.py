@@ -167,9 +167,7 @@ def _check_divisions(arguments: argparse.Namespace, data: "Data") -> None:
     if there == 1:
         raise UserError(f"--divisions: {data.name} has one division; leave it out")
     if not 1 <= arguments.divisions <= there:
-        raise UserError(
-            f"--divisions {arguments.divisions}: {data.name} has {there}; at most {there}"
-        )
+        raise UserError(f"--divisions {arguments.divisions}: {data.name} has 1 to {there} of them")
     if not (arguments.dataset or data.sources):
         raise UserError(
             f"--divisions: the run was trained on {data.name}, whose other divisions test persons "

@@ -92,8 +92,9 @@ class Optimizer:
         Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe
         has it), not on biases or normalisation; with `decay_all` on every leaf but gates, as
         MetaBIN's public code has it (with `bias_rate` 2). With `adam` and `sgd` it is added to the
-        gradient; with `adamw` it is decoupled. Proxies that a step did not compare with move all the same
-        where there is decay, or what is left of earlier steps in the momentum or the moments.
+        gradient; with `adamw` it is decoupled. Proxies that a step did not compare with move all
+        the same where there is decay, or what is left of earlier steps in the momentum or the
+        moments.
 
         The first `new_only` steps move the parameters that are `new` and no others: these have no
         update, no decay and no part in the norm that is clipped, and their momentum or moments,

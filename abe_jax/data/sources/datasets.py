@@ -149,14 +149,8 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
 
 def _of_sources(own: Dataset, options: SourceOptions) -> Dataset:
     """A data set that is tested on, and the sources that are trained on in its place."""
-    several.check(options, own.name)
-
-    def prepare() -> Path | None:
-        several.prepare(options)
-        return own.prepare()
-
-    read = functools.partial(several.read, options, own.read)
-    return dataclasses.replace(own, read=read, prepare=prepare, own_held_out=False, options=options)
+    read = functools.partial(several.read, options, own.name, own.read)
+    return dataclasses.replace(own, read=read, own_held_out=False, options=options)
 
 
 def _folder(options: SourceOptions) -> Dataset:

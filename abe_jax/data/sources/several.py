@@ -32,21 +32,23 @@ class Joined:
         return self._parts[part][index - int(self._ends[part]) + len(self._parts[part])]
 
 
-def read(options: SourceOptions, own: Callable[[str], Split], split: str) -> Split:
-    """One split: train and val of `options.sources`, test of the data set that they stand before.
+def read(options: SourceOptions, tested: str, own: Callable[[str], Split], split: str) -> Split:
+    """One split: train and val of `options.sources`, test of the data set `tested`.
 
     train, val  all classes of the sources without the last ones, and these: `validation_classes`
                 of all sources together, as many of each (and one more of the first ones)
-    test        what `own` reads
+    test        what `own` reads of it; the sources need not be there
 
     Domains are the sources, and take the place of any that a source has; a class is called
     `SOURCE CLASS`.
 
     Raises:
         ArgumentError: of `sources` or `validation_classes`: no such source, or no such classes.
+        UserError: a source that is not prepared, or is damaged.
     """
     if split == "test":
         return own(split)
+    _check(options, tested)
     kept, parts = options.validation_classes, []
     if split == "val" and not kept:
         raise class_splits.no_validation("several sources")
@@ -62,7 +64,7 @@ def read(options: SourceOptions, own: Callable[[str], Split], split: str) -> Spl
     return _joined(parts, options.sources, split)
 
 
-def check(options: SourceOptions, name: str) -> None:
+def _check(options: SourceOptions, tested: str) -> None:
     """Refuses sources that are not there, are named twice, or are what is tested on.
 
     Raises:
@@ -71,7 +73,7 @@ def check(options: SourceOptions, name: str) -> None:
     for place, source in enumerate(options.sources):
         if source in options.sources[:place]:
             raise ArgumentError("sources", f"{source!r} is named twice; name it once")
-        if source == (options.path or name):
+        if source == (options.path or tested):
             raise ArgumentError(
                 "sources", f"{source!r} is tested on, so it is not to be trained on; leave it out"
             )
@@ -81,15 +83,6 @@ def check(options: SourceOptions, name: str) -> None:
                 f"{source!r} is no data set that is prepared from its authors' files, and no "
                 f"folder or CSV file is there; {nearest(source, BENCHMARKS)}",
             )
-
-
-def prepare(options: SourceOptions) -> None:
-    """Prepares each source if need be; errors of theirs."""
-    for source in options.sources:
-        if source in BENCHMARKS:
-            reading.prepare(BENCHMARKS[source], options.root)
-        else:
-            folder.prepare(_of_path(source, options))
 
 
 def _whole(source: str, options: SourceOptions) -> Split:
