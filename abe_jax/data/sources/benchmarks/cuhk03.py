@@ -14,6 +14,8 @@ import io
 import re
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from abe_jax.data.sources.benchmarks.benchmark import (
     Benchmark,
     BenchmarkImage,
@@ -50,12 +52,13 @@ def _listing(boxes: str) -> Callable[[Texts, Sequence[str]], BenchmarkListing]:
             matrix = scipy.io.loadmat(io.BytesIO(content), squeeze_me=True)
         except Exception as error:  # its parser raises what it meets
             raise UserError(f"{_list(boxes)} is damaged: fetch it again") from error
-        names, persons = matrix["filelist"], matrix["labels"].astype(int)
+        names = np.ravel(matrix["filelist"])
+        persons = np.asarray(matrix["labels"], int).ravel()
         classes = sorted(set(persons.tolist()))
         label_of = {person: label for label, person in enumerate(classes)}
         images = []
         for part, indices in _INDICES.items():
-            for index in matrix[indices].astype(int).ravel() - 1:
+            for index in np.asarray(matrix[indices], int).ravel() - 1:
                 name, label = str(names[index]), label_of[int(persons[index])]
                 match = _IMAGE.fullmatch(name)
                 if index < 0 or not match:
