@@ -13,18 +13,18 @@ CVPR 2021, arXiv 2011.14670.
 
 Five sets train, whole (their tests too, as in the paper), each a domain: CUHK02, CUHK03 (detected),
 Market-1501 and DukeMTMC-reID, prepared from their authors' files, and CUHK-SYSU, whose authors hand
-out scenes and boxes: crop these yourself into a folder `cuhk_sysu` with a sub-folder for each person
-(another place: --config.data.sources="(...)"). Without it:
+out scenes and boxes: crop these yourself into a folder `cuhk_sysu` with a sub-folder for each
+person (another place: --config.data.sources="(...)"). Without it:
 --config.data.sources="('cuhk02','cuhk03_detected','market1501','dukemtmc')"
 --config.data.domains_per_batch=4 --config.meta.domains=2 --config.train.batch=64. Plain batch
-normalisation to compare with: --config.model.norm=batch --config.meta.domains=0. WEIGHTS.npz is what
-`python -m abe_jax.convert` makes of ImageNet weights of MobileNetV2, see README.
+normalisation to compare with: --config.model.norm=batch --config.meta.domains=0. WEIGHTS.npz is
+what `python -m abe_jax.convert` makes of ImageNet weights of MobileNetV2, see README.
 
 Expected: not measured here. The paper's (R@1 / mAP, the mean over the four sets and ten divisions):
 MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6, and by the author's word 50.9 R@1 with plain batch
 normalisation. By set, MobileNetV2, as the authors' code prints it: GRID 49.7 / 58.1, VIPeR 56.9 /
-66.0, PRID 72.5 / 79.8, i-LIDS 79.7 / 85.5. Time: not measured; a step passes three times through the
-network where one of plain batch normalisation passes once.
+66.0, PRID 72.5 / 79.8, i-LIDS 79.7 / 85.5. Time: not measured; a step passes three times through
+the network where one of plain batch normalisation passes once.
 
 As published: cross-entropy with smoothing 0.1, spread over the other classes, and batch-hard
 triplets of margin 0.3, both of weight 1, for all but the gates; SGD with momentum 0.9 and decay
@@ -35,11 +35,13 @@ the inner rate is 0.1 times a triangle from 0.001 to 0.1 in five epochs, the out
 steps first. Images are padded by 10 px, cropped and mirrored; no other augmentation. The pooled
 features are the embedding. Division 0 of GRID is what the training itself ends with.
 Other than there: the input is a square of 256 px, to which images are stretched (there: 256 x 128);
-width 1.0 (there: 1.4) and the backbone's own last stride; no batch normalisation between features and
-classifier; distances are between vectors of length 1 (there: features as they are pooled); the
-meta-update sees the images of the base step (there: as many of its own); the rate rises from 0
-(there: from a hundredth); 100 persons, 20 of each set, are kept for validation and choose the
-checkpoint (there: none, the last one is taken).
+width 1.0 (there: 1.4) and the backbone's own last stride; no batch normalisation between features
+and classifier, which has a bias; distances are between vectors of length 1 (there: features as they
+are pooled); the meta-update sees the images of the base step (there: as many of its own); the rate
+rises from 0 (there: from a hundredth); the instance half starts from a copy of the trained scale
+and bias (there: from 1 and 0); 100 persons, 20 of each set, are kept for validation and choose the
+checkpoint (there: none, the last one is taken). GRID's divisions are its authors'; those of the
+other three sets are drawn here (there: drawn too, not handed out as lists).
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""A run measured on persons: by its commands, one division and all of them, and trained on sources."""
+"""A run measured on persons by its commands, by one division and by all, and trained on sources."""
 
 import json
 import zlib
