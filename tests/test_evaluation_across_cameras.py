@@ -1,6 +1,7 @@
 """Re-identification: every figure beside a loop that goes by the words of the protocol."""
 
 import json
+from typing import Any
 
 import numpy as np
 import oracles
@@ -179,7 +180,7 @@ def test_the_table_is_printed_to_the_letter():
 
 
 def test_several_divisions_have_their_spread():
-    found = {"queries": 316, "gallery": 316, "divisions": 10}
+    found: dict[str, Any] = {"queries": 316, "gallery": 316, "divisions": 10}
     found["metrics"] = {"ensemble": {"rank-1": 0.5, "map": 0.6}}
     found["std"] = {"ensemble": {"rank-1": 0.025, "map": 0.02}}
     assert tables.evaluation_table({"reidentification": found}, split="x").startswith("x\nacross")
