@@ -143,7 +143,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "own.csv"
 
 
-def test_sources_train_whole_each_a_domain(root, table):
+def test_sources_train_all_their_images_each_a_domain(root, table):
     sources = ("market1501", "cuhk03_labeled", str(table))
     joined = data.benchmark("viper", root, sources=sources, validation_classes=4)
     train, val, test = (joined.split(name) for name in ("train", "val", "test"))

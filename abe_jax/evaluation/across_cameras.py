@@ -89,8 +89,8 @@ def reidentification(
         )
     asking, targets = asking[answered], targets[answered]
     groups = seen[asking], seen[searched]
-    places = ranks(x[asking], x[searched], targets, groups=groups, block=block)
-    return _figures(asking, len(searched), places, targets >= 0)
+    positions = ranks(x[asking], x[searched], targets, groups=groups, block=block)
+    return _figures(asking, len(searched), positions, targets >= 0)
 
 
 def _seen(people: Int[np.ndarray, " n"], cameras: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -102,10 +102,10 @@ def _seen(people: Int[np.ndarray, " n"], cameras: Int[np.ndarray, " n"]) -> Int[
 def _figures(
     rows: Int[np.ndarray, " q"],
     gallery: int,
-    places: Int[np.ndarray, "q t"],
+    positions: Int[np.ndarray, "q t"],
     right: np.ndarray,
 ) -> Reidentified:
-    ordered = np.sort(np.where(right, places, np.iinfo(np.int64).max), axis=1)
+    ordered = np.sort(np.where(right, positions, np.iinfo(np.int64).max), axis=1)
     number = right.sum(axis=1)
     counted = np.arange(ordered.shape[1])[None] < number[:, None]
     from_one = np.where(counted, ordered + 1.0, np.inf)

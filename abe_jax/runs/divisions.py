@@ -30,11 +30,11 @@ def write_evaluation(run: Run, divisions: Sequence[Dataset], say: Callable[[str]
     if not hosts.is_first():
         return
     words = ("test", f"of {name}, {len(divisions)} divisions", run.variant)
-    whole = summary([one.results.numbers for one in measured])
+    numbers = summary([one.results.numbers for one in measured])
     last = measured[-1]
-    shown = Evaluation(" ".join(filter(None, words)), Results(whole), last.split, last.embedded)
+    shown = Evaluation(" ".join(filter(None, words)), Results(numbers), last.split, last.embedded)
     run.record(shown)
-    say(report.tables.evaluation_table(whole, split=shown.name))
+    say(report.tables.evaluation_table(numbers, split=shown.name))
     run.report(run.folder.report, shown)
 
 
@@ -52,12 +52,12 @@ def summary(each: Sequence[Numbers]) -> dict[str, Any]:
     """
     found = [one["reidentification"] for one in each]
     means, std = _over([one["metrics"] for one in found if one["metrics"]])
-    whole = {name: round(float(np.mean([one[name] for one in found]))) for name in _COUNTS}
-    whole |= {"divisions": len(each), "metrics": means, "std": std}
+    figures = {name: round(float(np.mean([one[name] for one in found]))) for name in _COUNTS}
+    figures |= {"divisions": len(each), "metrics": means, "std": std}
     return {
         "step": each[0].get("step"),
         "metrics": {},
-        "reidentification": whole,
+        "reidentification": figures,
         "each": [dict(one) for one in each],
     }
 

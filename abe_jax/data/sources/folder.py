@@ -46,7 +46,7 @@ def read(options: SourceOptions, split: str) -> Split:
     return dataclasses.replace(_split(listed, classes, options), name=split, gallery=gallery)
 
 
-def whole(options: SourceOptions) -> Split:
+def all_images(options: SourceOptions) -> Split:
     """All images of `options.path` to train on, whatever splits the data name.
 
     Raises:

@@ -53,7 +53,7 @@ def read(options: SourceOptions, tested: str, own: Callable[[str], Split], split
     if split == "val" and not kept:
         raise class_splits.no_validation("several sources")
     for place, source in enumerate(options.sources):
-        images = _whole(source, options)
+        images = _images_of(source, options)
         share = kept // len(options.sources) + (place < kept % len(options.sources))
         classes = list(range(len(images.class_names)))
         divided = class_splits.with_validation(
@@ -85,10 +85,10 @@ def _check(options: SourceOptions, tested: str) -> None:
             )
 
 
-def _whole(source: str, options: SourceOptions) -> Split:
+def _images_of(source: str, options: SourceOptions) -> Split:
     if source in BENCHMARKS:
-        return reading.whole(BENCHMARKS[source], options.root)
-    return folder.whole(_of_path(source, options))
+        return reading.all_images(BENCHMARKS[source], options.root)
+    return folder.all_images(_of_path(source, options))
 
 
 def _of_path(source: str, options: SourceOptions) -> SourceOptions:

@@ -82,7 +82,7 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
     return dataclasses.replace(found, gallery=gallery[rows])
 
 
-def whole(benchmark: Benchmark, root: str) -> Split:
+def all_images(benchmark: Benchmark, root: str) -> Split:
     """All images of a prepared set to train on, those of its test too, but those of nobody.
 
     Raises:
