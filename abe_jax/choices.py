@@ -38,6 +38,15 @@ DATASETS = (
     "holidays",
     "ukbench",
     "copydays",
+    "market1501",
+    "dukemtmc",
+    "cuhk02",
+    "cuhk03_labeled",
+    "cuhk03_detected",
+    "grid",
+    "viper",
+    "prid",
+    "ilids",
     "folder",
 )
 TFDS = "tfds:"

@@ -322,6 +322,140 @@ def copydays() -> Tree:
     )
 
 
+def persons(names: list[str], beside: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """Images of different greys, and what lies beside them."""
+    found = {name: image(name.rpartition("/")[2], 7 * i) for i, name in enumerate(names)}
+    return found | (beside or {})
+
+
+def market1501() -> Tree:
+    """Two persons to train on, two who are tested, two images of nobody and two of junk."""
+    base, train, test = "Market-1501-v15.09.15", "bounding_box_train", "bounding_box_test"
+    names = [
+        *(f"{train}/{n}.jpg" for n in ("0002_c1s1_000451_03", "0002_c2s1_000301_01")),
+        *(f"{train}/{n}.jpg" for n in ("0007_c3s3_077419_03", "0007_c6s3_077419_01")),
+        *(f"{test}/{n}.jpg" for n in ("0000_c1s1_000151_01", "0000_c4s2_000151_02")),
+        *(f"{test}/{n}.jpg" for n in ("0001_c1s1_001051_03", "0001_c2s1_000301_00")),
+        *(f"{test}/{n}.jpg" for n in ("0003_c5s1_001051_03", "-1_c1s1_000401_03")),
+        f"{test}/-1_c6s3_077419_01.jpg",
+        *(f"query/{n}.jpg" for n in ("0001_c1s1_001051_00", "0003_c1s6_015971_00")),
+        "gt_bbox/0001_c1s1_001051_00.jpg",
+    ]
+    beside = {f"{base}/{test}/Thumbs.db": b"x", f"{base}/readme.txt": b"x"}
+    files = persons([f"{base}/{name}" for name in names], beside)
+    return Tree(
+        small("market1501", train=(4, 2), query=(2, 2), gallery=(5, 3)),
+        [Archive("Market-1501-v15.09.15.zip", files)],
+    )
+
+
+def dukemtmc() -> Tree:
+    """A person to train on, one who is tested, and one whom nobody asks for."""
+    names = [
+        *(f"bounding_box_train/0001_c{c}_f0046182.jpg" for c in (2, 5, 8)),
+        *(f"bounding_box_test/0002_c{c}_f0044158.jpg" for c in (1, 2)),
+        "bounding_box_test/5388_c8_f0045183.jpg",
+        "query/0002_c1_f0044158.jpg",
+    ]
+    return Tree(
+        small("dukemtmc", train=(3, 1), query=(1, 1), gallery=(3, 2)),
+        [Archive("DukeMTMC-reID.zip", persons([f"DukeMTMC-reID/{name}" for name in names]))],
+    )
+
+
+def cuhk02() -> Tree:
+    """Two persons of one name in two pairs, one more of the second, and one of the tested pair."""
+    names = [
+        f"P{pair}/cam{camera}/{person}_{i:02}.png"
+        for pair, person in ((1, "001"), (4, "001"), (4, "002"), (5, "001"))
+        for camera in (1, 2)
+        for i in (1, 2)
+    ]
+    return Tree(
+        small("cuhk02", train=(12, 3), query=(2, 1), gallery=(2, 1)),
+        [Archive("CUHK02.zip", persons(names))],
+    )
+
+
+def _cuhk03(boxes: str) -> Tree:
+    """Three persons of two pairs of cameras; the last is tested, one image asking."""
+    names = ["1_001_1_01.png", "1_001_2_06.png", "1_002_1_01.png", "2_001_1_01.png"]
+    names += ["2_001_2_06.png", "2_001_2_07.png"]
+    listed = matrix(
+        filelist=np.array([[name] for name in names], object),
+        labels=np.array([[1], [1], [2], [844], [844], [844]]),
+        camId=np.array([[1], [2], [1], [1], [2], [2]]),
+        train_idx=np.array([[1], [2], [3]]),
+        query_idx=np.array([[4]]),
+        gallery_idx=np.array([[5], [6]]),
+    )
+    return Tree(
+        small(f"cuhk03_{boxes}", train=(3, 2), query=(1, 1), gallery=(2, 1)),
+        [
+            Archive(f"{boxes}.zip", persons([f"images_{boxes}/{name}" for name in names])),
+            Archive("", {f"cuhk03_new_protocol_config_{boxes}.mat": listed}),
+        ],
+    )
+
+
+def cuhk03_labeled() -> Tree:
+    """Of the boxes drawn by hand."""
+    return _cuhk03("labeled")
+
+
+def cuhk03_detected() -> Tree:
+    """Of the detector's boxes."""
+    return _cuhk03("detected")
+
+
+def grid() -> Tree:
+    """Six persons, each in probe and gallery, three images of nobody; three persons train."""
+    base, people = "underground_reid", range(1, 7)
+    names = [f"{base}/probe/{p:04}_{p % 3 + 1}_25023_84_70_132_252.jpeg" for p in people]
+    names += [f"{base}/gallery/{p:04}_{p % 3 + 4}_25008_169_19_74_204.jpeg" for p in people]
+    names += [f"{base}/gallery/0000_{c}_25004_107_32_106_221.jpeg" for c in (1, 2, 7)]
+    divided = np.empty((1, 10), object)
+    for division in range(10):
+        numbers = [(division + i) % 6 + 1 for i in range(3)]
+        divided[0, division] = structs(first=[0], second=[0], third=[np.array([numbers])])
+    partitions = matrix(trainIdxAll=divided, features=np.zeros((2, 2)))
+    beside = {f"{base}/features_and_partitions.mat": partitions, f"{base}/README.txt": b"x"}
+    return Tree(
+        small("grid", probe=(6, 6), gallery=(9, 7)),
+        [Archive("underground_reid.zip", persons(names, beside))],
+    )
+
+
+def viper() -> Tree:
+    """Six persons, whose numbers have gaps, each under both cameras."""
+    people = (0, 1, 2, 7, 45, 872)
+    names = [f"VIPeR/cam_a/{p:03}_{45 * (p % 2):02}.bmp" for p in people]
+    names += [f"VIPeR/cam_b/{p:03}_90.bmp" for p in people]
+    return Tree(
+        small("viper", cam_a=(6, 6), cam_b=(6, 6)),
+        [Archive("VIPeR.v1.0.zip", persons(names, {"VIPeR/readme.txt": b"x"}))],
+    )
+
+
+def prid() -> Tree:
+    """Four persons whom both cameras saw, and 201 and 202, who are others under each."""
+    shared, base = (1, 2, 3, 200), "prid_2011/single_shot"
+    names = [f"{base}/cam_a/person_{p:04}.png" for p in (*shared, 201)]
+    names += [f"{base}/cam_b/person_{p:04}.png" for p in (*shared, 201, 202)]
+    names.append("prid_2011/multi_shot/cam_a/person_0001/0001.png")
+    return Tree(
+        small("prid", cam_a=(5, 5), cam_b=(6, 6)), [Archive("prid_2011.zip", persons(names))]
+    )
+
+
+def ilids() -> Tree:
+    """Five persons of two to four images."""
+    sizes = {1: 2, 2: 3, 3: 4, 118: 2, 119: 3}
+    base = "i-LIDS_Pedestrian/Persons"
+    names = [f"{base}/{p:04}{i:03}.jpg" for p, size in sizes.items() for i in range(1, size + 1)]
+    return Tree(small("ilids", persons=(14, 5)), [Archive("i-LIDS_Pedestrian.tgz", persons(names))])
+
+
 def lines(found) -> bytes:
     """A text file."""
     return "".join(f"{line}\n" for line in found).encode()
@@ -339,5 +473,14 @@ TREES = {
         holidays,
         ukbench,
         copydays,
+        market1501,
+        dukemtmc,
+        cuhk02,
+        cuhk03_labeled,
+        cuhk03_detected,
+        grid,
+        viper,
+        prid,
+        ilids,
     )
 }

@@ -62,13 +62,16 @@ def norm_softmax(
     return _mean_over_rows(term, vectors, labels, mask)
 
 
-def cross_entropy(kernel, bias, vectors, labels, *, smoothing=0.0, mask=None):
+def cross_entropy(kernel, bias, vectors, labels, *, smoothing=0.0, smoothed="all", mask=None):
     classes = range(np.shape(bias)[-1])
 
     def term(p, x, y):
         logits = [_dot(x, kernel[p][:, z]) + float(bias[p][z]) for z in classes]
         total = _logarithm_of_sum(logits)
         share = [smoothing / len(classes) + (1 - smoothing) * (z == y) for z in classes]
+        if smoothed == "others":
+            rest = smoothing / max(len(classes) - 1, 1)
+            share = [1 - smoothing if z == y else rest for z in classes]
         return -sum(t * (logit - total) for t, logit in zip(share, logits, strict=True))
 
     return _mean_over_rows(term, vectors, labels, mask)

@@ -225,6 +225,8 @@ def test_nothing_of_a_set_says_what_to_fetch(tmp_path):
         ("sop", "Stanford_Online_Products/Ebay_test.txt"),
         ("inshop", "Eval/list_eval_partition.txt"),
         ("imagenet", "ILSVRC2012_devkit_t12/data/meta.mat"),
+        ("cuhk03_labeled", "cuhk03_new_protocol_config_labeled.mat"),
+        ("grid", "underground_reid/features_and_partitions.mat"),
     ],
 )
 def test_a_list_that_is_missing_is_named(name, gone, tmp_path):
@@ -250,6 +252,8 @@ def test_a_list_that_is_missing_is_named(name, gone, tmp_path):
         ("cars196", "cars_annos.mat", lambda text: text[: len(text) // 2]),
         ("cars196", "cars_annos.mat", lambda text: b""),
         ("imagenet", "ILSVRC2012_devkit_t12/data/meta.mat", lambda text: b"MATLAB"),
+        ("cuhk03_labeled", "cuhk03_new_protocol_config_labeled.mat", lambda text: b"MATLAB"),
+        ("grid", "underground_reid/features_and_partitions.mat", lambda t: t[: len(t) // 2]),
     ],
 )
 def test_a_list_that_is_not_understood_is_one_line(

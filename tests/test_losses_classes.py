@@ -40,6 +40,11 @@ CASES = {
         functools.partial(oracles_classes.cross_entropy, smoothing=0.2),
         (KERNEL, BIAS),
     ),
+    "others smoothed": (
+        functools.partial(losses.cross_entropy, smoothing=0.2, smoothed="others"),
+        functools.partial(oracles_classes.cross_entropy, smoothing=0.2, smoothed="others"),
+        (KERNEL, BIAS),
+    ),
 }
 every = pytest.mark.parametrize("case", CASES)
 

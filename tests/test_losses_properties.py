@@ -109,6 +109,11 @@ LOSSES = [
     ),
     *_rows("cross_entropy", oracles_classes.cross_entropy, {"smoothing": (0.0, 0.3, 1.0)}),
     *_rows(
+        "cross_entropy",
+        oracles_classes.cross_entropy,
+        {"smoothing": (0.3,), "smoothed": ("others",)},
+    ),
+    *_rows(
         "triplet",
         oracles_pairs.triplet,
         {

@@ -131,6 +131,7 @@ def test_a_loss_of_ones_own_sees_vectors_labels_and_mask():
         (lambda: losses.terms(jnp.sum), "or custom(function), not <"),
         (lambda: -1 * Contrastive(), "weight: -1.0 is not between 0 and 3.4e+38"),
         (lambda: CrossEntropy(smoothing=1.5), "smoothing: 1.5 is not between 0 and 1"),
+        (lambda: CrossEntropy(smoothed="other"), "did you mean 'others'"),
         (lambda: Margin()(vectors(), LABELS), "key: a loss that draws"),
         (lambda: Contrastive(label="instance")(vectors(), LABELS), "image_ids: a term with"),
         (lambda: Contrastive(label="image"), "label: nothing is called 'image'; choose"),

@@ -134,6 +134,26 @@ def test_decay_is_part_of_adams_gradient_and_apart_from_adamws() -> None:
     np.testing.assert_allclose(decoupled["head"]["bias"], [-0.1], rtol=1e-5)
 
 
+def test_decay_of_all_leaves_gates_alone_and_biases_have_a_rate_of_their_own() -> None:
+    leaves = ("kernel", "bias", "scale", "instance_scale", "instance_bias", "gate", "proxies")
+    params = {"layer": {name: np.array([2.0], np.float32) for name in leaves}}
+    grads = jax.tree.map(np.zeros_like, params)
+    options = {"weight_decay": 0.5, "decay_all": True, "bias_rate": 2.0, "momentum": 0.0}
+    tx = Optimizer(name="sgd", rate=0.1, **options).build(STEPS, lambda path: 1.0)
+    update: Any = tx.update(grads, tx.init(params), params)[0]
+    found = {name: float(leaf[0]) for name, leaf in update["layer"].items()}
+    expected = dict.fromkeys(leaves, -0.1) | {"bias": -0.2, "instance_bias": -0.2, "gate": 0.0}
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_rate_of_biases_comes_on_top_of_that_of_new_layers() -> None:
+    (plain,) = updates(name="sgd", rate=0.1)
+    (found,) = updates(name="sgd", rate=0.1, bias_rate=2.0, new_rate=10.0)
+    for part, factor in (("encoder", 1), ("head", 10)):
+        assert_close(found[part]["kernel"], factor * plain[part]["kernel"])
+        assert_close(found[part]["bias"], 2 * factor * plain[part]["bias"])
+
+
 def test_clipping_scales_the_whole_gradient_before_decay() -> None:
     (found,) = updates(name="sgd", rate=1.0, clip=6.5, weight_decay=0.5)  # its norm is 13
     expected = -(0.5 * GRADS["head"]["kernel"] + 0.5 * PARAMS["head"]["kernel"])

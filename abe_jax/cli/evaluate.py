@@ -10,16 +10,24 @@ With --near-duplicates everything is measured once more without what is nearly t
 photograph: images of one value in a column of the CSV file (column), photographs that one camera
 took shortly after each other (sequence), or images alike to a network that learned nothing of these
 classes (distance).
+
+With --divisions a set of persons that is divided at random (grid, viper, prid, ilids) is measured
+by its first so many divisions, and the mean and the spread are told.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from abe_jax.choices import NEAR_DUPLICATES
 from abe_jax.cli import command
 from abe_jax.errors import UserError, require
 from abe_jax.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from abe_jax.config.schema import Data
 
 # The options of --near-duplicates: the rule that each is of, and its name in a config.
 OF_NEAR_DUPLICATES = {
@@ -47,6 +55,12 @@ def parser() -> command.Parser:
     made.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
     made.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
     made.add_argument("--path", metavar="PATH", help="its folder or CSV file")
+    made.add_argument(
+        "--divisions",
+        type=int,
+        metavar="N",
+        help="of a set with several divisions into training and test persons: how many, such as 10",
+    )
     _add_near_duplicates(made)
     command.add_hosts(made)
     return made
@@ -115,6 +129,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from abe_jax.config.other_data import OtherData
     from abe_jax.data.sources.benchmarks import reading
     from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+    from abe_jax.runs import divisions
 
     other = None
     if arguments.dataset or arguments.path:
@@ -125,6 +140,8 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         own = read_json(RunFolder(arguments.workdir).config)
         near = near_duplicates(arguments)
         data = overridden(other.applied(own) if other else own, near).data
+        if arguments.divisions is not None:
+            _check_divisions(arguments, data)
         build.dataset(data).prepare()
     if data.name in BENCHMARKS and (
         odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
@@ -133,9 +150,29 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     run = stored.run(arguments.workdir, other=other, near_duplicates=near)
     with command.options_named():
         run = run.at(arguments.size, arguments.p)
+    if arguments.divisions is not None:
+        made = [build.dataset(replace(data, division=n)) for n in range(arguments.divisions)]
+        divisions.write_evaluation(run, made, command.say)
+        return
     for note in run.tested.dataset.split(arguments.split).notes:
         command.say(f"warning: {note}")
     run.write_evaluation(arguments.split, command.say)
+
+
+def _check_divisions(arguments: argparse.Namespace, data: "Data") -> None:
+    """Refuses divisions that the data set has not, or that the run was trained on."""
+    from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+
+    there = BENCHMARKS[data.name].divisions if data.name in BENCHMARKS else 1
+    if there == 1:
+        raise UserError(f"--divisions: {data.name} has one division; leave it out")
+    if not 1 <= arguments.divisions <= there:
+        raise UserError(f"--divisions {arguments.divisions}: {data.name} has 1 to {there} of them")
+    if not (arguments.dataset or data.sources):
+        raise UserError(
+            f"--divisions: the run was trained on {data.name}, whose other divisions test persons "
+            "that it has seen; train a run by each (--config.data.division=N)"
+        )
 
 
 def _check(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -147,6 +184,8 @@ def _check(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     if overrides and not (arguments.dataset or arguments.path):
         raise UserError(f"--config.{overrides[0]}: a run is evaluated as its config.json says")
+    if arguments.divisions is not None and arguments.split != "test":
+        raise UserError(f"--divisions: goes with --split test, not with {arguments.split}")
     near_duplicates(arguments)
     if not command.asks_for_hosts(arguments):  # several must refuse it together
         RunFolder(arguments.workdir).require()

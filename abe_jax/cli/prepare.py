@@ -1,9 +1,10 @@
 """Prepares a data set once.
 
 --source names the folder that holds what the authors of cars196, cub, sop, inshop, imagenet,
-holidays, ukbench or copydays hand out, unpacked or not, anywhere below it; nothing is unpacked to
-disk. A preparation that was stopped goes on where it was; of a set that is there already nothing is
-done. Other data sets, such as glyphs, need no source.
+holidays, ukbench or copydays hand out, or those of the sets of persons market1501, dukemtmc,
+cuhk02, cuhk03_labeled, cuhk03_detected, grid, viper, prid and ilids, unpacked or not, anywhere
+below it; nothing is unpacked to disk. A preparation that was stopped goes on where it was; of a set
+that is there already nothing is done. Other data sets, such as glyphs, need no source.
 """
 
 from collections.abc import Sequence

@@ -43,11 +43,14 @@ def _percent(*path: str) -> Figure:
 
 
 WITHOUT_NEAR = ("without_near_duplicates", "metrics", "ensemble")
+ACROSS_CAMERAS = ("reidentification", "metrics", "ensemble")
 ACCURACY = (
     Column("MAP@R", 3, _number("metrics", "ensemble", "map@r")),
     Column("R@1 %", 2, _percent("metrics", "ensemble", "recall@1")),
     Column("MAP@R without near-duplicates", 3, _number(*WITHOUT_NEAR, "map@r")),
     Column("R@1 % without near-duplicates", 2, _percent(*WITHOUT_NEAR, "recall@1")),
+    Column("rank-1 % across cameras", 2, _percent(*ACROSS_CAMERAS, "rank-1")),
+    Column("mAP across cameras", 3, _number(*ACROSS_CAMERAS, "map")),
     Column("class top-1 %", 2, _percent("grains", "class", "top-1")),
     Column("instance mAP", 3, _number("grains", "instance", "map")),
     Column("copy mAP", 3, _number("grains", "copy", "map")),

@@ -14,6 +14,8 @@ PUBLISHED_KS = {
     "sop": (1, 10, 100, 1000),
     "stanford_online_products": (1, 10, 100, 1000),
     "inshop": (1, 10, 20, 30, 40, 50),
+    **dict.fromkeys(("market1501", "dukemtmc", "cuhk02", "cuhk03_labeled"), (1, 5, 10)),
+    **dict.fromkeys(("cuhk03_detected", "grid", "viper", "prid", "ilids"), (1, 5, 10)),
 }
 # What a config says of its images and nothing of how they are seen: another set has its own.
 OF_THE_DATA = (
@@ -22,6 +24,9 @@ OF_THE_DATA = (
     "domain_column",
     "instance_column",
     "capture_column",
+    "camera_column",
+    "division",
+    "sources",
     "unseen_domains",
     "validation_domains",
     "test_share",

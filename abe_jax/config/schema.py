@@ -41,6 +41,10 @@ class Data:
     unseen_domains: tuple[str, ...] = ()  # only in the test
     validation_domains: tuple[str, ...] = ()  # for validation alone: it sees none of the test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
+    division: Natural = 0  # which, of a set that has several, such as viper: ten, 0 to 9
+    # Instead of the set's own images these sets train, whole, each a domain: names of prepared
+    # sets such as market1501, or paths of a folder or a CSV file. The set itself is tested on.
+    sources: tuple[str, ...] = ()
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     resize: Pixels = 256  # side of the square image before cropping
     size: Pixels = 224  # side of the crop that the network sees
@@ -70,6 +74,7 @@ class Data:
     held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
     capture_column: str = ""  # likewise: images of one value are nearly the same photograph
+    camera_column: str = ""  # likewise: images of one value were taken by one camera
     damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
     threads: Threads = 2

@@ -18,6 +18,11 @@ class SourceOptions:
     domain_column: str = ""  # of `folder`, in a CSV file: names each image's domain; empty: none
     instance_column: str = ""  # likewise: images of one value and class show one object
     capture_column: str = ""  # likewise: images of one value are nearly the same photograph
+    camera_column: str = ""  # likewise: images of one value were taken by one camera
+    division: int = 0  # which, of a set that has several, such as viper: ten, 0 to 9
+    # Instead of the set's own images these sets train, whole, each a domain: names of prepared
+    # sets of benchmarks, or paths of a folder or a CSV file. The set itself is tested on.
+    sources: tuple[str, ...] = ()
     test_share: float = 0.5  # of the classes, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     validation_classes: int = 0  # the last so many of training, where the data has no val split

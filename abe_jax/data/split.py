@@ -46,14 +46,15 @@ class Split:
     paths: tuple[str, ...] = ()  # the file of each image, where images are files of the user's
     object_ids: Int[np.ndarray, "n"] | None = None  # int32; alike where images show one object
     captures: Int[np.ndarray, "n"] | None = None  # int32; alike where images are of one capture
+    cameras: Int[np.ndarray, "n"] | None = None  # int32; alike where one camera took the images
     # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, "n"] | None = None
     notes: tuple[str, ...] = ()  # what of the user's files was left out or made one, a line each
 
 
 def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
-    """The images `rows` of a split, in that order; classes, groups, objects and captures keep
-    their numbers.
+    """The images `rows` of a split, in that order; classes, groups, objects, captures and cameras
+    keep their numbers.
 
     A class may then have no image.
     """
@@ -65,6 +66,7 @@ def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
         paths=tuple(split.paths[row] for row in rows) if split.paths else (),
         object_ids=None if split.object_ids is None else split.object_ids[rows],
         captures=None if split.captures is None else split.captures[rows],
+        cameras=None if split.cameras is None else split.cameras[rows],
         gallery=None if split.gallery is None else split.gallery[rows],
     )
 

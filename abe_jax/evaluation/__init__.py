@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
+    from abe_jax.evaluation.across_cameras import reidentification
     from abe_jax.evaluation.binary_codes import hamming_nearest, pack
     from abe_jax.evaluation.captures import ByColumn, ByDistance, BySequence
     from abe_jax.evaluation.embedder import Embedder
@@ -46,6 +47,7 @@ else:
             "Measures": "abe_jax.evaluation.options",
             "Ranking": "abe_jax.evaluation.options",
             "GroundTruth": "abe_jax.evaluation.protocols",
+            "reidentification": "abe_jax.evaluation.across_cameras",
             "Results": "abe_jax.evaluation.results",
             "evaluate": "abe_jax.evaluation.retrieval",
         },
@@ -73,5 +75,6 @@ __all__ = [
     "pack",
     "r_precision",
     "recall_at_k",
+    "reidentification",
     "scores",
 ]

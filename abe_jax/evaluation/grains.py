@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from abe_jax.evaluation import knn, protocols
 from abe_jax.evaluation.knn import Vectors
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.ranks import ranks
+from abe_jax.evaluation.ranks import alike, ranks
 from abe_jax.evaluation.search import BLOCK
 
 UKBENCH = 4  # how many of the nearest are looked at; its groups have so many images
@@ -93,16 +93,10 @@ def _of_gallery(
 ) -> dict[str, float | int]:
     """`instance` of queries against a gallery."""
     queries, searched, _ = protocols.rows(len(object_ids), gallery)
-    known, sizes = np.unique(object_ids[searched], return_counts=True)
-    queries = queries[np.isin(object_ids[queries], known)]
+    queries = queries[np.isin(object_ids[queries], object_ids[searched])]
     if not len(queries):
         return {}
-    order = np.argsort(object_ids[searched], kind="stable")
-    start = np.searchsorted(object_ids[searched][order], object_ids[queries])
-    number = sizes[np.searchsorted(known, object_ids[queries])]
-    column = np.arange(number.max())[None]
-    reach = np.minimum(start[:, None] + column, len(order) - 1)
-    targets = np.where(column < number[:, None], order[reach], -1)
+    targets = alike(object_ids[queries], object_ids[searched])
     ranked = ranks(vectors[queries], vectors[searched], targets, block=block)
     return {
         "images": len(object_ids),

@@ -25,12 +25,13 @@ class GroundTruth:
     gallery: Bool[np.ndarray, " n"] | None = None
     groups: Int[np.ndarray, " n"] | None = None  # the domain or, of glyphs, the type family
     group_names: Sequence[str] = ()  # by group
+    cameras: Int[np.ndarray, " n"] | None = None  # which took each, for re-identification
 
     @classmethod
     def of(cls, split: Split, image_ids: Int[np.ndarray, " n"]) -> "GroundTruth":
         """Of the images `image_ids` of a split."""
         part = chosen(split, image_ids)
-        return cls(part.labels, part.gallery, part.groups, part.group_names)
+        return cls(part.labels, part.gallery, part.groups, part.group_names, part.cameras)
 
 
 class QueriesAndGallery(NamedTuple):

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from abe_jax.evaluation import knn, neighbours
+from abe_jax.evaluation.arguments import Groups
 from abe_jax.evaluation.knn import Vectors
 from abe_jax.evaluation.neighbours import BOUNDS_AT_ONCE
 from abe_jax.evaluation.options import Ranking
@@ -17,14 +18,17 @@ def ranks(
     targets: Int[np.ndarray, "q t"],
     *,
     rows: Int[np.ndarray, " q"] | None = None,
+    groups: Groups | None = None,
     block: int = BLOCK,
 ) -> Int[np.ndarray, "q t"]:
     """How many gallery rows stand before each target row: 0 is the nearest neighbour.
 
     By the distances of `knn` with concatenated learners, and by its order: equal distances
     rank by gallery index. With `rows`, only queries[rows] are ranked, and as in `exclude_self` the
-    queries are the gallery and a query's own row does not count. Row i of `targets` are gallery
-    rows other than the query's own; -1 is no target, and its rank says nothing. Every distance is
+    queries are the gallery and a query's own row does not count. With `groups`, of the queries and
+    of the gallery's rows, gallery rows of the query's own group do not count. Row i of `targets`
+    are gallery rows that count for query i; -1 is no target, and its rank says nothing. Every
+    distance is
     bounded in float64 on the host, and computed exactly where the bounds leave open which of two
     rows is nearer. Raises UserError as `knn`.
     """
@@ -32,7 +36,7 @@ def ranks(
         queries,
         gallery,
         exclude_self=rows is not None,
-        groups=None,
+        groups=groups,
         ranking=Ranking(block=block),
     )
     asking = np.arange(len(targets)) if rows is None else rows
@@ -42,6 +46,16 @@ def ranks(
         for start in range(0, len(targets), step)
     ]
     return np.concatenate(parts) if parts else np.zeros(targets.shape, np.int64)
+
+
+def alike(asked: Int[np.ndarray, " q"], known: Int[np.ndarray, " n"]) -> Int[np.ndarray, "q t"]:
+    """The places in `known` where each number of `asked` stands, rising, filled up with -1."""
+    order = np.argsort(known, kind="stable")
+    start = np.searchsorted(known[order], asked)
+    number = np.searchsorted(known[order], asked, side="right") - start
+    column = np.arange(number.max(initial=0))[None]
+    reach = np.minimum(start[:, None] + column, len(order) - 1)
+    return np.where(column < number[:, None], order[reach], -1) if column.size else reach
 
 
 def _block(

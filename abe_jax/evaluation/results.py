@@ -25,6 +25,25 @@ class RetrievalMetrics:
         return cls(recall=recall, r_precision=named["r_precision"], map_at_r=named["map@r"])
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReidentificationMetrics:
+    """The means over queries of one ranking across cameras, as fractions of 1."""
+
+    rank: dict[int, float]  # CMC, by K
+    map: float
+    minp: float
+
+    @classmethod
+    def of(cls, named: Mapping[str, float]) -> "ReidentificationMetrics":
+        """From {"rank-K": .., "map": .., "minp": ..}."""
+        rank = {
+            int(name.removeprefix("rank-")): value
+            for name, value in named.items()
+            if name.startswith("rank-")
+        }
+        return cls(rank=rank, map=named["map"], minp=named["minp"])
+
+
 @dataclasses.dataclass(frozen=True)
 class Results:
     """One evaluation of one split; `numbers` is its entry in evaluation.json, see `evaluate`.
@@ -79,6 +98,15 @@ class Results:
         """
         metrics = self.numbers.get("without_near_duplicates", {}).get("metrics")
         return RetrievalMetrics.of(metrics["ensemble"]) if metrics else None
+
+    @property
+    def reidentification(self) -> ReidentificationMetrics | None:
+        """Of the ensemble, where the images have cameras and a gallery.
+
+        None where they have not, or no query's person is under another camera of the gallery.
+        """
+        metrics = self.numbers.get("reidentification", {}).get("metrics")
+        return ReidentificationMetrics.of(metrics["ensemble"]) if metrics else None
 
     def to_json(self) -> str:
         """`numbers` as JSON."""

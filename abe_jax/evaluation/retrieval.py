@@ -15,6 +15,7 @@ other_family  ensemble, pixels, where neighbours of the query's own group (say, 
               has a positive in another group, or if no gallery row is of the group of a query
 domains       ensemble, pixels, see `by_domain`; with `Measures.domains`
 cosine        see `between_learners`; left out for one learner
+reidentification  see `across_cameras.measure`; where images have cameras and a gallery
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import binary_codes, cosine, protocols
+from abe_jax.evaluation import across_cameras, binary_codes, cosine, protocols
 from abe_jax.evaluation.baselines import centred_pixels
 from abe_jax.evaluation.by_domain import by_domain
 from abe_jax.evaluation.metrics import Scores
@@ -70,7 +71,8 @@ def evaluate(
         result["domains"] = by_domain(ranked, truth, measures.ks, measures.block)
     if x.shape[1] > 1:
         result["cosine"] = cosine.between_learners(x, truth.labels, truth.gallery)
-    return result
+    beside = {"pixels": baseline, "whitened": whitened}
+    return result | across_cameras.measure(x, truth, measures.block, **beside)
 
 
 def scores(

@@ -9,6 +9,7 @@ from typing import Any
 from abe_jax import files
 from abe_jax.evaluation.examples import Attention, Gallery
 from abe_jax.report import (
+    across_cameras,
     cosines,
     curves,
     grains,
@@ -50,6 +51,7 @@ def page(report: Report) -> str:
         headline.header(report.config, results.get(first, {}), first),
         [
             result_tables.section(results),
+            across_cameras.section(results),
             grains.section(results),
             curves.section(report.config, history.read(report.metrics), results),
             pictures.retrieval(report.gallery),

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from abe_jax.report import grains
+from abe_jax.report import across_cameras, grains
 
 ABSENT = "-"  # what a cell shows where nothing was measured
 ENSEMBLE = "ensemble, concatenation"
@@ -154,7 +154,8 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
     """
     names = columns(result)
     if not names:
-        measured = grains.lines(result) or ["(nothing was measured)"]
+        measured = [*across_cameras.lines(result), *grains.lines(result)]
+        measured = measured or ["(nothing was measured)"]
         return "\n".join([heading(result, split), *measured])
     table: list[list[str]] = [["", *(title(name) for name in names)]]
     under = ""
@@ -167,7 +168,8 @@ def evaluation_table(result: Mapping[str, Any], *, split: str) -> str:
         if row.spread:
             spread = (printed(n, row.spread.get(n)) for n in names)
             table.append(["learners, std", *spread])
-    return "\n".join([heading(result, split), *_aligned(table), *grains.lines(result)])
+    rest = [*across_cameras.lines(result), *grains.lines(result)]
+    return "\n".join([heading(result, split), *_aligned(table), *rest])
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _NAMES = ("sgd", "adam", "adamw")
 _SCHEDULES = ("constant", "cosine", "step")
 _DECAYED = ("kernel", "proxies")
+_BIAS, _GATE = "bias", "gate"  # ends of the names of biases; a gate of batch-instance normalisation
 
 Path = tuple[str, ...]  # of a parameter: the names on the way to it
 
@@ -37,6 +38,7 @@ class Optimizer:
     # Multiplies the rate of new layers: masks, and heads; of side heads the last layer alone.
     new_rate: Amount = 1.0
     bias_rate: Amount = 1.0  # multiplies the rate of all biases, normalisations' as well
+    decay_all: bool = False  # weight decay of biases and normalisation too, but never of gates
     new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
 
     def rates(self, steps: int) -> "optax.Schedule":
@@ -89,9 +91,11 @@ class Optimizer:
         """The transformation: clip, decay, direction, rate, and each parameter's own factor.
 
         Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe
-        has it), not on biases or normalisation. With `adam` and `sgd` it is added to the gradient;
-        with `adamw` it is decoupled. Proxies that a step did not compare with move all the same
-        where there is decay, or what is left of earlier steps in the momentum or the moments.
+        has it), not on biases or normalisation; with `decay_all` on every leaf but gates, as
+        MetaBIN's public code has it (with `bias_rate` 2). With `adam` and `sgd` it is added to the
+        gradient; with `adamw` it is decoupled. Proxies that a step did not compare with move all
+        the same where there is decay, or what is left of earlier steps in the momentum or the
+        moments.
 
         The first `new_only` steps move the parameters that are `new` and no others: these have no
         update, no decay and no part in the norm that is clipped, and their momentum or moments,
@@ -125,18 +129,19 @@ class Optimizer:
             direction = [_in_stages(optax.chain(*direction), self.new_only, new)]
         parts = [*clip, *direction]
         parts.append(optax.scale_by_learning_rate(self.rates(steps)))
-        parts.append(optax.stateless(lambda updates, _: _scaled(updates, self._with_bias(rate))))
+        parts.append(optax.stateless(lambda updates, _: _scaled(updates, self._own(rate))))
         return optax.chain(*parts)
 
-    def _with_bias(self, rate: Callable[[Path], float]) -> Callable[[Path], float]:
-        """`rate`, and that of biases times `bias_rate`."""
-        return lambda path: rate(path) * (self.bias_rate if path[-1] == "bias" else 1.0)
+    def _own(self, rate: Callable[[Path], float]) -> Callable[[Path], float]:
+        """What multiplies the learning rate of a parameter, biases' own factor with it."""
+        return lambda path: rate(path) * (self.bias_rate if path[-1].endswith(_BIAS) else 1.0)
 
     def _direction(self) -> "list[optax.GradientTransformation]":
         """Where a step goes, before its length: decay, and momentum or moments."""
         import optax
 
-        decay = optax.add_decayed_weights(self.weight_decay, mask=_decayed)
+        mask = _all_but_gates if self.decay_all else _decayed
+        decay = optax.add_decayed_weights(self.weight_decay, mask=mask)
         parts = [optax.trace(self.momentum) if self.name == "sgd" else optax.scale_by_adam()]
         if self.weight_decay:
             parts.insert(len(parts) if self.name == "adamw" else 0, decay)
@@ -175,6 +180,10 @@ def _new_or_old(params: Any, new: Callable[[Path], bool]) -> Any:
 
 def _decayed(params: Any) -> Any:
     return _by_path(lambda path, _: path[-1] in _DECAYED, params)
+
+
+def _all_but_gates(params: Any) -> Any:
+    return _by_path(lambda path, _: path[-1] != _GATE, params)
 
 
 def _scaled(updates: Any, rate: Callable[[Path], float]) -> Any:

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from abe_jax.data.dataset import Dataset
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import folder as own_images
-from abe_jax.data.sources import tfds_splits
+from abe_jax.data.sources import several, tfds_splits
 from abe_jax.data.sources.benchmarks import reading as benchmark_splits
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.table import BENCHMARKS
@@ -34,6 +34,7 @@ def folder(
     domain_column: str = "",
     instance_column: str = "",
     capture_column: str = "",
+    camera_column: str = "",
     test_share: float = 0.5,
     validation_classes: int | None = None,
     **divided: Unpack[Divided],
@@ -55,6 +56,7 @@ def folder(
         domain_column=domain_column,
         instance_column=instance_column,
         capture_column=capture_column,
+        camera_column=camera_column,
         test_share=test_share,
         validation_classes=validation_classes or 0,
         **divided,
@@ -100,14 +102,28 @@ def tfds(
 
 
 def benchmark(
-    name: str, root: str | Path = "", *, validation_classes: int = 0, **divided: Unpack[Divided]
+    name: str,
+    root: str | Path = "",
+    *,
+    validation_classes: int = 0,
+    division: int = 0,
+    sources: Sequence[str] = (),
+    **divided: Unpack[Divided],
 ) -> Dataset:
     """A set of BENCHMARKS, such as cub, sop or inshop, prepared before by `abe_jax.prepare`.
 
-    The last `validation_classes` of the training classes are `val`.
+    The last `validation_classes` of the training classes are `val`. Of a set with several divisions
+    (viper) `division` is the one that is taken. With `sources`, other sets' names or paths, these
+    are trained on in its place, see `several.read`.
     """
     require("name", name, BENCHMARKS)
-    options = SourceOptions(root=str(root), validation_classes=validation_classes, **divided)
+    options = SourceOptions(
+        root=str(root),
+        validation_classes=validation_classes,
+        division=division,
+        sources=tuple(sources),
+        **divided,
+    )
     return named(name, options)
 
 
@@ -118,6 +134,8 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
         ArgumentError: of `name`: there is none; of `held_out`: it cannot be.
     """
     options = options or SourceOptions()
+    if options.sources:
+        return _of_sources(named(name, dataclasses.replace(options, sources=())), options)
     if name.startswith(PREFIX):
         return _tfds(name, options)
     if name not in DATASETS:
@@ -127,6 +145,12 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
             f"{', '.join(DATASETS)}, and what TFDS prepared as {PREFIX}<name>",
         )
     return DATASETS[name](options)
+
+
+def _of_sources(own: Dataset, options: SourceOptions) -> Dataset:
+    """A data set that is tested on, and the sources that are trained on in its place."""
+    read = functools.partial(several.read, options, own.name, own.read)
+    return dataclasses.replace(own, read=read, own_held_out=False, options=options)
 
 
 def _folder(options: SourceOptions) -> Dataset:

@@ -1,7 +1,8 @@
 """Images of the user's own, in a folder or named by a CSV file, as class-disjoint splits."""
 
+import dataclasses
 import pathlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -40,13 +41,30 @@ def read(options: SourceOptions, split: str) -> Split:
     classes = _classes(listed, options)[split]
     if not classes:
         raise _empty(split, options)
+    images = _of_classes(listed, classes)
+    gallery = _gallery(images, options.path)
+    return dataclasses.replace(_split(listed, classes, options), name=split, gallery=gallery)
+
+
+def all_images(options: SourceOptions) -> Split:
+    """All images of `options.path` to train on, whatever splits the data name.
+
+    Raises:
+        UserError: the errors of `listing`.
+    """
+    listed = _listing(options)
+    return _split(listed, {image.label for image in listed.images}, options)
+
+
+def _split(listed: Listing, classes: Collection[str], options: SourceOptions) -> Split:
+    """The images of some classes, without a gallery."""
     numbers = {name: number for number, name in enumerate(sorted(classes, key=_reading_order))}
-    images = [image for image in listed.images if image.label in numbers]
+    images = _of_classes(listed, numbers)
     named = sorted({image.domain for image in listed.images} - {""}, key=_reading_order)
     domains = {name: number for number, name in enumerate(named)}
     groups = np.array([domains[image.domain] for image in images], np.int32) if domains else None
     return Split(
-        name=split,
+        name="train",
         records=Files(listed.base.absolute(), [image.path for image in images]),
         labels=np.array([numbers[image.label] for image in images], np.int32),
         groups=groups,
@@ -55,9 +73,14 @@ def read(options: SourceOptions, split: str) -> Split:
         paths=tuple(shown(image.path) for image in images),
         object_ids=_object_ids(images) if options.instance_column else None,
         captures=_captures(images) if options.capture_column else None,
-        gallery=_gallery(images, options.path),
+        cameras=_numbered([i.camera for i in images]) if options.camera_column else None,
         notes=tuple(listed.notes),
     )
+
+
+def _of_classes(listed: Listing, classes: Collection[str]) -> list[ListedImage]:
+    chosen = set(classes)
+    return [image for image in listed.images if image.label in chosen]
 
 
 def default_validation_classes(options: SourceOptions) -> int:
@@ -73,6 +96,7 @@ def _listing(options: SourceOptions) -> Listing:
         options.domain_column,
         options.instance_column,
         options.capture_column,
+        options.camera_column,
     )
 
 

@@ -17,8 +17,9 @@ from abe_jax.data.sources.walking import LeftOut
 from abe_jax.errors import ArgumentError, UserError, closest
 from abe_jax.files import expanded
 
-_COLUMNS = ("label_column", "domain_column", "instance_column", "capture_column")
+_COLUMNS = ("label_column", "domain_column", "instance_column", "capture_column", "camera_column")
 _NAMES = {"label": "class", "domain": "domain", "instance": "object", "capture": "capture"}
+_NAMES |= {"camera": "camera"}
 
 
 class ListedImage(NamedTuple):
@@ -30,6 +31,7 @@ class ListedImage(NamedTuple):
     domain: str = ""
     instance: str = ""  # which object of its class it shows
     capture: str = ""  # images of one are nearly the same photograph
+    camera: str = ""  # which took it
 
 
 class Listing(NamedTuple):
@@ -46,6 +48,7 @@ def listing(
     domain_column: str = "",
     instance_column: str = "",
     capture_column: str = "",
+    camera_column: str = "",
 ) -> Listing:
     """All images that a folder or a CSV file names, with their classes; no image is opened.
 
@@ -53,8 +56,8 @@ def listing(
     sub-folders called train, val and test (or query and gallery), in any case: `labels` has the
     rule, `walking.below` says which files count. Images outside of class folders are left out. A
     CSV file has the columns `path` (below the file's own folder), `label_column`, `split` if it
-    names splits, and `domain_column`, `instance_column` and `capture_column` where they are asked
-    for.
+    names splits, and `domain_column`, `instance_column`, `capture_column` and `camera_column`
+    where they are asked for.
 
     Raises:
         UserError: nothing is at `path`, or what is there cannot be understood.
@@ -67,7 +70,7 @@ def listing(
     chosen = expanded(path)
     if not chosen.exists():
         raise ArgumentError("path", f"nothing is at {chosen}{_sibling(chosen)}")
-    asked = (label_column, domain_column, instance_column, capture_column)
+    asked = (label_column, domain_column, instance_column, capture_column, camera_column)
     named = zip(_COLUMNS, asked, strict=True)
     columns = {option: column for option, column in named if column}
     try:
@@ -142,7 +145,7 @@ def _in_one_form(listed: Listing) -> Listing:
 
 
 def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
-    label, domain, instance, capture = (asked.get(option, "") for option in _COLUMNS)
+    label, domain, instance, capture, camera = (asked.get(option, "") for option in _COLUMNS)
     images = [
         ListedImage(
             row["path"],
@@ -151,6 +154,7 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
             row[domain] if domain else "",
             row[instance] if instance else "",
             row[capture] if capture else "",
+            row[camera] if camera else "",
         )
         for row in rows(path, asked)
     ]
@@ -164,8 +168,9 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
     if any(image.split for image in images):
         wrong = (f"'{i.split}' for {i.path}" for i in images if i.split not in SPLITS)
         refuse(path, "a split other than train, val or test (or query or gallery)", wrong)
-    if domain:
-        unnamed = (image.path for image in images if not image.domain)
-        refuse(path, f"no value in '{domain}' (domain_column)", unnamed)
+    for field, column in (("domain", domain), ("camera", camera)):
+        if column:
+            unnamed = (image.path for image in images if not getattr(image, field))
+            refuse(path, f"no value in '{column}' ({field}_column)", unnamed)
     images = [image._replace(split=SPLITS.get(image.split, "")) for image in images]
     return _in_one_form(Listing(base, images))

@@ -15,6 +15,8 @@ class BenchmarkImage(NamedTuple):
     label: int  # into `BenchmarkListing.classes`
     part: str  # one of `Benchmark.parts`
     domain: str = ""
+    camera: int = 0  # which took it; 0: the set does not say
+    roles: tuple[int, ...] = ()  # what it is in each division, of a set with `divisions`
 
 
 class BenchmarkListing(NamedTuple):
@@ -56,6 +58,8 @@ class Benchmark:
     domain: Callable[[str], str] | None = None  # a key's, where no domain is stored with an image
     class_is_object: bool = False  # a class is one object or scene
     own_held_out: bool = False  # the test images are of the training classes
+    nobody: str = ""  # a class of distractors, not to be trained on
+    divisions: int = 1  # random ones of its persons, see divisions.py; `Part.split` says nothing
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 

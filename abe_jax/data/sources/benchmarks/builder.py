@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from abe_jax import files
 from abe_jax.data.sources.benchmarks.archives import members
-from abe_jax.data.sources.benchmarks.benchmark import Benchmark
+from abe_jax.data.sources.benchmarks.benchmark import Benchmark, BenchmarkListing
 from abe_jax.data.sources.benchmarks.inventory import Inventory, digest, take_inventory
 from abe_jax.data.sources.prepared import damage_named, locked
 from abe_jax.errors import UserError
@@ -165,6 +165,7 @@ def _finish(benchmark: Benchmark, folder: Path, inventory: Inventory, order: Seq
             [domains.index(image.domain) if domains else 0 for image in listing.images], np.int32
         ),
         rows=np.array([rows[inventory.paths[image.key]] for image in listing.images], np.int64),
+        **_of_persons(listing),
         # Names as bytes: as an array of text each would take four times the longest.
         keys=_joined(image.key for image in listing.images),
         class_names=_joined(listing.classes),
@@ -177,6 +178,17 @@ def _finish(benchmark: Benchmark, folder: Path, inventory: Inventory, order: Seq
     about = _info(benchmark, inventory, len(unreadable))
     files.write(folder / INFO, json.dumps(about, indent=2).encode())
     _tidy(folder)
+
+
+def _of_persons(listing: BenchmarkListing) -> dict[str, np.ndarray]:
+    """The camera of each image, and what it is in each division, where the set says so."""
+    images = listing.images
+    found = {}
+    if any(image.camera for image in images):
+        found["cameras"] = np.array([image.camera for image in images], np.int32)
+    if any(image.roles for image in images):
+        found["roles"] = np.array([image.roles for image in images], np.uint8)
+    return found
 
 
 def _tidy(folder: Path) -> None:

@@ -81,9 +81,11 @@ def _wrong(benchmark: Benchmark, listed: list[BenchmarkImage], there: list[Bench
 
 
 def digest(listing: BenchmarkListing) -> str:
-    """SHA-256 of a listing: every image with its class, part and domain, in order."""
+    """SHA-256 of a listing: every image with all that is said of it, in order."""
     hashed = hashlib.sha256()
     for image in listing.images:
         row = (image.key, listing.classes[image.label], image.part, image.domain)
+        if image.camera or image.roles:
+            row += (str(image.camera), ".".join(map(str, image.roles)))
         hashed.update(os.fsencode("\t".join(row) + "\n"))
     return hashed.hexdigest()

@@ -1,5 +1,6 @@
 """Prepared benchmarks as splits, by their published protocols."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
+from abe_jax.data.sources.benchmarks.divisions import GALLERY, QUERY, TRAIN
 from abe_jax.data.sources.prepared import EncodedImages, damage_named, data_root
 from abe_jax.data.split import Split
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError, UserError
 
 
 class Prepared(NamedTuple):
@@ -59,12 +61,14 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
     """One split of a prepared set.
 
     train, val  the training classes without the last `validation_classes`, and these
-    test        as published: other classes than the training's, or (ImageNet) other images
+    test        as published: other classes than the training's, or (ImageNet) other images; of a
+                set with several divisions that of `options.division`
     held        of a set whose test images are of the training classes: those of `train`'s
 
     Raises:
         UserError: the set has no such split, or what is prepared is damaged.
     """
+    _check_division(benchmark, options.division)
     prepared = _opened(benchmark, prepare(benchmark, options.root))
     rows = np.flatnonzero(_in_split(benchmark, options, split, prepared.arrays))
     if not len(rows):
@@ -72,7 +76,31 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
     labels = prepared.arrays["labels"]
     # Held-out images have the numbers of training, where a class of theirs may have no image.
     numbered = _in_split(benchmark, options, "train", prepared.arrays) if split == HELD else rows
-    return _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    found = _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    gallery = _use(benchmark, options.division, prepared.arrays).gallery
+    if split != "test" or gallery is None:
+        return found
+    return dataclasses.replace(found, gallery=gallery[rows])
+
+
+def all_images(benchmark: Benchmark, root: str) -> Split:
+    """All images of a prepared set to train on, those of its test too, but those of nobody.
+
+    Raises:
+        UserError: it is not prepared, or what is prepared is damaged.
+    """
+    prepared = _opened(benchmark, prepare(benchmark, root))
+    labels, names = prepared.arrays["labels"], _names(prepared.arrays["class_names"])
+    nobody = names.index(benchmark.nobody) if benchmark.nobody in names else -1
+    rows = np.flatnonzero(labels != nobody)
+    return _split(benchmark, prepared, "train", rows, np.unique(labels[rows]))
+
+
+def _check_division(benchmark: Benchmark, division: int) -> None:
+    most = benchmark.divisions - 1
+    if not 0 <= division <= most:
+        choices = f"choose from 0 to {most}" if most else "it has one: leave it at 0"
+        raise ArgumentError("division", f"{benchmark.name} has no division {division}; {choices}")
 
 
 def _opened(benchmark: Benchmark, there: Path) -> Prepared:
@@ -84,26 +112,46 @@ def _opened(benchmark: Benchmark, there: Path) -> Prepared:
     return Prepared(there, about["images"], arrays)
 
 
+class _Use(NamedTuple):
+    """What the images of a set are for; the gallery's, where queries are others."""
+
+    trained: Bool[np.ndarray, " n"]
+    tested: Bool[np.ndarray, " n"]
+    gallery: Bool[np.ndarray, " n"] | None
+
+
+def _use(benchmark: Benchmark, division: int, arrays: dict[str, Any]) -> _Use:
+    if "roles" in arrays:
+        roles = arrays["roles"][:, division]
+        in_gallery = roles == GALLERY
+        return _Use(roles == TRAIN, in_gallery | (roles == QUERY), in_gallery)
+    parts = list(benchmark.parts.values())
+    tested = np.array([part.split == "test" for part in parts])[arrays["parts"]]
+    if all(part.gallery is None for part in parts):
+        return _Use(~tested, tested, None)
+    return _Use(~tested, tested, np.array([bool(part.gallery) for part in parts])[arrays["parts"]])
+
+
 def _in_split(
     benchmark: Benchmark, options: SourceOptions, split: str, arrays: dict[str, Any]
 ) -> Bool[np.ndarray, " n"]:
     """Which images a split has."""
-    tested = np.array([part.split == "test" for part in benchmark.parts.values()])[arrays["parts"]]
+    trained, tested, _ = _use(benchmark, options.division, arrays)
     if split == "test":
         return tested
-    if tested.all():
+    if not trained.any():
         raise UserError(
             f"{benchmark.name} has images for the test alone: measure a run on them by "
             f"`python -m abe_jax.evaluate --workdir RUN --dataset {benchmark.name}`"
         )
-    classes: dict[str, list[int]] = {"train": np.unique(arrays["labels"][~tested]).tolist()}
+    classes: dict[str, list[int]] = {"train": np.unique(arrays["labels"][trained]).tolist()}
     classes = class_splits.with_validation(
         classes | {"val": [], "test": []}, options.validation_classes, benchmark.name
     )
     if split == "val" and not classes["val"]:
         raise class_splits.no_validation(benchmark.name)
     of_classes = np.isin(arrays["labels"], classes["train" if split == HELD else split])
-    return (tested if split == HELD else ~tested) & of_classes
+    return (tested if split == HELD else trained) & of_classes
 
 
 def _split(
@@ -118,9 +166,6 @@ def _split(
     labels = np.searchsorted(classes, arrays["labels"][rows]).astype(np.int32)
     names, keys = _names(arrays["class_names"]), _names(arrays["keys"])
     domains, groups = _domains(benchmark, arrays, keys)
-    sides = [part.gallery for part in benchmark.parts.values()]
-    gallery = np.array([bool(sides[part]) for part in arrays["parts"][rows]])
-    two_sides = name == "test" and any(side is not None for side in sides)
     source = _source(benchmark, prepared)
     return Split(
         name=name,
@@ -131,7 +176,7 @@ def _split(
         group_names=domains,
         paths=tuple(keys[row] for row in rows),
         object_ids=labels if benchmark.class_is_object else None,
-        gallery=gallery if two_sides else None,
+        cameras=arrays["cameras"][rows] if "cameras" in arrays else None,
     )
 
 

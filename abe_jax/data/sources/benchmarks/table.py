@@ -16,11 +16,17 @@ To add one (images of one's own need nothing of this: `abe.data.folder(path)`):
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.cars196 import CARS196
 from abe_jax.data.sources.benchmarks.cub import CUB
+from abe_jax.data.sources.benchmarks.cuhk02 import CUHK02
+from abe_jax.data.sources.benchmarks.cuhk03 import CUHK03_DETECTED, CUHK03_LABELED
+from abe_jax.data.sources.benchmarks.grid_ilids import GRID, ILIDS
 from abe_jax.data.sources.benchmarks.holidays_ukbench_copydays import COPYDAYS, HOLIDAYS, UKBENCH
 from abe_jax.data.sources.benchmarks.imagenet import IMAGENET
 from abe_jax.data.sources.benchmarks.inshop import INSHOP
+from abe_jax.data.sources.benchmarks.market1501_duke import DUKEMTMC, MARKET1501
 from abe_jax.data.sources.benchmarks.sop import SOP
+from abe_jax.data.sources.benchmarks.viper_prid import PRID, VIPER
 
 _SETS = (CARS196, CUB, SOP, INSHOP, IMAGENET, HOLIDAYS, UKBENCH, COPYDAYS)
+_SETS += (MARKET1501, DUKEMTMC, CUHK02, CUHK03_LABELED, CUHK03_DETECTED, GRID, VIPER, PRID, ILIDS)
 
 BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _SETS}
