@@ -135,6 +135,11 @@ LOSSES = [
         used=(0, 1, 2, 3),
     ),
     *_rows("clustering", oracles_pairs.clustering, {"margin": (1.0,), "sweeps": (0, 1)}),
+    *_rows(
+        "clustering",
+        oracles_pairs.clustering,
+        {"margin": (3.0,), "sweeps": (5,), "exchange": ("fixed",)},
+    ),
     *_rows("scatter", scatter_loop, {}),
     *_rows("shuffle", shuffle_loop, {}),
 ]
