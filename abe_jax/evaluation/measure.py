@@ -28,8 +28,8 @@ from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening, unit_whitened
 
 Raw = Float[np.ndarray, "n D"]
-# Makes a whitening, or None, given what is whitened of the images of a split
-FitWhitening = Callable[[Callable[[Split], Raw]], Whitening | None]
+# Makes a whitening, or None, given what embeds a split and says what is whitened of its images
+FitWhitening = Callable[[Callable[[Split], tuple[Embedded, Raw]]], Whitening | None]
 
 
 class SplitVectors(NamedTuple):
@@ -56,7 +56,7 @@ def embed_split(
     """
     if fit_whitening is None:
         return SplitVectors(embedder.embed(split))
-    whitening = fit_whitening(lambda images: _with_raw(embedder, images)[1])
+    whitening = fit_whitening(lambda images: _with_raw(embedder, images))
     embedded, raw = _with_raw(embedder, split)
     return SplitVectors(embedded, None if whitening is None else unit_whitened(whitening, raw))
 

@@ -100,14 +100,25 @@ def tfds(
 
 
 def benchmark(
-    name: str, root: str | Path = "", *, validation_classes: int = 0, **divided: Unpack[Divided]
+    name: str,
+    root: str | Path = "",
+    *,
+    validation_classes: int = 0,
+    rotations: str | Path = "",
+    **divided: Unpack[Divided],
 ) -> Dataset:
     """A set of BENCHMARKS, such as cub, sop or inshop, prepared before by `abe_jax.prepare`.
 
-    The last `validation_classes` of the training classes are `val`.
+    The last `validation_classes` of the training classes are `val`. Of holidays `rotations` is a
+    list of images to turn upright (`sources/benchmarks/rotations.py` has its form).
     """
     require("name", name, BENCHMARKS)
-    options = SourceOptions(root=str(root), validation_classes=validation_classes, **divided)
+    options = SourceOptions(
+        root=str(root),
+        validation_classes=validation_classes,
+        rotations=str(rotations),
+        **divided,
+    )
     return named(name, options)
 
 
@@ -118,6 +129,8 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
         ArgumentError: of `name`: there is none; of `held_out`: it cannot be.
     """
     options = options or SourceOptions()
+    if options.rotations and not (name in BENCHMARKS and BENCHMARKS[name].takes_rotations):
+        raise ArgumentError("rotations", f"{name} takes no list of rotations; holidays does")
     if name.startswith(PREFIX):
         return _tfds(name, options)
     if name not in DATASETS:

@@ -55,6 +55,7 @@ class Benchmark:
     listing: Callable[[Texts, Sequence[str]], BenchmarkListing]
     class_is_object: bool = False  # a class is one object or scene
     own_held_out: bool = False  # the test images are of the training classes
+    takes_rotations: bool = False  # photographs lie on their side: a list may turn them upright
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 

@@ -1,5 +1,6 @@
 """Prepared benchmarks as splits, by their published protocols."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,9 +8,11 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Bool, Int
 
+from abe_jax import files
 from abe_jax.data.held_out import HELD
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
+from abe_jax.data.sources.benchmarks import rotations
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.prepared import EncodedImages, damage_named, data_root
@@ -65,13 +68,55 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
         UserError: the set has no such split, or what is prepared is damaged.
     """
     prepared = _opened(benchmark, prepare(benchmark, options.root))
+    degrees = _rotations(prepared, options.rotations)
     rows = np.flatnonzero(_in_split(benchmark, options, split, prepared.arrays))
     if not len(rows):
         raise UserError(f"{benchmark.name} in {prepared.folder} has no image of its split {split}")
     labels = prepared.arrays["labels"]
     # Held-out images have the numbers of training, where a class of theirs may have no image.
     numbered = _in_split(benchmark, options, "train", prepared.arrays) if split == HELD else rows
-    return _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    made = _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    if not degrees:
+        return made
+    each = np.array([degrees.get(_name(path), -1) for path in made.paths])
+    return dataclasses.replace(made, records=rotations.Turned(made.records, each))
+
+
+def turn(benchmark: Benchmark, root: str, path: str | Path) -> int:
+    """Keeps a list of rotations (see rotations.py) with a prepared set; how many images it names.
+
+    Every later reading turns these, unless another list or none is asked for. `rotations.NONE` in
+    the place of a list takes the kept one away.
+
+    Raises:
+        ArgumentError: of `rotations`: a list that cannot be meant.
+    """
+    there = prepare(benchmark, root)
+    if str(path) == rotations.NONE:
+        (there / rotations.NAME).unlink(missing_ok=True)
+        return 0
+    degrees = _rotations(_opened(benchmark, there), str(path))
+    files.write(there / rotations.NAME, rotations.written(degrees))
+    return len(degrees)
+
+
+def turned(benchmark: Benchmark, options: SourceOptions) -> int:
+    """How many images of a prepared set are turned upright when they are read."""
+    prepared = _opened(benchmark, prepare(benchmark, options.root))
+    return len(_rotations(prepared, options.rotations))
+
+
+def _rotations(prepared: Prepared, asked: str) -> dict[str, int]:
+    """The degrees of the images that are turned, by a list that is asked for or the kept one."""
+    kept = prepared.folder / rotations.NAME
+    path = asked or (str(kept) if kept.exists() else rotations.NONE)
+    if path == rotations.NONE:
+        return {}
+    return rotations.read_list(path, map(_name, _names(prepared.arrays["keys"])))
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _opened(benchmark: Benchmark, there: Path) -> Prepared:
