@@ -3,9 +3,9 @@
 With --size, at another resolution than it was trained at, with --longest, on whole images in the
 place of crops, and with --p, by another exponent of GeM, such as abe_jax.resolution finds for it.
 With --whiten-on, whitened by other photographs than the run's. With --dataset, on the images of
-another data set, prepared (abe_jax.prepare) or, with --path, in a folder or a CSV file; what a config
-says of such images is set by --config.data.label_column=NAME and the like. evaluation.json keeps all
-of these beside the run's own.
+another data set, prepared (abe_jax.prepare) or, with --path, in a folder or a CSV file; what a
+config says of such images is set by --config.data.label_column=NAME and the like. evaluation.json
+keeps all of these beside the run's own.
 
 With --near-duplicates everything is measured once more without what is nearly the query's own
 photograph: images of one value in a column of the CSV file (column), photographs that one camera

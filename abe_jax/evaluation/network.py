@@ -147,7 +147,7 @@ class Network:
         return step.apply_step(
             model,
             self.preprocessing.normalise,
-            lambda *args: at_exponents(*args, exponents, read),
+            lambda *of: at_exponents(of[0], of[1], of[2], exponents, read),
         )
 
     @cached_property

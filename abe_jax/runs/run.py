@@ -2,14 +2,11 @@
 
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -29,7 +26,7 @@ from abe_jax.evaluation.resolution import Resolution
 from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening
 from abe_jax.runs import fitted_whitening
-from abe_jax.runs.evaluation import Evaluation, Tested, within_reach
+from abe_jax.runs.evaluation import Evaluation, Tested, environment, within_reach
 from abe_jax.runs.fitted_whitening import Fitting
 from abe_jax.training import Recipe
 from abe_jax.training.run_folder import RunFolder
@@ -243,15 +240,6 @@ class Run:
             evaluation=self.recorded() | {shown.name: dict(shown.results.numbers)},
             gallery=examples.gallery(*pictured, self.tested.measures.block),
             attention=examples.attention(*pictured),
-            environment=self._environment(),
+            environment=environment(self.folder.path),
         )
         report.write(Path(path), page)
-
-    def _environment(self) -> dict[str, str]:
-        device = jax.devices()[0]
-        return {
-            "command": f"python -m abe_jax.evaluate --workdir {self.folder.path}",
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
-            "devices": f"{jax.device_count()} x {device.device_kind}",
-        }
