@@ -93,6 +93,7 @@ def test_half_precision_is_weighed_in_float32():
 def test_in_many_dimensions_the_two_numerics_are_two_algorithms():
     x = vectors(2048, learners=1)
     x[5] = x[0] + 0.8 * x[5]  # the one negative that lies near row 0
+    x[7] = x[6] + 0.3 * x[7]  # a positive pair that is nearer still
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
     row = frequencies(jnp.asarray(x), numerics="row_maximum", farthest=2.0)[0, 0]
     assert row[5] == 1.0
