@@ -18,9 +18,13 @@ cross-entropy and p:
     1, 1: 76.8    1, 3: 76.9    0.5, 1: 77.0    0.5, 3: 77.4    with AutoAugment 78.2
 and at 500 px with p = 4: 78.6. Holidays mAP 92.5, UKBench 3.91, Copydays with 10,000 distractors
 mAP 82.5 (as others quote them), which, prepared in the same way, are measured (Copydays without
-distractors) by
+distractors) as published, on whole images, whitened by another collection's photographs, by
 
-    python -m abe_jax.evaluate --workdir runs/multigrain --dataset holidays
+    python -m abe_jax.resolution --workdir runs/multigrain --longest 500 --p 1,2,3,4,5,6 --by top1
+    python -m abe_jax.evaluate --workdir runs/multigrain --dataset holidays --longest 500 --p 4 \\
+        --whiten-on PHOTOGRAPHS
+
+Holidays is turned upright by a list (`prepare --rotations`): docs/PROTOCOLS.md.
 
 Top-1 is on ImageNet's 50,000 validation images but those of the last 10 classes, which are not
 trained on here: a checkpoint is chosen by them. Retrieval by class is measured among all 50,000,

@@ -114,11 +114,22 @@ def measure_split(
         floor = centred_pixels(small)
         without = near_duplicates.measure(embedded, split, near, measures, floor)
         numbers["without_near_duplicates"] = without
-    levels |= benchmark_figures.measure(benchmark, split, image_ids, embedded.vectors)
+    levels |= _of_benchmark(benchmark, split, embedded, whitened)
     if levels:
         pixels = RankedSplit(split, image_ids, centred_pixels(small))
         numbers["grains"] = levels | _baseline(embedder, pixels, measures, benchmark)
     return Results(numbers), embedded
+
+
+def _of_benchmark(
+    name: str, split: Split, embedded: Embedded, whitened: Float[np.ndarray, "n k"] | None
+) -> dict[str, Any]:
+    """A data set's own figures and, under "whitened", those by the cosine of whitened vectors."""
+    figures = benchmark_figures.measure(name, split, embedded.image_ids, embedded.vectors)
+    if figures and whitened is not None:
+        own = benchmark_figures.measure(name, split, embedded.image_ids, whitened)
+        figures |= {"whitened": own}
+    return figures
 
 
 def nothing_to_retrieve(split: Split, embedded: Embedded) -> bool:
