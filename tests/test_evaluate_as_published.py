@@ -115,7 +115,7 @@ def test_what_whole_and_cropped_are_called_and_what_they_exclude(pictures):
     whole = tests[0].network(network)
     assert (whole.longest, whole.preprocessing) == (64, network.preprocessing)
     assert tests[1].network(whole).longest == 0 and tests[1].network(network) is network
-    with pytest.raises(ArgumentError, match="^size: is of crops"):
+    with pytest.raises(ArgumentError, match=r"^size: is of crops"):
         Resolution(size=40, longest=64).network(network)
     for longest, said in ((-1, "^longest: -1; the longest"), (4, "^longest: a map of")):
         with pytest.raises(ArgumentError, match=said):
