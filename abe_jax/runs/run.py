@@ -153,7 +153,8 @@ class Run:
         """The checkpoint's whitening; its images, where they are no training images, are noted."""
 
         def raw() -> Any:
-            images = self.fitting.split(lambda: self.dataset.split("train"))
+            with hosts.together():
+                images = self.fitting.split(lambda: self.dataset.split("train"))
             embedded, found = with_raw(images)
             if self.fitting.path:
                 noted = Unreadable(self.folder, images, self.tested.unreadable_share, say)
