@@ -176,7 +176,7 @@ def test_holidays_upright_and_whitened_by_other_photographs(root, tmp_path):
     wanted, _ = oracles_grains.holidays(embedded.vectors, split.labels)
     assert found["grains"]["instance"]["map"] == pytest.approx(wanted, abs=1e-6)
     unit = whitening.unit_whitened(fitted, raw[:, 0])
-    wanted, _ = oracles_grains.holidays(unit, split.labels)
+    wanted, _ = oracles_grains.holidays(unit[:, None], split.labels)
     assert found["grains"]["whitened"]["instance"]["map"] == pytest.approx(wanted, abs=1e-6)
     assert ("  whitened", f"mAP {wanted:.3f}") in [row[:2] for row in cells(found)]
     upright = [uncropped.size(split.records[row]) for row in (0, 1, 7)]

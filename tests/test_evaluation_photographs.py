@@ -47,6 +47,7 @@ def whitened_by(made: Config, files: Sequence[Path]) -> dict[str, float]:
     return evaluation.scores(whitening.unit_whitened(fitted, raw), labels, (1, 2)).means()
 
 
+@pytest.mark.slow
 def test_a_whitening_is_fitted_on_other_photographs_and_outlives_them(
     photographs: Path, tmp_path: Path
 ) -> None:

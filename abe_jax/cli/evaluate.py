@@ -155,11 +155,11 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         command.say(f"{data.name}: {count:,} images are turned upright by a list of rotations")
     asked = overridden(own, measured).evaluate
     run = stored.run(arguments.workdir, other, evaluate=measured, near_duplicates=near)
-    whole = arguments.longest
+    longest = arguments.longest
     if asked.longest != own.evaluate.longest:
-        whole = asked.longest
+        longest = asked.longest
     with command.options_named():
-        run = run.at(arguments.size, arguments.p, longest=whole)
+        run = run.at(arguments.size, arguments.p, longest=longest)
     for note in run.tested.dataset.split(arguments.split).notes:
         command.say(f"warning: {note}")
     run.write_evaluation(arguments.split, command.say)

@@ -43,12 +43,12 @@ class Resolution:
         return " ".join(filter(None, (how, at)))
 
     def network(self, trained: Network) -> Network:
-        """The network of the test; errors are those of `whole`, `resized` and `with_p`."""
+        """The network of the test; errors are those of `with_longest`, `resized` and `with_p`."""
         if self.size is not None and self.longest:
             raise ArgumentError(
                 "size", "is of crops; of images embedded whole `longest` alone says how large"
             )
-        network = trained if self.longest is None else whole(trained, self.longest)
+        network = trained if self.longest is None else with_longest(trained, self.longest)
         network = network if self.size is None else resized(network, self.size)
         if self.p is None:
             return network
@@ -62,7 +62,7 @@ class Resolution:
         return trained.replace(params=trained.params | {"model": model})
 
 
-def whole(network: Network, longest: int) -> Network:
+def with_longest(network: Network, longest: int) -> Network:
     """The network with images embedded whole, their longest side `longest` px; 0: with crops.
 
     Raises:

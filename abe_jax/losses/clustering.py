@@ -107,10 +107,7 @@ def _best_addition(space: MedoidSearch, medoids: Array, candidates: Array) -> Ar
 
 
 def _best_of_cluster(space: MedoidSearch, medoids: Array, cluster: Array) -> Array:
-    """The row of a cluster that is best as its medoid while every row stays where it is.
-
-    NMI alone is that of the clustering by the nearest medoid.
-    """
+    """The row of a cluster that is its best medoid by distances in it, and by everyone's NMI."""
     within = jnp.sum(jnp.where(cluster[:, None], space.distances, 0.0), axis=0)
     return _best(space.margin * _additions(space, medoids).delta - within, cluster)
 
@@ -204,8 +201,7 @@ def clustering(
     says by what: `anew` by F + margin (1 - NMI) of the whole clustering, which never falls;
     `fixed`, the paper's algorithm 2 as the public code has it, by minus the sum of distances within
     the cluster, whose rows stay those of the sweep's beginning, + margin (1 - NMI). The public code
-    makes 5 such sweeps.
-    Raises ArgumentError for another name.
+    makes 5 such sweeps. Raises ArgumentError for another name.
 
     Source: Oh Song et al., Deep Metric Learning via Facility Location, CVPR 2017, arXiv 1612.01213,
     section 3; its public code is TensorFlow's `cluster_loss`. pytorch-metric-learning has no such

@@ -123,8 +123,8 @@ class Optimizer:
         direction = self._direction()
         if self.new_only:
             clip = [_in_stages(optax.identity(), self.new_only, new), *clip] if clip else []
-            whole = optax.chain(*direction)
-            direction = [_in_stages(whole, self.new_only, new, restart=self.new_restart)]
+            chained = optax.chain(*direction)
+            direction = [_in_stages(chained, self.new_only, new, restart=self.new_restart)]
         parts = [*clip, *direction]
         parts.append(optax.scale_by_learning_rate(self.rates(steps)))
         parts.append(optax.stateless(lambda updates, _: _scaled(updates, rate)))
