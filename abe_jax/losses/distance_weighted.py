@@ -72,8 +72,8 @@ def logits(
     c = pairs.compared(lax.stop_gradient(vectors), labels, mask)
     near = c.negative[None] & (c.distances < farthest)
     both = (here[:, None] & here[None, :])[None]
-    apart = jnp.where(jnp.eye(labels.shape[0], dtype=bool), OWN, c.distances)
-    logs = select(log_weights(apart, vectors.shape[-1], nearest), near, both)
+    distances = jnp.where(jnp.eye(labels.shape[0], dtype=bool), OWN, c.distances)
+    logs = select(log_weights(distances, vectors.shape[-1], nearest), near, both)
     nothing = jnp.all(logs == -jnp.inf, axis=-1, keepdims=True)
     return jnp.where(nothing, jnp.where(c.negative[None], 0.0, -jnp.inf), logs)
 
