@@ -154,7 +154,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if count := build.turned_images(data):
         command.say(f"{data.name}: {count:,} images are turned upright by a list of rotations")
     asked = overridden(own, measured).evaluate
-    run = stored.run(arguments.workdir, other, evaluate=measured, near_duplicates=near)
+    run = stored.run(arguments.workdir, other=other, evaluate=measured, near_duplicates=near)
     longest = arguments.longest
     if asked.longest != own.evaluate.longest:
         longest = asked.longest
