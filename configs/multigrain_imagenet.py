@@ -18,9 +18,13 @@ cross-entropy and p:
     1, 1: 76.8    1, 3: 76.9    0.5, 1: 77.0    0.5, 3: 77.4    with AutoAugment 78.2
 and at 500 px with p = 4: 78.6. Holidays mAP 92.5, UKBench 3.91, Copydays with 10,000 distractors
 mAP 82.5 (as others quote them), which, prepared in the same way, are measured (Copydays without
-distractors) by
+distractors) as published, on whole images, whitened by another collection's photographs, by
 
-    python -m abe_jax.evaluate --workdir runs/multigrain --dataset holidays
+    python -m abe_jax.resolution --workdir runs/multigrain --longest 500 --p 1,2,3,4,5,6 --by top1
+    python -m abe_jax.evaluate --workdir runs/multigrain --dataset holidays --longest 500 --p 4 \\
+        --whiten-on PHOTOGRAPHS
+
+Holidays is turned upright by a list (`prepare --rotations`): docs/PROTOCOLS.md.
 
 Top-1 is on ImageNet's 50,000 validation images but those of the last 10 classes, which are not
 trained on here: a checkpoint is chosen by them. Retrieval by class is measured among all 50,000,
@@ -29,15 +33,16 @@ new images of classes that, but for these ten, were trained on. Time: not measur
 As in the paper and its public code: GeM pooling with p = 3, the classifier on the pooled features
 as they are, the margin loss (alpha 0.2, beta from 1.2, learned) on their unit vectors with an
 image's own copies as positives, weights 0.5 and 0.5, three copies of each drawn image, SGD of rate
-0.2 with momentum 0.9 and weight decay 1e-4, a tenth behind epochs 30, 60 and 90 of 120. An epoch is
-as many rows as there are twice the images of ImageNet: two thirds of them, three times each.
+0.2 with momentum 0.9 and weight decay 1e-4, a tenth from epochs 31, 61 and 91 of 120 on (counted
+from 0, as the public code does: it falls once the number is beyond 30, 60 and 90). An epoch is as
+many rows as there are twice the images of ImageNet: two thirds of them, three times each.
 Otherwise here: 504 rows in place of 512, which three does not divide (504 goes over 1, 2, 4 or 8
 devices as well); negatives from the whole batch and not from one device's part; crops from the
 middle square, in place of the whole image; weight decay leaves biases and batch normalisation out.
 With AutoAugment: --config.data.policy=autoaugment --config.data.jitter=0 --config.data.lighting=0
 Evaluation whitens, and measures classes and copies.
-Negatives are drawn as the public code has it, `global_maximum`, which with 2048 dimensions is
-an even draw (docs/NUMERICS.md).
+Negatives are drawn as the public code has it: `global_maximum`, which with 2048 dimensions is
+an even draw (docs/NUMERICS.md), an anchor's all different.
 """
 
 from ml_collections import ConfigDict
@@ -87,6 +92,7 @@ def get_config() -> ConfigDict:
                     "margin": 0.2,
                     "beta": 1.2,
                     "numerics": "global_maximum",
+                    "replacement": False,
                 },
             ],
             "optimizer": {
@@ -95,7 +101,7 @@ def get_config() -> ConfigDict:
                 "momentum": 0.9,
                 "weight_decay": 0.0001,
                 "schedule": "step",
-                "boundaries": (30 * EPOCH, 60 * EPOCH, 90 * EPOCH),
+                "boundaries": (31 * EPOCH, 61 * EPOCH, 91 * EPOCH),
             },
             "train": {
                 "steps": 120 * EPOCH,

@@ -22,8 +22,8 @@ stand here until `model.weights` names a file, they are out of reach. Time: not 
 As in the paper and its public code: pooled features normalised without affine parameters (no other
 layer), temperature 0.05, batches of 75 with 25 images of each class drawn with replacement, SGD
 with momentum 0.9 and weight decay 1e-4, one epoch of the proxies alone with batch normalisation in
-training mode, then 30 of everything at rate 0.01, a tenth of it behind the 15th, 256 px with the
-aspect not kept, crops of 224, flips.
+training mode, then 30 of everything at rate 0.01, a tenth of it behind the 15th, all of whose
+momentum begins empty, 256 px with the aspect not kept, crops of 224, flips.
 Otherwise here: ten classes of the training half are held out to choose a checkpoint by, while an
 epoch keeps the length of the whole half; weight decay leaves biases and batch normalisation out.
 Unknown: from which release of torchvision's weights the paper starts (named above: the first).
@@ -78,6 +78,7 @@ def recipe(training_images: int) -> ConfigDict:
                 "schedule": "step",
                 "boundaries": ((FIRST + FALL) * epoch,),
                 "new_only": FIRST * epoch,
+                "new_restart": True,
             },
             "train": {
                 "steps": (FIRST + LAST) * epoch,

@@ -179,23 +179,36 @@ def _clustered(x, labels, medoids, margin):
     return margin * (1 - information(nearest, labels)) - cost, nearest
 
 
-def _sought(x, labels, margin, sweeps):
+def _sought(x, labels, margin, sweeps, exchange):
     def score(medoids):
         return _clustered(x, labels, medoids, margin)[0]
 
     medoids, n, classes = [], range(len(x)), len(set(labels))
     for _ in range(classes):
         medoids.append(max((i for i in n if i not in medoids), key=lambda i: score([*medoids, i])))
-    for slot in list(range(classes)) * sweeps:
-        nearest = _clustered(x, labels, medoids, margin)[1]
-        cluster = [i for i in n if nearest[i] == medoids[slot]]
-        tried = [[*medoids[:slot], i, *medoids[slot + 1 :]] for i in cluster]
-        medoids = max(tried, key=score)
+    for _ in range(sweeps):
+        first = list(medoids)
+        begun = _clustered(x, labels, first, margin)[1]
+        for slot in range(classes):
+            nearest = begun if exchange == "fixed" else _clustered(x, labels, medoids, margin)[1]
+            owner = first[slot] if exchange == "fixed" else medoids[slot]
+            cluster = [i for i in n if nearest[i] == owner]
+            best = -math.inf
+            for i in cluster:
+                tried = [*medoids[:slot], i, *medoids[slot + 1 :]]
+                value = score(tried)
+                if exchange == "fixed":
+                    clustering = _clustered(x, labels, tried, margin)[1]
+                    value = margin * (1 - information(clustering, labels))
+                    value -= sum(math.dist(x[i], x[j]) for j in cluster)
+                if value > best:
+                    best, chosen = value, tried
+            medoids = chosen
     return score(medoids)
 
 
 @_summed_over_learners
-def clustering(x, labels, *, margin=1.0, sweeps=1, exhaustive=False):
+def clustering(x, labels, *, margin=1.0, sweeps=1, exchange="anew", exhaustive=False):
     if not labels:
         return 0.0
     rows, own = range(len(x)), 0.0
@@ -206,7 +219,7 @@ def clustering(x, labels, *, margin=1.0, sweeps=1, exhaustive=False):
         every = itertools.combinations(rows, len(set(labels)))
         best = max(_clustered(x, labels, medoids, margin)[0] for medoids in every)
     else:
-        best = _sought(x, labels, margin, sweeps)
+        best = _sought(x, labels, margin, sweeps, exchange)
     return max(best - own, 0.0)
 
 

@@ -15,6 +15,7 @@ from states import created_state, resolved
 from abe_jax import config, models
 from abe_jax.config import Config, build
 from abe_jax.data.sources.glyphs import typefaces
+from abe_jax.losses import Margin
 from abe_jax.training import step
 from abe_jax.training.state import TrainState
 
@@ -72,6 +73,10 @@ def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
     epoch = images // 75
     assert (made.train.steps, made.optimizer.new_only) == (31 * epoch, epoch)
     assert made.optimizer.boundaries == (16 * epoch,)
+    assert made.optimizer.new_restart
+    rates = made.optimizer.rates(made.train.steps)
+    found = [float(rates(at)) for at in (16 * epoch - 1, 16 * epoch)]
+    assert found == pytest.approx([rate, rate / 10])
     assert made.optimizer.rate == rate
     assert (made.data.images_per_class, made.data.replacement) == (each, True)
     labels = np.repeat(np.arange(100), 50)
@@ -81,6 +86,18 @@ def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
     found = build.recipe(full).abstract()
     assert found.params["model"]["head"]["kernel"].shape == (2048, 512)
     assert found.params["objective"]["norm_softmax"]["proxies"].shape == (1, 9, 512)
+
+
+def test_multigrain_falls_in_the_epochs_31_61_and_91() -> None:
+    made = config.load(ROOT / "configs" / "multigrain_imagenet.py")
+    rates, epoch = made.optimizer.rates(made.train.steps), 2 * 1_281_167 // 504
+    for fallen, epochs in enumerate((31, 61, 91)):
+        last, first = (float(rates(epochs * epoch + step)) for step in (-1, 0))
+        assert (last, first) == pytest.approx((0.2 * 0.1**fallen, 0.02 * 0.1**fallen))
+    assert float(rates(120 * epoch - 1)) == pytest.approx(0.0002)
+    margin = made.objective[1]
+    assert isinstance(margin, Margin)
+    assert (margin.numerics, margin.replacement) == ("global_maximum", False)
 
 
 def test_metabin_keeps_families_that_there_are_from_training() -> None:

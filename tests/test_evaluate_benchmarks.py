@@ -1,5 +1,6 @@
 """A run measured on prepared data sets by their published protocols, beside loops in float64."""
 
+import dataclasses
 import zlib
 from pathlib import Path
 
@@ -12,14 +13,18 @@ import oracles_grains
 import pytest
 from states import created_state
 from test_evaluate_other_data import PLAIN, asked_of, section
-from test_evaluation_whitened import saved
+from test_evaluation_whitened import SINGLE, saved
 
 from abe_jax import config
 from abe_jax.config import build
 from abe_jax.config.other_data import OtherData
+from abe_jax.data import uncropped
 from abe_jax.data.dataset import Split
 from abe_jax.data.sources.benchmarks import builder, reading
 from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+from abe_jax.data.split import chosen
+from abe_jax.evaluation import whitening
+from abe_jax.report.grains import cells
 from abe_jax.training import step
 from abe_jax.training.run_folder import RunFolder
 
@@ -136,3 +141,43 @@ def test_inshop(run, root):
     assert "grains" not in found
     alone = oracles.retrieval(x, split.labels, (1,))[0]
     assert alone != wanted
+
+
+def test_holidays_upright_and_whitened_by_other_photographs(root, tmp_path):
+    """As published: the mAP by the cosine of vectors whitened on another collection."""
+    run = saved(tmp_path / "run", *SINGLE, "model.width=4", "data.channels=3", *UNNORMALISED)
+    (tmp_path / "photographs").mkdir()
+    for at in range(24):
+        (tmp_path / "photographs" / f"{at}.jpg").write_bytes(noise(f"photograph {at}"))
+    (tmp_path / "list.txt").write_text("100000.jpg 90\n149902.jpg 180\n")
+    rotations = f"data.rotations={tmp_path / 'list.txt'}"
+    options = [f"data.root={root}", rotations]
+    asked_of(
+        run,
+        "--dataset",
+        "holidays",
+        *(f"--config.{option}" for option in options),
+        "--whiten-on",
+        str(tmp_path / "photographs"),
+        "--config.evaluate.whiten=0",
+    )
+    label = "of holidays, rotations list.txt whitened on photographs of photographs"
+    found = section(run, f"test {label}")
+
+    own = config.read_json(run.config)
+    made = OtherData(name="holidays", options=options).applied(own)
+    network, state = build.network(made), step.replicate(created_state(own))
+    split = build.dataset(made.data).split("test")
+    files = sorted((tmp_path / "photographs").iterdir())
+    others = chosen(split, np.zeros(len(files), np.int64))
+    others = dataclasses.replace(others, records=[file.read_bytes() for file in files])
+    fitted = whitening.fit(network.with_unnormalised(state, others)[1][:, 0])
+    embedded, raw = network.with_unnormalised(state, split)
+    wanted, _ = oracles_grains.holidays(embedded.vectors, split.labels)
+    assert found["grains"]["instance"]["map"] == pytest.approx(wanted, abs=1e-6)
+    unit = whitening.unit_whitened(fitted, raw[:, 0])
+    wanted, _ = oracles_grains.holidays(unit[:, None], split.labels)
+    assert found["grains"]["whitened"]["instance"]["map"] == pytest.approx(wanted, abs=1e-6)
+    assert ("  whitened", f"mAP {wanted:.3f}") in [row[:2] for row in cells(found)]
+    upright = [uncropped.size(split.records[row]) for row in (0, 1, 7)]
+    assert upright == [(40, 30), (30, 40), (30, 40)]

@@ -25,10 +25,14 @@ def vectors(size=D, rows=B, learners=M, seed=0):
 
 
 def exact_probabilities(x, labels, numerics, mask=None, nearest=0.5, farthest=1.4):
-    """In float64, but for the underflow of global_maximum, which is the algorithm."""
+    """In float64, but for the underflow of global_maximum, which is the algorithm.
+
+    There a row is 1 from itself (MultiGrain's public code).
+    """
     x, size = np.asarray(x, np.float64), x.shape[-1]
     here = np.ones(len(x), bool) if mask is None else mask
     distances = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    np.fill_diagonal(distances, 1.0)
     d = np.maximum(distances, nearest)
     logs = (2 - size) * np.log(d) - (size - 3) / 2 * np.log(np.maximum(1 - d**2 / 4, 1e-8))
     negative = (labels[:, None] != labels[None]) & here[:, None] & here[None]
@@ -89,11 +93,25 @@ def test_half_precision_is_weighed_in_float32():
 def test_in_many_dimensions_the_two_numerics_are_two_algorithms():
     x = vectors(2048, learners=1)
     x[5] = x[0] + 0.8 * x[5]  # the one negative that lies near row 0
+    x[7] = x[6] + 0.3 * x[7]  # a positive pair that is nearer still
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
     row = frequencies(jnp.asarray(x), numerics="row_maximum", farthest=2.0)[0, 0]
     assert row[5] == 1.0
     even = frequencies(jnp.asarray(x), numerics="global_maximum", farthest=2.0)[0, 0]
     np.testing.assert_allclose(even, (LABELS != 0) / 5, atol=0.08)
+
+
+def test_a_row_counts_as_1_from_itself_where_the_global_maximum_is_taken():
+    x = np.eye(8, 512, dtype=np.float32)[:, None]  # all apart by the root of 2
+    x[5, 0] = x[0, 0] + 0.75 * x[5, 0]
+    x[5] /= np.linalg.norm(x[5])
+    logs = logits(jnp.asarray(x), ROWS, numerics="global_maximum", farthest=2.0)
+    actual = np.asarray(jax.nn.softmax(logs, axis=-1))[0]
+    # By 0.5 for 1 every weight here would be 0 and rows 0 and 5 would draw evenly.
+    np.testing.assert_allclose(actual[0], np.eye(8)[5], atol=1e-6)
+    np.testing.assert_allclose(actual[1], np.array([0, 0, 0, 1, 1, 1, 1, 1]) / 5, rtol=1e-4)
+    expected = exact_probabilities(x[:, 0], LABELS, "global_maximum", farthest=2.0)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 def test_negatives_far_away_are_drawn_only_where_there_are_no_others():

@@ -95,13 +95,19 @@ def test_the_search_for_medoids_never_passes_the_maximum_and_mostly_reaches_it()
     assert sum(reached) >= 8
 
 
-def test_the_search_for_medoids_in_a_larger_batch_is_the_oracles():
+@pytest.mark.parametrize(("sweeps", "exchange"), [(1, "anew"), (5, "fixed")])
+def test_the_search_for_medoids_in_a_larger_batch_is_the_oracles(sweeps, exchange):
     labels = np.arange(24, dtype=np.int32) // 4
-    of = jax.jit(functools.partial(losses.clustering, margin=40.0))
+    options = {"margin": 40.0, "sweeps": sweeps, "exchange": exchange}
+    of = jax.jit(functools.partial(losses.clustering, **options))
+    differ = []
     for seed in range(4):
         x = np.random.default_rng(seed).normal(size=(24, 3)).astype(np.float32)
-        expected = oracles_pairs.clustering(x, labels, margin=40.0)
+        expected = oracles_pairs.clustering(x, labels, **options)
         assert float(of(jnp.asarray(x), jnp.asarray(labels))) == pytest.approx(expected, rel=1e-5)
+        greedy = oracles_pairs.clustering(x, labels, margin=40.0, sweeps=0)
+        differ.append(abs(expected - greedy) > 1e-3)
+    assert any(differ)
 
 
 def test_clusters_as_labelled_cost_nothing_and_mixed_ones_do():
@@ -123,7 +129,7 @@ def test_terms_pass_their_options():
         Triplet(mining="batch_hard", soft=True),
         LiftedStructure(margin=0.6, label="instance"),
         NPairs(length_weight=0.3, label="instance"),
-        Clustering(margin=3.0, sweeps=0, label="instance"),
+        Clustering(margin=3.0, sweeps=2, exchange="fixed", label="instance"),
     )
     objective = losses.Objective(terms)
     _, values = jax.jit(objective.apply)({}, PlainVectors(long, x), labels, image_ids, mask)
@@ -134,7 +140,9 @@ def test_terms_pass_their_options():
         "triplet_2": of.triplet(x, labels, mask=mask, mining="batch_hard", soft=True),
         "lifted_structure": of.lifted_structure(long, image_ids, mask=mask, margin=0.6),
         "n_pairs": of.n_pairs(long, image_ids, mask=mask, length_weight=0.3),
-        "clustering": of.clustering(x, image_ids, mask=mask, margin=3.0, sweeps=0),
+        "clustering": of.clustering(
+            x, image_ids, mask=mask, margin=3.0, sweeps=2, exchange="fixed"
+        ),
     }
     assert jax.tree.map(float, values) == pytest.approx(expected, rel=1e-5)
 

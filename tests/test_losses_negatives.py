@@ -34,14 +34,23 @@ def measured(x, numerics):
     return actual, float(np.mean(actual > 0.999 * NEGATIVES))
 
 
-def by_definition(x, farthest=1.4):
-    """In float64: exp of the entropy of w(d) over the negatives nearer than `farthest`."""
+def by_definition(x, numerics="row_maximum", farthest=1.4):
+    """In float64: exp of the entropy of w(d) over the negatives nearer than `farthest`.
+
+    `global_maximum` takes the maximum over all pairs, a row 1 from itself, and float32's exp.
+    """
     x, size, actual = x.astype(np.float64), x.shape[-1], []
+    d = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    np.fill_diagonal(d, 1.0)
+    near = (LABELS[:, None] != LABELS) & (d < farthest)
+    d = np.maximum(d, 0.5)
+    log_w = (2 - size) * np.log(d) - (size - 3) / 2 * np.log(1 - d * d / 4)
     for i in range(ROWS):
-        d = np.linalg.norm(x[LABELS[i] != LABELS] - x[i], axis=-1)
-        d = np.maximum(d[d < farthest], 0.5)
-        log_w = (2 - size) * np.log(d) - (size - 3) / 2 * np.log(1 - d * d / 4)
-        p = np.exp(log_w - log_w.max())
+        if numerics == "row_maximum":
+            p = np.exp(log_w[i][near[i]] - log_w[i][near[i]].max())
+        else:
+            p = np.exp(log_w[i][near[i]] - log_w.max()).astype(np.float32).astype(np.float64)
+            p = p if p.any() else np.ones(NEGATIVES)
         p = p[p > 0] / p.sum()
         actual.append(np.exp(-(p * np.log(p)).sum()))
     return np.array(actual)
@@ -66,14 +75,26 @@ def test_row_maximum_leaves_about_one_negative_in_many_dimensions():
 
 
 @pytest.mark.parametrize("spread", [even, clustered])
-def test_global_maximum_underflows_to_an_even_draw_in_many_dimensions(spread):
-    few, evenly = measured(spread(64), "global_maximum")
-    assert evenly == 0.0
-    np.testing.assert_allclose(few, measured(spread(64), "row_maximum")[0], rtol=1e-3)
-    for size in (512, 2048):
-        many, evenly = measured(spread(size), "global_maximum")
-        assert evenly == 1.0
-        np.testing.assert_allclose(many, NEGATIVES, rtol=1e-3)
+@pytest.mark.parametrize("size", [64, 128, 512, 2048])
+def test_global_maximum_draws_as_the_public_code_in_any_dimension(spread, size):
+    x = spread(size)
+    expected = by_definition(x, "global_maximum")
+    np.testing.assert_allclose(measured(x, "global_maximum")[0], expected, rtol=0.01)
+
+
+def test_global_maximum_is_the_formula_until_it_underflows_to_an_even_draw():
+    for spread in (even, clustered):
+        few, evenly = measured(spread(64), "global_maximum")
+        assert evenly == 0.0
+        np.testing.assert_allclose(few, measured(spread(64), "row_maximum")[0], rtol=1e-3)
+    # Nothing underflows where no two vectors are near; at 2,048 dimensions all does.
+    for size in (128, 512):
+        found, evenly = measured(even(size), "global_maximum")
+        assert evenly == 0.0
+        np.testing.assert_allclose(found, measured(even(size), "row_maximum")[0], rtol=1e-3)
+    many, evenly = measured(even(2048), "global_maximum")
+    assert evenly == 1.0
+    np.testing.assert_allclose(many, NEGATIVES, rtol=1e-3)
 
 
 @pytest.mark.parametrize("numerics", ["row_maximum", "global_maximum"])

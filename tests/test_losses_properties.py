@@ -153,6 +153,11 @@ LOSSES = [
         {"accumulate": ("sum", "average"), "cost": (25.0, 3.0), "threshold": (0.5, 0.3)},
         held="weighed_at",
     ),
+    *_rows(
+        "clustering",
+        oracles_pairs.clustering,
+        {"margin": (3.0,), "sweeps": (5,), "exchange": ("fixed",)},
+    ),
     *_rows("scatter", scatter_loop, {}),
     *_rows("shuffle", shuffle_loop, {}),
 ]

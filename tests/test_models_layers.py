@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from abe_jax.models.backbones.layers import Conv, local_response, max_pool, mean_pool
+from abe_jax.models.backbones.layers import (
+    BatchNorm,
+    Conv,
+    local_response,
+    max_pool,
+    mean_pool,
+)
 
 
 def image(*shape: int, seed: int = 0) -> np.ndarray:
@@ -98,3 +104,16 @@ def test_convolution_against_a_loop(size, stride):
     found = conv.apply({"params": params}, jnp.asarray(x))
     expected = loop_convolution(x, kernel, bias, stride)
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_running_statistics_are_means_over_the_batch_divided_by_n():
+    layer = BatchNorm(epsilon=1e-5)
+    x = 3.0 * image(2, 3, 2, 4) + 1.0
+    start = layer.init(jax.random.key(0), jnp.asarray(x), train=False)
+    _, updated = layer.apply(start, jnp.asarray(x), train=True, mutable=["batch_stats"])
+    for channel in range(4):
+        values = [float(x[n, i, j, channel]) for n, i, j in np.ndindex(2, 3, 2)]
+        mean = sum(values) / 12
+        variance = sum((value - mean) ** 2 for value in values) / 12  # PyTorch keeps / 11
+        found = [float(updated["batch_stats"][name][channel]) for name in ("mean", "var")]
+        assert found == pytest.approx([0.1 * mean, 0.9 + 0.1 * variance], rel=1e-5)

@@ -74,6 +74,46 @@ def test_the_trunk_stands_still_and_then_begins_as_if_nothing_had_been(options: 
         assert all(leaf.any() for leaf in jax.tree.leaves(one["encoder"]))
 
 
+def momentum_by_hand(steps: int, restart: bool) -> list[Any]:
+    """SGD's updates in float64: m = 0.9 m + g + 0.1 w, -0.1 m, the trunk's from FIRST on alone."""
+    params, momentum, found = drawn(0), jax.tree.map(lambda x: 0.0 * x, drawn(0)), []
+    for at in range(steps):
+        if at == FIRST and restart:
+            momentum = jax.tree.map(lambda x: 0.0 * x, momentum)
+        gradient = drawn(1 + at)
+        update = {}
+        for part, leaves in gradient.items():
+            update[part] = {}
+            for name, leaf in leaves.items():
+                moves = at >= FIRST or part == "head"
+                decay = 0.1 * params[part][name] if name == "kernel" else 0.0
+                if moves:
+                    own = momentum[part][name].astype(np.float64)
+                    momentum[part][name] = 0.9 * own + leaf + decay
+                update[part][name] = -0.1 * momentum[part][name] * moves
+        found.append(update)
+    return found
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_momentum_of_new_layers_goes_on_or_begins_anew(restart: bool) -> None:
+    options = {"momentum": 0.9, "weight_decay": 0.1, "new_only": FIRST, "new_restart": restart}
+    found = course(built(**options), range(STEPS))
+    for one, other in zip(found, momentum_by_hand(STEPS, restart), strict=True):
+        assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_begun_anew_the_second_stage_is_a_training_of_its_own(name: str) -> None:
+    options: Any = {"name": name, "weight_decay": 0.1}
+    found = course(built(new_only=FIRST, new_restart=True, **options), range(STEPS))
+    alone = course(built(**options), range(FIRST, STEPS))
+    for one, other in zip(found[FIRST:], alone, strict=True):
+        assert_close(one, other)
+    kept = course(built(new_only=FIRST, **options), range(STEPS))
+    assert (kept[FIRST]["head"]["kernel"] != found[FIRST]["head"]["kernel"]).any()
+
+
 def test_only_what_moves_has_a_part_in_the_norm_that_is_clipped() -> None:
     found = course(built(new_only=1, clip=0.5, momentum=0.0), range(2))
     norms = [np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(one))) for one in found]

@@ -108,7 +108,8 @@ def test_killed_twice_and_resumed_equals_never_stopped(
 
 def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
     # What the kill leaves is of the first stage, in which these parameters learn with new layers.
-    own = (f"--config.objective={TERMS}", "--config.optimizer.new_only=9")
+    stages = ("--config.optimizer.new_only=9", "--config.optimizer.new_restart=True")
+    own = (f"--config.objective={TERMS}", *stages)
     finish(tmp_path / "whole", tiny_data, *own)
     kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *own)
     assert "going on from step" in finish(tmp_path / "run", tiny_data, *own)

@@ -194,6 +194,13 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
+def add_longest(group: "argparse._MutuallyExclusiveGroup") -> None:
+    """The argument for images seen whole, in the place of --size."""
+    group.add_argument(
+        "--longest", type=int, metavar="PX", help="images whole, uncropped: their longest side"
+    )
+
+
 def add_hosts(parser: Parser) -> None:
     """Arguments of a run on several hosts; on clusters that JAX knows --hosts is enough."""
     parser.add_argument("--hosts", action="store_true", help="join the other hosts of this job")

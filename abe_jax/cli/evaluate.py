@@ -1,10 +1,11 @@
 """Evaluates a run's best checkpoint and reports.
 
-With --size, at another resolution than it was trained at, and with --p, by another exponent of
-GeM, such as abe_jax.resolution finds for it. With --dataset, on the images of another data set,
-prepared (abe_jax.prepare) or, with --path, in a folder or a CSV file; what a config says of such
-images is set by --config.data.label_column=NAME and the like. evaluation.json keeps all of these
-beside the run's own.
+With --size, at another resolution than it was trained at, with --longest, on whole images in the
+place of crops, and with --p, by another exponent of GeM, such as abe_jax.resolution finds for it.
+With --whiten-on, whitened by other photographs than the run's. With --dataset, on the images of
+another data set, prepared (abe_jax.prepare) or, with --path, in a folder or a CSV file; what a
+config says of such images is set by --config.data.label_column=NAME and the like. evaluation.json
+keeps all of these beside the run's own.
 
 With --near-duplicates everything is measured once more without what is nearly the query's own
 photograph: images of one value in a column of the CSV file (column), photographs that one camera
@@ -37,6 +38,11 @@ OF_NEAR_DUPLICATES = {
     "near_weights": ("distance", "evaluate.near_weights"),
 }
 
+# What of a config's `evaluate` can be another for one evaluation.
+EVALUATE = tuple(
+    f"evaluate.{name}" for name in ("longest", "whiten", "whiten_path", "grains", "copies")
+)
+
 
 def parser() -> command.Parser:
     """The arguments."""
@@ -51,8 +57,15 @@ def parser() -> command.Parser:
         help="validation classes, test classes, or images held out of the training classes; "
         "default: test",
     )
-    made.add_argument("--size", type=int, metavar="PX", help="side of the images")
+    seen = made.add_mutually_exclusive_group()
+    seen.add_argument("--size", type=int, metavar="PX", help="side of the images")
+    command.add_longest(seen)
     made.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
+    made.add_argument(
+        "--whiten-on",
+        metavar="DIR",
+        help="a folder of photographs that the whitening is fitted on, whatever they show",
+    )
     made.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
     made.add_argument("--path", metavar="PATH", help="its folder or CSV file")
     made.add_argument(
@@ -118,12 +131,20 @@ def near_duplicates(arguments: argparse.Namespace) -> list[str]:
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     arguments, overrides = parser().parse(argv)
-    _check(arguments, overrides)
+    _check(arguments, [name for name in overrides if not _of_evaluation(name)])
     evaluate(arguments, overrides)
+
+
+def _of_evaluation(override: str) -> bool:
+    return override.partition("=")[0] in EVALUATE
 
 
 def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Measures what the arguments name, writes it beside what was measured before, and reports."""
+    measured = [override for override in overrides if _of_evaluation(override)]
+    overrides = [override for override in overrides if not _of_evaluation(override)]
+    if arguments.whiten_on:
+        measured.append(f"evaluate.whiten_path={arguments.whiten_on}")
     from abe_jax import hosts
     from abe_jax.config import build, overridden, read_json, stored
     from abe_jax.config.other_data import OtherData
@@ -147,9 +168,15 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
     ):
         command.say(f"warning: {odd}")
-    run = stored.run(arguments.workdir, other=other, near_duplicates=near)
+    if count := build.turned_images(data):
+        command.say(f"{data.name}: {count:,} images are turned upright by a list of rotations")
+    asked = overridden(own, measured).evaluate
+    run = stored.run(arguments.workdir, other=other, evaluate=measured, near_duplicates=near)
+    longest = arguments.longest
+    if asked.longest != own.evaluate.longest:
+        longest = asked.longest
     with command.options_named():
-        run = run.at(arguments.size, arguments.p)
+        run = run.at(arguments.size, arguments.p, longest=longest)
     if arguments.divisions is not None:
         made = [build.dataset(replace(data, division=n)) for n in range(arguments.divisions)]
         divisions.write_evaluation(run, made, command.say)

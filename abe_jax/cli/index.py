@@ -65,12 +65,14 @@ def build() -> command.Parser:
         metavar="KIND",
         help=f"of the vectors: {', '.join(STORAGES)}; default: float32",
     )
-    parser.add_argument(
+    seen = parser.add_mutually_exclusive_group()
+    seen.add_argument(
         "--size",
         type=int,
         metavar="PX",
         help="side of the images as the network sees them; default: its own",
     )
+    command.add_longest(seen)
     parser.add_argument(
         "--batch",
         type=int,

@@ -34,8 +34,8 @@ def build(arguments: argparse.Namespace) -> None:
         if arguments.workdir
         else embedder_of_weights(arguments.weights)
     )
-    if arguments.size is not None:
-        embedder = stored.at_size(embedder, arguments.size)
+    if (arguments.size, arguments.longest) != (None, None):
+        embedder = stored.at_size(embedder, arguments.size, arguments.longest)
     elif line := smaller_size(embedder.network, images.rows):
         command.say(line)
     if arguments.batch:

@@ -5,6 +5,10 @@ holidays, ukbench or copydays hand out, or those of the sets of persons market15
 cuhk02, cuhk03_labeled, cuhk03_detected, grid, viper, prid and ilids, unpacked or not, anywhere
 below it; nothing is unpacked to disk. A preparation that was stopped goes on where it was; of a set
 that is there already nothing is done. Other data sets, such as glyphs, need no source.
+
+Some of Holidays' photographs lie on their side. --rotations names a text file of lines such as
+"100600.jpg 90" (degrees clockwise), kept with the set: evaluations then see these images upright,
+their bytes stay as they are. It can be given later too; `--rotations none` takes the list away.
 """
 
 from collections.abc import Sequence
@@ -55,6 +59,15 @@ def prepare(benchmark: "Benchmark", source: Path | None, root: str, any_counts: 
     command.say(f"{benchmark.name} is {'already ' if there else ''}in {folder}: {parts}")
 
 
+def turn(benchmark: "Benchmark", root: str, path: str) -> None:
+    """Keeps a list of rotations with a prepared set, and says how many images it turns."""
+    from abe_jax.data.sources.benchmarks import reading
+
+    with command.options_named():
+        count = reading.turn(benchmark, root, path)
+    command.say(f"{benchmark.name}: {count:,} images are turned upright when they are read")
+
+
 def parser() -> command.Parser:
     """The arguments."""
     made = command.Parser("prepare", __doc__, example="--dataset cub --source downloads")
@@ -70,6 +83,9 @@ def parser() -> command.Parser:
         default="",
         metavar="DIR",
         help="where prepared data lies; default: $ABE_JAX_DATA, else ~/.cache/abe_jax/data",
+    )
+    made.add_argument(
+        "--rotations", metavar="FILE", help="of holidays: images to turn upright, degrees each"
     )
     made.add_argument(
         "--allow-counts", action="store_true", help="prepare other counts than those published"
@@ -91,8 +107,12 @@ def main(argv: Sequence[str]) -> None:
     from abe_jax.data.sources import SourceOptions, named
     from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 
+    if arguments.rotations and not (name in BENCHMARKS and BENCHMARKS[name].takes_rotations):
+        raise UserError(f"--rotations: {name} takes no list of rotations; holidays does")
     if name in BENCHMARKS:
         prepare(BENCHMARKS[name], arguments.source, arguments.root, arguments.allow_counts)
+        if arguments.rotations:
+            turn(BENCHMARKS[name], arguments.root, arguments.rotations)
         return
     if arguments.source:
         raise UserError(f"--source: {name} needs none; leave it out")

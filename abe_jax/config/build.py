@@ -89,6 +89,18 @@ def dataset(config: Data) -> Dataset:
     return _Configured(**fields)
 
 
+def turned_images(config: Data) -> int:
+    """How many images of a prepared set a list of rotations turns upright."""
+    from abe_jax.data.sources.benchmarks import reading  # only for who tests on such a set
+    from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+
+    if config.name not in BENCHMARKS:
+        return 0
+    with named("config.data"):
+        options = data_room.SourceOptions(**_shared(config, data_room.SourceOptions))
+        return reading.turned(BENCHMARKS[config.name], options)
+
+
 class _Configured(Dataset):
     """A data set whose mistakes, found when a split is read, are told by the config's names."""
 

@@ -13,6 +13,7 @@ from abe_jax.data import Split
 from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import protocols, resolution
 from abe_jax.losses import Adversarial, Contrastive, Custom, Scatter, Shuffle
+from abe_jax.runs.fitted_whitening import require_photographs
 
 
 def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
@@ -44,6 +45,9 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
         )
     if evaluate.whiten == 1:
         raise UserError("config.evaluate.whiten: 1 image is too few to whiten by; 2 or more, or 0")
+    if evaluate.whiten_path:
+        with build.named("config.evaluate"):
+            require_photographs(evaluate.whiten_path)
     for split in evaluated:
         _check_evaluated(config, split)
 

@@ -32,7 +32,9 @@ OF_THE_DATA = (
     "test_share",
     "validation_classes",
     "held_out",
+    "rotations",
 )
+ROTATIONS = "data.rotations"
 ALSO = ("root", "damaged", "unreadable_share")  # the run's own, unless they are set anew
 
 
@@ -46,8 +48,10 @@ class OtherData:
 
     @property
     def label(self) -> str:
-        """Such as "of holidays", or of a folder's path."""
-        return f"of {self.path or self.name}"
+        """Such as "of holidays", or of a folder's path; a list of rotations is named."""
+        turned = [value for name, _, value in map(_parts, self.options) if name == ROTATIONS]
+        named = f", rotations {Path(turned[-1]).name}" if turned else ""
+        return f"of {self.path or self.name}{named}"
 
     def applied(self, config: Config) -> Config:
         """The configuration of the test: the run's model and preprocessing, the other's images.
@@ -83,6 +87,10 @@ class OtherData:
         # Its rule may not fit the other images; the command names one for them.
         evaluate = dataclasses.replace(config.evaluate, ks=ks, near_duplicates="")
         return overridden(dataclasses.replace(config, data=data, evaluate=evaluate), self.options)
+
+
+def _parts(option: str) -> tuple[str, str, str]:
+    return option.partition("=")
 
 
 def _resolved(path: str) -> Path | None:

@@ -46,6 +46,9 @@ class Data:
     # sets such as market1501, or paths of a folder or a CSV file. The set itself is tested on.
     sources: tuple[str, ...] = ()
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
+    # Of holidays: a file of lines "100600.jpg 90", images to turn upright and by how many degrees
+    # clockwise; none: as they are stored; empty: as they were prepared.
+    rotations: str = ""
     resize: Pixels = 256  # side of the square image before cropping
     size: Pixels = 224  # side of the crop that the network sees
     channels: Count = 3
@@ -128,6 +131,9 @@ class Evaluate:
     # Training images, drawn by the seed, that a PCA whitening is fitted on; their labels are not
     # looked at. 0: none, and nothing whitened is measured.
     whiten: Natural = 0
+    # A folder of other photographs to fit it on: so many as `whiten` says, or with 0 all. Empty:
+    # training images.
+    whiten_path: str = ""
     longest: Margin = 0  # px of the longest side of images evaluated whole; 0: centre crops
     side_step: Pixels = 32  # `longest`: the shorter side becomes a multiple of so many px
     grains: bool = False  # also class, instance and copy, where data and objective allow each

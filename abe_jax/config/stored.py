@@ -14,11 +14,12 @@ from abe_jax.config.schema import Config
 from abe_jax.data import Dataset
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
-from abe_jax.evaluation.resolution import resized
+from abe_jax.evaluation.resolution import Resolution
 from abe_jax.files import expanded
 from abe_jax.index import manifest, model_files
 from abe_jax.index.index import Index
 from abe_jax.runs.evaluation import Tested
+from abe_jax.runs.fitted_whitening import Fitting
 from abe_jax.runs.run import Run
 from abe_jax.training import Recipe
 from abe_jax.training.checkpoint import Checkpoints
@@ -31,6 +32,7 @@ def run(
     *,
     other: OtherData | None = None,
     dataset: Dataset | None = None,
+    evaluate: Sequence[str] = (),
     near_duplicates: Sequence[str] = (),
 ) -> Run:
     """The run in a folder: its best checkpoint and all that a test of it needs.
@@ -39,6 +41,7 @@ def run(
         path: the run's folder.
         other: another data set to test on than the run's own.
         dataset: the run's images, where a program gave them that no config names.
+        evaluate: overrides of what the config measures, such as "evaluate.grains=True".
         near_duplicates: overrides of the config that say how near-duplicates are left out as well,
             such as "evaluate.near_duplicates=distance".
 
@@ -50,13 +53,14 @@ def run(
     recipe = build.recipe(config)
     state, about = _best(folder, recipe)
     own = dataset or build.dataset(config.data)
+    measured = overridden(config, evaluate)
     return Run(
         folder=folder,
         recipe=recipe,
         embedder=Embedder(build.network(config), state, to_mapping(config)),
         dataset=own,
-        tested=_tested(config, own, other, near_duplicates),
-        whiten=config.evaluate.whiten,
+        tested=_tested(config, own, other, [*evaluate, *near_duplicates]),
+        fitting=_fitting(measured, asked=_fitting(measured) != _fitting(config)),
         select=config.evaluate.select,
         step=int(about["step"]),
         digest=about["digest"],
@@ -64,9 +68,9 @@ def run(
 
 
 def _tested(
-    config: Config, own: Dataset, other: OtherData | None, near_duplicates: Sequence[str]
+    config: Config, own: Dataset, other: OtherData | None, overrides: Sequence[str]
 ) -> Tested:
-    applied = overridden(other.applied(config) if other else config, near_duplicates)
+    applied = overridden(other.applied(config) if other else config, overrides)
     same = applied.data == config.data  # a program may have given images that no config names
     return Tested(
         own if same else build.dataset(applied.data),
@@ -75,6 +79,11 @@ def _tested(
         capture_rule(applied),
         other.label if other else "",
     )
+
+
+def _fitting(config: Config, asked: bool = False) -> Fitting:
+    measured = config.evaluate
+    return Fitting(images=measured.whiten, path=measured.whiten_path, seed=config.seed, asked=asked)
 
 
 def _best(folder: RunFolder, recipe: Recipe) -> tuple[TrainState, dict[str, Any]]:
@@ -149,13 +158,15 @@ def in_batches_of(embedder: Embedder, images: int) -> Embedder:
     return embedder.in_batches_of(images, described)
 
 
-def at_size(embedder: Embedder, size: int) -> Embedder:
+def at_size(embedder: Embedder, size: int | None, longest: int | None = None) -> Embedder:
     """The same network for images of `size` px, which its description says as well.
 
+    With `longest` in the place of `size`: for whole images, their longest side so many px.
+
     Raises:
-        ArgumentError: `size`: the network takes no such images.
+        ArgumentError: `size` or `longest`: the network takes no such images.
     """
-    network = resized(embedder.network, size)
+    network = Resolution(size=size, longest=longest).network(embedder.network)
     config, seen = from_mapping(embedder.description), network.preprocessing
     data = dataclasses.replace(config.data, size=seen.size, resize=seen.resize)
     evaluate = dataclasses.replace(config.evaluate, longest=network.longest)

@@ -29,6 +29,7 @@ class SourceOptions:
     held_out: float = 0.0  # share of each training class's images that are the split `held`
     unseen_domains: tuple[str, ...] = ()  # the test's alone
     validation_domains: tuple[str, ...] = ()  # validation's alone
+    rotations: str = ""  # of holidays: a list of images to turn upright; none; empty: as prepared
     damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
 
     def __post_init__(self) -> None:

@@ -28,8 +28,8 @@ from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening, unit_whitened
 
 Raw = Float[np.ndarray, "n D"]
-# Makes a whitening, or None, given what is whitened of the images of a split
-FitWhitening = Callable[[Callable[[Split], Raw]], Whitening | None]
+# Makes a whitening, or None, given what embeds a split and says what is whitened of its images
+FitWhitening = Callable[[Callable[[Split], tuple[Embedded, Raw]]], Whitening | None]
 
 
 class SplitVectors(NamedTuple):
@@ -56,7 +56,7 @@ def embed_split(
     """
     if fit_whitening is None:
         return SplitVectors(embedder.embed(split))
-    whitening = fit_whitening(lambda images: _with_raw(embedder, images)[1])
+    whitening = fit_whitening(lambda images: _with_raw(embedder, images))
     embedded, raw = _with_raw(embedder, split)
     return SplitVectors(embedded, None if whitening is None else unit_whitened(whitening, raw))
 
@@ -114,11 +114,22 @@ def measure_split(
         floor = centred_pixels(small)
         without = near_duplicates.measure(embedded, split, near, measures, floor)
         numbers["without_near_duplicates"] = without
-    levels |= benchmark_figures.measure(benchmark, split, image_ids, embedded.vectors)
+    levels |= _of_benchmark(benchmark, split, embedded, whitened)
     if levels:
         pixels = RankedSplit(split, image_ids, centred_pixels(small))
         numbers["grains"] = levels | _baseline(embedder, pixels, measures, benchmark)
     return Results(numbers), embedded
+
+
+def _of_benchmark(
+    name: str, split: Split, embedded: Embedded, whitened: Float[np.ndarray, "n k"] | None
+) -> dict[str, Any]:
+    """A data set's own figures and, under "whitened", those by the cosine of whitened vectors."""
+    figures = benchmark_figures.measure(name, split, embedded.image_ids, embedded.vectors)
+    if figures and whitened is not None:
+        own = benchmark_figures.measure(name, split, embedded.image_ids, whitened)
+        figures |= {"whitened": own}
+    return figures
 
 
 def nothing_to_retrieve(split: Split, embedded: Embedded) -> bool:

@@ -105,13 +105,15 @@ class Network:
         return rows, image_ids
 
     def at_exponents(
-        self, state: TrainState, split: Split, ps: Sequence[float]
+        self, state: TrainState, split: Split, ps: Sequence[float], *, unnormalised: bool = False
     ) -> tuple[list[Float[np.ndarray, "n m d"]], Int[np.ndarray, " n"]]:
         """The vectors of a split's readable images for each p of GeM, and which rows these are.
 
-        It takes as many times the memory of `vectors` as there are exponents.
+        `unnormalised`: the embeddings before L2 in their place. It takes as many times the memory
+        of `vectors` as there are exponents.
         """
-        rows, image_ids, _ = self._rows(self.exponents_step(ps), state, split)
+        step = self.exponents_step(ps, unnormalised=unnormalised)
+        rows, image_ids, _ = self._rows(step, state, split)
         return [rows[:, i] for i in range(rows.shape[1])], image_ids
 
     def masks(
@@ -137,14 +139,15 @@ class Network:
         )
         return {"batch_stats": {}, **variables}
 
-    def exponents_step(self, ps: Sequence[float]) -> Apply:
+    def exponents_step(self, ps: Sequence[float], *, unnormalised: bool = False) -> Apply:
         """The vectors [b, p, m, d] of this host's rows of a batch for each p of `ps` as GeM's."""
+        read = "unnormalised" if unnormalised else "vectors"
         exponents = jnp.asarray(ps, jnp.float32)
         model = self.model.clone(gem_p=3.0, gem_learned=True)
         return step.apply_step(
             model,
             self.preprocessing.normalise,
-            lambda model, variables, pixels: at_exponents(model, variables, pixels, exponents),
+            lambda *of: at_exponents(of[0], of[1], of[2], exponents, read),
         )
 
     @cached_property
@@ -220,9 +223,15 @@ class Network:
 
 
 def at_exponents(
-    model: Any, variables: Any, pixels: Float[Array, "b h w c"], ps: Float[Array, " p"]
+    model: Any,
+    variables: Any,
+    pixels: Float[Array, "b h w c"],
+    ps: Float[Array, " p"],
+    read: str = "vectors",
 ) -> Float[Array, "b p m d"]:
     """The vectors of images for each exponent p of a model whose exponent is a parameter.
+
+    `read` is vectors, or unnormalised for the embeddings before L2.
 
     The pooling and what follows it alone are computed for each: vmap leaves as it is what does
     not depend on p.
@@ -230,6 +239,7 @@ def at_exponents(
 
     def at(p: Array) -> Array:
         params = models.with_exponent(variables["params"], p)
-        return model.compared(model.apply(variables | {"params": params}, pixels, train=False))
+        made = model.apply(variables | {"params": params}, pixels, train=False)
+        return made.unnormalised if read == "unnormalised" else model.compared(made)
 
     return jax.vmap(at, out_axes=1)(ps)

@@ -11,6 +11,8 @@ from abe_jax import models
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
+from abe_jax.evaluation import grains
+from abe_jax.evaluation.grain_levels import HeldOut
 from abe_jax.evaluation.measure import ensemble_metrics
 from abe_jax.evaluation.network import Embedded, Network
 from abe_jax.evaluation.options import Measures
@@ -19,21 +21,34 @@ from abe_jax.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """What a test changes of a network: the side of its images in pixels, and GeM's exponent."""
+    """What a test changes of a network: the side of its images in pixels, and GeM's exponent.
+
+    `longest` has images embedded whole, their longest side so many px, whatever the network was
+    trained on; 0: cropped. `size` is then left out.
+    """
 
     size: int | None = None
     p: float | None = None
+    longest: int | None = None
 
     @property
     def words(self) -> str:
-        """Such as "at 448 px, p=4"; empty where nothing is changed."""
+        """Such as "at 448 px, p=4" or "whole at 500 px"; empty where nothing is changed."""
         parts = [f"{self.size} px"] if self.size is not None else []
+        parts += [f"{self.longest} px"] if self.longest else []
         parts += [f"p={self.p:g}"] if self.p is not None else []
-        return f"at {', '.join(parts)}" if parts else ""
+        how = "" if self.longest is None else "whole" if self.longest else "cropped"
+        at = f"at {', '.join(parts)}" if parts else ""
+        return " ".join(filter(None, (how, at)))
 
     def network(self, trained: Network) -> Network:
-        """The network of the test; errors are those of `resized` and `with_p`."""
-        network = trained if self.size is None else resized(trained, self.size)
+        """The network of the test; errors are those of `with_longest`, `resized` and `with_p`."""
+        if self.size is not None and self.longest:
+            raise ArgumentError(
+                "size", "is of crops; of images embedded whole `longest` alone says how large"
+            )
+        network = trained if self.longest is None else with_longest(trained, self.longest)
+        network = network if self.size is None else resized(network, self.size)
         if self.p is None:
             return network
         return dataclasses.replace(network, model=with_p(network.model, self.p))
@@ -44,6 +59,21 @@ class Resolution:
             return trained
         model = models.with_exponent(trained.params["model"], None)
         return trained.replace(params=trained.params | {"model": model})
+
+
+def with_longest(network: Network, longest: int) -> Network:
+    """The network with images embedded whole, their longest side `longest` px; 0: with crops.
+
+    Raises:
+        ArgumentError: `longest`: the network takes images of its own size alone, or none as small.
+    """
+    if longest == network.longest:
+        return network
+    if longest < 0:
+        raise ArgumentError("longest", f"{longest}; the longest side in pixels is 1 or more")
+    changed = dataclasses.replace(network, longest=longest)
+    require_maps(changed)
+    return changed
 
 
 def resized(network: Network, size: int) -> Network:
@@ -157,6 +187,34 @@ def cross_validated(
     return [
         ensemble_metrics(Embedded(vectors, image_ids, unreadable), split, measures)
         for vectors in each
+    ]
+
+
+def top_1(
+    network: Network,
+    state: TrainState,
+    held_out: HeldOut,
+    ps: Sequence[float],
+    block: int = 256,
+) -> list[dict[str, float]]:
+    """{"top-1": share of held-out images that the run's classifier names right}, for each p.
+
+    What the classifier sees (unit vectors, or embeddings before L2) is computed anew with each p.
+
+    Args:
+        network: at the size of the test.
+        state: the replicated train state.
+        held_out: images of the training classes that training has not seen, and the classifier.
+        ps: exponents from 1 on, inf included.
+        block: images classified at once.
+    """
+    for p in ps:
+        with_p(network.model, p)
+    linear, split = held_out
+    each, image_ids = network.at_exponents(state, split, ps, unnormalised=not linear.of_vectors)
+    labels = split.labels[image_ids]
+    return [
+        grains.top_k(seen, linear.kernel, linear.bias, labels, (1,), block=block) for seen in each
     ]
 
 

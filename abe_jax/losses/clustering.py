@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.bounds import Amount, Sweeps
+from abe_jax.errors import require
 from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import GlobalBatch
@@ -72,8 +73,14 @@ def _nearest(space: MedoidSearch, medoids: Int[Array, " b"]) -> tuple[Array, Arr
     return medoids[jnp.argmin(ranked, axis=1)], jnp.min(ranked, axis=1)
 
 
-def _best_addition(space: MedoidSearch, medoids: Array, candidates: Array) -> Array:
-    """The candidate that with these medoids scores the highest F + margin (1 - NMI)."""
+class _Additions(NamedTuple):
+    """What comes of one more medoid, for each row (a column here) as that one."""
+
+    delta: Float[Array, " b"]  # 1 - NMI of the clustering
+    cost: Float[Array, " b"]  # the sum of all rows' distances to their medoids
+
+
+def _additions(space: MedoidSearch, medoids: Array) -> _Additions:
     medoid, distance = _nearest(space, medoids)
     here = space.here[:, None]
     nearer = space.distances < distance[:, None]
@@ -86,15 +93,32 @@ def _best_addition(space: MedoidSearch, medoids: Array, candidates: Array) -> Ar
     classes = _number(space.same, here)[:, 0]
     delta = 1.0 - normalised_information(clusters, shared, classes, space.here)
     cost = jnp.where(moves, space.distances, jnp.maximum(distance, 0.0)[:, None])
-    score = space.margin * delta - jnp.sum(jnp.where(here, cost, 0.0), axis=0)
-    return jnp.argmax(jnp.where(candidates, score, -jnp.inf)).astype(jnp.int32)
+    return _Additions(delta, jnp.sum(jnp.where(here, cost, 0.0), axis=0))
 
 
-def most_violating(space: MedoidSearch, classes: Int[Array, ""], sweeps: int) -> Int[Array, " b"]:
+def _best(scores: Array, candidates: Array) -> Array:
+    return jnp.argmax(jnp.where(candidates, scores, -jnp.inf)).astype(jnp.int32)
+
+
+def _best_addition(space: MedoidSearch, medoids: Array, candidates: Array) -> Array:
+    """The candidate that with these medoids scores the highest F + margin (1 - NMI)."""
+    added = _additions(space, medoids)
+    return _best(space.margin * added.delta - added.cost, candidates)
+
+
+def _best_of_cluster(space: MedoidSearch, medoids: Array, cluster: Array) -> Array:
+    """The row of a cluster that is its best medoid by distances in it, and by everyone's NMI."""
+    within = jnp.sum(jnp.where(cluster[:, None], space.distances, 0.0), axis=0)
+    return _best(space.margin * _additions(space, medoids).delta - within, cluster)
+
+
+def most_violating(
+    space: MedoidSearch, classes: Int[Array, ""], sweeps: int, exchange: str
+) -> Int[Array, " b"]:
     """The medoid of each row in the clustering into `classes` clusters that scores best.
 
     Greedy: the medoid that adds most, as often as there are classes; then `sweeps` times each
-    medoid in turn is exchanged for the row of its cluster that scores best.
+    medoid in turn is exchanged for a row of its cluster, as EXCHANGES say.
     """
     rows = jnp.arange(space.here.shape[0], dtype=jnp.int32)
 
@@ -102,15 +126,44 @@ def most_violating(space: MedoidSearch, classes: Int[Array, ""], sweeps: int) ->
         free = space.here & ~jnp.any(rows[:, None] == medoids[None, :], axis=1)
         return medoids.at[slot].set(_best_addition(space, medoids, free))
 
+    medoids = lax.fori_loop(0, classes, add, jnp.full_like(rows, -1))
+    medoids = EXCHANGES[exchange](space, medoids, classes, sweeps)
+    return jnp.maximum(_nearest(space, medoids)[0], 0)
+
+
+def _clusters_anew(
+    space: MedoidSearch, medoids: Array, classes: Int[Array, ""], sweeps: int
+) -> Int[Array, " b"]:
     def exchange(step: Array, medoids: Array) -> Array:
         slot = step % jnp.maximum(classes, 1)
         cluster = space.here & (_nearest(space, medoids)[0] == medoids[slot])
         rest = medoids.at[slot].set(-1)
         return medoids.at[slot].set(_best_addition(space, rest, cluster))
 
-    medoids = lax.fori_loop(0, classes, add, jnp.full_like(rows, -1))
-    medoids = lax.fori_loop(0, sweeps * classes, exchange, medoids)
-    return jnp.maximum(_nearest(space, medoids)[0], 0)
+    return lax.fori_loop(0, sweeps * classes, exchange, medoids)
+
+
+def _clusters_fixed(
+    space: MedoidSearch, medoids: Array, classes: Int[Array, ""], sweeps: int
+) -> Int[Array, " b"]:
+    def sweep(_: Array, before: Array) -> Array:
+        nearest = _nearest(space, before)[0]
+
+        def exchange(slot: Array, medoids: Array) -> Array:
+            cluster = space.here & (nearest == before[slot])
+            rest = medoids.at[slot].set(-1)
+            return medoids.at[slot].set(_best_of_cluster(space, rest, cluster))
+
+        return lax.fori_loop(0, classes, exchange, before)
+
+    return lax.fori_loop(0, sweeps, sweep, medoids)
+
+
+# How a sweep exchanges medoids.
+EXCHANGES = {
+    "anew": _clusters_anew,  # by the score of the whole clustering, which is found anew each time
+    "fixed": _clusters_fixed,  # by the distances within the clusters that the sweep began with
+}
 
 
 def _medoids_of_classes(
@@ -128,6 +181,7 @@ def clustering(
     *,
     margin: float = 1.0,
     sweeps: int = 1,
+    exchange: str = "anew",
     mask: Bool[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
     """Clustering loss: the labels' clustering scores above any other, the more the worse that is.
@@ -139,13 +193,21 @@ def clustering(
 
     `vectors` [b, d], or [b, m, d]: then the loss is the sum over the m learners. Images where
     `mask` is False are not there; none gives 0 with gradient 0. Computed in float32 whatever the
-    type of `vectors`. The maximum is sought greedily, then by `sweeps` of exchanges (the paper's
-    algorithms 1 and 2), so that it is a lower bound. Medoids are found without gradient; the loss
-    is differentiated through D with them fixed. Time O(classes (1 + sweeps) b^3), memory O(b^2).
+    type of `vectors`. The maximum is sought greedily (the paper's algorithm 1), then by `sweeps` of
+    exchanges, so that it is a lower bound. Medoids are found without gradient; the loss is
+    differentiated through D with them fixed. Time O(classes (1 + sweeps) b^3), memory O(b^2).
+
+    A sweep exchanges each medoid in turn for the row of its cluster that scores best. `exchange`
+    says by what: `anew` by F + margin (1 - NMI) of the whole clustering, which never falls;
+    `fixed`, the paper's algorithm 2 as the public code has it, by minus the sum of distances within
+    the cluster, whose rows stay those of the sweep's beginning, + margin (1 - NMI). The public code
+    makes 5 such sweeps. Raises ArgumentError for another name.
 
     Source: Oh Song et al., Deep Metric Learning via Facility Location, CVPR 2017, arXiv 1612.01213,
-    section 3. pytorch-metric-learning has no such loss.
+    section 3; its public code is TensorFlow's `cluster_loss`. pytorch-metric-learning has no such
+    loss.
     """
+    pairs.choose(EXCHANGES, exchange, "exchange")
     here = pairs.present(labels, mask)
     distances = pairs.compared(vectors, labels, mask).distances
     own = jnp.eye(labels.shape[0], dtype=bool)[None]
@@ -156,7 +218,8 @@ def clustering(
     def of_learner(distances: Array) -> Array:
         fixed = lax.stop_gradient(distances)
         space = MedoidSearch(fixed, same, here, margin)
-        worst, own = most_violating(space, classes, sweeps), _medoids_of_classes(fixed, same)
+        worst = most_violating(space, classes, sweeps, exchange)
+        own = _medoids_of_classes(fixed, same)
         costs = [
             jnp.take_along_axis(distances, medoid[:, None], axis=1)[:, 0] for medoid in (own, worst)
         ]
@@ -172,7 +235,12 @@ class Clustering(PairTerm):
 
     name: str = "clustering"
     margin: Amount = 1.0  # gamma of the paper
-    sweeps: Sweeps = 1  # exchanges of every medoid after the greedy search
+    sweeps: Sweeps = 1  # exchanges of every medoid after the greedy search; published: 5
+    exchange: str = "anew"  # anew | fixed (published): by what a sweep exchanges, see `clustering`
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("exchange", self.exchange, EXCHANGES)
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)

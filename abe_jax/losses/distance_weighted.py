@@ -14,6 +14,10 @@ from abe_jax.losses.arguments import checked
 
 # 1 - d^2 / 4 is 0 between opposite vectors, where the log weight would be infinite.
 SMALLEST = 1e-8
+OWN = 1.0  # the distance of a row to itself in MultiGrain's public code
+# exp of less is 0 in float32, log(2^-150). Compared and not computed: some processors and compilers
+# take numbers below 2^-126 for 0 as well.
+LEAST_LOG = -103.97
 
 
 def log_weights(
@@ -35,7 +39,7 @@ def _row_maximum(logs: Array, near: Array, both: Array) -> Array:
 
 def _global_maximum(logs: Array, near: Array, both: Array) -> Array:
     top = jnp.max(jnp.where(both, logs, -jnp.inf), axis=(-2, -1), keepdims=True)
-    return jnp.where(near & (jnp.exp(logs - top) > 0.0), logs - top, -jnp.inf)
+    return jnp.where(near & (logs - top > LEAST_LOG), logs - top, -jnp.inf)
 
 
 NUMERICS = {"row_maximum": _row_maximum, "global_maximum": _global_maximum}
@@ -56,9 +60,10 @@ def logits(
     `farthest` on. `numerics` is where two algorithms part, both in use:
       row_maximum     what the formula says: only a row's own maximum is taken off before exp. In
                       many dimensions nearly all probability is the nearest negative's
-      global_maximum  the learner's maximum over all pairs is taken off first, rows with themselves
-                      and positives among them, and what then is 0 in float32 is out. From 120
-                      to 190 dimensions on that is every negative, and the draw is an even one
+      global_maximum  the learner's maximum over all pairs is taken off first, positives and rows
+                      with themselves (as if 1 apart) among them, and what then is 0 in float32 is
+                      out: in 2,048 dimensions every negative, so that the draw is an even one, and
+                      in fewer where a positive pair is near
     A row left with nothing draws evenly from all its negatives, near or far; a row that has none
     is -inf throughout. Raises ArgumentError for unknown `numerics`.
     """
@@ -67,7 +72,8 @@ def logits(
     c = pairs.compared(lax.stop_gradient(vectors), labels, mask)
     near = c.negative[None] & (c.distances < farthest)
     both = (here[:, None] & here[None, :])[None]
-    logs = select(log_weights(c.distances, vectors.shape[-1], nearest), near, both)
+    distances = jnp.where(jnp.eye(labels.shape[0], dtype=bool), OWN, c.distances)
+    logs = select(log_weights(distances, vectors.shape[-1], nearest), near, both)
     nothing = jnp.all(logs == -jnp.inf, axis=-1, keepdims=True)
     return jnp.where(nothing, jnp.where(c.negative[None], 0.0, -jnp.inf), logs)
 
@@ -129,7 +135,10 @@ def distance_weighted(
     Result [m, b, b] as `margin_loss` takes it; entries (i, j) of no positive pair, and rows without
     negatives, mean nothing. Without gradient. Memory O(m b^2).
     Source: Wu et al., Sampling Matters in Deep Embedding Learning, ICCV 2017, arXiv 1706.07567,
-    section 4; cut-offs and the global maximum as in Berman et al., MultiGrain, arXiv 1902.05509.
+    section 4; cut-offs, the global maximum with a row's distance 1 to itself, and draws without
+    replacement as in the public code of Berman et al., MultiGrain, arXiv 1902.05509, which draws
+    with replacement where a row has fewer negatives left than positives (here all of them once
+    before any comes twice).
     """
     logs = logits(vectors, labels, numerics=numerics, nearest=nearest, farthest=farthest, mask=mask)
     positive, _ = pairs.relations(labels, pairs.present(labels, mask))

@@ -46,8 +46,10 @@ def n_pairs(
     O(b^2). One class alone gives 0 for the first part; none gives 0 with gradient 0.
 
     Source: Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016,
-    section 3.2 (N-pair-mc, and the L2 regularisation of the length). Without `length_weight` equal
-    to pytorch-metric-learning's on vectors that it is told not to normalise.
+    section 3.2 (N-pair-mc, and the L2 regularisation of the length, whose weight the paper does not
+    print). TensorFlow's `npairs_loss` takes 0.25 * 0.002 times the mean of |x_i|^2 plus that of
+    |y_i|^2, which is `length_weight` 0.001 here (in later versions 0.003, and so 0.0015). Without
+    `length_weight` equal to pytorch-metric-learning's on vectors that it is told not to normalise.
     """
     here = pairs.present(labels, mask)
     x = pairs.without_absent(pairs.per_learner(vectors), here)
@@ -68,7 +70,7 @@ class NPairs(PairTerm):
     """One positive against the positives of all other classes, as a softmax, before L2."""
 
     name: str = "n_pairs"
-    length_weight: Amount = 0.0  # weight of the embeddings' squared lengths
+    length_weight: Amount = 0.0  # of the squared lengths; TensorFlow's: 0.001
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)

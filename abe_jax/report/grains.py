@@ -7,12 +7,13 @@ from abe_jax.report import html
 
 TITLE = "three grains"
 PIXELS = "  raw pixels, no training"
+WHITENED = "  whitened"
 
 
 def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows (grain, number, number, measured on what) of evaluation.json[split]["grains"]."""
     grains = result.get("grains", {})
-    rows, baseline = [], grains.get("floor", {})
+    rows, baseline, whitened = [], grains.get("floor", {}), grains.get("whitened", {})
     if own := grains.get("class"):
         fifth = f"top-5 {100 * own['top-5']:.1f} %" if "top-5" in own else ""
         words = f"{own['images']:,} held-out images, {own['classes']:,} classes"
@@ -22,10 +23,12 @@ def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         if "gallery" in own:
             words = f"{own['queries']:,} queries, {own['gallery']:,} images in the gallery"
         rows.append(("instance", *_instances(own), words))
+        rows += [(WHITENED, *_instances(of), "") for of in [whitened.get("instance")] if of]
         rows += [(PIXELS, *_instances(of), "") for of in [baseline.get("instance")] if of]
     if own := grains.get("copy"):
         words = f"{own['queries']:,} copies, {own['gallery']:,} images"
         rows.append(("copy", *_copies(own), words))
+        rows += [(WHITENED, *_copies(of), "") for of in [whitened.get("copy")] if of]
         rows += [(PIXELS, *_copies(of), "") for of in [baseline.get("copy")] if of]
         rows += [(f"  {name}", *_copies(of), "") for name, of in own["attacks"].items()]
     return rows

@@ -42,17 +42,17 @@ def columns(result: Mapping[str, Any]) -> list[str]:
 
 
 def title(metric: str) -> str:
-    """The metric's column title, with its unit: Recall@K is in percent, the others in 0..1."""
+    """The metric's column title, with its unit: Recall@K and top-1 in percent, others in 0..1."""
     if metric.startswith("recall@"):
         return f"R@{metric[7:]} %"
-    return {"r_precision": "R-prec", "map@r": "MAP@R"}[metric]
+    return {"r_precision": "R-prec", "map@r": "MAP@R", "top-1": "top-1 %"}[metric]
 
 
 def printed(metric: str, value: float | None) -> str:
-    """The printed value: percent with one decimal for Recall@K, else three decimals."""
+    """The printed value: percent with one decimal for Recall@K and top-1, else three decimals."""
     if value is None or not math.isfinite(value):
         return ABSENT
-    return f"{100 * value:.1f}" if metric.startswith("recall@") else f"{value:.3f}"
+    return f"{100 * value:.1f}" if metric.startswith(("recall@", "top-")) else f"{value:.3f}"
 
 
 def rows(result: Mapping[str, Any]) -> list[TableRow]:

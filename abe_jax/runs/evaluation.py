@@ -1,8 +1,13 @@
 """What a run is tested on, and what came of it."""
 
 import dataclasses
+import platform
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
+
+import jax
 
 from abe_jax.data import Dataset, Split
 from abe_jax.errors import UserError
@@ -41,3 +46,14 @@ def within_reach(measures: Measures, images: Split) -> Measures:
         raise UserError("there is one image alone, and no other to find: nothing can be measured")
     ks = tuple(k for k in measures.ks if k <= neighbours) or (1,)
     return dataclasses.replace(measures, ks=ks)
+
+
+def environment(run: Path) -> dict[str, str]:
+    """What a page says of the machine and of the command that measures a run."""
+    device = jax.devices()[0]
+    return {
+        "command": f"python -m abe_jax.evaluate --workdir {run}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
+        "devices": f"{jax.device_count()} x {device.device_kind}",
+    }

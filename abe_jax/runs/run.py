@@ -2,14 +2,11 @@
 
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -29,7 +26,8 @@ from abe_jax.evaluation.resolution import Resolution
 from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening
 from abe_jax.runs import fitted_whitening
-from abe_jax.runs.evaluation import Evaluation, Tested, within_reach
+from abe_jax.runs.evaluation import Evaluation, Tested, environment, within_reach
+from abe_jax.runs.fitted_whitening import Fitting
 from abe_jax.training import Recipe
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.unreadable import Unreadable
@@ -56,20 +54,33 @@ class Run:
     tested: Tested
     step: int  # of the checkpoint
     digest: str  # of the checkpoint
-    whiten: int = 0  # training images that a whitening is fitted on; 0: none is
+    fitting: Fitting = Fitting()  # noqa: RUF009 (immutable); what a whitening is fitted on
     select: str = "recall@1"  # the metric that chose the checkpoint
     variant: str = ""  # such as "at 448 px, p=4"
 
-    def at(self, size: int | None = None, p: float | None = None) -> "Run":
+    def at(
+        self, size: int | None = None, p: float | None = None, *, longest: int | None = None
+    ) -> "Run":
         """The run as it is tested on images of `size` px, with p as GeM's exponent.
+
+        With `longest` in the place of `size` on whole images, their longest side so many px.
 
         Raises:
             ArgumentError: a network that takes no such images or has no such exponent.
         """
-        changed, own = Resolution(size=size, p=p), self.embedder
+        changed, own = Resolution(size=size, p=p, longest=longest), self.embedder
         network, state = changed.network(own.network), changed.state(own.state)
         embedder = Embedder(network, state, own.description)
         return dataclasses.replace(self, embedder=embedder, variant=changed.words)
+
+    def whitened_on(self, path: str | Path, images: int = 0) -> "Run":
+        """The run as it is evaluated with a whitening fitted on so many photographs of a folder.
+
+        They are drawn by the run's seed, 0: all, at any depth; their labels are not looked at. The
+        whitening is kept in the run's folder, and read there again where the photographs are gone.
+        """
+        fitting = Fitting(images=images, path=str(path), seed=self.recipe.seed, asked=True)
+        return dataclasses.replace(self, fitting=fitting)
 
     def embed(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:
         """The vectors of image files, one row for each; see `Embedder.embed_files`."""
@@ -116,10 +127,11 @@ class Run:
         """
         images = self.tested.dataset.split(split)
         near = self._near_duplicates(images, say)
-        name = " ".join(part for part in (split, self.tested.label, self.variant) if part)
+        parts = (split, self.tested.label, self.variant, self.fitting.label)
+        name = " ".join(filter(None, parts))
         if self.tested.label:
             images = dataclasses.replace(images, name=name)
-        fit = partial(self._whitening, say) if self.whiten else None
+        fit = partial(self._whitening, say) if self.fitting else None
         vectors = evaluation.embed_split(self.embedder, images, fit)
         noted = Unreadable(self.folder, images, self.tested.unreadable_share, say)
         noted.add(vectors.embedded.unreadable)
@@ -137,14 +149,24 @@ class Run:
         numbers = {"step": self.step, **results.numbers}
         return Evaluation(name, Results(numbers), images, embedded)
 
-    def _whitening(self, say: Say, raw_of: Callable[[Split], Any]) -> Whitening | None:
-        """The checkpoint's whitening, fitted on images that the run was trained on."""
-        seed, train = self.recipe.seed, self.dataset.split
+    def _whitening(self, say: Say, with_raw: Callable[[Split], Any]) -> Whitening | None:
+        """The checkpoint's whitening; its images, where they are no training images, are noted."""
+
+        def raw() -> Any:
+            with hosts.together():
+                images = self.fitting.split(lambda: self.dataset.split("train"))
+            embedded, found = with_raw(images)
+            if self.fitting.path:
+                noted = Unreadable(self.folder, images, self.tested.unreadable_share, say)
+                noted.add(embedded.unreadable)
+            return found
+
         return fitted_whitening.load_or_fit(
-            self.folder.whitening(self.variant),
-            fitted_whitening.source(self.digest, self._described()),
-            lambda: raw_of(fitted_whitening.sample(train("train"), self.whiten, seed)),
+            self.folder.whitening(" ".join(filter(None, (self.variant, self.fitting.file)))),
+            fitted_whitening.source(self.digest, self._described()) | self.fitting.source(),
+            raw,
             say,
+            self.fitting.what,
         )
 
     def _described(self) -> Mapping[str, Any]:
@@ -152,9 +174,12 @@ class Run:
         return self.embedder.description if self.variant else self.folder.described()
 
     def _held_out(self, split: str) -> HeldOut | None:
-        """Held-out images of the training classes, where the run has a classifier for them."""
         if self.tested.label or not (self.tested.measures.grains or split == HELD):
             return None
+        return self.held_out()
+
+    def held_out(self) -> HeldOut | None:
+        """Held-out images of the training classes, where the run has a classifier for them."""
         params, terms = self.embedder.state.params, losses.terms(self.recipe.objective.terms)
         classifier = grain_levels.classifier(terms, params.get("objective", {}))
         if classifier is None or not self.dataset.has_held_out:
@@ -216,15 +241,6 @@ class Run:
             evaluation=self.recorded() | {shown.name: dict(shown.results.numbers)},
             gallery=examples.gallery(*pictured, self.tested.measures.block),
             attention=examples.attention(*pictured),
-            environment=self._environment(),
+            environment=environment(self.folder.path),
         )
         report.write(Path(path), page)
-
-    def _environment(self) -> dict[str, str]:
-        device = jax.devices()[0]
-        return {
-            "command": f"python -m abe_jax.evaluate --workdir {self.folder.path}",
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("jax", "flax", "optax", "numpy")},
-            "devices": f"{jax.device_count()} x {device.device_kind}",
-        }

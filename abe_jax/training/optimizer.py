@@ -3,9 +3,10 @@
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from abe_jax.bounds import Amount, Natural
 from abe_jax.errors import ArgumentError, require
@@ -40,6 +41,7 @@ class Optimizer:
     bias_rate: Amount = 1.0  # multiplies the rate of all biases, normalisations' as well
     decay_all: bool = False  # weight decay of biases and normalisation too, but never of gates
     new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
+    new_restart: bool = False  # what these moved begins anew behind them: empty momentum or moments
 
     def rates(self, steps: int) -> "optax.Schedule":
         """The learning rate by step: a linear warm-up, then constant, cosine to 0, or in steps.
@@ -99,10 +101,11 @@ class Optimizer:
 
         The first `new_only` steps move the parameters that are `new` and no others: these have no
         update, no decay and no part in the norm that is clipped, and their momentum or moments,
-        Adam's count of steps included, begin when that stage ends. Warm-up, boundaries and the
-        cosine count from step 0 all the same. One compiled step serves both stages, so the
-        gradients of what stands still are computed and thrown away (stages: Zhai and Wu, 2019,
-        arXiv 1811.12649).
+        Adam's count of steps included, begin when that stage ends. With `new_restart` those of the
+        new parameters begin then as well, as in the public code of Zhai and Wu (2019, arXiv
+        1811.12649), whose stages these are: it makes an optimiser for each. Warm-up, boundaries
+        and the cosine count from step 0 all the same. One compiled step serves both stages, so the
+        gradients of what stands still are computed and thrown away.
 
         Args:
             steps: length of training, which the schedule needs.
@@ -126,7 +129,8 @@ class Optimizer:
         direction = self._direction()
         if self.new_only:
             clip = [_in_stages(optax.identity(), self.new_only, new), *clip] if clip else []
-            direction = [_in_stages(optax.chain(*direction), self.new_only, new)]
+            chained = optax.chain(*direction)
+            direction = [_in_stages(chained, self.new_only, new, restart=self.new_restart)]
         parts = [*clip, *direction]
         parts.append(optax.scale_by_learning_rate(self.rates(steps)))
         parts.append(optax.stateless(lambda updates, _: _scaled(updates, self._own(rate))))
@@ -148,10 +152,40 @@ class Optimizer:
         return parts
 
 
+class _Counted(NamedTuple):
+    """A transformation's state, and how many steps it has made."""
+
+    inner: Any
+    step: Any
+
+
+def _anew(inner: "optax.GradientTransformation", at: int) -> "optax.GradientTransformation":
+    """`inner` whose state before the step `at` is its first one again."""
+    import optax
+
+    def init(params: Any) -> _Counted:
+        return _Counted(inner.init(params), jnp.zeros((), jnp.int32))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, _Counted]:
+        begins = state.step == at
+        fresh = inner.init(params)
+        own = jax.tree.map(lambda first, now: jnp.where(begins, first, now), fresh, state.inner)
+        updates, own = inner.update(updates, own, params)
+        return updates, _Counted(own, state.step + 1)
+
+    return optax.GradientTransformation(init, update)
+
+
 def _in_stages(
-    inner: "optax.GradientTransformation", new_only: int, new: Callable[[Path], bool]
+    inner: "optax.GradientTransformation",
+    new_only: int,
+    new: Callable[[Path], bool],
+    *,
+    restart: bool = False,
 ) -> "optax.GradientTransformation":
     """`inner` apart for new parameters and for the others, whose part begins after `new_only`.
+
+    With `restart` the new parameters' part begins again then.
 
     The number of steps so far is part of the state, so the change of stage compiles nothing and a
     resumed run makes it where a whole one does.
@@ -162,7 +196,7 @@ def _in_stages(
     def begun(step: Any, **_: Any) -> Any:
         return step >= new_only
 
-    parts: dict[Any, Any] = {"new": inner}
+    parts: dict[Any, Any] = {"new": _anew(inner, new_only) if restart else inner}
     parts["old"] = optax.conditionally_mask(inner, begun)
     return optax.partition(parts, lambda params: _new_or_old(params, new))
 

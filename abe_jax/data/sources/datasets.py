@@ -108,13 +108,15 @@ def benchmark(
     validation_classes: int = 0,
     division: int = 0,
     sources: Sequence[str] = (),
+    rotations: str | Path = "",
     **divided: Unpack[Divided],
 ) -> Dataset:
     """A set of BENCHMARKS, such as cub, sop or inshop, prepared before by `abe_jax.prepare`.
 
     The last `validation_classes` of the training classes are `val`. Of a set with several divisions
     (viper) `division` is the one that is taken. With `sources`, other sets' names or paths, these
-    are trained on in its place, see `several.read`.
+    are trained on in its place, see `several.read`. Of holidays `rotations` is a list of images to
+    turn upright (`sources/benchmarks/rotations.py` has its form).
     """
     require("name", name, BENCHMARKS)
     options = SourceOptions(
@@ -122,6 +124,7 @@ def benchmark(
         validation_classes=validation_classes,
         division=division,
         sources=tuple(sources),
+        rotations=str(rotations),
         **divided,
     )
     return named(name, options)
@@ -136,6 +139,8 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
     options = options or SourceOptions()
     if options.sources:
         return _of_sources(named(name, dataclasses.replace(options, sources=())), options)
+    if options.rotations and not (name in BENCHMARKS and BENCHMARKS[name].takes_rotations):
+        raise ArgumentError("rotations", f"{name} takes no list of rotations; holidays does")
     if name.startswith(PREFIX):
         return _tfds(name, options)
     if name not in DATASETS:

@@ -60,6 +60,7 @@ class Benchmark:
     own_held_out: bool = False  # the test images are of the training classes
     nobody: str = ""  # a class of distractors, not to be trained on
     divisions: int = 1  # random ones of its persons, see divisions.py; `Part.split` says nothing
+    takes_rotations: bool = False  # photographs lie on their side: a list may turn them upright
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 

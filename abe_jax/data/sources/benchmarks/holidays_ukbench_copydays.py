@@ -92,6 +92,7 @@ HOLIDAYS = Benchmark(
     key=functools.partial(_named, r"1\d{5}\.jpg"),
     listing=_grouped(100),
     class_is_object=True,
+    takes_rotations=True,
 )
 UKBENCH = Benchmark(
     name="ukbench",

@@ -9,9 +9,11 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Bool, Int
 
+from abe_jax import files
 from abe_jax.data.held_out import HELD
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
+from abe_jax.data.sources.benchmarks import rotations
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.benchmarks.divisions import GALLERY, QUERY, TRAIN
@@ -70,17 +72,21 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
     """
     _check_division(benchmark, options.division)
     prepared = _opened(benchmark, prepare(benchmark, options.root))
+    degrees = _rotations(prepared, options.rotations)
     rows = np.flatnonzero(_in_split(benchmark, options, split, prepared.arrays))
     if not len(rows):
         raise UserError(f"{benchmark.name} in {prepared.folder} has no image of its split {split}")
     labels = prepared.arrays["labels"]
     # Held-out images have the numbers of training, where a class of theirs may have no image.
     numbered = _in_split(benchmark, options, "train", prepared.arrays) if split == HELD else rows
-    found = _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    made = _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    if degrees:
+        each = np.array([degrees.get(_name(path), -1) for path in made.paths])
+        made = dataclasses.replace(made, records=rotations.Turned(made.records, each))
     gallery = _use(benchmark, options.division, prepared.arrays).gallery
     if split != "test" or gallery is None:
-        return found
-    return dataclasses.replace(found, gallery=gallery[rows])
+        return made
+    return dataclasses.replace(made, gallery=gallery[rows])
 
 
 def all_images(benchmark: Benchmark, root: str) -> Split:
@@ -101,6 +107,43 @@ def _check_division(benchmark: Benchmark, division: int) -> None:
     if not 0 <= division <= most:
         choices = f"choose from 0 to {most}" if most else "it has one: leave it at 0"
         raise ArgumentError("division", f"{benchmark.name} has no division {division}; {choices}")
+
+
+def turn(benchmark: Benchmark, root: str, path: str | Path) -> int:
+    """Keeps a list of rotations (see rotations.py) with a prepared set; how many images it names.
+
+    Every later reading turns these, unless another list or none is asked for. `rotations.NONE` in
+    the place of a list takes the kept one away.
+
+    Raises:
+        ArgumentError: of `rotations`: a list that cannot be meant.
+    """
+    there = prepare(benchmark, root)
+    if str(path) == rotations.NONE:
+        (there / rotations.NAME).unlink(missing_ok=True)
+        return 0
+    degrees = _rotations(_opened(benchmark, there), str(path))
+    files.write(there / rotations.NAME, rotations.written(degrees))
+    return len(degrees)
+
+
+def turned(benchmark: Benchmark, options: SourceOptions) -> int:
+    """How many images of a prepared set are turned upright when they are read."""
+    prepared = _opened(benchmark, prepare(benchmark, options.root))
+    return len(_rotations(prepared, options.rotations))
+
+
+def _rotations(prepared: Prepared, asked: str) -> dict[str, int]:
+    """The degrees of the images that are turned, by a list that is asked for or the kept one."""
+    kept = prepared.folder / rotations.NAME
+    path = asked or (str(kept) if kept.exists() else rotations.NONE)
+    if path == rotations.NONE:
+        return {}
+    return rotations.read_list(path, map(_name, _names(prepared.arrays["keys"])))
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _opened(benchmark: Benchmark, there: Path) -> Prepared:
