@@ -195,6 +195,7 @@ def test_what_is_wrong_is_said_by_its_name() -> None:
         (lambda: Adversarial(variant="activaton"), "variant: .*'activation'"),
         (lambda: losses.adversarial(x, KERNELS[:2], {}), "kernels: of shapes"),
         (lambda: losses.adversarial(x, [w[:3] for w in KERNELS], {}), r"kernels: of shapes \[\[3"),
+        (lambda: losses.adversarial(x, KERNELS, {}), "regressors: without 'hidden_1_to_0'"),
         (lambda: losses.adversarial(x[:, 0], KERNELS, {}), r"features: expected shape \[b, m, c\]"),
         (lambda: term(x, labels), "kernels: a loss on the network's"),
         (lambda: Adversarial()(x, labels, kernels=KERNELS), "parameters: adversarial learns"),
@@ -221,7 +222,7 @@ def test_of_a_network_the_kernels_alone_learn_by_it(kind: str) -> None:
         "heads": [(16, 4)] * 3,
         "attention": [(16, 4)],
     }[kind]
-    objective = losses.Objective(Adversarial(hidden=7, norm_weight=0.0, weight=1.0))
+    objective = losses.Objective(Adversarial(hidden=32, norm_weight=0.0, weight=1.0))
     ids = jnp.arange(4)
 
     def loss(params, own):
