@@ -25,6 +25,9 @@ LABELS = np.arange(12) % 4
 def embedder(weights: tuple[float, ...] = WEIGHTS) -> Embedder:
     """Three learners of 3, 5 and 8 dimensions; the same parameters for any weights."""
     return serving_examples.model(
+        "data.resize=16",
+        "data.size=16",
+        "model.width=4",
         "model.kind=divided",
         "model.learners=3",
         f"model.dims={SIZES}",

@@ -195,6 +195,7 @@ def test_what_is_wrong_is_said_by_its_name() -> None:
         (lambda: Adversarial(variant="activaton"), "variant: .*'activation'"),
         (lambda: losses.adversarial(x, KERNELS[:2], {}), "kernels: of shapes"),
         (lambda: losses.adversarial(x, [w[:3] for w in KERNELS], {}), r"kernels: of shapes \[\[3"),
+        (lambda: losses.adversarial(x, KERNELS, {}), "regressors: without 'hidden_1_to_0'"),
         (lambda: losses.adversarial(x[:, 0], KERNELS, {}), r"features: expected shape \[b, m, c\]"),
         (lambda: term(x, labels), "kernels: a loss on the network's"),
         (lambda: Adversarial()(x, labels, kernels=KERNELS), "parameters: adversarial learns"),
@@ -212,16 +213,24 @@ NETWORKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_of_a_network_the_kernels_alone_learn_by_it(kind: str) -> None:
-    net, images = NETWORKS[kind], jnp.asarray(drawn(4, 32, 32, 1))
-    params = jax.jit(lambda: net.init(jax.random.key(0, impl="rbg"), images))()["params"]
-    kernels = models.head_kernels(params)
-    assert [w.shape for w in kernels] == {
+def test_the_kernels_of_each_kind_of_network(kind: str) -> None:
+    net, images = NETWORKS[kind], jnp.zeros((2, 32, 32, 1))
+
+    def kernels() -> Any:
+        return models.head_kernels(net.init(jax.random.key(0), images)["params"])
+
+    assert [w.shape for w in jax.eval_shape(kernels)] == {
         "divided": [(16, 3), (16, 5), (16, 4)],
         "heads": [(16, 4)] * 3,
         "attention": [(16, 4)],
     }[kind]
-    objective = losses.Objective(Adversarial(hidden=7, norm_weight=0.0, weight=1.0))
+    assert models.head_kernels({"encoder": {}}) == ()
+
+
+def test_of_a_network_the_kernels_alone_learn_by_it() -> None:
+    net, images = NETWORKS["divided"], jnp.asarray(drawn(4, 32, 32, 1))
+    params = jax.jit(lambda: net.init(jax.random.key(0, impl="rbg"), images))()["params"]
+    objective = losses.Objective(Adversarial(hidden=32, norm_weight=0.0, weight=1.0))
     ids = jnp.arange(4)
 
     def loss(params, own):
@@ -241,4 +250,3 @@ def test_of_a_network_the_kernels_alone_learn_by_it(kind: str) -> None:
         name for name in moved if name.startswith("['head']") and "kernel" in name
     }
     assert all(np.asarray(leaf).any() for leaf in jax.tree.leaves(of_regressors))
-    assert models.head_kernels({"encoder": {}}) == ()

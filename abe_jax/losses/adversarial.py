@@ -52,7 +52,8 @@ def adversarial(
     arrays that `Adversarial.parameters` declares. Images where `mask` is False are not there; with
     none there the norms alone are left. One learner has no pair. Computed in float32.
 
-    Raises ArgumentError for an unknown `variant`, or kernels that are not the features'.
+    Raises ArgumentError for an unknown `variant`, kernels that are not the features' or regressors
+    that are missing.
     Source: Opitz et al., arXiv 1801.04815, the adversarial and the activation loss; the norms as in
     the authors' public code.
     """
@@ -69,7 +70,7 @@ def adversarial(
             both = jnp.mean(u[i] ** 2, axis=1) * jnp.mean(u[j] ** 2, axis=1)
             total = total + pairs.ratio(jnp.sum(both), images)
             continue
-        layers = [[regressors[name] for name in layer] for layer in _names(i, j)]
+        layers = [[_array(regressors, name) for name in layer] for layer in _names(i, j)]
         found = _regressed(reversed_gradient(u[j]), *layers)
         alike = jnp.mean((reversed_gradient(u[i]) * found) ** 2, axis=1)
         # A regressor's biases make something of rows that are not there, but u_i is 0 in them.
@@ -99,6 +100,15 @@ def _names(i: int, j: int) -> tuple[tuple[str, str], tuple[str, str]]:
     """The arrays of the regressor that looks for learner i in learner j: kernel and bias, twice."""
     of = f"{j}_to_{i}"
     return (f"hidden_{of}", f"hidden_bias_{of}"), (f"output_{of}", f"output_bias_{of}")
+
+
+def _array(regressors: Mapping[str, Array], name: str) -> Array:
+    try:
+        return jnp.asarray(regressors[name], jnp.float32)
+    except KeyError:
+        raise ArgumentError(
+            "regressors", f"without {name!r}; Adversarial().parameters says what they are"
+        ) from None
 
 
 def _for_learners(features: Array, kernels: Sequence[Array]) -> list[Array]:
