@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from abe_jax.evaluation.knn import knn
     from abe_jax.evaluation.results import Results
     from abe_jax.index.index import Index
-    from abe_jax.models import ABE, Cascade, MultiHead, SingleHead
+    from abe_jax.models import ABE, Cascade, DividedHead, MultiHead, SingleHead
     from abe_jax.runs.run import Run
     from abe_jax.training.optimizer import Optimizer
 else:
@@ -56,6 +56,7 @@ else:
             "Index": "abe_jax.index.index",
             "ABE": "abe_jax.models",
             "Cascade": "abe_jax.models",
+            "DividedHead": "abe_jax.models",
             "MultiHead": "abe_jax.models",
             "SingleHead": "abe_jax.models",
             "Run": "abe_jax.runs.run",
@@ -66,6 +67,7 @@ else:
 __all__ = [
     "ABE",
     "Cascade",
+    "DividedHead",
     "Index",
     "MultiHead",
     "Optimizer",

@@ -141,6 +141,13 @@ def test_training_counts_by_part_as_well():
     assert backward[counting.OTHER] == 0
 
 
+def test_abier_costs_what_a_single_head_of_its_size_does(capsys):
+    complexity.main(["--config", str(CONFIGS / "abier_sop.py")])
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title.startswith("divided, 96 + 160 + 256 dimensions, googlenet")
+    assert lines[-1].split() == ["total", "6,498,352", "1,582,172,160"]  # of 1-head 512
+
+
 def test_prints_a_table_and_json(capsys):
     arguments = ["--config", str(CONFIGS / "cars196_abe.py"), "--config.model.learners=4"]
     complexity.main([*arguments, "--config.model.dim=256"])

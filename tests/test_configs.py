@@ -41,7 +41,9 @@ def test_there_are_configs_to_test() -> None:
     metabin = {"metabin_glyphs", "metabin_photographs"}
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
     hdc = {f"hdc_{name}" for name in ("cars196", "cub", "sop", "inshop", "glyphs")}
-    assert {file.stem for file in FILES} >= hdc | abe | norm_softmax | multigrain | metabin
+    abier = {f"abier_{name}" for name in ("sop", "cars196", "cub", "inshop", "glyphs")}
+    systems = hdc | abier | norm_softmax | multigrain | metabin
+    assert {file.stem for file in FILES} >= abe | systems
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

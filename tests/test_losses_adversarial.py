@@ -83,7 +83,8 @@ def norms(kernels, regressors, variant):
 
 def by_loop(features, kernels, regressors, variant, rows=range(B)):
     given = jax.tree.map(lambda x: np.asarray(x, np.float64), (features, kernels, regressors))
-    return alike(*given, variant, rows) + NORM * norms(*given[1:], variant)
+    x, w, g = given
+    return alike(x, w, g, variant, rows) + NORM * norms(w, g, variant)
 
 
 @functools.partial(jax.jit, static_argnames="variant")

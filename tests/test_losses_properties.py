@@ -145,7 +145,20 @@ LOSSES = [
     *_rows(
         "boosted",
         oracles_pairs.boosted,
-        {"accumulate": ("sum", "average"), "cost": (25.0, 3.0), "threshold": (0.5, 0.3)},
+        {"accumulate": ("sum", "average")},
+        held="weighed_at",
+    ),
+    *_rows(
+        "boosted",
+        oracles_pairs.boosted,
+        {
+            "slope": (1.5,),
+            "threshold": (0.3,),
+            "cost": (3.0,),
+            "start": (0.2,),
+            "shrinkage": (0.5,),
+            "negative_boost": (1.5,),
+        },
         held="weighed_at",
     ),
     *_rows("scatter", scatter_loop, {}),

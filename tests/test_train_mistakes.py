@@ -56,6 +56,9 @@ MISTAKES = [
     ("evaluate.ks=(1,143)", "at most 142"),
     ("evaluate.ks=()", "no metric is called 'recall@1'"),
     ("objective=[]", "needs at least one loss"),
+    ("objective=[{'name':'adversarial'}]", "config.model.learners: 1, but an adversarial term"),
+    ("model.dims=(8,8)", "config.model.dims: 2 sizes for 1 learners"),
+    ("model.test_weights=(1,2)", "config.model.test_weights: 2 weights for 1 learners"),
     ("objective.0.reduction=meen", "did you mean 'mean'"),
     ("objective.0.pairs=al", "did you mean 'all'"),
 ]

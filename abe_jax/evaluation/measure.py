@@ -52,7 +52,7 @@ def embed_split(
 
     The whitening is asked for first; a host that is given None has no whitened vectors. What is
     whitened of one learner is its embedding before L2, whose length the bias channel keeps; of
-    several the concatenation of their unit vectors, by which the ensemble is compared.
+    several the concatenation of their vectors, by which the ensemble is compared.
     """
     if fit_whitening is None:
         return SplitVectors(embedder.embed(split))

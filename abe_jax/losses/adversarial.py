@@ -25,8 +25,8 @@ KERNEL = initializers.glorot_uniform()  # the paper's start is not known
 
 @checked
 def adversarial(
-    features: Float[Array, "b m c"],
-    kernels: Sequence[Float[Array, "c _"]],
+    features: Float[Array, "b *m c"],
+    kernels: Sequence[Float[Array, "_ _"]],
     regressors: Mapping[str, Float[Array, "..."]],
     *,
     norm_weight: float = 1e5,
@@ -35,9 +35,9 @@ def adversarial(
 ) -> Float[Array, ""]:
     """How much of learner i a regressor finds in learner j, for each pair i < j.
 
-    u_i = features_i W_i, W_i the kernel [c, d_i] of the learner's fully connected layer, without
-    its bias. The features are held constant, so that of the network the kernels alone learn by
-    this.
+    `features` are [b, m, c]; u_i = features_i W_i, W_i the kernel [c, d_i] of the learner's fully
+    connected layer, without its bias. The features are held constant, so that of the network the
+    kernels alone learn by this.
 
     "regressor"   -mean((u_i * g(u_j))^2) over images and the d_i numbers, g two fully connected
                   layers with a ReLU between them. The loss makes g find what is alike; the gradient

@@ -40,6 +40,10 @@ def checked(loss: Callable[P, Result]) -> Callable[P, Result]:
                 value = _of_rows(name, value, rows, jnp.integer, "integers")
             elif name == "mask" and value is not None:
                 value = _of_rows(name, value, rows, jnp.bool_, "booleans")
+            elif name == "kernels" and value is not None:
+                value = tuple(_array(name, kernel, "numbers") for kernel in value)
+            elif name == "regressors" and value is not None:
+                value = {of: _array(name, array, "numbers") for of, array in value.items()}
             elif name in PARAMETERS:
                 value = _array(name, value, "numbers")
             given.arguments[name] = value

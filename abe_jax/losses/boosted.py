@@ -63,9 +63,9 @@ def boosted(
     here = pairs.present(labels, mask)
     x = classes_.unit(pairs.without_absent(pairs.per_learner(vectors), here))
     positive, negative = pairs.relations(labels, here)
-    itself = jnp.sum(here, dtype=jnp.float32)
-    share = jnp.where(positive, pairs.ratio(jnp.float32(1), jnp.sum(positive) + itself), 0.0)
-    share = jnp.where(negative, pairs.ratio(jnp.float32(1), jnp.sum(negative)), share)
+    alike = _number(positive) + _number(here)  # each with itself too
+    share = jnp.where(positive, 1.0 / jnp.maximum(alike, 1.0), 0.0)
+    share = jnp.where(negative, 1.0 / jnp.maximum(_number(negative), 1.0), share)
     sign = jnp.where(negative, -cost, 1.0)
     boost = jnp.where(negative, negative_boost, 1.0)
     account, weight = jnp.full(sign.shape, start, jnp.float32), jnp.ones(sign.shape, jnp.float32)
@@ -80,6 +80,10 @@ def boosted(
             account = (1.0 - nu) * account + nu * z
         weight = lax.stop_gradient(jax.nn.sigmoid(-account)) * boost
     return total / len(x)
+
+
+def _number(select: Bool[Array, "*shape"]) -> Float[Array, ""]:
+    return jnp.sum(select, dtype=jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

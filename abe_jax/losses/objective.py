@@ -59,7 +59,7 @@ class Objective(nn.Module):
         mask: Bool[Array, " b"] | None = None,
         key: Key[Array, ""] | None = None,
         *,
-        kernels: Sequence[Float[Array, "c _"]] = (),
+        kernels: Sequence[Float[Array, "_ _"]] = (),
     ) -> tuple[Float[Array, ""], Values]:
         domains = blocks(len(labels), self.domain_blocks) if self.domain_blocks else None
         batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key, tuple(kernels))

@@ -54,7 +54,7 @@ class Addable:
         domains: Int[Array, " b"] | None = None,
         key: Key[Array, ""] | None = None,
         parameters: Parameters | None = None,
-        kernels: Sequence[Float[Array, "c _"]] = (),
+        kernels: Sequence[Float[Array, "_ _"]] = (),
     ) -> Float[Array, ""]:
         """The weight times the loss of one batch, summed over the terms: a float32 scalar.
 

@@ -48,8 +48,7 @@ def check(kind: str, head: str, learners: int, dim: int, dims: Sequence[int]) ->
     if len(dims) != learners:
         raise ArgumentError(
             "dims",
-            f"{len(dims)} sizes for {learners} learners; give one for each, or set learners to "
-            f"{len(dims)}",
+            f"{len(dims)} sizes for {learners} learners; give one for each, or leave dims empty",
         )
     if min(dims) < 1:
         raise ArgumentError("dims", f"{min(dims)}; a learner has at least 1 dimension")
