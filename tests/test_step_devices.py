@@ -68,8 +68,8 @@ META = (
     "meta.inner_rate=30.0",
     "meta.outer_rate=20.0",
 )
-# Dropout in every head, drawn for each row of the global batch. Where it leaves nothing of a row, as
-# it does of a few hidden features, the embedding is 0 and its gradient is a million times rounding.
+# Dropout in every head, drawn for each row of the global batch. Where nothing is left of a row,
+# as of a few hidden features, the embedding is 0 and its gradient is a million times rounding.
 CASCADE = (
     "model.kind=cascade",
     "model.learners=3",
