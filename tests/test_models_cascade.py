@@ -42,21 +42,24 @@ def averages(x, size, stride):
 
 
 # Side of the map -> side of what is pooled; 14 is GoogLeNet's, and below 5 the map is the window.
-POOLED = {1: 1, 4: 1, 5: 1, 6: 2, 8: 2, 9: 3, 14: 4}
+POOLED = {1: 1, 4: 1, 6: 2, 8: 2, 14: 4}
 
 
 @pytest.mark.parametrize("side", POOLED)
 def test_average_pooling_is_the_loops_in_value_and_gradient(side):
     rng = np.random.default_rng(side)
     x, towards = rng.normal(size=(2, 1, side, side + 1, 2))
-    given = average_pool(jnp.asarray(x, jnp.float32), size=5, stride=3)
     expected = averages(x[0], 5, 3)
+    weight = rng.normal(size=expected.shape)
+
+    def weighted(y):
+        pooled = average_pool(y, size=5, stride=3)
+        return jnp.sum(pooled[0] * weight), pooled
+
+    run = jax.jit(jax.value_and_grad(weighted, has_aux=True))
+    (_, given), gradient = run(jnp.asarray(x, jnp.float32))
     assert given.shape[1] == POOLED[side]
     np.testing.assert_allclose(given[0], expected, atol=1e-6)
-    weight = rng.normal(size=expected.shape)
-    gradient = jax.grad(lambda y: jnp.sum(average_pool(y, size=5, stride=3)[0] * weight))(
-        jnp.asarray(x, jnp.float32)
-    )
     slope = (averages(towards[0], 5, 3) * weight).sum()  # pooling is linear
     assert (np.asarray(gradient) * towards).sum() == pytest.approx(slope, rel=1e-4)
 

@@ -113,7 +113,7 @@ def _kept(kind: Ranked, shares: tuple[float, ...], cascade: bool) -> Bool[Array,
     return jnp.stack(kept)
 
 
-def _number(share: float, n: Float[Array, ""]) -> Float[Array, ""]:
+def _number(share: float, n: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """ceil(share n), whatever float32 makes of a product that is a whole number."""
     return n if share == 1.0 else jnp.ceil(share * (1.0 - WHOLE) * n)
 
