@@ -103,7 +103,7 @@ def test_all_divisions_are_measured_and_their_mean_and_spread_told(run, root, ca
     ("arguments", "says"),
     [
         (("--dataset", "market1501"), "--divisions: market1501 has one division; leave it out"),
-        (("--dataset", "viper", "--divisions", "11"), "viper has 1 to 10 of them"),
+        (("--dataset", "viper", "--divisions", "11"), "viper has 10 of them; name 1 to 10"),
         (("--dataset", "viper", "--split", "val"), "goes with --split test, not with val"),
         ((), "--divisions: glyphs_tiny has one division"),
     ],
@@ -158,3 +158,6 @@ def test_persons_that_a_run_was_trained_on_are_no_test(root, tmp_path):
     train.run(made, tmp_path / "run")
     with pytest.raises(UserError, match="the run was trained on viper, whose other divisions"):
         evaluate.main(["--workdir", str(tmp_path / "run"), "--divisions", "10"])
+    again = ["--dataset", "viper", f"--config.data.root={root}", "--divisions", "10"]
+    with pytest.raises(UserError, match="the run was trained on viper, whose other divisions"):
+        evaluate.main(["--workdir", str(tmp_path / "run"), *again])

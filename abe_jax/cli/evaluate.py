@@ -162,7 +162,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         near = near_duplicates(arguments)
         data = overridden(other.applied(own) if other else own, near).data
         if arguments.divisions is not None:
-            _check_divisions(arguments, data)
+            _check_divisions(arguments.divisions, data, own.data)
         build.dataset(data).prepare()
     if data.name in BENCHMARKS and (
         odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
@@ -186,16 +186,16 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     run.write_evaluation(arguments.split, command.say)
 
 
-def _check_divisions(arguments: argparse.Namespace, data: "Data") -> None:
+def _check_divisions(number: int, data: "Data", own: "Data") -> None:
     """Refuses divisions that the data set has not, or that the run was trained on."""
     from abe_jax.data.sources.benchmarks.table import BENCHMARKS
 
     there = BENCHMARKS[data.name].divisions if data.name in BENCHMARKS else 1
     if there == 1:
         raise UserError(f"--divisions: {data.name} has one division; leave it out")
-    if not 1 <= arguments.divisions <= there:
-        raise UserError(f"--divisions {arguments.divisions}: {data.name} has 1 to {there} of them")
-    if not (arguments.dataset or data.sources):
+    if not 1 <= number <= there:
+        raise UserError(f"--divisions {number}: {data.name} has {there} of them; name 1 to {there}")
+    if data.name in (own.sources or (own.name,)):
         raise UserError(
             f"--divisions: the run was trained on {data.name}, whose other divisions test persons "
             "that it has seen; train a run by each (--config.data.division=N)"
