@@ -16,6 +16,8 @@ Exponent = Annotated[float, 1.0, float("inf")]
 Cosine = Annotated[float, -1.0, 1.0]
 Share = Annotated[float, 0.0, 1.0]
 Pixels = Annotated[int, 1, 8_192]  # along one side of an image
+# Of an image: one number for both sides, or height and width.
+Sides = Pixels | tuple[Pixels, Pixels]
 Margin = Annotated[int, 0, 8_192]  # in pixels
 Rows = Annotated[int, 1, 65_536]  # of a batch or a block
 Classes = Annotated[int, 0, 10_000_000]  # that a loss may have a vector for

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abe_jax.cli import command
+from abe_jax.data.images.sides import both
 
 if TYPE_CHECKING:
     from abe_jax.config import Config
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 def text(config: "Config", counts: "Sequence[PartCount]") -> str:
     """The rows as an aligned table under a line that names the model."""
     model, data = config.model, config.data
+    height, width = both(data.size)
     title = (
         f"{model.kind}, {model.learners} x {model.dim // model.learners} dimensions, "
-        f"{model.backbone}, {data.size} x {data.size} x {data.channels}"
+        f"{model.backbone}, {height} x {width} x {data.channels}"
     )
     head = ("part", "", "parameters", "multiply-adds")
     cells = [(r.name, r.detail, f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in counts]

@@ -43,7 +43,12 @@ def parser() -> command.Parser:
         help="validation classes, test classes, or images held out of the training classes; "
         "default: test",
     )
-    made.add_argument("--size", type=int, metavar="PX", help="side of the images")
+    made.add_argument(
+        "--size",
+        type=command.size,
+        metavar="PX",
+        help="side of the images, of rectangles the longer; or HEIGHTxWIDTH",
+    )
     made.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
     made.add_argument("--dataset", metavar="NAME", help="another data set than the run's")
     made.add_argument("--path", metavar="PATH", help="its folder or CSV file")

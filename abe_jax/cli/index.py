@@ -67,9 +67,10 @@ def build() -> command.Parser:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=command.size,
         metavar="PX",
-        help="side of the images as the network sees them; default: its own",
+        help="side of the images as the network sees them, of rectangles the longer, or "
+        "HEIGHTxWIDTH; default: its own",
     )
     parser.add_argument(
         "--batch",

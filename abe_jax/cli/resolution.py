@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abe_jax.cli import command
+from abe_jax.data.images import sides
 from abe_jax.errors import UserError
 from abe_jax.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from abe_jax.data.images.sides import Sides
+    from abe_jax.evaluation.network import Network
     from abe_jax.runs.run import Run
 
 
-def run(workdir: Path, size: int, ps: list[float], learn: int | None) -> None:
+def run(workdir: Path, size: "Sides", ps: list[float], learn: int | None) -> None:
     """Tries and learns exponents, prints their table and the command for the best.
 
     Args:
         workdir: the run's folder.
-        size: side of the images, px.
+        size: px of the images: of rectangles the longer side, or height and width.
         ps: exponents to try.
         learn: steps for which p is learned too; 0: one pass; None: it is not learned.
     """
@@ -46,22 +49,26 @@ def run(workdir: Path, size: int, ps: list[float], learn: int | None) -> None:
     val, measures = trained.dataset.split("val"), trained.tested.measures
     as_trained = evaluation.ensemble_metrics(trained.embedder.embed(val), val, measures)
     tried = cross_validated(tested.embedder.network, trained.embedder.replicated, val, measures, ps)
-    network = trained.embedder.network
-    own_size = network.longest or network.preprocessing.size
+    own_size, seen = _px(trained.embedder.network), _px(tested.embedder.network)
     metrics = ["map@r", f"recall@{measures.ks[0]}"]
     rows = [
         [name, px, *(tables.printed(metric, values[metric]) for metric in metrics)]
         for name, px, values in [
             (f"{own_p:g}, as trained", own_size, as_trained),
-            *((name, size, values) for name, values in zip(names, tried, strict=True)),
+            *((name, seen, values) for name, values in zip(names, tried, strict=True)),
         ]
     ]
     command.say(tables.markdown(rows, ["p", "px", *map(tables.title, metrics)]))
     chosen = ps[best(tried, trained.select)]
     command.say(
         f"best on validation classes: python -m abe_jax.evaluate --workdir {trained.folder.path} "
-        f"--size {size} --p {chosen:g}"
+        f"--size {sides.numbers(size).replace(' ', '')} --p {chosen:g}"
     )
+
+
+def _px(network: "Network") -> str:
+    """The sides of the images that a network is tested on."""
+    return sides.numbers(network.longest or network.preprocessing.size)
 
 
 def _learned(tested: "Run", start: float, steps: int) -> float:
@@ -94,7 +101,13 @@ def parser() -> command.Parser:
         "resolution", __doc__, example="--workdir runs/multigrain --size 448 --p 1,2,3,4,5"
     )
     made.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="a run's folder")
-    made.add_argument("--size", required=True, type=int, metavar="PX", help="side of the images")
+    made.add_argument(
+        "--size",
+        required=True,
+        type=command.size,
+        metavar="PX",
+        help="side of the images, of rectangles the longer; or HEIGHTxWIDTH",
+    )
     made.add_argument(
         "--p", default="1,2,3,4,5", metavar="P,P", help="exponents to try; default: 1,2,3,4,5"
     )

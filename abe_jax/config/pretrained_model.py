@@ -9,6 +9,7 @@ from abe_jax import models, pretrained
 from abe_jax.config import build
 from abe_jax.config.parse import to_mapping
 from abe_jax.config.schema import Config, Data, Evaluate, Model
+from abe_jax.data.images import sides
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.models.backbones.stages import Stages
 from abe_jax.models.backbones.table import backbone
@@ -79,6 +80,6 @@ def pretrained_model(about: pretrained.About, name: str) -> Config:
 
 def _features(stages: tuple[models.Stage, ...], data: Data) -> int:
     """The channels of the last map."""
-    network, images = Stages(stages), jnp.zeros((1, data.size, data.size, data.channels))
+    network, images = Stages(stages), jnp.zeros((1, *sides.both(data.size), data.channels))
     last, _ = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), images, False))
     return int(last.shape[-1])

@@ -22,6 +22,7 @@ from abe_jax.bounds import (
     Rows,
     Seed,
     Share,
+    Sides,
     Threads,
     Width,
 )
@@ -42,10 +43,11 @@ class Data:
     validation_domains: tuple[str, ...] = ()  # for validation alone: it sees none of the test's
     test_share: Share = 0.5  # of `folder`: classes for the test, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
-    resize: Pixels = 256  # side of the square image before cropping
-    size: Pixels = 224  # side of the crop that the network sees
+    # Sides in px, one number for a square, or (height, width).
+    resize: Sides = 256  # of the image before cropping
+    size: Sides = 224  # of the crop that the network sees
     channels: Count = 3
-    fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
+    fit: str = "pad"  # to `resize`: pad (black) | cover (its middle) | stretch (aspect not kept)
     padding: Margin = 0  # training: pixels added on each side before the random crop
     crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
