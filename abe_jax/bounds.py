@@ -24,6 +24,7 @@ Classes = Annotated[int, 0, 10_000_000]  # that a loss may have a vector for
 Learners = Annotated[int, 1, 256]  # each with a decoder of its own
 Width = Annotated[int, 1, 65_536]  # of an embedding
 Channels = Annotated[int, 1, 1_024]  # of a first stage, which later ones multiply
+LastStride = Annotated[int, 0, 1]
 Depth = Annotated[int, 0, 1_000]  # in stages
 Threads = Annotated[int, 1, 1_024]
 Sweeps = Annotated[int, 0, 1_000]

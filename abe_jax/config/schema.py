@@ -14,6 +14,7 @@ from abe_jax.bounds import (
     Count,
     Depth,
     Exponent,
+    LastStride,
     Learners,
     Margin,
     Natural,
@@ -97,6 +98,10 @@ class Model:
     gem_learned: bool = False
     layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
     head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
+    # Batch normalisation behind the head, whose bias is held at zero: `batch`; empty: none. The
+    # vectors and classifiers are behind it, and what terms read as `before_neck` before it.
+    neck: str = ""
+    last_stride: LastStride = 0  # 1: the last stage with a stride has none; 0: the backbone's own
     compute: str = "float32"  # float32 | bfloat16
     width: Channels = 32  # channels of the convnet's first stage
 

@@ -33,6 +33,9 @@ PIXELS = 1  # raised when data/images gives other pixels of the same file than b
 # What decides how an image becomes the network's input, and what of the model is of training alone.
 _PREPROCESSING = ("resize", "size", "channels", "fit", "mean", "std")
 _TRAINING_ONLY = ("weights", "freeze_norm")
+# Options that came later, and what they are in networks that do not name them: where they are that,
+# the fingerprint is the one that indexes had before.
+_LATER = {"neck": "", "last_stride": 0}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,7 +169,11 @@ class Embedder:
         return {
             "pixels": PIXELS,
             "data": {name: getattr(network.preprocessing, name) for name in _PREPROCESSING},
-            "model": {k: v for k, v in options.items() if k not in _TRAINING_ONLY},
+            "model": {
+                name: value
+                for name, value in options.items()
+                if name not in _TRAINING_ONLY and (name, value) not in _LATER.items()
+            },
             "whole": uncropped,
         }
 

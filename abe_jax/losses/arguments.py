@@ -40,7 +40,7 @@ def checked(loss: Callable[P, Result]) -> Callable[P, Result]:
                 value = _of_rows(name, value, rows, jnp.integer, "integers")
             elif name == "mask" and value is not None:
                 value = _of_rows(name, value, rows, jnp.bool_, "booleans")
-            elif name in PARAMETERS:
+            elif name in PARAMETERS and value is not None:
                 value = _array(name, value, "numbers")
             given.arguments[name] = value
         return loss(*given.args, **given.kwargs)

@@ -2,11 +2,16 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Int, Key
 
 from abe_jax.errors import ArgumentError, require
 
 LABELS = ("class", "instance")
+# Where a term takes its distances: between the vectors of a test, or between what a model's neck
+# normalises, as it is or at unit length.
+READS = ("vectors", "before_neck", "unit_before_neck")
 
 
 @runtime_checkable
@@ -25,6 +30,24 @@ class PlainVectors(NamedTuple):
 
     unnormalised: Array
     vectors: Array
+
+
+def read(embeddings: BatchEmbeddings, reads: str) -> Array:
+    """One of READS, [b, m, d]; without a neck that is before it which is before L2 otherwise.
+
+    Raises:
+        ArgumentError: none of READS.
+    """
+    require("reads", reads, READS)
+    if reads == "vectors":
+        return embeddings.vectors
+    before = getattr(embeddings, "before_neck", None)
+    before = embeddings.unnormalised if before is None else before
+    if reads == "before_neck":
+        return before
+    wide = before.astype(jnp.float32)
+    square = jnp.sum(wide * wide, axis=-1, keepdims=True)
+    return wide * lax.rsqrt(jnp.maximum(square, 1e-12))
 
 
 class GlobalBatch(NamedTuple):
@@ -46,6 +69,10 @@ class GlobalBatch(NamedTuple):
     def unnormalised(self) -> Array:
         """[b, m, d] before L2 normalisation."""
         return self.embeddings.unnormalised
+
+    def read(self, reads: str) -> Array:
+        """What a term compares, [b, m, d], by its option `reads`."""
+        return read(self.embeddings, reads)
 
     def identities(self, label: str) -> Int[Array, " b"]:
         """What makes two rows positive by a term's `label`: their class or their image."""

@@ -22,7 +22,7 @@ KERNEL = initializers.lecun_normal(batch_axis=(0,))
 def cross_entropy(
     unnormalised: Float[Array, "b *m d"],
     kernel: Float[Array, "*m d c"],
-    bias: Float[Array, "*m c"],
+    bias: Float[Array, "*m c"] | None,
     labels: Int[Array, " b"],
     *,
     smoothing: float = 0.0,
@@ -33,7 +33,8 @@ def cross_entropy(
     The term of image x of class y is -sum_z t_z log softmax(x W + b)_z, where the target t is
     1 - smoothing at y plus smoothing / c at each of the c classes, y too. The loss is the mean over
     images, summed over learners. `unnormalised` [b, d] with `kernel` [d, c] and `bias` [c], or
-    [b, m, d] with [m, d, c] and [m, c]. Computed in float32, memory O(m b c).
+    [b, m, d] with [m, d, c] and [m, c]; a `bias` of None is none. Computed in float32, memory
+    O(m b c).
 
     With one class it is 0. Images where `mask` is False are not there, whatever their label; of the
     others a label that is not one of 0 .. c - 1 makes the loss NaN.
@@ -46,7 +47,8 @@ def cross_entropy(
     w = classes_.for_learners(kernel, unnormalised, 2)
     x = pairs.without_absent(pairs.per_learner(unnormalised), here)
     logits = jnp.einsum("mbd,mdc->mbc", x, w, precision=lax.Precision.HIGHEST)
-    logits = logits + classes_.for_learners(bias, unnormalised, 1)[:, None, :]
+    if bias is not None:
+        logits = logits + classes_.for_learners(bias, unnormalised, 1)[:, None, :]
     valid = classes_.among(labels, logits.shape[-1])
     target = (1.0 - smoothing) * classes_.own(logits, labels, valid)
     target = target + smoothing * jnp.mean(logits, axis=-1)
@@ -57,23 +59,25 @@ def cross_entropy(
 class CrossEntropy(Term):
     """A linear classifier on the embedding before L2, one for each learner.
 
-    Its `kernel` [m, d, classes] starts LeCun-normal, its `bias` [m, classes] at zero.
+    Its `kernel` [m, d, classes] starts LeCun-normal, its `bias` [m, classes] at zero. Behind a
+    neck (`model.neck`) it has none, as Luo et al., arXiv 1903.07071, have it.
     """
 
     name: str = "cross_entropy"
     rate: Amount = 1.0  # multiplies the optimiser's rate for the classifier
     smoothing: Share = 0.0  # of the target, spread evenly over all classes
+    bias: bool = True  # False: x W alone
 
     def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
         _, learners, size = embeddings.unnormalised.shape
         count = classes_.known(classes)
-        return {
-            "kernel": Parameter(KERNEL, (learners, size, count)),
-            "bias": Parameter(initializers.zeros, (learners, count)),
-        }
+        kernel = {"kernel": Parameter(KERNEL, (learners, size, count))}
+        bias = {"bias": Parameter(initializers.zeros, (learners, count))}
+        return kernel | bias if self.bias else kernel
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
-        x, kernel, bias = batch.unnormalised, parameters["kernel"], parameters["bias"]
+        x, kernel = batch.unnormalised, parameters["kernel"]
+        bias = parameters["bias"] if self.bias else None
         return cross_entropy(
             x, kernel, bias, batch.labels, smoothing=self.smoothing, mask=batch.mask
         )

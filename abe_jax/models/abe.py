@@ -39,7 +39,7 @@ class ABE(Ensemble):
         s = self.encoder(images.astype(self.dtype), train)
         x = s[:, None] * self.attention(s, train)  # S(x) * A_m(S(x)): [b, m, h, w, c]
         x = self.decoder(fold(x), train)  # M learners as M times as many images
-        return self.embed(x.reshape(-1, self.learners, *x.shape[1:]))
+        return self.embed(x.reshape(-1, self.learners, *x.shape[1:]), train)
 
     def attention(self, s: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m h w c"]:
         """A_m(s) for every learner; the trunk runs once."""

@@ -27,6 +27,7 @@ PARTS = {
     "decoder": "decoder",
     "pool": "pooling",
     "head": "fully connected",
+    "neck": "neck",
 }
 OTHER = "other"  # a computation outside all parts; models have none so far
 
@@ -153,4 +154,5 @@ def _details(model: Ensemble) -> dict[str, str]:
         "mask_heads": f"{m} x 1x1 convolution",
         "decoder": span(cut.decoder) + shared,
         "head": f"to {m} x {model.dim // m}{shared}",
+        "neck": "batch normalisation",
     }

@@ -13,9 +13,11 @@ from abe_jax.errors import ArgumentError, require
 from abe_jax.models.backbones.layers import GLOROT
 from abe_jax.models.backbones.stages import Cut, cut, with_trunk
 from abe_jax.models.backbones.table import DTYPES, backbone, stages
+from abe_jax.models.neck import Neck
 from abe_jax.models.pooling import POOLINGS, Pooling
 
 HEADS = ("linear", "projection", "none")
+NECKS = ("", "batch")
 
 
 @flax.struct.dataclass
@@ -25,6 +27,7 @@ class Embeddings:
     features: Any  # [b, m, c], pooled from the last map
     unnormalised: Any  # [b, m, d], before L2 normalisation: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
+    before_neck: Any = None  # [b, m, d], what the neck normalises; None without a neck
 
 
 class Ensemble(nn.Module):
@@ -52,6 +55,8 @@ class Ensemble(nn.Module):
     gem_learned: bool = False
     layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
     head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
+    neck: str = ""  # batch: batch normalisation behind the head (models/neck.py); empty: none
+    last_stride: int = 0  # 1: the last stage with a stride has none; 0: as the backbone has it
     compute: str = "float32"  # float32 | bfloat16
     width: int = 32  # channels of the convnet's first stage
     axis_name: str | None = None  # of the devices that batch normalisation's statistics span
@@ -70,6 +75,7 @@ class Ensemble(nn.Module):
             compute=self.compute,
             width=self.width,
             axis_name=self.axis_name,
+            last_stride=self.last_stride,
         )
         parts = cut(made, self.branch or backbone(self.backbone).branch)
         return parts if self.kind != "attention" else with_trunk(parts, self._depth(parts))
@@ -100,13 +106,15 @@ class Ensemble(nn.Module):
             dense, d = self.dense(), self.dim // self.learners
             bias = self.head == "linear"
             self.connected = dense(d, use_bias=bias, kernel_init=GLOROT, name="head")
+        if self.neck:
+            self.normalised = Neck(axis_name=self.axis_name, name="neck")
 
     def dense(self) -> Any:
         """The module of the fully connected layer: one for all learners."""
         return nn.Dense
 
-    def embed(self, maps: Float[Array, "b m h w c"]) -> Embeddings:
-        """Pools every learner's last map and connects it: unit(head(pool(map)))."""
+    def embed(self, maps: Float[Array, "b m h w c"], train: bool) -> Embeddings:
+        """Pools every learner's last map and connects it: unit(neck(head(pool(map))))."""
         features = self.pool(fold(maps)).reshape(*maps.shape[:2], -1)
         x = self.standardise(features) if self.layer_norm else features
         if self.head != "none":
@@ -117,7 +125,10 @@ class Ensemble(nn.Module):
                 f"{self.dim}; with head 'none' it is that of the pooled features of all learners, "
                 f"{self.learners * x.shape[-1]}",
             )
-        return Embeddings(features=features, unnormalised=x, vectors=unit(x))
+        if not self.neck:
+            return Embeddings(features=features, unnormalised=x, vectors=unit(x))
+        y = self.normalised(x, train)
+        return Embeddings(features=features, unnormalised=y, vectors=unit(y), before_neck=x)
 
 
 def fold(x: Float[Array, "b m h w c"]) -> Float[Array, "n h w c"]:
@@ -134,6 +145,7 @@ def unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
 def _check(model: Ensemble) -> None:
     require("pooling", model.pooling, POOLINGS)
     require("head", model.head, HEADS)
+    require("neck", model.neck, NECKS)
     if model.width < 1:
         raise ArgumentError("width", f"{model.width}; it is at least 1")
     _check_learners(model)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.batch_instance import completed
 
-NEW = ("head", "mask_heads", "pool")  # parts that no backbone brings
+NEW = ("head", "neck", "mask_heads", "pool")  # parts that no backbone brings
 STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
 
 Tree = Mapping[str, Any]

@@ -109,9 +109,11 @@ class Inverted(nn.Module):
         return start + x if self.stride == 1 and self.features == channels else x
 
 
-def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
-    stem = partial(Unit, size=3, features=STEM, family=family)
-    made = [staged("stem", stem, stride=2)]
+def _stages(
+    groups: tuple[Group, ...], family: Family, stem: int = STEM, head: int = HEAD
+) -> tuple[Stage, ...]:
+    first = partial(Unit, size=3, features=stem, family=family)
+    made = [staged("stem", first, stride=2)]
     for group in groups:
         for index in range(group.blocks):
             make = partial(
@@ -123,8 +125,8 @@ def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
             )
             stride = group.stride if index == 0 else 1
             made.append(staged(f"block{len(made) - 1}", make, stride))
-    head = partial(Unit, size=1, features=HEAD, family=family)
-    return (*made, staged("head", head))
+    last = partial(Unit, size=1, features=head, family=family)
+    return (*made, staged("head", last))
 
 
 def _lite(options: Options, width: float, depth: float) -> tuple[Stage, ...]:
@@ -159,4 +161,17 @@ def lite2(options: Options) -> tuple[Stage, ...]:
 
 def mobilenet_v2(options: Options) -> tuple[Stage, ...]:
     """MobileNetV2 as torchvision has it, for 224 px: stem, block0 .. block16, head."""
-    return _stages(MOBILENET_V2, Family(same=False, epsilon=1e-5, options=options))
+    return _mobilenet_v2(options, 1.0)
+
+
+def mobilenet_v2_wide(options: Options) -> tuple[Stage, ...]:
+    """MobileNetV2 1.4 as torchvision has it: 1.4 times the channels, 1792 behind the head."""
+    return _mobilenet_v2(options, 1.4)
+
+
+def _mobilenet_v2(options: Options, width: float) -> tuple[Stage, ...]:
+    groups = [group._replace(features=rounded(width * group.features)) for group in MOBILENET_V2]
+    family = Family(same=False, epsilon=1e-5, options=options)
+    # A wider head and no narrower one: section 4 of the paper.
+    head = rounded(HEAD * max(1.0, width))
+    return _stages(tuple(groups), family, stem=rounded(width * STEM), head=head)
