@@ -35,6 +35,7 @@ CUTS = {
     "efficientnet_lite1": ("block13", 1, 1280),
     "efficientnet_lite2": ("block10", 2, 1280),
     "mobilenet_v2": ("block9", 1, 1280),
+    "mobilenet_v2_1.4": ("block9", 1, 1792),
     "vit_s16": ("block8", 1, 384),
 }
 FACTORS = {

@@ -22,6 +22,7 @@ SIZES = {
     "efficientnet_lite1": 240,
     "efficientnet_lite2": 260,
     "mobilenet_v2": 224,
+    "mobilenet_v2_1.4": 224,
     "resnet18": 224,
     "resnet50": 224,
 }
@@ -48,6 +49,7 @@ def traced(name: str):
         ("resnet18", 11_689_512, 1.81),
         ("resnet50", 25_557_032, 4.09),
         ("mobilenet_v2", 3_504_872, 0.30),
+        ("mobilenet_v2_1.4", 6_108_776, 0.59),  # torchvision's mobilenet_v2(width_mult=1.4)
     ],
 )
 def test_torchvisions_figures(name, parameters, giga):
@@ -102,6 +104,11 @@ SIDES = {
         "130 130 65 65 65 33 33 33 17 17 17 17 17 17 17 17 9 9 9 9 9 9 9",
     ),
     "mobilenet_v2": ((112, 32), (7, 1280), "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7"),
+    "mobilenet_v2_1.4": (
+        (112, 48),
+        (7, 1792),
+        "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7",
+    ),
     "resnet18": ((112, 64), (7, 512), "112 56 56 56 28 28 14 14 7 7"),
     "resnet50": ((112, 64), (7, 2048), "112 56 56 56 56 28 28 28 28 14 14 14 14 14 14 7 7 7"),
 }

@@ -34,6 +34,7 @@ TORCH: dict[str, Callable[[], Any]] = {
     "efficientnet_lite2": lambda: lite(16, 24, 48, 88, 120, 208, 352),
     "mobilenet_v2": lambda: networks.MobileNetV2(nested=False),
     "torchvision_mobilenet_v2": lambda: networks.MobileNetV2(nested=True),
+    "torchvision_mobilenet_v2_1.4": lambda: networks.MobileNetV2(nested=True, wide=True),
     "torchvision_resnet18": lambda: networks.ResNet((2, 2, 2, 2), bottleneck=False),
     "torchvision_resnet50": lambda: networks.ResNet((3, 4, 6, 3), bottleneck=True),
     "torchvision_googlenet": networks.TorchvisionGoogLeNet,

@@ -69,17 +69,21 @@ class MobileNetV2(nn.Module):
         (6, 320, 1, 1),
     )
 
-    def __init__(self, nested: bool):
+    # Channels of stem, groups and head at 1.4 times the width, in multiples of 8.
+    WIDE = (48, 24, 32, 48, 88, 136, 224, 448, 1792)
+
+    def __init__(self, nested: bool, wide: bool = False):
         super().__init__()
-        features: list[nn.Module] = [nn.Sequential(*unit(3, 32, 3, 2))]
-        ins = 32
-        for expansion, outs, blocks, stride in self.GROUPS:
+        widths = self.WIDE if wide else (32, *(group[1] for group in self.GROUPS), 1280)
+        ins, *channels, last = widths
+        features: list[nn.Module] = [nn.Sequential(*unit(3, ins, 3, 2))]
+        for (expansion, _, blocks, stride), outs in zip(self.GROUPS, channels, strict=True):
             for i in range(blocks):
                 features.append(Residual(ins, outs, 1 if i else stride, expansion, nested))
                 ins = outs
-        self.features = nn.Sequential(*features, nn.Sequential(*unit(320, 1280)))
+        self.features = nn.Sequential(*features, nn.Sequential(*unit(ins, last)))
         if nested:
-            self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 10))
+            self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, 10))
 
     def stages(self) -> Named:
         names = ["stem", *(f"block{i}" for i in range(17)), "head"]

@@ -40,9 +40,9 @@ def read(embeddings: BatchEmbeddings, reads: str) -> Array:
     """
     require("reads", reads, READS)
     if reads == "vectors":
-        return embeddings.vectors
+        return jnp.asarray(embeddings.vectors)
     before = getattr(embeddings, "before_neck", None)
-    before = embeddings.unnormalised if before is None else before
+    before = jnp.asarray(embeddings.unnormalised if before is None else before)
     if reads == "before_neck":
         return before
     wide = before.astype(jnp.float32)
