@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from abe_jax import models
+from abe_jax.errors import ArgumentError
 from abe_jax.models import counting
 from abe_jax.models.backbones import mobile
 from abe_jax.models.backbones.depthwise import Depthwise, depthwise
@@ -129,6 +130,28 @@ def test_sizes_of_all_maps(name):
         found.append(x.shape[2:])
     assert (found[0], found[-1]) == (first, last)
     assert [side for side, _ in found] == [int(side) for side in sides.split()]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2_1.4", "bn_inception"])
+def test_without_its_last_stride_a_map_is_16_x_8_at_256_x_128(name):
+    x = jax.ShapeDtypeStruct((1, 256, 128, 3), jnp.float32)
+    shapes = {}
+    for stride in (0, 1):
+        net = Stages(models.stages(name, last_stride=stride))
+        shapes[stride] = jax.eval_shape(
+            lambda x, net=net: net.init_with_output(jax.random.key(0), x, False), x
+        )
+    (small, own), (large, same) = shapes[0], shapes[1]
+    assert small.shape[1:3] == (8, 4) and large.shape[1:3] == (16, 8)
+    assert small.shape[3] == large.shape[3] and own == same  # names and shapes of all arrays
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_bn", "convnet", "vit_s16"])
+def test_a_last_stride_that_cannot_go_is_one_line(name):
+    with pytest.raises(ArgumentError, match=rf"^last_stride: 1; the last stride of '{name}' is"):
+        models.stages(name, last_stride=1)
+    with pytest.raises(ArgumentError, match=r"^last_stride: 3; it is 1, or 0 for the 2 of"):
+        models.SingleHead(backbone="resnet18", last_stride=3)
 
 
 def test_names_of_stages():
