@@ -36,6 +36,7 @@ CUTS = {
     "efficientnet_lite2": ("block10", 2, 1280),
     "mobilenet_v2": ("block9", 1, 1280),
     "mobilenet_v2_1.4": ("block9", 1, 1792),
+    "mobilenet_v2_1.4_reid": ("block9", 1, 1792),
     "vit_s16": ("block8", 1, 384),
 }
 FACTORS = {

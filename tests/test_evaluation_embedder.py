@@ -238,7 +238,7 @@ def test_unknown_weights_are_refused(name: str, says: str) -> None:
 @pytest.mark.slow
 def test_every_backbone_of_weights_has_its_network() -> None:
     dims = {"resnet18": 512, "resnet50": 2048, "vit_s16": 384, "mobilenet_v2": 1280}
-    dims["mobilenet_v2_1.4"] = 1792
+    dims |= {"mobilenet_v2_1.4": 1792, "mobilenet_v2_1.4_reid": 1792}
     for source in pretrained.SOURCES.values():
         chosen = pretrained_model(source.about, "x")
         shapes = build.network(chosen).shapes()

@@ -24,6 +24,7 @@ SIZES = {
     "efficientnet_lite2": 260,
     "mobilenet_v2": 224,
     "mobilenet_v2_1.4": 224,
+    "mobilenet_v2_1.4_reid": 224,
     "resnet18": 224,
     "resnet50": 224,
 }
@@ -75,6 +76,28 @@ def test_figures_of_efficientnet_lite(name, parameters, millions, mega):
     assert 0.945 < (macs + 1000 * channels) / (mega * 1e6) < 0.957
 
 
+@pytest.mark.parametrize(
+    ("name", "stem", "channels", "head", "always"),
+    [
+        ("mobilenet_v2", 32, (16, 24, 32, 64, 96, 160, 320), 1280, False),
+        ("mobilenet_v2_1.4", 48, (24, 32, 48, 88, 136, 224, 448), 1792, False),
+        ("mobilenet_v2_1.4_reid", 44, (22, 33, 44, 89, 134, 224, 448), 1792, True),
+    ],
+)
+def test_parameters_of_mobilenet_by_its_channels(name, stem, channels, head, always):
+    def unit(ins, outs, size=1, depthwise=False):  # a kernel, a scale and a bias
+        return size**2 * (1 if depthwise else ins) * outs + 2 * outs
+
+    total, ins = unit(3, stem, 3), stem
+    for group, (outs, blocks) in enumerate(zip(channels, (1, 2, 3, 4, 3, 3, 1), strict=True)):
+        for _ in range(blocks):
+            wide = ins * (6 if group else 1)
+            total += unit(ins, wide) if group or always else 0
+            total += unit(wide, wide, 3, depthwise=True) + unit(wide, outs)
+            ins = outs
+    assert traced(name)[:2] == (head, total + unit(ins, head))
+
+
 def test_multiply_adds_of_lite0_by_its_table():
     # Table 1 of arXiv 1905.11946: side, kernel, channels, blocks; the side is the input's.
     rows = [(112, 3, 16, 1), (112, 3, 24, 2), (56, 5, 40, 2), (28, 3, 80, 3)]
@@ -105,6 +128,11 @@ SIDES = {
         "130 130 65 65 65 33 33 33 17 17 17 17 17 17 17 17 9 9 9 9 9 9 9",
     ),
     "mobilenet_v2": ((112, 32), (7, 1280), "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7"),
+    "mobilenet_v2_1.4_reid": (
+        (112, 44),
+        (7, 1792),
+        "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7",
+    ),
     "mobilenet_v2_1.4": (
         (112, 48),
         (7, 1792),

@@ -35,6 +35,7 @@ TORCH: dict[str, Callable[[], Any]] = {
     "mobilenet_v2": lambda: networks.MobileNetV2(nested=False),
     "torchvision_mobilenet_v2": lambda: networks.MobileNetV2(nested=True),
     "torchvision_mobilenet_v2_1.4": lambda: networks.MobileNetV2(nested=True, wide=True),
+    "torchreid_mobilenet_v2_1.4": networks.TorchreidMobileNetV2,
     "torchvision_resnet18": lambda: networks.ResNet((2, 2, 2, 2), bottleneck=False),
     "torchvision_resnet50": lambda: networks.ResNet((3, 4, 6, 3), bottleneck=True),
     "torchvision_googlenet": networks.TorchvisionGoogLeNet,
@@ -123,7 +124,7 @@ def test_every_stage_gives_the_same_map(source: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["torchvision_resnet50", "torchvision_mobilenet_v2_1.4"])
+@pytest.mark.parametrize("source", ["torchvision_resnet50", "torchreid_mobilenet_v2_1.4"])
 def test_without_the_last_stride_on_a_rectangle(source: str, tmp_path: Path) -> None:
     net = networks.randomised(TORCH[source]())
     (tmp_path / "weights").write_bytes(saved(net))

@@ -107,7 +107,7 @@ RUNS = {
     "bn_inception": of_backbone("bn_inception", "inception3a"),
     "resnet18": of_backbone("resnet18", "pool1", double=False),
     "resnet50": of_backbone("resnet50", "pool1"),
-    # efficientnet_lite1 and _lite2 are the same code with more blocks of the same kinds, and
+    # efficientnet_lite1 and _lite2 are the same code with more blocks of the same kinds, and both
     # mobilenet_v2_1.4 with more channels.
     "efficientnet_lite0": of_backbone("efficientnet_lite0", "block4"),
     "mobilenet_v2": of_backbone("mobilenet_v2", "block4"),
@@ -175,7 +175,8 @@ def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
 
 def test_no_loss_and_no_backbone_is_left_out() -> None:
     assert {str(term["name"]) for term in (*OBJECTIVE, *OVER_DOMAINS)} == set(TERMS)
-    same_code = {"efficientnet_lite1", "efficientnet_lite2", "mobilenet_v2_1.4"}
+    same_code = {"efficientnet_lite1", "efficientnet_lite2"}
+    same_code |= {"mobilenet_v2_1.4", "mobilenet_v2_1.4_reid"}
     without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
     assert (
         RUNS.keys() - {"every loss", "few losses", "two levels", "neck", "samplers"}

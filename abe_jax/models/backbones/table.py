@@ -79,6 +79,7 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite2": _lite(mobile.lite2, 260, "block14"),
     "mobilenet_v2": _normalised(mobile.mobilenet_v2, "block12", 2),
     "mobilenet_v2_1.4": _normalised(mobile.mobilenet_v2_wide, "block12", 2),
+    "mobilenet_v2_1.4_reid": _normalised(mobile.mobilenet_v2_reid, "block12", 2),
     "resnet18": _normalised(resnet.resnet18, "block2_1", 2),
     "resnet50": _normalised(resnet.resnet50, "block2_3", 2),
 }
