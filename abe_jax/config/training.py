@@ -14,6 +14,7 @@ from abe_jax.config.memory import check_memory
 from abe_jax.config.resolve import normalisation_warnings, require_fit, resolved, run_of
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
+from abe_jax.data.images import sides
 from abe_jax.runs.training import Training
 from abe_jax.training import Recipe, Validation
 from abe_jax.training.checkpoint import Checkpoints
@@ -109,9 +110,12 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
         return state
     folder = run_of(config.model.weights)
     params, batch_stats = _of_run(folder) if folder else _of_weights(config)
+    was = sides.both(read_json(folder.config).data.size) if folder else None
+    shape = recipe.preprocessing.shape
     with build.named("config.model"):
         # Position embeddings are those of one size of image.
-        params = pretrained.fitted(params, models.stage_params(state.params["model"]))
+        needed = models.stage_params(state.params["model"])
+        params = pretrained.fitted(params, needed, shape, was)
         grafted = models.graft(state.params["model"], params)
         statistics = state.batch_stats
         if statistics:

@@ -76,7 +76,7 @@ class Network:
         if self.longest and backbone(self.model.backbone).tokens:
             raise ArgumentError(
                 "longest",
-                f"{self.model.backbone!r} has positions for squares of one size only "
+                f"{self.model.backbone!r} has positions for images of one size only "
                 f"({sides.words(self.preprocessing.size)}); set longest to 0, or take a "
                 "convolutional backbone",
             )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError, require
+from abe_jax.models.backbones import vit
 from abe_jax.models.backbones.layers import GLOROT
 from abe_jax.models.backbones.stages import Cut, cut, with_trunk
 from abe_jax.models.backbones.table import DTYPES, backbone, stages
@@ -113,9 +114,20 @@ class Ensemble(nn.Module):
         """The module of the fully connected layer: one for all learners."""
         return nn.Dense
 
-    def embed(self, maps: Float[Array, "b m h w c"], train: bool) -> Embeddings:
+    def grid(self, images: Float[Array, "b h w c"]) -> tuple[int, int] | None:
+        """Rows and columns of the patches of a vision transformer; None of another backbone."""
+        if not backbone(self.backbone).tokens:
+            return None
+        return vit.grid((images.shape[1], images.shape[2]))
+
+    def embed(
+        self,
+        maps: Float[Array, "b m h w c"],
+        train: bool,
+        grid: tuple[int, int] | None = None,
+    ) -> Embeddings:
         """Pools every learner's last map and connects it: unit(neck(head(pool(map))))."""
-        features = self.pool(fold(maps)).reshape(*maps.shape[:2], -1)
+        features = self.pool(fold(maps), grid).reshape(*maps.shape[:2], -1)
         x = self.standardise(features) if self.layer_norm else features
         if self.head != "none":
             x = self.connected(x)
