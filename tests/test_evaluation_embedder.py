@@ -15,6 +15,7 @@ from index_runs import as_run, split_of, tiny
 from abe_jax import pretrained
 from abe_jax.config import Config, build, read_json, stored, to_mapping
 from abe_jax.config.pretrained_model import embedder_of_weights, pretrained_model
+from abe_jax.data.images.sides import both
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import ROUNDING

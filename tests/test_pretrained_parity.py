@@ -130,7 +130,7 @@ def test_without_the_last_stride_on_a_rectangle(source: str, tmp_path: Path) -> 
     (tmp_path / "weights").write_bytes(saved(net))
     strided = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d) and m.stride == (2, 2)]
     for conv in strided[-2:] if "resnet" in source else strided[-1:]:  # and that of the shortcut
-        conv.stride = (1, 1)
+        conv.stride = (1, 1)  # pyright: ignore[reportArgumentType]
     found = pretrained.convert(source, tmp_path / "weights")
     same_maps(net, found, source, (96, 64), last_stride=1)
 

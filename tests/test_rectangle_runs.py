@@ -55,8 +55,13 @@ def shapes(html: str) -> set[tuple[int, int]]:
 
 
 def pixels(data: str) -> np.ndarray:
-    decoded = np.frombuffer(base64.b64decode(data.rpartition(",")[2]), np.uint8)
-    return cv2.imdecode(decoded, cv2.IMREAD_COLOR)
+    return decoded(base64.b64decode(data.rpartition(",")[2]))
+
+
+def decoded(encoded: bytes) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -181,13 +186,13 @@ def test_the_page_shows_masks_of_the_aspect(
     heats = answer["attention"]["masks"]["learners"]
     assert {pixels(one["image"]).shape[:2] for one in heats} == {(224, 112)}
     thumbnail = service.thumbnail(answer["neighbours"][0]["id"]).data
-    assert cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_COLOR).shape[:2] == FRAME
+    assert decoded(thumbnail).shape[:2] == FRAME
 
 
 def test_pictures_keep_the_aspect(trained: Path, tmp_path: Path) -> None:
     run = embedded(trained, "ours", "val")
-    (one, _) = attention.pictures(run)  # pyright: ignore[reportGeneralTypeIssues]
-    drawn = [image for image in one.figure.axes[0].get_images() if isinstance(image, AxesImage)]
+    made: Any = attention.pictures(run)
+    drawn = [image for image in made[0].figure.axes[0].get_images() if isinstance(image, AxesImage)]
     sides = [image.get_extent() for image in drawn[:-1]]  # the last is the scale of colours
     ratios = {round((bottom - top) / (right - left), 6) for left, right, bottom, top in sides}
     assert ratios == {2.0}

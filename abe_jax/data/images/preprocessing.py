@@ -133,7 +133,8 @@ class Preprocessing:
     def fitted(self, image: Reduced) -> tuple[UInt8[np.ndarray, "i j c"], int, int]:
         """The part of an image that the frame shows, and the height and width it has there."""
         if self.fit == "cover":
-            part = crops.largest(*image.image.shape[:2], self.frame)
+            height, width = image.image.shape[:2]
+            part = crops.largest(height, width, self.frame)
             return crops.middle(image.image, *part), *self.frame
         if self.fit == "stretch":
             return image.image, *self.frame

@@ -103,11 +103,11 @@ def attention(qkv: Float[Array, "b 1 t e"], heads: int) -> Float[Array, "b 1 t c
 
 def _require_patches(height: int, width: int) -> None:
     if height % PATCH or width % PATCH:
-        near = tuple(max(1, round(side / PATCH)) * PATCH for side in (height, width))
+        high, wide = (max(1, round(side / PATCH)) * PATCH for side in (height, width))
         raise ArgumentError(
             "size",
             f"ViT-S/16 takes sides that are multiples of {PATCH} px, not {height} x {width}; the "
-            f"nearest is {numbers(near)}",
+            f"nearest is {numbers((high, wide))}",
         )
 
 
