@@ -1,5 +1,6 @@
 """Images that are no squares: every pixel of them goes where height and width say."""
 
+import dataclasses
 import json
 import math
 from itertools import product
@@ -23,6 +24,7 @@ from abe_jax.data.images.augmentation import Augmentation, augmented
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation import baselines
+from abe_jax.evaluation.resolution import resized_preprocessing
 
 TALL, WIDE = (48, 24), (20, 36)
 
@@ -228,6 +230,20 @@ def test_a_crop_fits_into_the_frame_both_ways():
     for size in ((41, 20), (40, 21), 21):
         with pytest.raises(ArgumentError, match="1 to 40 px of height and 20 of width"):
             Preprocessing(resize=(40, 20), size=size)
+
+
+def test_another_size_keeps_the_aspect_or_has_its_own():
+    own = Preprocessing(resize=(80, 40), size=(64, 32), fit="cover", std=(2.0,) * 3)
+    for size, shape, frame in (
+        (128, (128, 64), (160, 80)),
+        (33, (33, 16), (41, 21)),
+        ((16, 96), (16, 96), (20, 120)),
+    ):
+        changed = resized_preprocessing(own, size)
+        assert (changed.shape, changed.frame) == (shape, frame)
+        assert changed == dataclasses.replace(own, size=shape, resize=frame)
+    square = Preprocessing(resize=256, size=224)
+    assert resized_preprocessing(square, 448) == Preprocessing(resize=512, size=448)
 
 
 def test_memory_is_that_of_the_rectangle(monkeypatch):

@@ -51,7 +51,8 @@ def traced(name: str):
         ("resnet18", 11_689_512, 1.81),
         ("resnet50", 25_557_032, 4.09),
         ("mobilenet_v2", 3_504_872, 0.30),
-        ("mobilenet_v2_1.4", 6_108_776, 0.59),  # torchvision's mobilenet_v2(width_mult=1.4)
+        # torchvision's mobilenet_v2(width_mult=1.4); the paper says 585 M.
+        ("mobilenet_v2_1.4", 6_108_776, 0.58),
     ],
 )
 def test_torchvisions_figures(name, parameters, giga):

@@ -22,7 +22,6 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation.network import ROUNDING
 from abe_jax.index.index import Index
 from abe_jax.report.figures import attention
-from abe_jax.report.figures.canvas import canvas
 from abe_jax.serving.service import Service
 
 FRAME, SHAPE = (40, 24), (32, 16)  # height and width of data.resize and of data.size
@@ -199,11 +198,3 @@ def test_pictures_keep_the_aspect(trained: Path, tmp_path: Path) -> None:
     given = ("--workdir", trained, "--split", "val", "--only", "attention,classes")
     figures.main(words(*given, "--out", tmp_path / "pictures"))
     assert (tmp_path / "pictures" / "attention_mean.png").exists()
-
-
-def test_a_picture_lies_in_the_middle_of_its_square() -> None:
-    drawn = canvas(4.0, 4.0)
-    drawn.image(1.0, 2.0, 0.5, np.zeros((40, 20, 1), np.uint8))
-    drawn.image(1.0, 3.0, 0.5, np.zeros((30, 30, 1), np.uint8))
-    tall, square = (image.get_extent() for image in drawn.axes.get_images())
-    assert tall == (1.125, 1.375, 2.5, 2.0) and square == (1.0, 1.5, 3.5, 3.0)
