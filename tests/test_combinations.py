@@ -35,15 +35,15 @@ CUTS = {
     "efficientnet_lite1": ("block13", 1, 1280),
     "efficientnet_lite2": ("block10", 2, 1280),
     "mobilenet_v2": ("block9", 1, 1280),
-    "mobilenet_v2_1.4": ("block9", 1, 1792),
-    "mobilenet_v2_1.4_reid": ("block9", 1, 1792),
     "vit_s16": ("block8", 1, 384),
 }
+# mobilenet_v2's code with other channels.
+SAME_CODE = {"mobilenet_v2_1.4", "mobilenet_v2_1.4_reid"}
 FACTORS = {
-    "backbone": tuple(BACKBONES),
+    "backbone": tuple(name for name in BACKBONES if name not in SAME_CODE),
     "kind": tuple(KINDS),
     "pooling": POOLINGS,
-    "head": (*HEADS, "layer_norm"),
+    "head": (*HEADS, "layer_norm", "neck"),  # neck: no head, a neck behind the pooled features
     "loss": tuple(name for name in TERMS if name != "divergence"),
     "label": ("class", "instance"),
     "sampler": ("pairs", "class_balanced", "replacement", "shuffle", "repeats", "domains"),
@@ -85,7 +85,7 @@ ABE_8 = {  # named here for itself
 def configuration(row: covering.Row) -> Config:
     branch, depth, channels = CUTS[row["backbone"]]
     learners = 1 if row["kind"] == "single" else int(row.get("learners", "2"))
-    head = "projection" if row["head"] == "layer_norm" else row["head"]
+    head = {"layer_norm": "projection", "neck": "none"}.get(row["head"], row["head"])
     term = {"name": row["loss"]} | ({} if row["loss"] in CLASS_ONLY else {"label": row["label"]})
     sampler = {"replacement": "class_balanced", "repeats": "shuffle"}
     return from_mapping(
@@ -112,6 +112,7 @@ def configuration(row: covering.Row) -> Config:
                 "gem_learned": True,
                 "head": head,
                 "layer_norm": row["head"] == "layer_norm",
+                "neck": "batch" if row["head"] == "neck" else "",
                 "norm": "bin" if row["norm"] in ("bin", "meta") else "",
                 "freeze_norm": row["norm"] == "frozen",
                 "compute": row["compute"],
