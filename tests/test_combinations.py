@@ -150,7 +150,7 @@ def test_every_pair_of_values_that_can_stand_together_occurs() -> None:
     # a backbone more they grow by so many, and by little beyond that.
     one, other = sorted(len(values) for values in FACTORS.values())[-2:]
     assert len(ROWS) <= 1.25 * one * other
-    assert all(allowed(row) for row in ROWS) and set(CUTS) == set(BACKBONES)
+    assert all(allowed(row) for row in ROWS) and set(CUTS) == set(BACKBONES) - SAME_CODE
 
 
 def runs(row: covering.Row) -> Any:
