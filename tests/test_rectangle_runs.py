@@ -124,14 +124,14 @@ def test_vectors_and_masks_are_those_by_hand(trained: Path, photographs: list[Pa
 
 
 def test_it_is_tested_at_other_sizes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for size in ("64", "48x20"):
+    for size in ("64", "48x24"):
         evaluate.main(words("--workdir", trained, "--size", size, "--split", "val"))
     found = json.loads((trained / "evaluation.json").read_text())
-    assert {"val at 64 px", "val at 48 x 20 px"} < found.keys()
+    assert {"val at 64 px", "val at 48 x 24 px"} < found.keys()
     seen = stored.run(trained).at(64).embedder.network.preprocessing
     assert (seen.shape, seen.frame) == ((64, 32), (80, 48))
-    seen = stored.run(trained).at((48, 20)).embedder.network.preprocessing
-    assert (seen.shape, seen.frame) == ((48, 20), (60, 30))
+    seen = stored.run(trained).at((48, 24)).embedder.network.preprocessing
+    assert (seen.shape, seen.frame) == ((48, 24), (60, 36))
     capsys.readouterr()
     resolution.main(words("--workdir", trained, "--size", 64, "--p", "1,3"))
     *_, own, one, _, command = capsys.readouterr().out.splitlines()
