@@ -16,12 +16,15 @@ Exponent = Annotated[float, 1.0, float("inf")]
 Cosine = Annotated[float, -1.0, 1.0]
 Share = Annotated[float, 0.0, 1.0]
 Pixels = Annotated[int, 1, 8_192]  # along one side of an image
+# Of an image: one number for both sides, or height and width.
+Sides = Pixels | tuple[Pixels, Pixels]
 Margin = Annotated[int, 0, 8_192]  # in pixels
 Rows = Annotated[int, 1, 65_536]  # of a batch or a block
 Classes = Annotated[int, 0, 10_000_000]  # that a loss may have a vector for
 Learners = Annotated[int, 1, 256]  # each with a decoder of its own
 Width = Annotated[int, 1, 65_536]  # of an embedding
 Channels = Annotated[int, 1, 1_024]  # of a first stage, which later ones multiply
+LastStride = Annotated[int, 0, 1]
 Depth = Annotated[int, 0, 1_000]  # in stages
 Threads = Annotated[int, 1, 1_024]
 Sweeps = Annotated[int, 0, 1_000]

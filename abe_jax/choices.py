@@ -13,6 +13,8 @@ SOURCES = (
     "efficientnet_lite2",
     "mobilenet_v2",
     "torchvision_mobilenet_v2",
+    "torchvision_mobilenet_v2_1.4",
+    "torchreid_mobilenet_v2_1.4",
     "torchvision_resnet18",
     "torchvision_resnet50",
     "torchvision_googlenet",

@@ -41,7 +41,7 @@ Picture = Callable[[bytes, np.random.Generator], UInt8[np.ndarray, "h w c"]]
 def in_full(encoded: bytes, rng: np.random.Generator) -> UInt8[np.ndarray, "h w c"]:
     """Decoded at full size, scaled to the square, then cropped and scaled again."""
     image = decoding.pixels(encoded)
-    square = crops.resized(image, PREPROCESSING.resize, PREPROCESSING.resize)
+    square = crops.resized(image, *PREPROCESSING.frame)
     return augmentation.augment(square, PREPROCESSING, AUGMENTATION, rng)
 
 

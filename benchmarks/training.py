@@ -10,6 +10,7 @@ import numpy as np
 
 from abe_jax import config
 from abe_jax.config import Config, build
+from abe_jax.data.images.sides import both
 from abe_jax.data.loader import Batch
 from abe_jax.models import counting
 from abe_jax.training import step
@@ -47,7 +48,7 @@ def train_step(made: Config) -> Any:
 def random_batch(made: Config) -> Batch:
     """Noise for images, four of each label, on the host as the loader gives it."""
     rng, rows, data = np.random.default_rng(0), made.train.batch, made.data
-    shape = (rows, data.size, data.size, data.channels)
+    shape = (rows, *both(data.size), data.channels)
     return Batch(
         images=rng.integers(0, 256, shape, np.uint8),
         labels=rng.permutation(np.arange(rows, dtype=np.int32) // 4),

@@ -75,7 +75,7 @@ def test_norm_softmax_has_its_epochs_and_its_batches(name: str) -> None:
     assert made.optimizer.boundaries == (16 * epoch,)
     assert made.optimizer.new_restart
     rates = made.optimizer.rates(made.train.steps)
-    found = [float(rates(at)) for at in (16 * epoch - 1, 16 * epoch)]
+    found = [float(np.asarray(rates(at))) for at in (16 * epoch - 1, 16 * epoch)]
     assert found == pytest.approx([rate, rate / 10])
     assert made.optimizer.rate == rate
     assert (made.data.images_per_class, made.data.replacement) == (each, True)

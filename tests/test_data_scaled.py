@@ -41,14 +41,14 @@ def decoded(monkeypatch) -> list[tuple[int, int]]:
 
 def in_full(encoded: bytes, chosen: Preprocessing) -> np.ndarray:
     """The square by the definition: all pixels first."""
-    image = decoding.pixels(encoded, chosen.channels)
+    image, side = decoding.pixels(encoded, chosen.channels), chosen.frame[0]
     if chosen.fit == "cover":
-        image = crops.middle(image, min(image.shape[:2]))
-    scale = chosen.resize / max(image.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+        image = crops.middle(image, *(min(image.shape[:2]),) * 2)
+    scale = side / max(image.shape[:2])
+    height, width = (max(1, round(own * scale)) for own in image.shape[:2])
     if chosen.fit == "stretch":
-        height = width = chosen.resize
-    return crops.padded(crops.resized(image, width, height), chosen.resize)
+        height = width = side
+    return crops.padded(crops.resized(image, width, height), side, side)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -153,7 +153,8 @@ def test_a_crop_is_decoded_with_as_many_pixels_as_it_needs(decoded):
         for seed in range(10):
             crop(file, chosen, seed)
             side = decoded[-1][0]
-            box = crops.random_box(32, (share, share), np.random.default_rng(seed))
+            rng = np.random.default_rng(seed)
+            box = crops.random_box((32, 32), (32, 32), (share, share), rng)
             have = min(box.height, box.width) * side / 32
             assert have >= 32 or side == 512
             assert have < 64 or side == 512 // 8
@@ -175,7 +176,7 @@ def test_numbers_are_drawn_as_from_the_square(decoded):
 )
 def test_what_lies_outside_of_the_picture_is_black(box, size):
     shown = np.full((30, 30, 3), 200, np.uint8)
-    found = crops.cut(shown, crops.Box(*box), (1.0, 1.0), size)
+    found = crops.cut(shown, crops.Box(*box), (1.0, 1.0), (size, size))
     rows, columns = (np.arange(start, start + length) for start, length in (box[::2], box[1::2]))
     inside = np.outer((rows >= 0) & (rows < 30), (columns >= 0) & (columns < 30))
     expected = cv2.resize(inside.astype(np.uint8) * 200, (size, size), interpolation=cv2.INTER_AREA)

@@ -15,6 +15,7 @@ from index_runs import as_run, split_of, tiny
 from abe_jax import pretrained
 from abe_jax.config import Config, build, read_json, stored, to_mapping
 from abe_jax.config.weights import embedder_of_weights, pretrained_model
+from abe_jax.data.images.sides import both
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import ROUNDING
@@ -238,10 +239,11 @@ def test_unknown_weights_are_refused(name: str, says: str) -> None:
 @pytest.mark.slow
 def test_every_backbone_of_weights_has_its_network() -> None:
     dims = {"resnet18": 512, "resnet50": 2048, "vit_s16": 384, "mobilenet_v2": 1280}
+    dims |= {"mobilenet_v2_1.4": 1792, "mobilenet_v2_1.4_reid": 1792}
     for source in pretrained.SOURCES.values():
         chosen = pretrained_model(source.about, "x")
         shapes = build.network(chosen).shapes()
-        assert shapes["params"] and chosen.data.size < chosen.data.resize
+        assert shapes["params"] and max(both(chosen.data.size)) < max(both(chosen.data.resize))
         if source.about.backbone in dims:
             assert chosen.model.dim == dims[source.about.backbone]
         pooling = "token" if source.about.backbone == "vit_s16" else "average"

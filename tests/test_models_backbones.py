@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from abe_jax import models
+from abe_jax.errors import ArgumentError
 from abe_jax.models import counting
 from abe_jax.models.backbones import mobile
 from abe_jax.models.backbones.depthwise import Depthwise, depthwise
@@ -22,6 +23,8 @@ SIZES = {
     "efficientnet_lite1": 240,
     "efficientnet_lite2": 260,
     "mobilenet_v2": 224,
+    "mobilenet_v2_1.4": 224,
+    "mobilenet_v2_1.4_reid": 224,
     "resnet18": 224,
     "resnet50": 224,
 }
@@ -48,6 +51,8 @@ def traced(name: str):
         ("resnet18", 11_689_512, 1.81),
         ("resnet50", 25_557_032, 4.09),
         ("mobilenet_v2", 3_504_872, 0.30),
+        # torchvision's mobilenet_v2(width_mult=1.4); the paper says 585 M.
+        ("mobilenet_v2_1.4", 6_108_776, 0.58),
     ],
 )
 def test_torchvisions_figures(name, parameters, giga):
@@ -70,6 +75,28 @@ def test_figures_of_efficientnet_lite(name, parameters, millions, mega):
     assert round(parameters / 1e6, 1) == millions
     # TensorFlow's counter adds normalisation and ReLUs, about three for each entry of a map.
     assert 0.945 < (macs + 1000 * channels) / (mega * 1e6) < 0.957
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "channels", "head", "always"),
+    [
+        ("mobilenet_v2", 32, (16, 24, 32, 64, 96, 160, 320), 1280, False),
+        ("mobilenet_v2_1.4", 48, (24, 32, 48, 88, 136, 224, 448), 1792, False),
+        ("mobilenet_v2_1.4_reid", 44, (22, 33, 44, 89, 134, 224, 448), 1792, True),
+    ],
+)
+def test_parameters_of_mobilenet_by_its_channels(name, stem, channels, head, always):
+    def unit(ins, outs, size=1, depthwise=False):  # a kernel, a scale and a bias
+        return size**2 * (1 if depthwise else ins) * outs + 2 * outs
+
+    total, ins = unit(3, stem, 3), stem
+    for group, (outs, blocks) in enumerate(zip(channels, (1, 2, 3, 4, 3, 3, 1), strict=True)):
+        for _ in range(blocks):
+            wide = ins * (6 if group else 1)
+            total += unit(ins, wide) if group or always else 0
+            total += unit(wide, wide, 3, depthwise=True) + unit(wide, outs)
+            ins = outs
+    assert traced(name)[:2] == (head, total + unit(ins, head))
 
 
 def test_multiply_adds_of_lite0_by_its_table():
@@ -102,6 +129,16 @@ SIDES = {
         "130 130 65 65 65 33 33 33 17 17 17 17 17 17 17 17 9 9 9 9 9 9 9",
     ),
     "mobilenet_v2": ((112, 32), (7, 1280), "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7"),
+    "mobilenet_v2_1.4_reid": (
+        (112, 44),
+        (7, 1792),
+        "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7",
+    ),
+    "mobilenet_v2_1.4": (
+        (112, 48),
+        (7, 1792),
+        "112 112 56 56 28 28 28 14 14 14 14 14 14 14 7 7 7 7 7",
+    ),
     "resnet18": ((112, 64), (7, 512), "112 56 56 56 28 28 14 14 7 7"),
     "resnet50": ((112, 64), (7, 2048), "112 56 56 56 56 28 28 28 28 14 14 14 14 14 14 7 7 7"),
 }
@@ -122,6 +159,28 @@ def test_sizes_of_all_maps(name):
         found.append(x.shape[2:])
     assert (found[0], found[-1]) == (first, last)
     assert [side for side, _ in found] == [int(side) for side in sides.split()]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2_1.4", "bn_inception"])
+def test_without_its_last_stride_a_map_is_16_x_8_at_256_x_128(name):
+    x = jax.ShapeDtypeStruct((1, 256, 128, 3), jnp.float32)
+    shapes = {}
+    for stride in (0, 1):
+        net = Stages(models.stages(name, last_stride=stride))
+        shapes[stride] = jax.eval_shape(
+            lambda x, net=net: net.init_with_output(jax.random.key(0), x, False), x
+        )
+    (small, own), (large, same) = shapes[0], shapes[1]
+    assert small.shape[1:3] == (8, 4) and large.shape[1:3] == (16, 8)
+    assert small.shape[3] == large.shape[3] and own == same  # names and shapes of all arrays
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_bn", "convnet", "vit_s16"])
+def test_a_last_stride_that_cannot_go_is_one_line(name):
+    with pytest.raises(ArgumentError, match=rf"^last_stride: 1; the last stride of '{name}' is"):
+        models.stages(name, last_stride=1)
+    with pytest.raises(ArgumentError, match=r"^last_stride: 3; it is 1, or 0 for the 2 of"):
+        models.SingleHead(backbone="resnet18", last_stride=3)
 
 
 def test_names_of_stages():

@@ -1,6 +1,7 @@
 """BN-Inception, GoogLeNet with batch normalisation and ViT-S/16: figures, sizes, formulas."""
 
 import dataclasses
+import itertools
 import math
 
 import jax
@@ -14,6 +15,7 @@ from abe_jax.models import counting
 from abe_jax.models.backbones import bn_inception, googlenet_bn, vit
 from abe_jax.models.backbones.layers import box_mean, max_pool
 from abe_jax.models.backbones.stages import Options
+from abe_jax.models.pooling import patches, rmac
 
 GOOGLENET = models.SingleHead(backbone="googlenet_bn", dim=1000)
 INCEPTION = models.SingleHead(backbone="bn_inception", dim=1000, branch="inception3c")
@@ -365,6 +367,27 @@ def test_masks_of_tokens_become_squares(small_vit):
         np.testing.assert_allclose(*same, atol=1e-6)  # of two programs
 
 
+def test_a_rectangle_of_patches_is_laid_out_row_by_row(small_vit):
+    net, _, _ = small_vit
+    tokens = jnp.arange(2 * 1 * 9 * 384, dtype=jnp.float32).reshape(2, 1, 9, 384)
+    found = patches(tokens, (4, 2))
+    assert found.shape == (2, 4, 2, 384)
+    for row, column in itertools.product(range(4), range(2)):
+        np.testing.assert_array_equal(found[:, row, column], tokens[:, 0, 1 + 2 * row + column])
+    images = jax.ShapeDtypeStruct((2, 64, 32, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda x: net.init(KEY, x, train=False), images)
+    assert shapes["params"]["encoder"]["embed"]["pos"].shape == (1, 9, 384)
+    masks = jax.eval_shape(lambda v, x: net.apply(v, x, method="masks"), shapes, images)
+    assert masks.shape == (2, 2, 4, 2, 384)
+    regional = net.clone(
+        pooling="rmac", head="none", dim=768
+    )  # whose regions are those of a map of 4 x 2
+    pooled = regional.apply(
+        {}, tokens[:, None], False, (4, 2), method=lambda n, *a: n.embed(*a).features
+    )
+    np.testing.assert_allclose(pooled[:, 0], rmac(found), rtol=1e-6)
+
+
 def test_pooling_the_class_token_or_the_patches(small_vit):
     net, variables, x = small_vit
     kinds = ("token", "average", "max")
@@ -397,7 +420,8 @@ def test_other_backbones_have_no_class_token(model):
         (VIT, (227, 227), "nearest is 224"),
         (VIT, (20, 20), "nearest is 16"),
         (VIT, (4, 4), "nearest is 16"),
-        (VIT, (64, 32), "nearest is 64"),
+        (VIT, (64, 36), "nearest is 64 x 32"),
+        (VIT, (36, 64), "nearest is 32 x 64"),
         (INCEPTION, (232, 232), "multiples of 32"),
         (INCEPTION, (64, 80), "multiples of 32"),
     ],

@@ -115,5 +115,7 @@ def test_running_statistics_are_means_over_the_batch_divided_by_n():
         values = [float(x[n, i, j, channel]) for n, i, j in np.ndindex(2, 3, 2)]
         mean = sum(values) / 12
         variance = sum((value - mean) ** 2 for value in values) / 12  # PyTorch keeps / 11
-        found = [float(updated["batch_stats"][name][channel]) for name in ("mean", "var")]
+        found = [
+            float(np.asarray(updated["batch_stats"])[name][channel]) for name in ("mean", "var")
+        ]
         assert found == pytest.approx([0.1 * mean, 0.9 + 0.1 * variance], rel=1e-5)

@@ -224,6 +224,23 @@ def test_positions_are_resized_and_the_class_token_keeps_its_own() -> None:
     assert pretrained.fitted({"stem": given["block0"]}, {}) == {"stem": given["block0"]}
 
 
+def test_positions_of_a_square_become_those_of_a_rectangle_and_back() -> None:
+    rows, columns = np.mgrid[0:4, 0:4].astype(np.float32)  # what says where it is
+    pos = np.stack([rows, columns], axis=-1).reshape(1, 16, 2)
+    given = {"embed": {"pos": np.concatenate([np.full((1, 1, 2), 9, np.float32), pos], axis=1)}}
+    needed = {"embed": {"pos": np.zeros((1, 33, 2))}}
+    tall = pretrained.fitted(given, needed, (128, 64))
+    placed = tall["embed"]["pos"][0, 1:].reshape(8, 4, 2)
+    np.testing.assert_allclose(placed[:, :, 1], columns.repeat(2, axis=0), atol=1e-5)
+    assert (np.diff(placed[:, :, 0], axis=0) > 0).all()
+    assert np.abs(np.diff(placed[:, :, 0], axis=1)).max() < 1e-5
+    wide = pretrained.fitted(tall, needed, (64, 128), was=(128, 64))
+    placed = wide["embed"]["pos"][0, 1:].reshape(4, 8, 2)
+    assert (np.diff(placed[:, :, 0], axis=0) > 0).all()
+    assert (np.diff(placed[:, :, 1], axis=1) > 0).all()
+    assert pretrained.fitted(tall, needed, (128, 64), was=(128, 64)) == tall
+
+
 def cubic(square: np.ndarray, side: int) -> np.ndarray:
     """PyTorch's bicubic interpolation with antialiasing, which is that of Pillow."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra `parity`)")

@@ -34,6 +34,8 @@ TORCH: dict[str, Callable[[], Any]] = {
     "efficientnet_lite2": lambda: lite(16, 24, 48, 88, 120, 208, 352),
     "mobilenet_v2": lambda: networks.MobileNetV2(nested=False),
     "torchvision_mobilenet_v2": lambda: networks.MobileNetV2(nested=True),
+    "torchvision_mobilenet_v2_1.4": lambda: networks.MobileNetV2(nested=True, wide=True),
+    "torchreid_mobilenet_v2_1.4": networks.TorchreidMobileNetV2,
     "torchvision_resnet18": lambda: networks.ResNet((2, 2, 2, 2), bottleneck=False),
     "torchvision_resnet50": lambda: networks.ResNet((3, 4, 6, 3), bottleneck=True),
     "torchvision_googlenet": networks.TorchvisionGoogLeNet,
@@ -48,9 +50,11 @@ CAFFE: dict[str, Callable[[], Any]] = {
 BLUE_FIRST = ("bninception", *CAFFE)
 
 
-def ours(found: pretrained.Weights, images: np.ndarray) -> dict[str, np.ndarray]:
+def ours(
+    found: pretrained.Weights, images: np.ndarray, last_stride: int = 0
+) -> dict[str, np.ndarray]:
     """The map behind every stage."""
-    stages = models.stages(found.backbone, norm=found.norm)
+    stages = models.stages(found.backbone, norm=found.norm, last_stride=last_stride)
 
     @jax.jit
     def run(params: Any, batch_stats: Any, x: Any) -> dict[str, Any]:
@@ -116,10 +120,33 @@ def test_every_stage_gives_the_same_map(source: str, tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(caffe_saved(net) if source in CAFFE else saved(net))
     found = pretrained.convert(source, path)
+    same_maps(net, found, source)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["torchvision_resnet50", "torchreid_mobilenet_v2_1.4"])
+def test_without_the_last_stride_on_a_rectangle(source: str, tmp_path: Path) -> None:
+    net = networks.randomised(TORCH[source]())
+    (tmp_path / "weights").write_bytes(saved(net))
+    strided = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d) and m.stride == (2, 2)]
+    for conv in strided[-2:] if "resnet" in source else strided[-1:]:  # and that of the shortcut
+        conv.stride = (1, 1)  # pyright: ignore[reportArgumentType]
+    found = pretrained.convert(source, tmp_path / "weights")
+    same_maps(net, found, source, (96, 64), last_stride=1)
+
+
+def same_maps(
+    net: Any,
+    found: pretrained.Weights,
+    source: str,
+    shape: tuple[int, int] | None = None,
+    last_stride: int = 0,
+) -> None:
     size = 224 if "vit" in found.backbone else 96
-    images = np.random.default_rng(1).normal(size=(1, size, size, 3)).astype(np.float32)
+    shape = shape or (size, size)
+    images = np.random.default_rng(1).normal(size=(1, *shape, 3)).astype(np.float32)
     expected = theirs(net, images, blue_first=source in BLUE_FIRST)
-    maps = ours(found, images)
+    maps = ours(found, images, last_stride)
     assert sorted(maps) == sorted(expected)
     for name, value in expected.items():
         scale = np.abs(value).max()

@@ -482,3 +482,11 @@ def test_characters_that_the_font_lacks_are_written_by_number(tmp_path: Path) ->
     drawn.text(0.1, 0.1, "漢 $x_1$ é")
     assert drawn.axes.texts[0].get_text() == "U+6F22 $x_1$ é"
     figures.write(drawn.figure, tmp_path, "words")
+
+
+def test_a_picture_lies_in_the_middle_of_its_square() -> None:
+    drawn = canvas(4.0, 4.0)
+    drawn.image(1.0, 2.0, 0.5, np.zeros((40, 20, 1), np.uint8))
+    drawn.image(1.0, 3.0, 0.5, np.zeros((30, 30, 1), np.uint8))
+    tall, square = (tuple(image.get_extent()) for image in drawn.axes.get_images())
+    assert tall == (1.125, 1.375, 2.5, 2.0) and square == (1.0, 1.5, 3.5, 3.0)

@@ -79,6 +79,12 @@ CASCADE = (
     "model.branch=pool2",
     "train.batch=16",
 )
+# Triplets before the neck at both levels, a classifier without bias behind it.
+BEHIND_A_NECK = (
+    {"name": "triplet", "mining": "batch_hard", "reduction": "mean", "reads": "before_neck"},
+    {"name": "cross_entropy", "bias": False, "smoothing": 0.1},
+)
+NECK = (*META, "model.neck=batch", "meta.reads=before_neck", "data.size=(32,16)")
 OF_PAIRS = ({"name": "contrastive", "pairs": "adjacent"}, {"name": "n_pairs", "label": "instance"})
 
 
@@ -126,12 +132,14 @@ RUNS = {
     "cascade": Run(
         objective=({"name": "hard_share", "cascade": True},), overrides=CASCADE, double=True
     ),
+    "neck": Run(objective=BEHIND_A_NECK, overrides=NECK, samplers={"domains": ()}, double=True),
     "samplers": Run(objective=OF_PAIRS, samplers=SAMPLERS),
     "googlenet_bn": of_backbone("googlenet_bn", "pool3"),
     "bn_inception": of_backbone("bn_inception", "inception3a"),
     "resnet18": of_backbone("resnet18", "pool1", double=False),
     "resnet50": of_backbone("resnet50", "pool1"),
-    # efficientnet_lite1 and _lite2 are the same code with more blocks of the same kinds.
+    # efficientnet_lite1 and _lite2 are the same code with more blocks of the same kinds, and both
+    # mobilenet_v2_1.4 with more channels.
     "efficientnet_lite0": of_backbone("efficientnet_lite0", "block4"),
     "mobilenet_v2": of_backbone("mobilenet_v2", "block4"),
 }
@@ -200,8 +208,10 @@ def test_no_loss_and_no_backbone_is_left_out() -> None:
     every = (*OBJECTIVE, *OVER_DOMAINS, *BOOSTING)
     assert {str(term["name"]) for term in every} == set(TERMS)
     same_code = {"efficientnet_lite1", "efficientnet_lite2"}
+    same_code |= {"mobilenet_v2_1.4", "mobilenet_v2_1.4_reid"}
     without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
     assert (
-        RUNS.keys() - {"every loss", "few losses", "two levels", "boosting", "cascade", "samplers"}
+        RUNS.keys()
+        - {"every loss", "few losses", "two levels", "boosting", "cascade", "neck", "samplers"}
         == BACKBONES.keys() - same_code - without_norm
     )

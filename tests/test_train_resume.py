@@ -154,6 +154,8 @@ TWO_LEVELS = (
     "--config.meta.cycle=5",
     "--config.meta.inner_rate=30.0",
     "--config.meta.outer_rate=10.0",
+    "--config.model.neck=batch",
+    "--config.meta.reads=unit_before_neck",
 )
 
 

@@ -118,7 +118,7 @@ def triplet(x: Any, chosen: tuple[list, list], margin: float) -> Any:
 
 
 def scatter(x: Any, here: list[int]) -> Any:
-    means = []
+    x, means = x / jnp.linalg.norm(x, axis=-1, keepdims=True), []
     for domain in sorted({i // BLOCK for i in here}):
         rows = x[np.array([i for i in here if i // BLOCK == domain])]
         centroid = jnp.mean(rows, axis=0)
@@ -140,7 +140,7 @@ def network(made_of: Config) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
             pixels = (jnp.asarray(images, jnp.float32) - data.mean[0]) / data.std[0]
             given: Any = {"params": models.with_gates(params, gates), "batch_stats": stats}
             made: Any = model.apply(given, pixels, train=True, mutable=["batch_stats"])
-            return made[0].vectors[:, 0]
+            return getattr(made[0], made_of.meta.reads)[:, 0]
 
         found, back = jax.vjp(vectors, models.gates(params))
         return found, back(weights)[0]
@@ -184,13 +184,21 @@ def by_hand(made_of: Config, after: Any, start: Any, rows: Batch) -> tuple[Any, 
     return (moved, virtual), found | {"gate": np.concatenate([*moved.values()]).mean()}
 
 
+# Distances before the neck are longer, and so are the gradients.
+NECK = ("model.neck=batch", "meta.reads=before_neck", "meta.inner_rate=3", "meta.outer_rate=2")
+
+
 @pytest.mark.parametrize(
-    "absent",
-    [pytest.param((), marks=pytest.mark.slow), (0, 7, 23)],
-    ids=["all there", "some absent"],
+    ("absent", "neck"),
+    [
+        pytest.param((), (), marks=pytest.mark.slow),
+        ((0, 7, 23), ()),
+        pytest.param((0, 7, 23), NECK, marks=pytest.mark.slow),
+    ],
+    ids=["all there", "some absent", "before the neck"],
 )
-def test_a_meta_update_equals_one_by_hand(absent: tuple[int, ...]) -> None:
-    made_of, rows = made(*META), batch(absent)
+def test_a_meta_update_equals_one_by_hand(absent: tuple[int, ...], neck: tuple[str, ...]) -> None:
+    made_of, rows = made(*META, *neck), batch(absent)
     start = with_drawn_gates(created(made_of)).replace(step=jnp.int32(1))
     after, metrics = stepped(made_of, start, rows)
     (moved, virtual), found = by_hand(made_of, after, start, rows)

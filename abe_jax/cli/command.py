@@ -99,6 +99,15 @@ def configuration(path: str, overrides: Sequence[str]) -> "Config":
     return load(path, overrides)
 
 
+def size(text: str) -> int | tuple[int, int]:
+    """The value of --size: one number of px, or height and width with an x or a comma between."""
+    words = text.replace("x", ",").split(",")
+    if len(words) > 2 or not all(word.strip().isdecimal() for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is not PX or HEIGHTxWIDTH, such as 256x128")
+    height, width = int(words[0]), int(words[-1])
+    return height if height == width else (height, width)
+
+
 @contextlib.contextmanager
 def options_named(**options: str) -> Iterator[None]:
     """Re-raises an ArgumentError under the option of the command line.

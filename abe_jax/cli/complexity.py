@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abe_jax.cli import command
+from abe_jax.data.images.sides import both
 
 if TYPE_CHECKING:
     from abe_jax.config import Config
@@ -19,9 +20,9 @@ def text(config: "Config", counts: "Sequence[PartCount]") -> str:
     """The rows as an aligned table under a line that names the model."""
     model, data = config.model, config.data
     sizes = " + ".join(map(str, model.dims)) or f"{model.learners} x {model.dim // model.learners}"
+    height, width = both(data.size)
     title = (
-        f"{model.kind}, {sizes} dimensions, "
-        f"{model.backbone}, {data.size} x {data.size} x {data.channels}"
+        f"{model.kind}, {sizes} dimensions, {model.backbone}, {height} x {width} x {data.channels}"
     )
     head = ("part", "", "parameters", "multiply-adds")
     cells = [(r.name, r.detail, f"{r.parameters:,}", f"{r.multiply_adds:,}") for r in counts]

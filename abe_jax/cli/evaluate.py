@@ -58,7 +58,12 @@ def parser() -> command.Parser:
         "default: test",
     )
     seen = made.add_mutually_exclusive_group()
-    seen.add_argument("--size", type=int, metavar="PX", help="side of the images")
+    seen.add_argument(
+        "--size",
+        type=command.size,
+        metavar="PX",
+        help="side of the images, of rectangles the longer; or HEIGHTxWIDTH",
+    )
     command.add_longest(seen)
     made.add_argument("--p", type=float, metavar="P", help="GeM's exponent")
     made.add_argument(

@@ -68,9 +68,10 @@ def build() -> command.Parser:
     seen = parser.add_mutually_exclusive_group()
     seen.add_argument(
         "--size",
-        type=int,
+        type=command.size,
         metavar="PX",
-        help="side of the images as the network sees them; default: its own",
+        help="side of the images as the network sees them, of rectangles the longer, or "
+        "HEIGHTxWIDTH; default: its own",
     )
     command.add_longest(seen)
     parser.add_argument(

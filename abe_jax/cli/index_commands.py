@@ -50,17 +50,19 @@ def smaller_size(network: Network, rows: Sequence[ImageRow]) -> str:
     """
     sampled = rows[:: max(1, len(rows) // SAMPLED)]
     sizes = [_size(row.path) for row in sampled]
-    sides = [min(size) for size in sizes if size != uncropped.UNREADABLE]
-    seen = network.longest or network.preprocessing.size
-    own = round(statistics.median(sides)) if sides else seen
+    shorter = [min(size) for size in sizes if size != uncropped.UNREADABLE]
+    shape = (network.longest,) if network.longest else network.preprocessing.shape
+    seen = min(shape)
+    own = round(statistics.median(shorter)) if shorter else seen
     if seen <= 2 * own:
         return ""
+    size = round(own * max(shape) / seen)  # of a rectangle the longer side is named
     try:
-        resized(network, own)
+        resized(network, size)
     except ArgumentError:  # too small for this network, or of one size alone
         return ""
     return (
-        f"the network sees {seen} px, the pictures have {own} px: with --size {own} they are "
+        f"the network sees {seen} px, the pictures have {own} px: with --size {size} they are "
         f"embedded about {(seen / own) ** 2:.0f} times as fast, to other vectors; compare which "
         "finds more"
     )

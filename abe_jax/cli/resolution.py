@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abe_jax.cli import command
+from abe_jax.data.images import sides
 from abe_jax.errors import UserError, require
 from abe_jax.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from abe_jax.data.images.sides import Sides
+    from abe_jax.evaluation.network import Network
     from abe_jax.runs.run import Run
 
     Measured = tuple[dict[str, float], list[dict[str, float]]]
@@ -33,7 +36,7 @@ class Asked:
     """What the command line asks for, `learn` being steps (0: one pass) or None."""
 
     workdir: Path
-    size: int | None
+    size: "Sides | None"
     longest: int | None
     ps: list[float]
     learn: int | None
@@ -41,8 +44,9 @@ class Asked:
 
     @property
     def px(self) -> str:
-        """The side of the images, as the table and the last command have it."""
-        return str(self.longest if self.size is None else self.size)
+        """The sides of the images, as the last command has them."""
+        asked = self.longest if self.size is None else self.size
+        return "" if asked is None else sides.numbers(asked).replace(" ", "")
 
 
 def run(asked: Asked) -> None:
@@ -65,14 +69,13 @@ def run(asked: Asked) -> None:
         names.append(f"{ps[-1]:g}, learned")
     measure = _top_1 if asked.by == "top1" else _retrieval
     as_trained, tried = measure(trained, tested, own_p, ps)
-    network = trained.embedder.network
-    own_size = str(network.longest or network.preprocessing.size)
+    own_size, seen = _px(trained.embedder.network), _px(tested.embedder.network)
     metrics = ["top-1"] if asked.by == "top1" else ["map@r", _first_recall(trained)]
     rows = [
         [name, px, *(tables.printed(metric, values[metric]) for metric in metrics)]
         for name, px, values in [
             (f"{own_p:g}, as trained", own_size, as_trained),
-            *((name, asked.px, values) for name, values in zip(names, tried, strict=True)),
+            *((name, seen, values) for name, values in zip(names, tried, strict=True)),
         ]
     ]
     command.say(tables.markdown(rows, ["p", "px", *map(tables.title, metrics)]))
@@ -118,6 +121,11 @@ def _require_classifier(trained: "Run") -> None:
         )
 
 
+def _px(network: "Network") -> str:
+    """The sides of the images that a network is tested on."""
+    return sides.numbers(network.longest or network.preprocessing.size)
+
+
 def _learned(tested: "Run", start: float, steps: int) -> float:
     """The exponent that the run's classifier learns on training images of the test's size."""
     from abe_jax.runs.exponent import ExponentLearning
@@ -149,7 +157,12 @@ def parser() -> command.Parser:
     )
     made.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="a run's folder")
     seen = made.add_mutually_exclusive_group(required=True)
-    seen.add_argument("--size", type=int, metavar="PX", help="side of the images")
+    seen.add_argument(
+        "--size",
+        type=command.size,
+        metavar="PX",
+        help="side of the images, of rectangles the longer; or HEIGHTxWIDTH",
+    )
     command.add_longest(seen)
     made.add_argument(
         "--p", default="1,2,3,4,5", metavar="P,P", help="exponents to try; default: 1,2,3,4,5"

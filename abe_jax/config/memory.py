@@ -1,10 +1,12 @@
 """Configurations that no memory holds: each number may be, their product may not."""
 
+import math
 import os
 
 import jax
 
 from abe_jax.config.schema import Config
+from abe_jax.data.images import sides
 from abe_jax.errors import UserError
 from abe_jax.losses import CrossEntropy, NormSoftmax, ProxyNCA
 
@@ -21,24 +23,25 @@ def check_memory(config: Config) -> None:
         UserError: with the greatest number that could be held.
     """
     data, evaluate, there = config.data, config.evaluate, _memory()
-    for name, batch, side in (
+    for name, batch, size in (
         ("train.batch", config.train.batch, data.size),
         ("evaluate.batch", evaluate.batch, evaluate.longest or data.size),
     ):
         rows = batch * jax.local_device_count() / jax.device_count()  # those of this host
-        image = side * side * data.channels * FLOAT32
+        image = math.prod(sides.both(size)) * data.channels * FLOAT32
         if rows * image > there:
             most = int(there * batch / rows / image)
             raise UserError(
-                f"config.{name}: the pixels of {batch} images of {side} px are {_gib(rows * image)}"
-                f", and there are {_gib(there)} of memory; at most {most}"
+                f"config.{name}: the pixels of {batch} images of {sides.words(size)} are "
+                f"{_gib(rows * image)}, and there are {_gib(there)} of memory; at most {most}"
             )
-    squares = data.threads * (data.resize + 2 * data.padding) ** 2 * data.channels
-    if squares > there:
+    height, width = (side + 2 * data.padding for side in sides.both(data.resize))
+    frames = data.threads * height * width * data.channels
+    if frames > there:
         raise UserError(
-            f"config.data.threads: {data.threads} squares of {data.resize + 2 * data.padding} px "
-            f"are {_gib(squares)}, and there are {_gib(there)} of memory; at most "
-            f"{max(1, there * data.threads // squares)}"
+            f"config.data.threads: {data.threads} images of {sides.words((height, width))} "
+            f"are {_gib(frames)}, and there are {_gib(there)} of memory; at most "
+            f"{max(1, there * data.threads // frames)}"
         )
     vector = config.model.dim * FLOAT32
     learned = any(isinstance(t, CrossEntropy | NormSoftmax | ProxyNCA) for t in config.objective)

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from abe_jax.bounds import Amount
+from abe_jax.bounds import Amount, Pixels, Sides
 from abe_jax.config.schema import Config
 from abe_jax.errors import ArgumentError, UserError, nearest
 from abe_jax.losses import TERMS, Custom, Term
@@ -65,6 +65,8 @@ def _dataclass(cls: type, value: Any, where: str) -> Any:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if hint is Term:
         return _term(value, where)
+    if hint == Sides:
+        return _sides(value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _dataclass(hint, value, where)
     if typing.get_origin(hint) is tuple:
@@ -78,6 +80,18 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         base, least, most = typing.get_args(hint)
         return _between(least, most, _scalar(base, value, where), where)
     return _scalar(hint, value, where)
+
+
+def _sides(value: Any, where: str) -> int | tuple[int, int]:
+    """One number, or height and width; a square has one form, the number."""
+    if not isinstance(value, list | tuple):
+        return _value(Pixels, value, where)
+    if len(value) != 2:
+        raise UserError(
+            f"{where}: {shown(value)}; one number of pixels for both sides, or two: (height, width)"
+        )
+    height, width = (_value(Pixels, side, f"{where}[{i}]") for i, side in enumerate(value))
+    return height if height == width else (height, width)
 
 
 def _between(least: float, most: float, value: Any, where: str) -> Any:

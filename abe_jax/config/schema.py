@@ -14,6 +14,7 @@ from abe_jax.bounds import (
     Count,
     Depth,
     Exponent,
+    LastStride,
     Learners,
     Margin,
     Natural,
@@ -22,6 +23,7 @@ from abe_jax.bounds import (
     Rows,
     Seed,
     Share,
+    Sides,
     Threads,
     Width,
 )
@@ -49,10 +51,11 @@ class Data:
     # Of holidays: a file of lines "100600.jpg 90", images to turn upright and by how many degrees
     # clockwise; none: as they are stored; empty: as they were prepared.
     rotations: str = ""
-    resize: Pixels = 256  # side of the square image before cropping
-    size: Pixels = 224  # side of the crop that the network sees
+    # Sides in px, one number for a square, or (height, width).
+    resize: Sides = 256  # of the image before cropping
+    size: Sides = 224  # of the crop that the network sees
     channels: Count = 3
-    fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
+    fit: str = "pad"  # to `resize`: pad (black) | cover (its middle) | stretch (aspect not kept)
     padding: Margin = 0  # training: pixels added on each side before the random crop
     crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
@@ -114,6 +117,10 @@ class Model:
     gem_learned: bool = False
     layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
     head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
+    # Batch normalisation behind the head, whose bias is held at zero: `batch`; empty: none. The
+    # vectors and classifiers are behind it, and what terms read as `before_neck` before it.
+    neck: str = ""
+    last_stride: LastStride = 0  # 1: the last stage with a stride has none; 0: the backbone's own
     compute: str = "float32"  # float32 | bfloat16
     width: Channels = 32  # channels of the convnet's first stage
 

@@ -12,6 +12,7 @@ from abe_jax.config.other_data import OtherData
 from abe_jax.config.parse import from_mapping, to_mapping
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset
+from abe_jax.data.images.sides import Sides
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.resolution import Resolution
@@ -158,7 +159,7 @@ def in_batches_of(embedder: Embedder, images: int) -> Embedder:
     return embedder.in_batches_of(images, described)
 
 
-def at_size(embedder: Embedder, size: int | None, longest: int | None = None) -> Embedder:
+def at_size(embedder: Embedder, size: Sides | None, longest: int | None = None) -> Embedder:
     """The same network for images of `size` px, which its description says as well.
 
     With `longest` in the place of `size`: for whole images, their longest side so many px.

@@ -141,9 +141,12 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
     if not config.model.weights:
         return state
     params, batch_stats = weights.stages_of(config.model)
+    was = weights.sides_of(config.model)
+    shape = recipe.preprocessing.shape
     with build.named("config.model"):
         # Position embeddings are those of one size of image.
-        params = pretrained.fitted(params, models.stage_params(state.params["model"]))
+        needed = models.stage_params(state.params["model"])
+        params = pretrained.fitted(params, needed, shape, was)
         grafted = models.graft(state.params["model"], params)
         statistics = state.batch_stats
         if statistics:

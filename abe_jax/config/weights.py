@@ -12,6 +12,7 @@ from abe_jax.config import build
 from abe_jax.config.files import read_json
 from abe_jax.config.parse import to_mapping
 from abe_jax.config.schema import Config, Data, Evaluate, Model
+from abe_jax.data.images import sides
 from abe_jax.errors import UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.files import expanded
@@ -71,6 +72,12 @@ def stages_of(model: Model) -> tuple[StageTrees, StageTrees]:
     if folder is None:
         return _of_others(model)
     return _of_run(folder)
+
+
+def sides_of(model: Model) -> tuple[int, int] | None:
+    """Height and width of the images that config.model.weights saw as a run; None of others'."""
+    folder = _run_of(model.weights)
+    return sides.both(read_json(folder.config).data.size) if folder else None
 
 
 def _of_others(model: Model) -> tuple[StageTrees, StageTrees]:
@@ -193,6 +200,6 @@ def pretrained_model(about: pretrained.About, name: str) -> Config:
 
 def _features(stages: tuple[models.Stage, ...], data: Data) -> int:
     """The channels of the last map."""
-    network, images = Stages(stages), jnp.zeros((1, data.size, data.size, data.channels))
+    network, images = Stages(stages), jnp.zeros((1, *sides.both(data.size), data.channels))
     last, _ = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), images, False))
     return int(last.shape[-1])

@@ -160,4 +160,4 @@ def _padded(batch: Batch, rows: int) -> Batch:
 
 
 def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    return preprocessing.size, preprocessing.size, preprocessing.channels
+    return *preprocessing.shape, preprocessing.channels

@@ -24,11 +24,13 @@ def small_pixels(
 
 
 def small(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "i j c"]:
-    """The image as a square of 32 px, or of its shorter side where that is less."""
-    side = min(SIDE, *image.shape[:2])
-    if image.shape[:2] == (side, side):
+    """The image shrunk to the area of a square of 32 px, its aspect kept; as it is if smaller."""
+    height, width = image.shape[:2]
+    scale = SIDE / (height * width) ** 0.5
+    if scale >= 1:
         return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
+    high, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    return cv2.resize(image, (wide, high), interpolation=cv2.INTER_AREA).reshape(high, wide, -1)
 
 
 def centred_pixels(pixels: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n p"]:

@@ -33,7 +33,9 @@ PIXELS = 1  # raised when data/images gives other pixels of the same file than b
 # What decides how an image becomes the network's input, and what of the model is of training alone.
 _PREPROCESSING = ("resize", "size", "channels", "fit", "mean", "std")
 _TRAINING_ONLY = ("weights", "freeze_norm", "side_dropout", "last_dropout")
-_IF_GIVEN = ("dims", "test_weights")  # networks without them keep the fingerprint they had
+# Options that came later, and what they are in networks that do not name them: where they are that,
+# the fingerprint is the one that indexes had before.
+_LATER = {"neck": "", "last_stride": 0, "dims": (), "test_weights": ()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -170,7 +172,7 @@ class Embedder:
             "model": {
                 name: value
                 for name, value in options.items()
-                if name not in _TRAINING_ONLY and (value or name not in _IF_GIVEN)
+                if name not in _TRAINING_ONLY and (name, value) not in _LATER.items()
             },
             "whole": uncropped,
         }

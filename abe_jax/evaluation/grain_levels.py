@@ -51,8 +51,9 @@ def classifier(terms: Sequence[Term], params: Any) -> LinearClassifier | None:
         return None
     term, key = named
     if isinstance(term, CrossEntropy):
-        kernel, bias = np.asarray(params[key]["kernel"]), np.asarray(params[key]["bias"])
-        return LinearClassifier(kernel, bias, False)
+        kernel = np.asarray(params[key]["kernel"])
+        none = np.zeros((kernel.shape[0], kernel.shape[2]), np.float32)
+        return LinearClassifier(kernel, np.asarray(params[key].get("bias", none)), False)
     proxies = np.asarray(params[key]["proxies"])
     unit = proxies / np.maximum(np.linalg.norm(proxies, axis=-1, keepdims=True), 1e-12)
     zeros = np.zeros(proxies.shape[:2], np.float32)

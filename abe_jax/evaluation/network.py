@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from abe_jax import hosts, models
 from abe_jax.data import loader, uncropped
+from abe_jax.data.images import sides
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.loader import Batch
 from abe_jax.data.split import Split
@@ -75,9 +76,9 @@ class Network:
         if self.longest and self.model.sized_by:
             raise ArgumentError(
                 "longest",
-                f"{self.model.sized_by} for squares of one size only "
-                f"({self.preprocessing.size} px); set longest to 0, or take a convolutional "
-                "backbone without side heads",
+                f"{self.model.sized_by} for images of one size only "
+                f"({sides.words(self.preprocessing.size)}); set longest to 0, or take a "
+                "convolutional backbone without side heads",
             )
 
     def vectors(self, state: TrainState, split: Split, *, told: Told | None = None) -> Embedded:
@@ -132,10 +133,10 @@ class Network:
 
     def shapes(self) -> dict[str, Any]:
         """Shapes and types of the model's `params` and `batch_stats`, without computing them."""
-        side, channels = self.preprocessing.size, self.preprocessing.channels
+        shape = (1, *self.preprocessing.shape, self.preprocessing.channels)
         variables = jax.eval_shape(
             lambda x: self.model.init(jax.random.key(0), x),
-            jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32),
+            jax.ShapeDtypeStruct(shape, jnp.float32),
         )
         return {"batch_stats": {}, **variables}
 

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from abe_jax import models
+from abe_jax.data.images import sides
 from abe_jax.data.images.preprocessing import Preprocessing
+from abe_jax.data.images.sides import Sides
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation import grains
@@ -21,20 +23,20 @@ from abe_jax.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """What a test changes of a network: the side of its images in pixels, and GeM's exponent.
+    """What a test changes of a network: the sides of its images in pixels, and GeM's exponent.
 
     `longest` has images embedded whole, their longest side so many px, whatever the network was
     trained on; 0: cropped. `size` is then left out.
     """
 
-    size: int | None = None
+    size: Sides | None = None
     p: float | None = None
     longest: int | None = None
 
     @property
     def words(self) -> str:
         """Such as "at 448 px, p=4" or "whole at 500 px"; empty where nothing is changed."""
-        parts = [f"{self.size} px"] if self.size is not None else []
+        parts = [sides.words(self.size)] if self.size is not None else []
         parts += [f"{self.longest} px"] if self.longest else []
         parts += [f"p={self.p:g}"] if self.p is not None else []
         how = "" if self.longest is None else "whole" if self.longest else "cropped"
@@ -76,22 +78,29 @@ def with_longest(network: Network, longest: int) -> Network:
     return changed
 
 
-def resized(network: Network, size: int) -> Network:
+def resized(network: Network, size: Sides) -> Network:
     """The network with images of `size` px, scaled before the crop in the same proportion.
 
+    One number is the longer side of rectangles, which keep their aspect; two are height and width.
     Where images are evaluated uncropped, `size` is their longest side.
 
     Raises:
         ArgumentError: `size`: the network takes images of its own size alone, or none as small.
     """
     own = network.preprocessing
-    if size == (network.longest or own.size):
+    if size == (network.longest or max(own.shape)):
         return network
-    if size < 1:
+    if min(sides.both(size)) < 1:
         raise ArgumentError("size", f"{size}; the side of an image in pixels is 1 or more")
     if network.model.sized_by:
         raise ArgumentError(
-            "size", f"{size}; {network.model.sized_by} for images of {own.size} px alone"
+            "size",
+            f"{sides.numbers(size)}; {network.model.sized_by} for images of "
+            f"{sides.words(own.size)} alone",
+        )
+    if network.longest and not isinstance(size, int):
+        raise ArgumentError(
+            "size", f"{size}; uncropped images have their own aspect: name their longest side"
         )
     if network.longest:
         changed = dataclasses.replace(network, longest=size)
@@ -101,10 +110,20 @@ def resized(network: Network, size: int) -> Network:
     return changed
 
 
-def resized_preprocessing(own: Preprocessing, size: int) -> Preprocessing:
-    """The preprocessing with crops of `size` px, of squares that are larger in proportion."""
-    resize = max(size, round(own.resize * size / own.size))
-    return dataclasses.replace(own, size=size, resize=resize)
+def resized_preprocessing(own: Preprocessing, size: Sides) -> Preprocessing:
+    """The preprocessing with crops of `size` px as `resized` has it, of frames in proportion."""
+    longer = max(own.shape)
+    if isinstance(size, int):
+        shape = [max(1, round(side * size / longer)) for side in own.shape]
+        frame = [round(side * size / longer) for side in own.frame]
+    else:
+        shape = list(size)
+        frame = [
+            round(side * new / old)
+            for side, new, old in zip(own.frame, shape, own.shape, strict=True)
+        ]
+    frame = [max(pair) for pair in zip(shape, frame, strict=True)]
+    return dataclasses.replace(own, size=(shape[0], shape[1]), resize=(frame[0], frame[1]))
 
 
 def require_maps(network: Network, argument: str = "longest") -> None:
@@ -130,9 +149,9 @@ def require_maps(network: Network, argument: str = "longest") -> None:
 
 
 def _sides(network: Network) -> list[tuple[int, int]]:
-    size, longest, unit = network.preprocessing.size, network.longest, network.side_step
+    longest, unit = network.longest, network.side_step
     if not longest:
-        return [(size, size)]
+        return [network.preprocessing.shape]
     half = -(-longest // (2 * unit)) * unit
     return [(longest, min(longest, width)) for width in (longest, half, half + unit)]
 

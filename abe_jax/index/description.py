@@ -42,8 +42,13 @@ def network(description: Mapping[str, Any]) -> str:
     model, data, evaluate = (_named(description, part) for part in ("model", "data", "evaluate"))
     weights, longest = model.get("weights"), evaluate.get("longest")
     initialised = f", from {Path(str(weights)).name}" if weights else ""
-    size = f"uncropped, {longest} px long" if longest else f"of {data.get('size')} px"
+    size = f"uncropped, {longest} px long" if longest else f"of {_px(data.get('size'))} px"
     return f"{model.get('kind')} {model.get('backbone')}{initialised}; images {size}"
+
+
+def _px(size: Any) -> str:
+    """One side's pixels, or height and width."""
+    return " x ".join(map(str, size)) if isinstance(size, list | tuple) else str(size)
 
 
 def _named(description: Mapping[str, Any], part: str) -> Mapping[str, Any]:

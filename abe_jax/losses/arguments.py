@@ -42,7 +42,7 @@ def checked(loss: Callable[P, Result]) -> Callable[P, Result]:
                 value = _of_rows(name, value, rows, jnp.bool_, "booleans")
             elif name == "kernels" and value is not None:
                 value = tuple(_array(name, kernel, "numbers") for kernel in value)
-            elif name in PARAMETERS:
+            elif name in PARAMETERS and value is not None:
                 value = _array(name, value, "numbers")
             given.arguments[name] = value
         return loss(*given.args, **given.kwargs)

@@ -2,11 +2,16 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Int, Key
 
 from abe_jax.errors import ArgumentError, require
 
 LABELS = ("class", "instance")
+# Where a term takes its distances: between the vectors of a test, or between what a model's neck
+# normalises, as it is or at unit length.
+READS = ("vectors", "before_neck", "unit_before_neck")
 
 
 @runtime_checkable
@@ -31,6 +36,24 @@ def sizes_of(embeddings: BatchEmbeddings) -> tuple[int, ...]:
     """The dimensions of each learner; behind those of a smaller one its vector has zeros."""
     _, learners, size = embeddings.vectors.shape
     return getattr(embeddings, "sizes", ()) or (size,) * learners
+
+
+def read(embeddings: BatchEmbeddings, reads: str) -> Array:
+    """One of READS, [b, m, d]; without a neck that is before it which is before L2 otherwise.
+
+    Raises:
+        ArgumentError: none of READS.
+    """
+    require("reads", reads, READS)
+    if reads == "vectors":
+        return jnp.asarray(embeddings.vectors)
+    before = getattr(embeddings, "before_neck", None)
+    before = jnp.asarray(embeddings.unnormalised if before is None else before)
+    if reads == "before_neck":
+        return before
+    wide = before.astype(jnp.float32)
+    square = jnp.sum(wide * wide, axis=-1, keepdims=True)
+    return wide * lax.rsqrt(jnp.maximum(square, 1e-12))
 
 
 class GlobalBatch(NamedTuple):
@@ -60,6 +83,10 @@ class GlobalBatch(NamedTuple):
     def features(self) -> Array:
         """[b, m, c], what the network pools; of vectors that no network gave, these themselves."""
         return getattr(self.embeddings, "features", self.embeddings.unnormalised)
+
+    def read(self, reads: str) -> Array:
+        """What a term compares, [b, m, d], by its option `reads`."""
+        return read(self.embeddings, reads)
 
     def identities(self, label: str) -> Int[Array, " b"]:
         """What makes two rows positive by a term's `label`: their class or their image."""

@@ -24,7 +24,7 @@ KERNEL = initializers.lecun_normal(batch_axis=(0,))
 def cross_entropy(
     unnormalised: Float[Array, "b *m d"],
     kernel: Float[Array, "*m d c"],
-    bias: Float[Array, "*m c"],
+    bias: Float[Array, "*m c"] | None,
     labels: Int[Array, " b"],
     *,
     smoothing: float = 0.0,
@@ -37,7 +37,8 @@ def cross_entropy(
     1 - smoothing at y plus smoothing / c at each of the c classes, y too; with `smoothed` "others"
     it is 1 - smoothing at y and smoothing / (c - 1) at each other class. The loss is the mean
     over images, summed over learners. `unnormalised` [b, d] with `kernel` [d, c] and `bias` [c], or
-    [b, m, d] with [m, d, c] and [m, c]. Computed in float32, memory O(m b c).
+    [b, m, d] with [m, d, c] and [m, c]; a `bias` of None is none. Computed in float32, memory
+    O(m b c).
 
     With one class it is 0. Images where `mask` is False are not there, whatever their label; of the
     others a label that is not one of 0 .. c - 1 makes the loss NaN.
@@ -52,7 +53,8 @@ def cross_entropy(
     w = classes_.for_learners(kernel, unnormalised, 2)
     x = pairs.without_absent(pairs.per_learner(unnormalised), here)
     logits = jnp.einsum("mbd,mdc->mbc", x, w, precision=lax.Precision.HIGHEST)
-    logits = logits + classes_.for_learners(bias, unnormalised, 1)[:, None, :]
+    if bias is not None:
+        logits = logits + classes_.for_learners(bias, unnormalised, 1)[:, None, :]
     valid = classes_.among(labels, logits.shape[-1])
     if smoothed == "others":  # of all the same share, and the rest of it taken from y again
         smoothing = smoothing * logits.shape[-1] / max(logits.shape[-1] - 1, 1)
@@ -65,13 +67,15 @@ def cross_entropy(
 class CrossEntropy(Term):
     """A linear classifier on the embedding before L2, one for each learner.
 
-    Its `kernel` [m, d, classes] starts LeCun-normal, its `bias` [m, classes] at zero.
+    Its `kernel` [m, d, classes] starts LeCun-normal, its `bias` [m, classes] at zero. Behind a
+    neck (`model.neck`) it has none, as Luo et al., arXiv 1903.07071, have it.
     """
 
     name: str = "cross_entropy"
     rate: Amount = 1.0  # multiplies the optimiser's rate for the classifier
     smoothing: Share = 0.0  # of the target, spread evenly over the classes
     smoothed: str = "all"  # over which: all (the image's own too) | others
+    bias: bool = True  # False: x W alone
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,13 +84,13 @@ class CrossEntropy(Term):
     def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
         _, learners, size = embeddings.unnormalised.shape
         count = classes_.known(classes)
-        return {
-            "kernel": Parameter(KERNEL, (learners, size, count)),
-            "bias": Parameter(initializers.zeros, (learners, count)),
-        }
+        kernel = {"kernel": Parameter(KERNEL, (learners, size, count))}
+        bias = {"bias": Parameter(initializers.zeros, (learners, count))}
+        return kernel | bias if self.bias else kernel
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
-        x, kernel, bias = batch.unnormalised, parameters["kernel"], parameters["bias"]
+        x, kernel = batch.unnormalised, parameters["kernel"]
+        bias = parameters["bias"] if self.bias else None
         return cross_entropy(
             x,
             kernel,

@@ -98,7 +98,7 @@ class Term(Addable):
 
     def options(self) -> dict[str, Any]:
         """The loss's own options, by the names that the loss's function has for them."""
-        shared = ("name", "weight", "label", "rate")
+        shared = ("name", "weight", "label", "rate", "reads")
         own = [field.name for field in dataclasses.fields(self) if field.name not in shared]
         return {name: getattr(self, name) for name in own}
 

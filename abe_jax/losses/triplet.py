@@ -13,7 +13,7 @@ from abe_jax.bounds import Amount
 from abe_jax.errors import require
 from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
-from abe_jax.losses.batch import GlobalBatch
+from abe_jax.losses.batch import READS, GlobalBatch
 from abe_jax.losses.term import PairTerm, Parameters
 
 Violation = Callable[[Array, Array], Array]  # of d(a, p) and d(a, n)
@@ -144,12 +144,15 @@ class Triplet(PairTerm):
     soft: bool = False  # softplus of the difference in place of the hinge; the margin is not used
     squared: bool = False
     reduction: str = "mean_active"  # mean_active | mean
+    # vectors | before_neck (as it is, of any length) | unit_before_neck: of a model with a neck
+    reads: str = "vectors"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require("mining", self.mining, MINING)
         require("reduction", self.reduction, REDUCTIONS)
+        require("reads", self.reads, READS)
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)
-        return triplet(batch.vectors, labels, mask=batch.mask, **self.options())
+        return triplet(batch.read(self.reads), labels, mask=batch.mask, **self.options())

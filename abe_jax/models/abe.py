@@ -39,7 +39,7 @@ class ABE(Ensemble):
         s = self.encoder(images.astype(self.dtype), train)
         x = s[:, None] * self.attention(s, train)  # S(x) * A_m(S(x)): [b, m, h, w, c]
         x = self.decoder(fold(x), train)  # M learners as M times as many images
-        return self.embed(x.reshape(-1, self.learners, *x.shape[1:]))
+        return self.embed(x.reshape(-1, self.learners, *x.shape[1:]), train, self.grid(images))
 
     def attention(self, s: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m h w c"]:
         """A_m(s) for every learner; the trunk runs once."""
@@ -50,8 +50,8 @@ class ABE(Ensemble):
         masks = self.attention(self.encoder(images.astype(self.dtype), train), train)
         if not self.pool.tokens:
             return masks
-        square = patches(fold(masks))  # a class token stands at no position
-        return square.reshape(*masks.shape[:2], *square.shape[1:])
+        placed = patches(fold(masks), self.grid(images))  # a class token stands at no position
+        return placed.reshape(*masks.shape[:2], *placed.shape[1:])
 
 
 class MaskHeads(nn.Module):

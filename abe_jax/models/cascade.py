@@ -73,8 +73,8 @@ class Cascade(Ensemble):
         maps = self.encoder(images.astype(self.dtype), train)
         maps |= self.decoder(_last(maps), train)
         if self.pool.tokens:
-            maps |= {name: patches(maps[name]) for name in self.side_names}
-        pooled = self.pool(_last(maps))
+            maps |= {name: patches(maps[name], self.grid(images)) for name in self.side_names}
+        pooled = self.pool(_last(maps), self.grid(images))
         features = [*self.sides(maps), pooled]
         if self.layer_norm:
             features = [self.standardise(x) for x in features]
@@ -168,6 +168,10 @@ def _check(model: Cascade) -> None:
             "head",
             "'none', but the features of a cascade's heads differ in number; take 'linear' or "
             "'projection'",
+        )
+    if model.neck:
+        raise ArgumentError(
+            "neck", f"{model.neck!r}, but a cascade's heads have none; leave it empty"
         )
     for name in ("side_width", "side_hidden"):
         if getattr(model, name) < 1:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from abe_jax.data.images.sides import Sides, both
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.ensemble import Ensemble
 
@@ -27,6 +28,7 @@ PARTS = {
     "sides": "side heads",
     "pool": "pooling",
     "head": "fully connected",
+    "neck": "neck",
 }
 OTHER = "other"  # a computation outside all parts; models have none so far
 
@@ -41,17 +43,17 @@ class PartCount:
     multiply_adds: int
 
 
-def parts(model: Ensemble, size: int, channels: int) -> list[PartCount]:
+def parts(model: Ensemble, size: Sides, channels: int) -> list[PartCount]:
     """One entry for each part of the model that has parameters or work, then the total.
 
     Nothing is allocated: parameters and computation are traced with abstract values.
 
     Args:
         model: the network.
-        size: px of the side of its images.
+        size: px of its images: one number, or height and width.
         channels: of its images.
     """
-    image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *both(size), channels), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     macs = multiply_adds(lambda v, x: model.apply(v, x, train=False), variables, image)
     details = _details(model)
@@ -166,4 +168,5 @@ def _details(model: Ensemble) -> dict[str, str]:
         "decoder": span(cut.decoder) + shared,
         "sides": f"behind {', '.join(getattr(model, 'side_names', ()))}",
         "head": f"to {size_text(model.sizes)}{of_head}",
+        "neck": "batch normalisation",
     }

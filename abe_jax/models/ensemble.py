@@ -11,13 +11,16 @@ from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError, require
 from abe_jax.models import learner_sizes
+from abe_jax.models.backbones import vit
 from abe_jax.models.backbones.layers import GLOROT
 from abe_jax.models.backbones.stages import Cut, cut, with_trunk
 from abe_jax.models.backbones.table import DTYPES, backbone, stages
 from abe_jax.models.learner_sizes import LearnerLayers
+from abe_jax.models.neck import Neck
 from abe_jax.models.pooling import POOLINGS, Pooling
 
 HEADS = ("linear", "projection", "none")
+NECKS = ("", "batch")
 
 
 @flax.struct.dataclass
@@ -31,6 +34,7 @@ class Embeddings:
     unnormalised: Any  # [b, m, d], before L2 normalisation: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
     sizes: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # of each learner
+    before_neck: Any = None  # [b, m, d], what the neck normalises; None without a neck
 
 
 class Ensemble(nn.Module):
@@ -63,6 +67,8 @@ class Ensemble(nn.Module):
     gem_learned: bool = False
     layer_norm: bool = False  # normalisation of the pooled features, without affine parameters
     head: str = "linear"  # linear | projection (no bias) | none: `dim` is then the features' own
+    neck: str = ""  # batch: batch normalisation behind the head (models/neck.py); empty: none
+    last_stride: int = 0  # 1: the last stage with a stride has none; 0: as the backbone has it
     compute: str = "float32"  # float32 | bfloat16
     width: int = 32  # channels of the convnet's first stage
     axis_name: str | None = None  # of the devices that batch normalisation's statistics span
@@ -83,6 +89,7 @@ class Ensemble(nn.Module):
             compute=self.compute,
             width=self.width,
             axis_name=self.axis_name,
+            last_stride=self.last_stride,
         )
         parts = cut(made, self.branch or backbone(self.backbone).branch)
         return parts if self.kind != "attention" else with_trunk(parts, self._depth(parts))
@@ -138,14 +145,27 @@ class Ensemble(nn.Module):
             else:
                 dense = self.dense()
                 self.connected = dense(sizes[0], use_bias=bias, kernel_init=GLOROT, name="head")
+        if self.neck:
+            self.normalised = Neck(axis_name=self.axis_name, name="neck")
 
     def dense(self) -> Any:
         """The module of the fully connected layer: one for all learners."""
         return nn.Dense
 
-    def embed(self, maps: Float[Array, "b m h w c"]) -> Embeddings:
-        """Pools every learner's last map and connects it: unit(head(pool(map)))."""
-        features = self.pool(fold(maps)).reshape(*maps.shape[:2], -1)
+    def grid(self, images: Float[Array, "b h w c"]) -> tuple[int, int] | None:
+        """Rows and columns of the patches of a vision transformer; None of another backbone."""
+        if not backbone(self.backbone).tokens:
+            return None
+        return vit.grid((images.shape[1], images.shape[2]))
+
+    def embed(
+        self,
+        maps: Float[Array, "b m h w c"],
+        train: bool,
+        grid: tuple[int, int] | None = None,
+    ) -> Embeddings:
+        """Pools every learner's last map and connects it: unit(neck(head(pool(map))))."""
+        features = self.pool(fold(maps), grid).reshape(*maps.shape[:2], -1)
         if maps.shape[1] < self.learners:  # one map for all of them
             features = jnp.repeat(features, self.learners, axis=1)
         x = self.standardise(features) if self.layer_norm else features
@@ -157,7 +177,16 @@ class Ensemble(nn.Module):
                 f"{self.dim}; with head 'none' it is that of the pooled features of all learners, "
                 f"{self.learners * x.shape[-1]}",
             )
-        return Embeddings(features=features, unnormalised=x, vectors=unit(x), sizes=self.sizes)
+        if not self.neck:
+            return Embeddings(features=features, unnormalised=x, vectors=unit(x), sizes=self.sizes)
+        y = self.normalised(x, train)
+        return Embeddings(
+            features=features,
+            unnormalised=y,
+            vectors=unit(y),
+            before_neck=x,
+            sizes=self.sizes,
+        )
 
 
 def fold(x: Float[Array, "b m h w c"]) -> Float[Array, "n h w c"]:
@@ -174,6 +203,7 @@ def unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
 def _check(model: Ensemble) -> None:
     require("pooling", model.pooling, POOLINGS)
     require("head", model.head, HEADS)
+    require("neck", model.neck, NECKS)
     if model.width < 1:
         raise ArgumentError("width", f"{model.width}; it is at least 1")
     _check_learners(model)

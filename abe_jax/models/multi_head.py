@@ -25,7 +25,8 @@ class MultiHead(Ensemble):
 
     def __call__(self, images: Float[Array, "b h w c"], train: bool = False) -> Embeddings:
         """Embeds images; keep `batch_stats` mutable when `train` is true."""
-        return self.embed(self.decoder(self.encoder(images.astype(self.dtype), train), train))
+        maps = self.decoder(self.encoder(images.astype(self.dtype), train), train)
+        return self.embed(maps, train, self.grid(images))
 
     def dense(self) -> Any:
         """The module of the fully connected layers: one for each learner."""

@@ -11,7 +11,7 @@ from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.batch_instance import completed
 
 SIDES = "sides"  # what side heads begin with
-NEW = ("head", "mask_heads", "pool", SIDES)  # parts that no backbone brings
+NEW = ("head", "neck", "mask_heads", "pool", SIDES)  # parts that no backbone brings
 STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
 
 Tree = Mapping[str, Any]

@@ -16,8 +16,8 @@ OVERLAP = 0.4  # of neighbouring regions of R-MAC
 class Pooling(nn.Module):
     """Pools every map [n, h, w, c] to [n, c], in float32.
 
-    `tokens` says that maps are [n, 1, 1 + s * s, c], a class token before s * s patches: "token"
-    takes the class token, all others pool the patches as a map of s x s.
+    `tokens` says that maps are [n, 1, 1 + h * w, c], a class token before h * w patches: "token"
+    takes the class token, all others pool the patches as a map, of `grid` rows and columns.
     """
 
     kind: str
@@ -26,11 +26,13 @@ class Pooling(nn.Module):
     tokens: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], grid: tuple[int, int] | None = None
+    ) -> Float[Array, "n c"]:
         x = x.astype(jnp.float32)
         if self.kind == "token":
             return x[:, 0, 0]
-        x = patches(x) if self.tokens else x
+        x = patches(x, grid) if self.tokens else x
         if self.kind == "average":
             return x.mean(axis=(1, 2))
         if self.kind == "max":
@@ -43,10 +45,15 @@ class Pooling(nn.Module):
         return gem(x, p)
 
 
-def patches(x: Float[Array, "n 1 t c"]) -> Float[Array, "n s s c"]:
-    """The patches of a token map as the square they were cut from, without the class token."""
+def patches(
+    x: Float[Array, "n 1 t c"], grid: tuple[int, int] | None = None
+) -> Float[Array, "n h w c"]:
+    """The patches of a token map as the map they were cut from, without the class token.
+
+    `grid` are its rows and columns; None: a square.
+    """
     side = math.isqrt(x.shape[2] - 1)
-    return x[:, 0, 1:].reshape(x.shape[0], side, side, x.shape[3])
+    return x[:, 0, 1:].reshape(x.shape[0], *(grid or (side, side)), x.shape[3])
 
 
 def gem(x: Float[Array, "n h w c"], p: float | Float[Array, ""]) -> Float[Array, "n c"]:

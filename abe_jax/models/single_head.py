@@ -23,4 +23,4 @@ class SingleHead(Ensemble):
     def __call__(self, images: Float[Array, "b h w c"], train: bool = False) -> Embeddings:
         """Embeds images; keep `batch_stats` mutable when `train` is true."""
         x = self.encoder(images.astype(self.dtype), train)
-        return self.embed(self.decoder(x, train)[:, None])
+        return self.embed(self.decoder(x, train)[:, None], train, self.grid(images))

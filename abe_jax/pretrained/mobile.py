@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from abe_jax.models.backbones.mobile import MOBILENET_V2
 from abe_jax.pretrained.placing import CONV, NORM, Layer
 
 # Of a block that widens, and of the first, which does not: our unit, their convolution, their
@@ -24,6 +25,11 @@ _NESTED: Names = (
     ("depthwise", "conv.1.0", "conv.1.1"),
     ("project", "conv.2", "conv.3"),
 )
+_TORCHREID: Names = (
+    ("expand", "conv1.conv", "conv1.bn"),
+    ("depthwise", "dwconv2.conv", "dwconv2.bn"),
+    ("project", "conv3.0", "conv3.1"),
+)
 _NESTED_FIRST: Names = (("depthwise", "conv.0.0", "conv.0.1"), ("project", "conv.1", "conv.2"))
 
 
@@ -45,6 +51,20 @@ def mobilenet_v2(*, nested: bool) -> tuple[Layer, ...]:
         *_block(0, "features.1", first),
         *(layer for i in range(1, 17) for layer in _block(i, f"features.{i + 1}", others)),
         *_unit(("head",), "features.18.0", "features.18.1"),
+    )
+
+
+def torchreid_mobilenet_v2() -> tuple[Layer, ...]:
+    """MobileNetV2 as torchreid names it: groups conv2 .. conv8, between the stem and the head."""
+    blocks = [
+        f"conv{group}.{index}"
+        for group, same in enumerate(MOBILENET_V2, start=2)
+        for index in range(same.blocks)
+    ]
+    return (
+        *_unit(("stem",), "conv1.conv", "conv1.bn"),
+        *(layer for i, source in enumerate(blocks) for layer in _block(i, source, _TORCHREID)),
+        *_unit(("head",), "conv9.conv", "conv9.bn"),
     )
 
 

@@ -109,6 +109,16 @@ SOURCES: dict[str, Source] = {
         layers=mobile.mobilenet_v2(nested=True),
         left_out=rf"classifier\..*|{_COUNTERS}",
     ),
+    "torchvision_mobilenet_v2_1.4": Source(
+        about=_about("mobilenet_v2_1.4", "torchvision's MobileNetV2 1.4, ImageNet", _IMAGENET),
+        layers=mobile.mobilenet_v2(nested=True),
+        left_out=rf"classifier\..*|{_COUNTERS}",
+    ),
+    "torchreid_mobilenet_v2_1.4": Source(
+        about=_about("mobilenet_v2_1.4_reid", "torchreid's MobileNetV2 1.4, ImageNet", _IMAGENET),
+        layers=mobile.torchreid_mobilenet_v2(),
+        left_out=rf"(classifier|fc)\..*|{_COUNTERS}",
+    ),
     "torchvision_resnet18": _resnet(18),
     "torchvision_resnet50": _resnet(50),
     # torchvision's own network takes ImageNet's normalisation and undoes it (transform_input);

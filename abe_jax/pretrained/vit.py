@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from abe_jax.models.backbones.vit import BLOCKS
+from abe_jax.models.backbones.vit import BLOCKS, grid
 from abe_jax.pretrained.placing import CONV_BIAS, DENSE, LAYER_NORM, Layer
 
 _BLOCK = (
@@ -32,20 +32,31 @@ LAYERS = (
 )
 
 
-def fitted(stages: Mapping[str, Any], needed: Mapping[str, Any]) -> dict[str, Any]:
+def fitted(
+    stages: Mapping[str, Any],
+    needed: Mapping[str, Any],
+    shape: tuple[int, int] | None = None,
+    was: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """`stages` with position embeddings for the number of tokens that `needed` has.
 
-    The class token keeps its own; those of the square of patches are resized bicubically, with
-    antialiasing where they become fewer. Stages of other backbones stay as they are.
+    The class token keeps its own; those of the map of patches are resized bicubically, with
+    antialiasing where they become fewer. Stages of other backbones stay as they are. `shape` is the
+    height and width of the images, `was` that of the images of `stages`; None: squares.
     """
     if "embed" not in stages or "embed" not in needed:
         return dict(stages)
     pos, tokens = np.asarray(stages["embed"]["pos"]), needed["embed"]["pos"].shape[1]
-    if pos.shape[1] == tokens:
+    old, new = _grid(pos.shape[1], was), _grid(tokens, shape)
+    if old == new:
         return dict(stages)
     width = pos.shape[-1]
-    old, new = (math.isqrt(n - 1) for n in (pos.shape[1], tokens))
-    square = pos[:, 1:].reshape(1, old, old, width)
-    resized = jax.image.resize(square, (1, new, new, width), "bicubic")
+    placed = pos[:, 1:].reshape(1, *old, width)
+    resized = jax.image.resize(placed, (1, *new, width), "bicubic")
     joined = np.concatenate([pos[:, :1], np.asarray(resized).reshape(1, -1, width)], axis=1)
     return {**stages, "embed": {**stages["embed"], "pos": joined}}
+
+
+def _grid(tokens: int, shape: tuple[int, int] | None) -> tuple[int, int]:
+    side = math.isqrt(tokens - 1)
+    return grid(shape) if shape else (side, side)

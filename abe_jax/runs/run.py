@@ -14,6 +14,7 @@ from abe_jax import evaluation, files, hosts, losses, report
 from abe_jax.data import Dataset, Split
 from abe_jax.data.held_out import HELD
 from abe_jax.data.images.decoding import UnreadableImage
+from abe_jax.data.images.sides import Sides
 from abe_jax.data.sources.image_files import read
 from abe_jax.errors import UserError
 from abe_jax.evaluation import binary_codes, examples, grain_levels
@@ -59,7 +60,7 @@ class Run:
     variant: str = ""  # such as "at 448 px, p=4"
 
     def at(
-        self, size: int | None = None, p: float | None = None, *, longest: int | None = None
+        self, size: Sides | None = None, p: float | None = None, *, longest: int | None = None
     ) -> "Run":
         """The run as it is tested on images of `size` px, with p as GeM's exponent.
 

@@ -62,7 +62,7 @@ class Service:
         Raises UserError where the index cannot be searched.
         """
         image = self._index.embedder.network.preprocessing
-        grey = np.full((image.size, image.size, image.channels), 128, np.uint8)
+        grey = np.full((*image.shape, image.channels), 128, np.uint8)
         try:
             self.search(cv2.imencode(".png", grey)[1].tobytes())
         except Refused as error:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from abe_jax import losses, models
 from abe_jax.data.loader import Batch
+from abe_jax.losses.batch import read
 from abe_jax.models.backbones.batch_instance import Gates
 from abe_jax.training.meta import Meta
 from abe_jax.training.step import AXIS, AfterUpdate, Metrics, Preprocess
@@ -45,8 +46,9 @@ class MetaBIN(AfterUpdate):
     equal blocks of one domain each, in an order that the sampler draws; the blocks of the first
     `meta.domains` are meta-train, the others meta-test. Their rows lie on few devices, so every
     device gathers the images and embeds its own share of each part. Batch normalisation uses the
-    statistics of one part's rows over all devices, and running statistics stay as they were. Before
-    the step `meta.start` only the metrics are taken.
+    statistics of one part's rows over all devices, and running statistics stay as they were. The
+    losses compare what `meta.reads` names; the scatter's cosines have no length. Before the step
+    `meta.start` only the metrics are taken.
     """
 
     metrics = (*META, GATE)
@@ -84,7 +86,7 @@ class MetaBIN(AfterUpdate):
             embeddings, _ = self._model.apply(
                 variables, pixels, train=True, mutable=["batch_stats"]
             )
-            return lax.all_gather(embeddings.vectors, AXIS, tiled=True)
+            return lax.all_gather(read(embeddings, meta.reads), AXIS, tiled=True)
 
         def inner(gates: Gates) -> tuple[Array, Metrics]:
             values = _meta_train(vectors(gates, train), train, meta)

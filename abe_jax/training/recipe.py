@@ -50,8 +50,7 @@ class Recipe:
 
     def create(self) -> TrainState:
         """The state before the first step."""
-        side, channels = self.preprocessing.size, self.preprocessing.channels
-        shape = (side, side, channels)
+        shape = (*self.preprocessing.shape, self.preprocessing.channels)
         return states.create(self.model, self.objective, self.transformation, shape, self.seed)
 
     def abstract(self) -> TrainState:

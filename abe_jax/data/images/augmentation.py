@@ -21,7 +21,7 @@ class Augmentation:
         ArgumentError: a value that is out of range.
     """
 
-    padding: int = 0  # px added on each side of the square before the crop
+    padding: int = 0  # px added on each side of the frame before the crop
     crop: str = "plain"  # plain (`size` px) | resized (of any size and aspect, to `size` px)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False  # every other image, on average, is mirrored left to right
@@ -67,11 +67,11 @@ def augmented(
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> UInt8[np.ndarray, "size size c"]:
+) -> UInt8[np.ndarray, "h w c"]:
     """`augment` of the decoded image, but a crop to be resized is cut from the image's own pixels.
 
     It is then resampled once; its box is the same share of the image, to a pixel of it. Where the
-    image is smaller than its square of `resize` px, and the box than the crop, the image is
+    image is smaller than its frame of `resize` px, and the box than the crop, the image is
     enlarged before it is cut, so that small images too have boxes of all sizes.
 
     Raises:
@@ -79,31 +79,34 @@ def augmented(
     """
     if augmentation.crop == "plain":
         return augment(preprocessing.decode(encoded), preprocessing, augmentation, rng)
-    size, resize = preprocessing.size, preprocessing.resize
-    box, mirrored = _drawn(resize, size, augmentation, rng)
-    least = min(box.height, box.width) / size
+    shape, frame = preprocessing.shape, preprocessing.frame
+    box, mirrored = _drawn(frame, shape, augmentation, rng)
+    least = min(box.height / shape[0], box.width / shape[1])
     image = reduced(
         encoded, preprocessing.channels, lambda h, w: preprocessing.excess(h, w) * min(1, least)
     )
     part, height, width = preprocessing.fitted(image)
+    own = (part.shape[0], part.shape[1])
     if preprocessing.fit == "pad":
-        scales = (max(part.shape[:2]) / resize,) * 2
+        scales = (max(own[0] / frame[0], own[1] / frame[1]),) * 2
     else:
-        scales = (part.shape[0] / height, part.shape[1] / width)
-    if min(scales) < 1 and min(box.height * scales[0], box.width * scales[1]) < size - 0.5:
-        part, height, width = preprocessing.square(image), resize, resize
+        scales = (own[0] / height, own[1] / width)
+    boxed = (box.height * scales[0], box.width * scales[1])
+    if min(scales) < 1 and (boxed[0] < shape[0] - 0.5 or boxed[1] < shape[1] - 0.5):
+        part, height, width = preprocessing.framed(image), *frame
         scales = (1.0, 1.0)
-    above, before = ((resize - side) // 2 + augmentation.padding for side in (height, width))
+    padding = augmentation.padding
+    above, before = (frame[0] - height) // 2 + padding, (frame[1] - width) // 2 + padding
     inside = box._replace(top=box.top - above, left=box.left - before)
-    return _finished(crops.cut(part, inside, scales, size), mirrored, augmentation, rng)
+    return _finished(crops.cut(part, inside, scales, shape), mirrored, augmentation, rng)
 
 
 def augment(
-    image: UInt8[np.ndarray, "side side c"],
+    image: UInt8[np.ndarray, "h w c"],
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> UInt8[np.ndarray, "size size c"]:
+) -> UInt8[np.ndarray, "i j c"]:
     """A random crop of `size` px for training, from the image padded by `padding` px.
 
     The crop has `size` px, or, as `resized`, a random share of the image and aspect
@@ -113,31 +116,35 @@ def augment(
     crop and the mirror, then for those of the three that are on; how many depends neither on the
     image nor on what is done to it.
     """
-    size, padding = preprocessing.size, augmentation.padding
-    box, mirrored = _drawn(len(image), size, augmentation, rng)
+    shape, padding = preprocessing.shape, augmentation.padding
+    box, mirrored = _drawn((image.shape[0], image.shape[1]), shape, augmentation, rng)
     inside = box._replace(top=box.top - padding, left=box.left - padding)
-    return _finished(crops.cut(image, inside, (1.0, 1.0), size), mirrored, augmentation, rng)
+    return _finished(crops.cut(image, inside, (1.0, 1.0), shape), mirrored, augmentation, rng)
 
 
 def _drawn(
-    side: int, size: int, augmentation: Augmentation, rng: np.random.Generator
+    frame: tuple[int, int],
+    shape: tuple[int, int],
+    augmentation: Augmentation,
+    rng: np.random.Generator,
 ) -> tuple[crops.Box, bool]:
-    """Where in the padded square of an image of `side` px the crop is, and whether mirrored."""
-    padded = side + 2 * augmentation.padding
+    """Where in the padded frame of an image the crop of `shape` is, and whether mirrored."""
+    padded = (frame[0] + 2 * augmentation.padding, frame[1] + 2 * augmentation.padding)
     if augmentation.crop == "resized":
-        box = crops.random_box(padded, augmentation.crop_scale, rng)
+        box = crops.random_box(padded, shape, augmentation.crop_scale, rng)
     else:
-        top, left = rng.integers(0, padded - size, size=2, endpoint=True)
-        box = crops.Box(int(top), int(left), size, size)
+        free = (padded[0] - shape[0], padded[1] - shape[1])
+        top, left = (int(rng.integers(0, most, endpoint=True)) for most in free)
+        box = crops.Box(top, left, *shape)
     return box, bool(rng.random() < 0.5 and augmentation.flip)
 
 
 def _finished(
-    crop: UInt8[np.ndarray, "size size c"],
+    crop: UInt8[np.ndarray, "h w c"],
     mirrored: bool,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> UInt8[np.ndarray, "size size c"]:
+) -> UInt8[np.ndarray, "h w c"]:
     image = np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
     if augmentation.policy:
         image = autoaugment.augment(image, autoaugment.POLICIES[augmentation.policy], rng)

@@ -31,44 +31,56 @@ def resized(image: UInt8[np.ndarray, "h w c"], width: int, height: int) -> np.nd
     return cv2.resize(image, (width, height), interpolation=how).reshape(height, width, -1)
 
 
-def middle(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle square of an image."""
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    return image[top : top + side, left : left + side]
+def middle(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The middle of an image, so many px of it."""
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
 
 
-def padded(image: np.ndarray, side: int) -> np.ndarray:
-    """The image in the middle of a square of PADDING_COLOUR."""
+def largest(height: int, width: int, aspect: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the largest part of an image with the aspect height : width."""
+    high, wide = aspect
+    if height * wide <= width * high:
+        return height, max(1, round(height * wide / high))
+    return max(1, round(width * high / wide)), width
+
+
+def padded(image: np.ndarray, high: int, wide: int) -> np.ndarray:
+    """The image in the middle of a frame of PADDING_COLOUR, so many px high and wide."""
     height, width, channels = image.shape
-    if height == width == side:
+    if (height, width) == (high, wide):
         return image
-    square = np.full((side, side, channels), PADDING_COLOUR, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square
+    frame = np.full((high, wide, channels), PADDING_COLOUR, np.uint8)
+    top, left = (high - height) // 2, (wide - width) // 2
+    frame[top : top + height, left : left + width] = image
+    return frame
 
 
 def cut(
-    image: UInt8[np.ndarray, "h w c"], box: Box, scales: tuple[float, float], size: int
-) -> UInt8[np.ndarray, "size size c"]:
-    """The box of an image, its numbers times `scales`, resampled to a square of `size` px.
+    image: UInt8[np.ndarray, "h w c"],
+    box: Box,
+    scales: tuple[float, float],
+    shape: tuple[int, int],
+) -> UInt8[np.ndarray, "i j c"]:
+    """The box of an image, its numbers times `scales`, resampled to `shape`, height and width.
 
-    Outside of the image the box shows PADDING_COLOUR. Only what is inside is cut out
-    and resampled, to whole pixels of the square: a box may be much larger than a thin image.
+    Both pairs are of height, then width. Outside of the image the box shows PADDING_COLOUR. Only
+    what is inside is cut out and resampled, to whole pixels of the result: a box may be much larger
+    than a thin image.
     """
-    rows, above, height = _inside(box.top, box.height, scales[0], image.shape[0], size)
-    columns, before, width = _inside(box.left, box.width, scales[1], image.shape[1], size)
-    if height == width == size:
-        return resized(image[rows, columns], size, size)
-    square = np.full((size, size, image.shape[2]), PADDING_COLOUR, np.uint8)
+    rows, above, height = _inside(box.top, box.height, scales[0], image.shape[0], shape[0])
+    columns, before, width = _inside(box.left, box.width, scales[1], image.shape[1], shape[1])
+    if (height, width) == shape:
+        return resized(image[rows, columns], width, height)
+    frame = np.full((*shape, image.shape[2]), PADDING_COLOUR, np.uint8)
     if height and width:
         part = resized(image[rows, columns], width, height)
-        square[above : above + height, before : before + width] = part
-    return square
+        frame[above : above + height, before : before + width] = part
+    return frame
 
 
 def _inside(start: int, length: int, scale: float, side: int, size: int) -> tuple[slice, int, int]:
-    """Along one axis: the image's pixels inside the box, their offset and length in the square."""
+    """Along one axis: the image's pixels inside the box, their offset and length in the result."""
     first, count = round(start * scale), max(1, round(length * scale))
     low, high = max(0, first), min(side, first + count)
     if low >= high:
@@ -77,20 +89,31 @@ def _inside(start: int, length: int, scale: float, side: int, size: int) -> tupl
     return slice(low, high), offset, max(1, round((high - first) * size / count) - offset)
 
 
-def random_box(side: int, scale: tuple[float, ...], rng: np.random.Generator) -> Box:
-    """The box of a crop whose area is a uniform share of a square image.
+def random_box(
+    frame: tuple[int, int],
+    aspect: tuple[int, int],
+    scale: tuple[float, ...],
+    rng: np.random.Generator,
+) -> Box:
+    """The box of a crop whose area is a uniform share of an image's, both of height, then width.
 
-    The aspect is log-uniform between 3/4 and 4/3 (Szegedy et al., CVPR 2015, section 6). The
-    first of ten draws that fits into the image is taken, or else the full image.
+    The crop's aspect is log-uniform between 3/4 and 4/3 of `aspect`, that of what the crop is
+    resized to (Szegedy et al., CVPR 2015, section 6, of squares: so a rectangle is stretched no
+    more than they are). The first of ten draws that fits into the image is taken, or else the
+    largest part with that aspect, in the middle.
     """
     shares = rng.uniform(scale[0], scale[1], _TRIES)
     aspects = np.exp(rng.uniform(-_LOG_ASPECT, _LOG_ASPECT, _TRIES))
     position = rng.random(2)
-    widths = np.rint(side * np.sqrt(shares * aspects)).astype(int)
-    heights = np.rint(side * np.sqrt(shares / aspects)).astype(int)
-    fitting = np.flatnonzero((widths <= side) & (heights <= side))
+    area = frame[0] * frame[1]
+    high, wide = math.sqrt(area * aspect[0] / aspect[1]), math.sqrt(area * aspect[1] / aspect[0])
+    widths = np.rint(wide * np.sqrt(shares * aspects)).astype(int)
+    heights = np.rint(high * np.sqrt(shares / aspects)).astype(int)
+    fitting = np.flatnonzero((widths <= frame[1]) & (heights <= frame[0]))
     if not len(fitting):
-        return Box(0, 0, side, side)
+        height, width = largest(*frame, aspect)
+        return Box((frame[0] - height) // 2, (frame[1] - width) // 2, height, width)
     height, width = max(1, int(heights[fitting[0]])), max(1, int(widths[fitting[0]]))
-    top, left = (position * (side + 1 - np.array([height, width]))).astype(int).tolist()
+    free = np.array([frame[0] + 1 - height, frame[1] + 1 - width])
+    top, left = (position * free).astype(int).tolist()
     return Box(top, left, height, width)

@@ -1,11 +1,12 @@
 """What every image goes through, in training and in evaluation alike.
 
-decoding.py gives an image's own pixels; here they become a square of `resize` px, and of that the
-crop of `size` px. A JPEG file of at least twice the size that is needed is decoded at a half, a
-quarter or an eighth of its own size, never below what is needed, and only then resampled. In
-photographs that shifts the pixels of a square by 1 to 3 of 255 levels on average against an image
-decoded in full, which at 1,024 px takes twice as long. Other formats, and JPEG files of less than
-twice the size, come out as if decoded in full.
+decoding.py gives an image's own pixels; here they become a frame of `resize` px, and of that the
+crop of `size` px. Both are squares, or rectangles of a height and a width: where the user names
+one number both sides have it, and everything below is the same for both. A JPEG file of at least
+twice the size that is needed is decoded at a half, a quarter or an eighth of its own size, never
+below what is needed, and only then resampled. In photographs that shifts the pixels of a frame by
+1 to 3 of 255 levels on average against an image decoded in full, which at 1,024 px takes twice as
+long. Other formats, and JPEG files of less than twice the size, come out as if decoded in full.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float, UInt8
 from abe_jax.bounds import Pixels
 from abe_jax.data.images import crops
 from abe_jax.data.images.decoding import Reduced, reduced
+from abe_jax.data.images.sides import Sides, both, simplest
 from abe_jax.errors import ArgumentError, require
 
 FITS = ("pad", "cover", "stretch")
@@ -32,14 +34,17 @@ class Preprocessing:
         ArgumentError: values that are out of range or do not fit together.
     """
 
-    resize: int = 256  # px: side of the square that every image becomes
-    size: int = 224  # px: side of the crop of it that the network sees
+    # Both in px, one number for a square, or height and width.
+    resize: Sides = 256  # of the frame that every image becomes
+    size: Sides = 224  # of the crop of it that the network sees
     channels: int = 3  # 1 (grey) or 3 (RGB)
-    fit: str = "pad"  # to a square: pad (black) | cover (its middle) | stretch (aspect not kept)
+    fit: str = "pad"  # to the frame: pad (black) | cover (its middle) | stretch (aspect not kept)
     mean: tuple[float, ...] = ()  # per channel, in units of 0..255; empty: 0
     std: tuple[float, ...] = ()  # likewise; empty: 1
 
     def __post_init__(self):
+        for name in ("resize", "size"):
+            object.__setattr__(self, name, simplest(getattr(self, name)))
         if self.channels not in (1, 3):
             raise ArgumentError("channels", f"{self.channels}, but only 1 (grey) or 3 (colour)")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -47,34 +52,49 @@ class Preprocessing:
                 raise ArgumentError(name, f"{len(values)} values for {self.channels} channels")
         if not min(self.std, default=1.0) > 0:
             raise ArgumentError("std", f"{self.std}, but every value must be above 0")
+        self._check_sides()
+        require("fit", self.fit, FITS)
+
+    def _check_sides(self) -> None:
         least, most = get_args(Pixels)[1:]
-        if not least <= self.resize <= most:
+        if not all(least <= side <= most for side in self.frame):
             raise ArgumentError(
                 "resize", f"{self.resize}, but an image's side has {least:,} to {most:,} px"
             )
-        if not 1 <= self.size <= self.resize:
+        if not all(1 <= own <= side for own, side in zip(self.shape, self.frame, strict=True)):
+            high, wide = self.frame
+            most_px = f"{high} px" if high == wide else f"{high} px of height and {wide} of width"
             raise ArgumentError(
                 "size",
                 f"{self.size}, but a crop of an image of resize={self.resize} px has 1 to "
-                f"{self.resize} px",
+                f"{most_px}",
             )
-        require("fit", self.fit, FITS)
 
-    def crop(self, encoded: bytes) -> UInt8[np.ndarray, "size size c"]:
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Height and width of `resize`."""
+        return both(self.resize)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of `size`: what the network sees."""
+        return both(self.size)
+
+    def crop(self, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
         """`centre` of `decode`: the image as evaluation sees it."""
         return self.centre(self.decode(encoded))
 
-    def decode(self, encoded: bytes) -> UInt8[np.ndarray, "resize resize c"]:
-        """The image as RGB or grey, a square of `resize` px.
+    def decode(self, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+        """The image as RGB or grey, a frame of `resize` px.
 
-        By `fit` its aspect ratio is kept and it is padded (`pad`) or only its middle square is
-        taken (`cover`), or it is stretched. Shrinking averages over areas, enlarging interpolates
-        linearly, and an image of the right size is not resampled.
+        By `fit` its aspect ratio is kept and it is padded (`pad`) or only its middle part of the
+        frame's aspect is taken (`cover`), or it is stretched. Shrinking averages over areas,
+        enlarging interpolates linearly, and an image of the right size is not resampled.
 
         Raises:
             UnreadableImage: the bytes are no whole image (see decoding.py).
         """
-        return self.square(reduced(encoded, self.channels, self.excess))
+        return self.framed(reduced(encoded, self.channels, self.excess))
 
     def full(self, encoded: bytes, height: int, width: int) -> UInt8[np.ndarray, "h w c"]:
         """The uncropped image, resampled as in `decode` to a height and width in px.
@@ -88,9 +108,9 @@ class Preprocessing:
 
         return crops.resized(reduced(encoded, self.channels, excess).image, width, height)
 
-    def centre(self, image: UInt8[np.ndarray, "side side c"]) -> UInt8[np.ndarray, "size size c"]:
+    def centre(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "i j c"]:
         """The middle `size` px."""
-        return crops.middle(image, self.size)
+        return crops.middle(image, *self.shape)
 
     def normalise(
         self, images: UInt8[Array, "b h w c"], dtype: jax.typing.DTypeLike = jnp.float32
@@ -101,21 +121,23 @@ class Preprocessing:
         return ((images.astype(jnp.float32) - mean) / std).astype(dtype)
 
     def excess(self, height: int, width: int) -> float:
-        """How many times larger than in the square an image of so many px is."""
-        longest = self.fit == "pad"
-        return (max(height, width) if longest else min(height, width)) / self.resize
+        """How many times larger than in the frame an image of so many px is."""
+        choose = max if self.fit == "pad" else min
+        return choose(height / self.frame[0], width / self.frame[1])
 
-    def square(self, image: Reduced) -> UInt8[np.ndarray, "resize resize c"]:
-        """The square of a decoded image."""
+    def framed(self, image: Reduced) -> UInt8[np.ndarray, "h w c"]:
+        """The frame of a decoded image."""
         part, height, width = self.fitted(image)
-        return crops.padded(crops.resized(part, width, height), self.resize)
+        return crops.padded(crops.resized(part, width, height), *self.frame)
 
     def fitted(self, image: Reduced) -> tuple[UInt8[np.ndarray, "i j c"], int, int]:
-        """The part of an image that the square shows, and the height and width it has there."""
+        """The part of an image that the frame shows, and the height and width it has there."""
         if self.fit == "cover":
-            return crops.middle(image.image, min(image.image.shape[:2])), self.resize, self.resize
+            height, width = image.image.shape[:2]
+            part = crops.largest(height, width, self.frame)
+            return crops.middle(image.image, *part), *self.frame
         if self.fit == "stretch":
-            return image.image, self.resize, self.resize
-        scale = self.resize / max(image.height, image.width)
+            return image.image, *self.frame
+        scale = min(self.frame[0] / image.height, self.frame[1] / image.width)
         height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
         return image.image, height, width

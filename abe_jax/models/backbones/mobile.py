@@ -90,28 +90,38 @@ class Unit(nn.Module):
 
 
 class Inverted(nn.Module):
-    """Wider by a 1x1 convolution, a depthwise one, narrow again; added to the input if alike."""
+    """Wider by a 1x1 convolution, a depthwise one, narrow again; added to the input if alike.
+
+    A block that makes nothing wider has no first convolution, unless `always`.
+    """
 
     features: int
     size: int
     expansion: int
     family: Family
     stride: int = 1
+    always: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j k"]:
         unit = partial(Unit, family=self.family)
         start, channels = x, x.shape[-1]
-        if self.expansion > 1:
+        if self.expansion > 1 or self.always:
             x = unit(1, features=self.expansion * channels, name="expand")(x, train)
         x = unit(self.size, stride=self.stride, name="depthwise")(x, train)
         x = unit(1, features=self.features, relu=False, name="project")(x, train)
         return start + x if self.stride == 1 and self.features == channels else x
 
 
-def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
-    stem = partial(Unit, size=3, features=STEM, family=family)
-    made = [staged("stem", stem, stride=2)]
+def _stages(
+    groups: tuple[Group, ...],
+    family: Family,
+    stem: int = STEM,
+    head: int = HEAD,
+    always: bool = False,
+) -> tuple[Stage, ...]:
+    first = partial(Unit, size=3, features=stem, family=family)
+    made = [staged("stem", first, stride=2)]
     for group in groups:
         for index in range(group.blocks):
             make = partial(
@@ -120,11 +130,12 @@ def _stages(groups: tuple[Group, ...], family: Family) -> tuple[Stage, ...]:
                 size=group.size,
                 expansion=group.expansion,
                 family=family,
+                always=always,
             )
             stride = group.stride if index == 0 else 1
             made.append(staged(f"block{len(made) - 1}", make, stride))
-    head = partial(Unit, size=1, features=HEAD, family=family)
-    return (*made, staged("head", head))
+    last = partial(Unit, size=1, features=head, family=family)
+    return (*made, staged("head", last))
 
 
 def _lite(options: Options, width: float, depth: float) -> tuple[Stage, ...]:
@@ -159,4 +170,29 @@ def lite2(options: Options) -> tuple[Stage, ...]:
 
 def mobilenet_v2(options: Options) -> tuple[Stage, ...]:
     """MobileNetV2 as torchvision has it, for 224 px: stem, block0 .. block16, head."""
-    return _stages(MOBILENET_V2, Family(same=False, epsilon=1e-5, options=options))
+    return _mobilenet_v2(options, 1.0)
+
+
+def mobilenet_v2_wide(options: Options) -> tuple[Stage, ...]:
+    """MobileNetV2 1.4 as torchvision has it: 1.4 times the channels, 1792 behind the head."""
+    return _mobilenet_v2(options, 1.4)
+
+
+def _mobilenet_v2(options: Options, width: float) -> tuple[Stage, ...]:
+    groups = [group._replace(features=rounded(width * group.features)) for group in MOBILENET_V2]
+    family = Family(same=False, epsilon=1e-5, options=options)
+    # A wider head and no narrower one: section 4 of the paper.
+    head = rounded(HEAD * max(1.0, width))
+    return _stages(tuple(groups), family, stem=rounded(width * STEM), head=head)
+
+
+def mobilenet_v2_reid(options: Options) -> tuple[Stage, ...]:
+    """MobileNetV2 1.4 as person re-identification has it, in torchreid and in MetaBIN's own code.
+
+    Channels are 1.4 times the paper's, cut off to whole numbers and not rounded to multiples of 8,
+    and the first block has a convolution that does not widen. 1792 channels behind the head.
+    """
+    groups = [group._replace(features=int(1.4 * group.features)) for group in MOBILENET_V2]
+    family = Family(same=False, epsilon=1e-5, options=options)
+    stem, head = int(1.4 * STEM), int(1.4 * HEAD)
+    return _stages(tuple(groups), family, stem=stem, head=head, always=True)

@@ -112,6 +112,30 @@ def with_trunk(parts: Cut, depth: int) -> Cut:
     return dataclasses.replace(parts, trunk=tuple(copied))
 
 
+def with_last_stride(backbone: str, stages: tuple[Stage, ...], stride: int) -> tuple[Stage, ...]:
+    """The stages with a stride of 1 in place of the last one: maps behind it are twice as large.
+
+    The parameters are the same, so weights fit. Of ResNet-50 it is the last stride of Luo et al.,
+    arXiv 1903.07071, section 3.4.
+
+    Raises:
+        ArgumentError: another stride than 1, or a last stride that is a pooling's.
+    """
+    last = max(i for i, stage in enumerate(stages) if stage.stride > 1)
+    if stride != 1:
+        raise ArgumentError(
+            "last_stride", f"{stride}; it is 1, or 0 for the {stages[last].stride} of the backbone"
+        )
+    if stages[last].unstrided is None:
+        raise ArgumentError(
+            "last_stride",
+            f"1; the last stride of {backbone!r} is that of {stages[last].name!r}, which cannot do "
+            "without it; take a ResNet, a MobileNetV2, an EfficientNet-Lite or BN-Inception, or "
+            "set it to 0",
+        )
+    return (*stages[:last], _unstrided(stages[last]), *stages[last + 1 :])
+
+
 def _unstrided(stage: Stage) -> Stage:
     if stage.unstrided is None:
         return stage

@@ -32,7 +32,7 @@ from abe_jax.models.backbones import (
     resnet,
     vit,
 )
-from abe_jax.models.backbones.stages import Options, Stage
+from abe_jax.models.backbones.stages import Options, Stage, with_last_stride
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,8 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite1": _lite(mobile.lite1, 240, "block14"),
     "efficientnet_lite2": _lite(mobile.lite2, 260, "block14"),
     "mobilenet_v2": _normalised(mobile.mobilenet_v2, "block12", 2),
+    "mobilenet_v2_1.4": _normalised(mobile.mobilenet_v2_wide, "block12", 2),
+    "mobilenet_v2_1.4_reid": _normalised(mobile.mobilenet_v2_reid, "block12", 2),
     "resnet18": _normalised(resnet.resnet18, "block2_1", 2),
     "resnet50": _normalised(resnet.resnet50, "block2_3", 2),
 }
@@ -98,6 +100,7 @@ def stages(
     compute: str = "float32",
     width: int = 32,
     axis_name: str | None = None,
+    last_stride: int = 0,
 ) -> tuple[Stage, ...]:
     """The stages of the backbone `name`, from the image to the last map.
 
@@ -114,4 +117,5 @@ def stages(
         freeze_norm=freeze_norm,
         width=width,
     )
-    return known.stages(options)
+    made = known.stages(options)
+    return with_last_stride(name, made, last_stride) if last_stride else made

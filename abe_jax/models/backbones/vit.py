@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from abe_jax.data.images.sides import numbers
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.stages import Options, Stage
 
@@ -54,9 +55,9 @@ class Patches(nn.Module):
 
 
 class Embed(nn.Module):
-    """Square images to tokens: the class token, then the patches row by row, with positions.
+    """Images to tokens: the class token, then the patches row by row, with positions.
 
-    The position embeddings are parameters for one size of image, that of the first call.
+    The position embeddings are parameters for one height and width, those of the first call.
     """
 
     dtype: Any
@@ -101,13 +102,18 @@ def attention(qkv: Float[Array, "b 1 t e"], heads: int) -> Float[Array, "b 1 t c
 
 
 def _require_patches(height: int, width: int) -> None:
-    if height != width or height % PATCH:
-        near = max(1, round(height / PATCH)) * PATCH
+    if height % PATCH or width % PATCH:
+        high, wide = (max(1, round(side / PATCH)) * PATCH for side in (height, width))
         raise ArgumentError(
             "size",
-            f"ViT-S/16 takes squares of a multiple of {PATCH} px, not {height} x {width}; the "
-            f"nearest is {near}",
+            f"ViT-S/16 takes sides that are multiples of {PATCH} px, not {height} x {width}; the "
+            f"nearest is {numbers((high, wide))}",
         )
+
+
+def grid(shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the patches of an image of this height and width."""
+    return shape[0] // PATCH, shape[1] // PATCH
 
 
 def stages(options: Options) -> tuple[Stage, ...]:

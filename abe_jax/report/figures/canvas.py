@@ -31,23 +31,26 @@ class Canvas:
         x: float,
         y: float,
         side: float,
-        image: UInt8[ndarray, "h h c"],
+        image: UInt8[ndarray, "h w c"],
         *,
         frame: str = "",
         dashed: bool = False,
     ) -> None:
-        """A square picture with its upper left corner at (x, y).
+        """A picture in the middle of a square whose upper left corner is at (x, y).
 
-        `frame` is a colour; framed pictures lie above the others.
+        Its longer side is the square's, its aspect is kept. `frame` is a colour; framed pictures
+        lie above the others.
         """
         above = 4.0 if frame else 3.0
         shown = pixels.fitted(image, min(round(side * layout.DPI), 2 * max(image.shape[:2])))
-        extent = (x, x + side, y + side, y)
+        high, wide = (side * (length / max(image.shape[:2])) for length in image.shape[:2])
+        x, y = x + (side - wide) / 2, y + (side - high) / 2
+        extent = (x, x + wide, y + high, y)
         self.axes.imshow(shown, extent=extent, aspect="auto", zorder=above, origin="upper")
         edge = Rectangle(
             (x, y),
-            side,
-            side,
+            wide,
+            high,
             fill=False,
             edgecolor=frame or palette.light("rule"),
             linewidth=1.1 if frame else 0.3,
