@@ -68,8 +68,8 @@ META = (
     "meta.inner_rate=30.0",
     "meta.outer_rate=20.0",
 )
-# Dropout in every head, drawn for each row of the global batch. Of a few channels all can be 0 behind
-# a ReLU: then an embedding is 0, and its gradient a million times rounding.
+# Dropout in every head, drawn for each row of the global batch. Of a few channels all can be 0
+# behind a ReLU: then an embedding is 0, and its gradient a million times rounding.
 CASCADE = (
     "model.kind=cascade",
     "model.learners=3",
