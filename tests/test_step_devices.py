@@ -68,13 +68,13 @@ META = (
     "meta.inner_rate=30.0",
     "meta.outer_rate=20.0",
 )
-# Dropout in every head, drawn for each row of the global batch. Where nothing is left of a row,
-# as of a few hidden features, the embedding is 0 and its gradient is a million times rounding.
+# Dropout in every head, drawn for each row of the global batch. Of a few channels all can be 0
+# behind a ReLU: then an embedding is 0, and its gradient a million times rounding.
 CASCADE = (
     "model.kind=cascade",
     "model.learners=3",
     "model.dim=18",
-    "model.side_width=4",
+    "model.side_width=32",
     "model.side_hidden=64",
     "model.branch=pool2",
     "train.batch=16",
