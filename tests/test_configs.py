@@ -92,9 +92,9 @@ def test_multigrain_falls_in_the_epochs_31_61_and_91() -> None:
     made = config.load(ROOT / "configs" / "multigrain_imagenet.py")
     rates, epoch = made.optimizer.rates(made.train.steps), 2 * 1_281_167 // 504
     for fallen, epochs in enumerate((31, 61, 91)):
-        last, first = (float(rates(epochs * epoch + step)) for step in (-1, 0))
+        last, first = (float(np.asarray(rates(epochs * epoch + step))) for step in (-1, 0))
         assert (last, first) == pytest.approx((0.2 * 0.1**fallen, 0.02 * 0.1**fallen))
-    assert float(rates(120 * epoch - 1)) == pytest.approx(0.0002)
+    assert float(np.asarray(rates(120 * epoch - 1))) == pytest.approx(0.0002)
     margin = made.objective[1]
     assert isinstance(margin, Margin)
     assert (margin.numerics, margin.replacement) == ("global_maximum", False)

@@ -1,5 +1,7 @@
 """Convolution, pooling and response normalisation against plain loops."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,7 +117,6 @@ def test_running_statistics_are_means_over_the_batch_divided_by_n():
         values = [float(x[n, i, j, channel]) for n, i, j in np.ndindex(2, 3, 2)]
         mean = sum(values) / 12
         variance = sum((value - mean) ** 2 for value in values) / 12  # PyTorch keeps / 11
-        found = [
-            float(np.asarray(updated["batch_stats"])[name][channel]) for name in ("mean", "var")
-        ]
+        statistics: Any = updated["batch_stats"]
+        found = [float(statistics[name][channel]) for name in ("mean", "var")]
         assert found == pytest.approx([0.1 * mean, 0.9 + 0.1 * variance], rel=1e-5)
