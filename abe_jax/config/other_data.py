@@ -26,6 +26,7 @@ OF_THE_DATA = (
     "validation_domains",
     "test_share",
     "validation_classes",
+    "validate",
     "held_out",
 )
 ALSO = ("root", "damaged", "unreadable_share")  # the run's own, unless they are set anew

@@ -27,7 +27,8 @@ def resolved(
 
     config.data.mean and std, where both are empty, become those that the weights were trained
     with; config.data.validation_classes and classes, where they are 0, the share that is kept for
-    validation where the data has none of its own, and the number of the training split's classes;
+    validation where the data has none of its own (where config.data.validate, else it stays 0), and
+    the number of the training split's classes;
     config.model.branch, where it is empty, the backbone's own. Without weights mean and std stay
     empty. Of a `dataset` that a program gave, nothing is kept beyond what it keeps itself.
 
@@ -40,7 +41,7 @@ def resolved(
     elif config.model.weights:
         config = dataclasses.replace(config, data=_normalised(config.data, config.model))
     data = config.data
-    if not (before or data.validation_classes or dataset):
+    if data.validate and not (before or data.validation_classes or dataset):
         with build.named("config.data"):
             kept = class_splits.default_validation_classes(build.dataset(data).read)
         data = dataclasses.replace(data, validation_classes=kept)

@@ -57,7 +57,7 @@ def run(
         dataset=own,
         tested=_tested(config, own, other, near_duplicates),
         whiten=config.evaluate.whiten,
-        select=config.evaluate.select,
+        select=config.evaluate.select if config.data.validate else "",
         step=int(about["step"]),
         digest=about["digest"],
     )

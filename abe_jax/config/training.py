@@ -59,8 +59,9 @@ def _prepared(
     config = resolved(config, given, folder)
     check_memory(config)
     images, recipe = given or build.dataset(config.data), build.recipe(config)
-    train, val, test = (images.split(name) for name in ("train", "val", "test"))
-    checks.check(config, train, (val, test))
+    train, test = images.split("train"), images.split("test")
+    val = images.split("val") if config.data.validate else None
+    checks.check(config, train, [split for split in (val, test) if split])
     with build.named("config.data", "config.train"):
         recipe.sampler(train)
     with build.named("config.optimizer"):
@@ -75,7 +76,12 @@ def _prepared(
             say(f"warning: {warning}")
     return Training(
         recipe=recipe,
-        sources=Sources(train, _validation(config, val), lambda: starting_state(config, recipe)),
+        sources=Sources(
+            train,
+            _validation(config, val) if val else None,
+            lambda: starting_state(config, recipe),
+            config.data.unreadable_share,
+        ),
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
     )

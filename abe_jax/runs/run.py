@@ -28,6 +28,7 @@ from abe_jax.evaluation.network import Embedded
 from abe_jax.evaluation.resolution import Resolution
 from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening
+from abe_jax.report import tables
 from abe_jax.runs import fitted_whitening
 from abe_jax.runs.evaluation import Evaluation, Tested, within_reach
 from abe_jax.training import Recipe
@@ -43,7 +44,7 @@ def _say_nothing(line: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A run at its best checkpoint.
+    """A run at its best checkpoint, or at its last one where it chose none.
 
     `recipe` is what it was trained by, `dataset` what it was trained on, `tested` what it is tested
     on. A test at another resolution is another Run, see `at`.
@@ -57,7 +58,7 @@ class Run:
     step: int  # of the checkpoint
     digest: str  # of the checkpoint
     whiten: int = 0  # training images that a whitening is fitted on; 0: none is
-    select: str = "recall@1"  # the metric that chose the checkpoint
+    select: str = "recall@1"  # the metric that chose the checkpoint; empty: none, it is the last
     variant: str = ""  # such as "at 448 px, p=4"
 
     def at(self, size: int | None = None, p: float | None = None) -> "Run":
@@ -134,7 +135,8 @@ class Run:
             benchmark=self.tested.dataset.name,
         )
         self._warn_of_codes(embedded, say)
-        numbers = {"step": self.step, **results.numbers}
+        chosen = {} if self.select else {"checkpoint": tables.LAST}
+        numbers = {"step": self.step, **chosen, **results.numbers}
         return Evaluation(name, Results(numbers), images, embedded)
 
     def _whitening(self, say: Say, raw_of: Callable[[Split], Any]) -> Whitening | None:
