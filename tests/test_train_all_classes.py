@@ -74,7 +74,7 @@ def test_a_set_s_own_validation_classes_are_trained_on(tiny_data: Path) -> None:
     assert np.unique(found.labels).tolist() == list(range(whole.classes))
     assert found.records[len(train.labels)] == val.records[0]
     assert whole.split("test").class_names == usual.split("test").class_names
-    with pytest.raises(UserError, match="^validate: False, so glyphs_tiny keeps no class for val"):
+    with pytest.raises(UserError, match=r"^validate: False, so glyphs_tiny keeps no class for val"):
         whole.split("val")
 
 
@@ -205,9 +205,9 @@ def test_compare_tunes_on_validation_classes_and_then_trains_on_all(
 ) -> None:
     small = [f"--config.{override}" for override in SMALLER]
     asked = ["--seeds", "1", "--rounds", "0", "--split", "test", "--then-all"]
+    asked += ["--tune", "optimizer.rate=0.001,0.01"]
     compare.main(
         ["--config", str(TINY), "--workdir", str(tmp_path), "--arm", "one:", *small, *asked]
-        + ["--tune", "optimizer.rate=0.001,0.01"]
     )
     said = capsys.readouterr().out
     assert "one: optimizer.rate on validation classes: 0.001: " in said

@@ -1,11 +1,11 @@
 """Trains arms side by side over several seeds and tables what came of them.
 
-An arm is a name, a config of its own where the first word behind it ends in .py (else that of
---config), and its overrides; those of the command line hold for all arms, but an arm's own count
-where both name one. --vary multiplies the arms by the values of one name, --tune gives each that
-which does best on the validation classes, and --then-all trains what was so chosen on all classes
-but the test's. Every run has a folder of its own below DIR, and the same command goes on where it
-was stopped.
+An arm is a name, a config of its own where the first word behind it is FILE.py or FILE.py:ROW (else
+that of --config), and its overrides; those of the command line hold for all arms, but an arm's own
+count where both name one. --vary multiplies the arms by the values of one name, --tune gives each
+that which does best on the validation classes, and --then-all trains what was so chosen on all
+classes but the test's. Every run has a folder of its own below DIR, and the same command goes on
+where it was stopped.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def named_values(flag: str, text: str) -> tuple[str, tuple[str, ...]]:
 def _arm(text: str) -> Arm:
     name, _, rest = text.partition(":")
     words = rest.split()
-    file = Path(words.pop(0)) if words and words[0].endswith(".py") else None
+    own = bool(words) and files.row_of(words[0])[0].suffix == ".py"
+    file = Path(words.pop(0)) if own else None
     return Arm(name=name.strip(), overrides=tuple(words), file=file)
 
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     comparison_arguments.check(arguments)
     if arguments.then_all and arguments.split != "test":
         raise UserError("--then-all: leaves no validation classes to measure on; --split test")
-    files.require(Path(arguments.config), "config file")
+    files.require(files.row_of(arguments.config)[0], "config file")
     from abe_jax import comparison
     from abe_jax.training.stop import on_sigterm
 
