@@ -100,7 +100,7 @@ def test_a_data_set_without_validation_images_has_nothing_to_choose_by(tiny_data
 
 
 def fitted(path: Path, stop_after: int = 0, *overrides: str) -> list[str]:
-    """What a training said, asked to stop behind a step if there is one."""
+    """What a training said; it is asked to stop when it has said the line of a step, if any."""
     said: list[str] = []
     stop = StopRequest()
 
@@ -150,9 +150,10 @@ def test_the_last_checkpoint_is_taken_and_everything_says_so(
     assert "finished before, all 4 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_checkpoint_of_one_that_never_stopped(tmp_path: Path) -> None:
     fitted(tmp_path / "whole")
-    fitted(tmp_path / "run", 3)
+    fitted(tmp_path / "run", 2)  # asked while the second step's line is said
     assert kept(tmp_path / "run")[0] == [3]  # the last so far: it can be tested meanwhile
     fitted(tmp_path / "run")
     assert kept(tmp_path / "run") == kept(tmp_path / "whole")
@@ -160,6 +161,7 @@ def test_a_stopped_run_goes_on_to_the_checkpoint_of_one_that_never_stopped(tmp_p
     assert "going on from step 4 of 6" in longer and kept(tmp_path / "run")[0] == [6]
 
 
+@pytest.mark.slow
 def test_a_last_checkpoint_that_a_kill_left_unwritten_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
