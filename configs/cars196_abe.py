@@ -73,9 +73,9 @@ def get_config(row: str = "abe-8") -> ConfigDict:
 def of_row(config: ConfigDict, row: str) -> ConfigDict:
     """The recipe with a row's model; the divergence is left out where its weight is 0."""
     kind, learners, dim, divergence = ROWS[row]
-    config.model.update(kind=kind, learners=learners, dim=dim)
-    if not divergence:
-        config.objective = config.objective[:1]
+    config["model"].update(kind=kind, learners=learners, dim=dim)
+    terms = config["objective"]
+    config["objective"] = [t for t in terms if divergence or t["name"] != "divergence"]
     return config
 
 

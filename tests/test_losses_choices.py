@@ -60,7 +60,9 @@ def test_the_gradient_of_a_squared_hinge_is_bounded_down_to_distance_0(apart, pu
     pair = jnp.array([[0.0, 0.0], [apart, 0.0]])
 
     def loss(x):
-        return losses.contrastive(x, [0, 1], form="hadsell", pairs="adjacent", reduction="mean")
+        return losses.contrastive(
+            x, jnp.array([0, 1]), form="hadsell", pairs="adjacent", reduction="mean"
+        )
 
     gradient = jax.grad(loss)(pair)
     np.testing.assert_allclose(gradient, [[pull, 0.0], [-pull, 0.0]], rtol=1e-5)

@@ -362,8 +362,16 @@ def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
     pytest.importorskip("sklearn")
     arguments = ["--workdir", *map(str, folders), "--split", "val", "--out", str(tmp_path)]
     cli.main(arguments)
-    parts = ("attention_channel-attention", "attention_mean-attention", "map-attention")
-    parts += ("classes-attention", "map-single", "classes-single", "cosine", "recall")
+    parts = ("attention_channel-attention", "attention_mean-attention")
+    parts += (
+        "attention_product-attention",
+        "map-attention",
+        "classes-attention",
+        "map-single",
+        "classes-single",
+        "cosine",
+        "recall",
+    )
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {f"{p}.{k}" for p in parts for k in ("png", "pdf")} | {"figures.md"}
     said = capsys.readouterr().out
