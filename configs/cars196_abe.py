@@ -46,6 +46,8 @@ validation set of unknown make. --config.data.validate=False trains on all 98 an
 checkpoint, chosen by nothing.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 # A row of the paper's tables: model.kind, learners, numbers in all, weight of the divergence.
@@ -70,12 +72,12 @@ def get_config(row: str = "abe-8") -> ConfigDict:
     return of_row(recipe(), row)
 
 
-def of_row(config: ConfigDict, row: str) -> ConfigDict:
+def of_row(config: Any, row: str) -> Any:
     """The recipe with a row's model; the divergence is left out where its weight is 0."""
     kind, learners, dim, divergence = ROWS[row]
-    config["model"].update(kind=kind, learners=learners, dim=dim)
-    terms = config["objective"]
-    config["objective"] = [t for t in terms if divergence or t["name"] != "divergence"]
+    config.model.update(kind=kind, learners=learners, dim=dim)
+    terms = config.objective
+    config.objective = [t for t in terms if divergence or t["name"] != "divergence"]
     return config
 
 
