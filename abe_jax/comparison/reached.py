@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from abe_jax.config.files import read_json
 from abe_jax.errors import UserError
 from abe_jax.report.ensemble_table import Reached
 from abe_jax.training.run_folder import RunFolder
@@ -37,7 +36,10 @@ def read(folder: Path, split: str) -> list[Reached]:
 
 def _reached(name: str, seeds: dict[int, RunFolder], split: str) -> Reached:
     runs = [seeds[seed] for seed in sorted(seeds)]
-    kind = read_json(runs[0].config).model.kind
+    try:
+        kind = str(runs[0].described()["model"]["kind"])
+    except (OSError, ValueError, LookupError, TypeError):  # no config.json, or a damaged one
+        kind = ""
     return Reached(name, [run.evaluations()[split] for run in runs], kind)
 
 
