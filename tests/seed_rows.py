@@ -13,8 +13,7 @@ from abe_jax import config, files
 PENDING = re.compile(r"configs/(hdc_\w+|abier_\w+|fashionnet_inshop|metabin_reid)\.py")
 COMMAND = re.compile(r"`abe-jax ([^`]+)`")
 
-# A network of a few channels on characters of a few pixels. The masks behind pool2 have as many
-# channels as `model.width`.
+# A network of a few channels on characters of a few pixels.
 SMALL = {
     "data.name": "glyphs_tiny",
     "data.validation_classes": "0",
@@ -27,7 +26,7 @@ SMALL = {
     "data.threads": "1",
     "model.backbone": "convnet",
     "model.norm": "batch",
-    "model.width": "32",
+    "model.width": "8",
     "model.branch": "pool2",
     "model.trunk_depth": "1",
     "model.dim": "16",
@@ -104,6 +103,8 @@ def small(row: Row, root: Path) -> list[str]:
         made = config.load(ROOT / name, row.overrides)
         if made.model.head == "none":
             changed["model.dim"] = str(4 * int(SMALL["model.width"]))  # of the last map
+        if row.verb == "train":  # each learner of M-heads compiles a decoder of its own
+            changed["model.learners"] = str(min(2, made.model.learners))
         if made.model.norm == "bin":
             changed["model.norm"] = "bin"
         if made.data.repeats > 1:
