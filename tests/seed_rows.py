@@ -40,6 +40,18 @@ SMALL = {
     "evaluate.copies": "2",
 }
 
+# What a model of some kind needs beyond SMALL, to be of that network and size.
+OF_KIND: dict[str, dict[str, str]] = {
+    "cascade": {
+        "model.learners": "3",
+        "model.dim": "12",
+        "model.side_stages": "('pool2','conv4')",
+        "model.side_width": "4",
+        "model.side_hidden": "8",
+    },
+    "divided": {"model.learners": "3", "model.dim": "12", "model.dims": "(2,4,6)"},
+}
+
 
 class Row(NamedTuple):
     """One command: its verb, its arguments, and its overrides by name."""
@@ -105,6 +117,7 @@ def small(row: Row, root: Path) -> list[str]:
             changed["model.dim"] = str(4 * int(SMALL["model.width"]))  # of the last map
         if row.verb == "train":  # each learner of M-heads compiles a decoder of its own
             changed["model.learners"] = str(min(2, made.model.learners))
+        changed |= OF_KIND.get(made.model.kind, {})
         if made.model.norm == "bin":
             changed["model.norm"] = "bin"
         if made.data.repeats > 1:
@@ -116,10 +129,11 @@ def small(row: Row, root: Path) -> list[str]:
             changed |= {"meta.domains": "1", "meta.start": "0"}
     # An even batch that every sampler can lay out.
     changed.setdefault("train.batch", "16")
-    if row.value("--branch"):  # places of the backbone that is not there
-        row.arguments[row.arguments.index("--branch") + 1] = "pool2,pool4"
+    arguments = list(row.arguments)
+    if "--branch" in arguments:  # places of the backbone that is not there
+        arguments[arguments.index("--branch") + 1] = "pool2,pool4"
     own = {override.partition("=")[0] for override in row.overrides}
     kept = {
         name: value for name, value in changed.items() if name not in own or name == "model.dim"
     }
-    return [*row.arguments, *(f"--config.{name}={value}" for name, value in kept.items())]
+    return [*arguments, *(f"--config.{name}={value}" for name, value in kept.items())]
