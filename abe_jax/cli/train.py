@@ -3,7 +3,7 @@
 A run that was stopped, at whatever point, goes on by the same command where it was saved last.
 
 With --config.data.validate=False all classes but the test's are trained on, and the last checkpoint
-is taken, chosen by nothing: choose settings by a run on validation classes, then train with them so.
+is taken, chosen by nothing: choose settings by runs on validation classes, then train with them so.
 """
 
 import time
