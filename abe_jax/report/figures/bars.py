@@ -39,7 +39,7 @@ def pictures(rows: Sequence[Reached], ours: Collection[str], split: str) -> Draw
     plot.set_xlabel("Recall@1 (%)")
     plot.grid(visible=False, axis="y")
     plot.grid(axis="x", color=palette.light("rule"), linewidth=PAPER.grid)
-    plot.set_xlim(*_limits(shown))
+    plot.set_xlim(0, 1.14 * max(value for row in shown for value in row.values("ensemble", METRIC)))
     if any(row.learners > 1 for row in shown):
         _legend(plot)
     seeds = sorted({len(row.evaluations) for row in shown})
@@ -48,7 +48,7 @@ def pictures(rows: Sequence[Reached], ours: Collection[str], split: str) -> Draw
         f"Recall@1 in percent on the {split} split: the mean over "
         f"{' or '.join(map(str, seeds))} seed(s); the line at a bar's end is their standard "
         "deviation, a dot the mean of the learners alone, the dotted line raw pixels without "
-        f"training. The axis does not begin at 0. In colour: {', '.join(named) or 'none'}."
+        f"training. In colour: {', '.join(named) or 'none'}."
         f"\n\n{ensemble_table.markdown(rows)}"
     )
     return [Picture("bars", figure, caption)]
@@ -84,13 +84,6 @@ def _baseline(plot: Axes, rows: Sequence[Reached]) -> None:
     values = {round(value, 6) for row in rows for value in row.values("pixels", METRIC)}
     if len(values) == 1:
         plot.axvline(*values, color=palette.light("soft"), linestyle=(0, (1, 1.4)), linewidth=0.9)
-
-
-def _limits(rows: Sequence[Reached]) -> tuple[float, float]:
-    parts = ("ensemble", "learners_mean", "pixels")
-    values = [value for row in rows for part in parts for value in row.values(part, METRIC)]
-    room = max(1.0, 0.15 * (max(values) - min(values)))
-    return max(0.0, min(values) - room), max(values) + 2 * room
 
 
 def _legend(plot: Axes) -> None:
