@@ -130,8 +130,10 @@ def small(row: Row, root: Path) -> list[str]:
     # An even batch that every sampler can lay out.
     changed.setdefault("train.batch", "16")
     arguments = list(row.arguments)
-    if "--branch" in arguments:  # places of the backbone that is not there
-        arguments[arguments.index("--branch") + 1] = "pool2,pool4"
+    # Places of the small backbone, and one seed alone: what several give is tested elsewhere.
+    for option, value in (("--branch", "pool2,pool4"), ("--depth", "1"), ("--seeds", "1")):
+        if option in arguments:
+            arguments[arguments.index(option) + 1] = value
     own = {override.partition("=")[0] for override in row.overrides}
     kept = {
         name: value for name, value in changed.items() if name not in own or name == "model.dim"
