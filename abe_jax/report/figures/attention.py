@@ -48,8 +48,8 @@ def pictures(run: EmbeddedRun, channel: int | None = None) -> Drawn:
     mean = masks.mean(axis=-1, dtype=np.float32)
     which = WIDEST if channel is None else f"channel {channel}"
     return [
-        _picture("attention_channel", run, images, rows, one, said, which),
-        _picture("attention_mean", run, images, rows, mean, [], which),
+        _picture("attention_channel", run, images, rows, one, said, which=which),
+        _picture("attention_mean", run, images, rows, mean, []),
         _product(run, images, rows, (one, mean), chosen, which),
     ]
 
@@ -79,7 +79,8 @@ def _picture(
     rows: Int[np.ndarray, " s"],
     shown: Masks,
     said: list[str],
-    which: str,
+    *,
+    which: str = WIDEST,
 ) -> Picture:
     learners = shown.shape[1]
     what = (
