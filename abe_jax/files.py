@@ -22,6 +22,13 @@ def require(path: Path, what: str) -> None:
     )
 
 
+def row_of(name: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The config file that a name stands for, and its row: `FILE.py:ROW`, or "" of `FILE.py`."""
+    text = os.fspath(name)
+    file, colon, row = text.rpartition(".py:")
+    return (Path(f"{file}.py"), row) if colon and not Path(text).is_file() else (Path(text), "")
+
+
 def expanded(path: str | os.PathLike[str]) -> Path:
     """A path whose `~` or `~name` is a user's home folder.
 

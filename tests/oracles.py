@@ -14,17 +14,22 @@ def _mean(values):
     return sum(values) / len(values) if values else 0.0
 
 
-def _one_learner(vectors, labels, margin, squared, pairs, reduction):
+def _one_learner(vectors, labels, margin, squared, pairs, reduction, form):
     n = len(labels)
     every = [(i, j) for i in range(n) for j in range(i + 1, n)]
     chosen = every if pairs == "all" else [(i, i + 1) for i in range(0, n - 1, 2)]
     positives, negatives = [], []
     for i, j in chosen:
         distance = _distance(vectors[i], vectors[j], squared)
-        if labels[i] == labels[j]:
-            positives.append(distance)
+        if form == "hadsell":  # D^2, and [m - D]_+^2 with the distance itself inside
+            distance = _distance(vectors[i], vectors[j], False)
+            terms = distance**2, max(margin - distance, 0.0) ** 2
         else:
-            negatives.append(max(margin - distance, 0.0))
+            terms = distance, max(margin - distance, 0.0)
+        if labels[i] == labels[j]:
+            positives.append(terms[0])
+        else:
+            negatives.append(terms[1])
     if reduction == "sum_per_image":  # both orders of every pair
         return sum(2 * term for term in positives + negatives) / n if n else 0.0
     if reduction == "mean":
@@ -35,14 +40,22 @@ def _one_learner(vectors, labels, margin, squared, pairs, reduction):
 
 
 def contrastive(
-    vectors, labels, *, margin=1.0, squared=True, pairs="all", reduction="mean_each", mask=None
+    vectors,
+    labels,
+    *,
+    margin=1.0,
+    squared=True,
+    pairs="all",
+    reduction="mean_each",
+    form="abe",
+    mask=None,
 ):
     x = np.asarray(vectors, np.float64)
     x = x[:, None] if x.ndim == 2 else x
     here = np.ones(len(x), bool) if mask is None else np.asarray(mask)
     x, labels = x[here], np.asarray(labels)[here]
-    learners = range(x.shape[1])
-    return sum(_one_learner(x[:, p], labels, margin, squared, pairs, reduction) for p in learners)
+    options = margin, squared, pairs, reduction, form
+    return sum(_one_learner(x[:, p], labels, *options) for p in range(x.shape[1]))
 
 
 def divergence(vectors, labels=None, *, margin=1.0, squared=True, reduction="mean", mask=None):

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import math
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from processes import ROOT
 from states import created_state, resolved
 
-from abe_jax import config, models
+from abe_jax import config, losses, models
 from abe_jax.config import Config, build
+from abe_jax.config.other_data import PUBLISHED_KS
 from abe_jax.data.sources.glyphs import typefaces
+from abe_jax.errors import UserError
 from abe_jax.losses import Margin
 from abe_jax.training import step
 from abe_jax.training.state import TrainState
@@ -38,6 +41,7 @@ SMALL = (
 
 def test_there_are_configs_to_test() -> None:
     abe = {"quickstart", "photographs", "cars196_abe", "cars196_heads", "cars196_single"}
+    abe |= {"cars196_abe_printed", "cub_abe", "sop_abe", "inshop_abe", "compared_losses"}
     sets = ("cars196", "cub", "sop", "inshop", "glyphs", "photographs")
     norm_softmax = {f"normsoftmax_{name}" for name in sets}
     metabin = {"metabin_glyphs", "metabin_photographs", "metabin_reid"}
@@ -55,6 +59,112 @@ def test_a_config_opens_with_what_command_and_expected_result(file: Path) -> Non
     assert "Expected" in header
     assert "Time" in header or "minutes" in header
     config.load(file)
+
+
+OF_ABE = ("cars196_abe", "cars196_abe_printed", "cub_abe", "sop_abe", "inshop_abe")
+# A row of the paper's tables: kind, learners, numbers of all learners, terms of the objective.
+ABE_ROWS = {
+    "abe-8": ("attention", 8, 512, 2),
+    "abe-4": ("attention", 4, 512, 2),
+    "abe-2": ("attention", 2, 512, 2),
+    "abe-1": ("attention", 1, 512, 1),
+    "abe-4-256": ("attention", 4, 256, 2),
+    "abe-2-128": ("attention", 2, 128, 2),
+    "abe-1-64": ("attention", 1, 64, 1),
+    "abe-8-without-divergence": ("attention", 8, 512, 1),
+    "8-heads": ("heads", 8, 512, 1),
+    "4-heads": ("heads", 4, 512, 1),
+    "2-heads": ("heads", 2, 512, 1),
+    "1-head": ("single", 1, 512, 1),
+}
+
+
+def of_row(name: str, row: str) -> Config:
+    return config.load(f"{ROOT / 'configs' / name}.py:{row}")
+
+
+def rows(name: str) -> tuple[str, ...]:
+    return tuple(runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["ROWS"])
+
+
+@pytest.mark.parametrize("name", OF_ABE)
+def test_every_row_of_the_papers_tables_has_its_model(name: str) -> None:
+    assert set(rows(name)) == set(ABE_ROWS)
+    for row, (kind, learners, dim, terms) in ABE_ROWS.items():
+        made = of_row(name, row)
+        model = made.model
+        assert (model.kind, model.learners, model.dim, len(made.objective)) == (
+            kind,
+            learners,
+            dim,
+            terms,
+        ), row
+        header = ast.get_docstring(ast.parse((ROOT / "configs" / f"{name}.py").read_text()))
+        assert row in (header or "") or name.startswith("cars196"), row
+    assert config.load(ROOT / "configs" / f"{name}.py") == of_row(name, "abe-8")
+
+
+@pytest.mark.parametrize("name", ["cub_abe", "sop_abe", "inshop_abe"])
+def test_another_data_set_changes_the_data_alone(name: str) -> None:
+    cars, made = of_row("cars196_abe", "abe-4"), of_row(name, "abe-4")
+    assert (made.model, made.objective, made.optimizer, made.train) == (
+        cars.model,
+        cars.objective,
+        cars.optimizer,
+        cars.train,
+    )
+    kept = {"cub_abe": 20, "sop_abe": 500, "inshop_abe": 200}[name]
+    own = dataclasses.replace(cars.data, name=name.removesuffix("_abe"), validation_classes=kept)
+    assert made.data == own
+    assert made.evaluate.ks == PUBLISHED_KS.get(own.name, (1, 2, 4, 8))
+
+
+def test_the_printed_losses_are_unsquared_sums_over_all_classes() -> None:
+    made = of_row("cars196_abe_printed", "abe-8")
+    metric, divergence = made.objective
+    assert metric == losses.Contrastive(squared=False, reduction="sum_per_image")
+    assert divergence == losses.Divergence(squared=False, reduction="sum")
+    assert not made.data.validate
+
+
+# Backbone, numbers, and a class with one option that the loss has in its paper.
+COMPARED = {
+    "contrastive": ("googlenet", 128, losses.Contrastive, ("form", "hadsell")),
+    "lifted_structure": ("googlenet", 64, losses.LiftedStructure, ("margin", 1.0)),
+    "n_pairs": ("googlenet", 64, losses.NPairs, ("weight", 1.0)),
+    "clustering": ("bn_inception", 64, losses.Clustering, ("margin", 1.0)),
+    "proxy_nca": ("bn_inception", 64, losses.ProxyNCA, ("scale", 3.0)),
+    "margin": ("resnet50", 128, losses.Margin, ("sampling", "distance_weighted")),
+}
+
+
+def test_every_compared_loss_has_a_row_for_each_of_its_data_sets() -> None:
+    sets = {"cars196": (1, 2, 4, 8), "cub": (1, 2, 4, 8), "sop": (1, 10, 100, 1000)}
+    expected = {f"{data}-{loss}" for data in sets for loss in COMPARED}
+    assert set(rows("compared_losses")) == expected
+    labels = np.repeat(np.arange(100), 60)
+    for row in expected:
+        data, loss = row.split("-")
+        made = of_row("compared_losses", row)
+        backbone, dim, term, (option, value) = COMPARED[loss]
+        assert (made.data.name, made.evaluate.ks) == (data, sets[data])
+        assert (made.model.kind, made.model.backbone, made.model.dim) == ("single", backbone, dim)
+        (own,) = made.objective
+        assert isinstance(own, term) and getattr(own, option) == value
+        build.sampling(made.data).batches(labels, made.train.batch, made.seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("sop_abe.py:abe-3", r"sop_abe.py: no row is called 'abe-3'; did you mean 'abe-\d"),
+        ("quickstart.py:abe-4", "quickstart.py: one config and no rows; leave out ':abe-4'"),
+        ("sop_abee.py:abe-4", "sop_abee.py: no such config file; did you mean '.*sop_abe.py'"),
+    ],
+)
+def test_a_row_that_is_not_there_is_refused(name: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        config.load(ROOT / "configs" / name)
 
 
 # Training images as published; images of a class in a batch, rate (Zhai and Wu, 2019).
@@ -146,8 +256,14 @@ def learning(state: TrainState) -> dict[str, Any]:
     return own | {"gates": models.gates(jax.device_put(model))}
 
 
+# The networks of these are those of cars196_abe, cars196_single and the normsoftmax configs (as the
+# tests above say) or in test_combinations.py; test_seeds.py trains every row of them, made small.
+SAME_NETWORKS = ("cub_abe", "sop_abe", "inshop_abe", "cars196_abe_printed", "compared_losses")
+STEPPED = [file for file in FILES if file.stem not in SAME_NETWORKS]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", STEPPED, ids=lambda file: file.stem)
 def test_a_config_takes_two_steps(file: Path, tiny_data: Path) -> None:
     made = shrunk(file, tiny_data)
     split = build.dataset(made.data).split("train")

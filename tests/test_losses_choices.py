@@ -41,6 +41,40 @@ def test_contrastive_by_hand(choice):
     assert float(value) == pytest.approx(BY_HAND[choice], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("reduction", "expected"),
+    [
+        ("sum_per_image", 2 / 4 * (0.25 + 0.4**2 + 0.9**2)),
+        ("mean_each", 0.25 + (0.4**2 + 0.9**2) / 5),
+        ("mean_active", 0.25 + (0.4**2 + 0.9**2) / 2),
+    ],
+)
+def test_the_contrastive_loss_of_the_tables_by_hand(reduction, expected):
+    value = losses.contrastive(LINE, CLASSES, form="hadsell", reduction=reduction)
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("apart", "pull"), [(0.0, 0.0), (1e-12, 2.0), (1e-3, 1.998), (2.0, 0.0)])
+def test_the_gradient_of_a_squared_hinge_is_bounded_down_to_distance_0(apart, pull):
+    """d/dx (1 - D)^2 = 2 (1 - D) along the pair; at D = 0 there is no direction."""
+    pair = jnp.array([[0.0, 0.0], [apart, 0.0]])
+
+    def loss(x):
+        return losses.contrastive(
+            x, jnp.array([0, 1]), form="hadsell", pairs="adjacent", reduction="mean"
+        )
+
+    gradient = jax.grad(loss)(pair)
+    np.testing.assert_allclose(gradient, [[pull, 0.0], [-pull, 0.0]], rtol=1e-5)
+
+
+def test_the_form_with_squares_has_no_unsquared_one():
+    with pytest.raises(ArgumentError, match=r"^squared: False, but form 'hadsell'"):
+        losses.contrastive(LINE, CLASSES, form="hadsell", squared=False)
+    with pytest.raises(ArgumentError, match=r"^squared: False, but form 'hadsell'"):
+        Contrastive(form="hadsell", squared=False)
+
+
 # Two images, three learners. Image 0: D = 0.5, 0.6, 0.1. Image 1: D = 3, 5, 2, all outside.
 LEARNERS = jnp.array([[[0.0], [0.5], [0.6]], [[0.0], [3.0], [5.0]]])
 

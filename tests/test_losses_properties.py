@@ -97,6 +97,16 @@ LOSSES = [
         fixed=lambda options: options["pairs"] == "adjacent",
     ),
     *_rows(
+        "contrastive",
+        oracles.contrastive,
+        {
+            "form": ("hadsell",),
+            "pairs": ("all", "adjacent"),
+            "reduction": ("mean_active",),
+        },
+        fixed=lambda options: options["pairs"] == "adjacent",
+    ),
+    *_rows(
         "divergence",
         oracles.divergence,
         {"reduction": ("sum", "mean_image", "mean", "mean_active"), "squared": (True, False)},

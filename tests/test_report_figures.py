@@ -19,14 +19,16 @@ from abe_jax import config
 from abe_jax.cli import figures as cli
 from abe_jax.config import build, stored
 from abe_jax.data.split import Split
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation import cosine as cosine_measure
 from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.examples import evenly
 from abe_jax.evaluation.network import Embedded
 from abe_jax.evaluation.options import Measures
 from abe_jax.report import figures, plots
 from abe_jax.report.figures import (
     attention,
+    attention_product,
     captions,
     class_ranking,
     classes,
@@ -185,6 +187,35 @@ def test_the_channel_shown_is_the_one_that_varies_most() -> None:
     assert attention.channels(masks).tolist() == [4, 2, 0]
 
 
+def test_a_product_shows_the_image_where_the_mask_is_largest_and_nothing_where_it_is_0() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 255, (2, 256, 256, 3), np.uint8)  # as large as the product
+    masks = np.zeros((2, 3, 2, 2), np.float32)
+    masks[0, 1], masks[1, 2] = 0.8, 0.2  # the same everywhere
+    made = attention_product.products(images, masks)
+    assert (made[0, 1] == images[0]).all() and not made[0, 0].any()
+    assert np.abs(made[1, 2] - images[1] / 4).max() <= 0.5
+
+
+def test_one_channel_of_all_masks_can_be_named(opened: EmbeddedRun) -> None:
+    made = {picture.name: picture for picture in all_of(attention.pictures(opened, channel=3))}
+    assert set(made) == {"attention_channel", "attention_mean", "attention_product"}
+    product = made["attention_product"].figure
+    said = [text.get_text() for text in product.axes[0].texts]
+    assert said.count("channel 3") == 2  # of both learners
+    assert said.count("channel") == said.count("mean") == 4  # the two lines of each image
+    assert "above one channel, channel 3, below" in made["attention_product"].caption
+    rows = evenly(len(opened.labels), attention.ROWS)[: attention_product.ROWS]
+    masks = opened.embedder.masks(opened.images(rows))
+    wanted = attention_product.products(opened.images(rows), masks[..., 2].astype(np.float32))
+    placed = [np.asarray(image.get_array()).mean() for image in product.axes[0].images]
+    assert len(placed) == 4 * 5  # an image, two learners in two lines
+    assert placed[1] == pytest.approx(wanted[0, 0].mean(), rel=0.02)
+    assert placed[2] == pytest.approx(wanted[0, 1].mean(), rel=0.02)
+    with pytest.raises(ArgumentError, match="channel: 33: the masks have the channels 1 to 8"):
+        attention.pictures(opened, channel=33)
+
+
 def test_attention_of_four_learners_takes_a_column_and_of_more_the_page() -> None:
     images = np.zeros((1, 8, 8, 1), np.uint8)
     for learners, width in ((2, 2.44), (4, 3.3), (5, 4.78), (8, 6.9)):
@@ -318,7 +349,7 @@ def test_the_same_pictures_are_the_same_bytes(opened: EmbeddedRun, tmp_path: Pat
         for picture in drawn:
             figures.write(picture.figure, folder, picture.name)
         kept.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert len(kept[0]) == 10 and kept[0] == kept[1]
+    assert len(kept[0]) == 12 and kept[0] == kept[1]
 
 
 @pytest.mark.slow
@@ -328,8 +359,9 @@ def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
     pytest.importorskip("sklearn")
     arguments = ["--workdir", *map(str, folders), "--split", "val", "--out", str(tmp_path)]
     cli.main(arguments)
-    parts = ("attention_channel-attention", "attention_mean-attention", "map-attention")
-    parts += ("classes-attention", "map-single", "classes-single", "cosine", "recall")
+    parts = ("attention_channel-attention", "attention_mean-attention")
+    parts += ("attention_product-attention", "map-attention", "classes-attention")
+    parts += ("map-single", "classes-single", "cosine", "recall")
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {f"{p}.{k}" for p in parts for k in ("png", "pdf")} | {"figures.md"}
     said = capsys.readouterr().out

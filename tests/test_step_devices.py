@@ -27,6 +27,7 @@ STEPS, SGD = 2, ("optimizer.name=sgd", "optimizer.rate=3.0", "optimizer.momentum
 # soft. Weights bring the gradients to one order.
 OBJECTIVE = (
     {"name": "contrastive"},
+    {"name": "contrastive", "form": "hadsell", "weight": 0.5},
     {"name": "triplet", "soft": True, "weight": 0.5},
     {"name": "triplet", "mining": "batch_hard", "reduction": "mean", "margin": 0.5},
     {"name": "triplet", "mining": "semi_hard", "reduction": "mean", "margin": 0.5},

@@ -10,7 +10,6 @@ import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from abe_jax import files
@@ -86,14 +85,15 @@ def with_config(verb: str, description: str | None, *, example: str) -> Parser:
         "--config",
         required=True,
         metavar="FILE",
-        help="a config file, of which --config.NAME=VALUE overrides any value",
+        help="a config file, or FILE.py:ROW where it has several; --config.NAME=VALUE overrides "
+        "any value",
     )
     return parser
 
 
 def configuration(path: str, overrides: Sequence[str]) -> "Config":
     """The configuration that a command line names."""
-    files.require(Path(path), "config file")
+    files.require(files.row_of(path)[0], "config file")
     from abe_jax.config import load
 
     return load(path, overrides)

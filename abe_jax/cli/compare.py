@@ -1,10 +1,11 @@
 """Trains arms side by side over several seeds and tables what came of them.
 
-An arm is a name, a config of its own where the first word behind it ends in .py (else that of
---config), and its overrides; those of the command line hold for all arms, but an arm's own count
-where both name one. --vary multiplies the arms by the values of one name, --tune gives each that
-which does best on the validation classes. Every run has a folder of its own below DIR, and the same
-command goes on where it was stopped.
+An arm is a name, a config of its own where the first word behind it is FILE.py or FILE.py:ROW (else
+that of --config), and its overrides; those of the command line hold for all arms, but an arm's own
+count where both name one. --vary multiplies the arms by the values of one name, --tune gives each
+that which does best on the validation classes, and --then-all trains what was so chosen on all
+classes but the test's. Every run has a folder of its own below DIR, and the same command goes on
+where it was stopped.
 """
 
 import argparse
@@ -48,6 +49,12 @@ def arms(named: Sequence[str], varied: Sequence[str]) -> list[Arm]:
     return made
 
 
+def on_all_classes(arm: Arm) -> Arm:
+    """The arm trained on the validation classes too, which chose what it is, to its last step."""
+    name, overrides = f"{arm.name}, all classes", (*arm.overrides, "data.validate=False")
+    return dataclasses.replace(arm, name=name, overrides=overrides)
+
+
 def named_values(flag: str, text: str) -> tuple[str, tuple[str, ...]]:
     """NAME and the values of `NAME=VALUE,VALUE,...`."""
     name, equals, values = text.partition("=")
@@ -59,7 +66,8 @@ def named_values(flag: str, text: str) -> tuple[str, tuple[str, ...]]:
 def _arm(text: str) -> Arm:
     name, _, rest = text.partition(":")
     words = rest.split()
-    file = Path(words.pop(0)) if words and words[0].endswith(".py") else None
+    own = bool(words) and files.row_of(words[0])[0].suffix == ".py"
+    file = Path(words.pop(0)) if own else None
     return Arm(name=name.strip(), overrides=tuple(words), file=file)
 
 
@@ -68,7 +76,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     asked = arms(arguments.arm, arguments.vary)
     tunings = [Tuning(*named_values("--tune", text)) for text in arguments.tune]
     comparison_arguments.check(arguments)
-    files.require(Path(arguments.config), "config file")
+    if arguments.then_all and arguments.split != "test":
+        raise UserError("--then-all: leaves no validation classes to measure on; --split test")
+    files.require(files.row_of(arguments.config)[0], "config file")
     from abe_jax import comparison
     from abe_jax.training.stop import on_sigterm
 
@@ -76,6 +86,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         of = comparison_arguments.comparison_of(arguments, overrides, stop)
         for tuning in tunings:
             asked = [comparison.tuned(of, arm, tuning) for arm in asked]
+        asked = [on_all_classes(arm) for arm in asked] if arguments.then_all else asked
         comparison.write(of, comparison.tabulated(of, asked))
 
 
@@ -104,6 +115,12 @@ def parser() -> command.Parser:
         default=[],
         metavar="NAME=VALUE,VALUE",
         help="give every arm that value of config.NAME which does best on the validation classes",
+    )
+    made.add_argument(
+        "--then-all",
+        action="store_true",
+        help="then train on all classes but the test's and take the last checkpoint: settings are "
+        "chosen on validation classes, the table's networks have seen these too",
     )
     return made
 

@@ -4,6 +4,9 @@ PNG (300 dpi) and PDF (text as text, fonts embedded) of where each learner looks
 cosine between learners (cosine), Recall@K over K (recall), a map of the embedding (map, by the
 extra `figures`) and the best and worst classes (classes), with captions in figures.md. Several runs
 share the pictures of cosine and recall. The same command writes the same bytes.
+
+Of the folder of a comparison (--comparison) it draws Recall@1 of every row as bars, and writes the
+table of ensembles and their individual learners as Markdown, CSV and LaTeX.
 """
 
 import argparse
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abe_jax.choices import FIGURES
-from abe_jax.cli import command
+from abe_jax.cli import command, comparison_figures
 from abe_jax.errors import UserError, nearest
 from abe_jax.training.run_folder import RunFolder
 
@@ -49,15 +52,16 @@ def draw(arguments: argparse.Namespace) -> None:
         for path, name in zip(paths, names(paths), strict=True)
     }
     written, skipped = [], []
-    for what, drawn in figures.draw(runs, kinds):
-        if isinstance(drawn, figures.Skipped):
-            skipped.append(f"{what}: {drawn.reason}")
-            command.say(f"no picture of {skipped[-1]}")
-            continue
-        for picture in drawn:
-            figures.write(picture.figure, out, picture.name)
-            written.append(figures.Caption(picture.name, picture.caption))
-            command.say(f"{out / picture.name}.png and .pdf")
+    with command.options_named():
+        for what, drawn in figures.draw(runs, kinds, arguments.channel):
+            if isinstance(drawn, figures.Skipped):
+                skipped.append(f"{what}: {drawn.reason}")
+                command.say(f"no picture of {skipped[-1]}")
+                continue
+            for picture in drawn:
+                figures.write(picture.figure, out, picture.name)
+                written.append(figures.Caption(picture.name, picture.caption))
+                command.say(f"{out / picture.name}.png and .pdf")
     if not written:
         raise UserError(f"nothing could be drawn ({'; '.join(skipped)})")
     captions.write(out, again(arguments), written, skipped)
@@ -112,17 +116,22 @@ def again(arguments: argparse.Namespace) -> str:
     words = ["--workdir", *map(str, arguments.workdir), "--split", arguments.split]
     words += ["--out", str(arguments.out)] if arguments.out else []
     words += ["--only", arguments.only] if arguments.only else []
+    words += ["--channel", str(arguments.channel)] if arguments.channel is not None else []
     return f"python -m abe_jax.figures {shlex.join(words)}"
 
 
 def parser() -> command.Parser:
     """The arguments."""
     made = command.Parser(
-        "figures", __doc__, example="--workdir runs/abe runs/single --only cosine,recall"
+        "figures",
+        __doc__,
+        example="--workdir runs/abe runs/single --only cosine,recall\n"
+        "--workdir runs/abe --only attention --channel 27\n"
+        "--comparison runs/compare --split test",
     )
-    made.add_argument(
-        "--workdir", required=True, type=Path, nargs="+", metavar="RUN", help="runs' folders"
-    )
+    source = made.add_mutually_exclusive_group(required=True)
+    source.add_argument("--workdir", type=Path, nargs="+", metavar="RUN", help="runs' folders")
+    source.add_argument("--comparison", type=Path, metavar="DIR", help="a folder of compare's")
     made.add_argument(
         "--split",
         choices=("val", "test"),
@@ -131,6 +140,21 @@ def parser() -> command.Parser:
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="default: figures in the first RUN")
     made.add_argument("--only", metavar="NAME,NAME", help=f"some of {', '.join(FIGURES)}")
+    made.add_argument(
+        "--channel",
+        type=int,
+        metavar="N",
+        help="attention: the channel of every learner's mask, from 1; default: each learner's own "
+        "of the largest variance",
+    )
+    made.add_argument(
+        "--ours",
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="of --comparison: a row that is drawn as ours, once for each; default: all with "
+        "attention",
+    )
     return made
 
 
@@ -139,4 +163,7 @@ def main(argv: Sequence[str]) -> None:
     arguments, overrides = parser().parse(argv)
     if overrides:
         raise UserError(f"--config.{overrides[0]}: a run is drawn as its config.json says")
-    draw(arguments)
+    if arguments.comparison:
+        comparison_figures.draw(arguments)
+    else:
+        draw(arguments)

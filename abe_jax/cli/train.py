@@ -1,6 +1,9 @@
 """Trains what a config describes, evaluates the best checkpoint and reports.
 
 A run that was stopped, at whatever point, goes on by the same command where it was saved last.
+
+With --config.data.validate=False all classes but the test's are trained on, and the last checkpoint
+is taken, chosen by nothing: choose settings by runs on validation classes, then train with them so.
 """
 
 import time

@@ -63,6 +63,7 @@ def tuned(of: Comparison, arm: Arm, tuning: Tuning) -> Arm:
 
 def _validated(of: Comparison, arm: Arm) -> float:
     with of.training(arm, 0) as training:
+        _require_validation(training, "--tune")
         try:
             _fit(of, training)
         except Diverged as error:  # a value that is too large loses, and the others go on
@@ -79,8 +80,18 @@ def evaluations(of: Comparison, arm: Arm) -> list[dict]:
     return [_evaluation(of, of.training(arm, seed)) for seed in range(of.seeds)]
 
 
+def _require_validation(training: Training, asked: str) -> None:
+    if training.sources.validation is None:
+        raise UserError(
+            f"{asked}: config.data.validate is False, so no class is kept for validation; set it "
+            "to True"
+        )
+
+
 def _evaluation(of: Comparison, training: Training) -> dict:
     with training:
+        if of.split == "val":
+            _require_validation(training, "--split val")
         recorded = training.folder.evaluations()
         if of.split not in recorded:
             _fit(of, training)

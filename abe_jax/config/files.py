@@ -1,10 +1,11 @@
 """Config files, overrides from the command line, and the resolved config of a run."""
 
 import ast
+import contextlib
 import json
 import runpy
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,18 @@ from abe_jax.errors import UserError, nearest
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a config file, changed by overrides such as `model.dim=64`.
 
-    The file defines `get_config()`, which returns an ml_collections ConfigDict. Overrides are
-    applied after the defaults have been filled in, so every name of the schema can be overridden,
-    also one that the file leaves out. A term of the objective is named by its place or its name:
-    `objective.1.weight=0.5`, `objective.divergence.weight=0.5`.
+    The file defines `get_config()`, which returns an ml_collections ConfigDict. Where it holds
+    several rows of a table, `FILE.py:ROW` names one: it defines `ROWS` and `get_config(row)`, whose
+    default is the row that `FILE.py` alone stands for.
+
+    Overrides are applied after the defaults have been filled in, so every name of the schema can be
+    overridden, also one that the file leaves out. A term of the objective is named by its place or
+    its name: `objective.1.weight=0.5`, `objective.divergence.weight=0.5`.
 
     Raises:
-        UserError: no such file, no get_config in it, an unknown name or a wrong type.
+        UserError: no such file, no get_config in it, no such row, an unknown name or a wrong type.
     """
-    return overridden(from_mapping(_file_mapping(Path(path))), overrides)
+    return overridden(from_mapping(_file_mapping(*files.row_of(path))), overrides)
 
 
 def overridden(config: Config, overrides: Sequence[str]) -> Config:
@@ -74,17 +78,32 @@ def _flat(value: Any, where: str = "config") -> dict[str, Any]:
     return {k: v for name, item in items for k, v in _flat(item, f"{where}.{name}").items()}
 
 
-def _file_mapping(path: Path) -> dict[str, Any]:
+def _file_mapping(path: Path, row: str) -> dict[str, Any]:
     files.require(path, "config file")
-    try:
+    with _failures_of(path):
         names = runpy.run_path(str(path))
-        if "get_config" in names:
-            return _plain(names["get_config"]())
+    if "get_config" not in names:
+        raise UserError(f"{path}: no 'get_config' in it; a config file defines get_config()")
+    _require_row(path, row, names.get("ROWS", ()))
+    with _failures_of(path):
+        return _plain(names["get_config"](*([row] if row else [])))
+
+
+@contextlib.contextmanager
+def _failures_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (Exception, SystemExit) as error:  # of a file that ends the program as well
         at = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{path}: {what} ({at.filename}:{at.lineno})") from None
-    raise UserError(f"{path}: no 'get_config' in it; a config file defines get_config()")
+
+
+def _require_row(path: Path, row: str, rows: Collection[str]) -> None:
+    if row and not rows:
+        raise UserError(f"{path}: one config and no rows; leave out ':{shown_name(row)}'")
+    if row and row not in rows:
+        raise UserError(f"{path}: no row is called {shown(row)}; {nearest(row, rows)}")
 
 
 def _plain(value: Any) -> Any:

@@ -44,7 +44,8 @@ def fit(
 ) -> Run:
     """Trains a model on a data set's training classes and gives the run at its best checkpoint.
 
-    The best is chosen on the validation classes; the test classes are not looked at. A training
+    The best is chosen on the validation classes, or it is the last where the data set has none
+    (`validate=False`); the test classes are not looked at. A training
     that was killed goes on when the same call is made again, and ends with the same bits. The
     folder is a run's as the command line makes it: `abe_jax.load` and the commands read it.
 
@@ -77,6 +78,7 @@ def config_of(
     size = backbone(model.backbone).size
     own = Preprocessing(resize=round(size * 8 / 7), size=size)
     section: dict[str, Any] = {"name": data.name, "threads": parts.get("threads", 2)}
+    section["validate"] = data.validate
     for part in (
         data.options,
         parts.get("preprocessing", own),

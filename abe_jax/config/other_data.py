@@ -31,6 +31,7 @@ OF_THE_DATA = (
     "validation_domains",
     "test_share",
     "validation_classes",
+    "validate",
     "held_out",
     "rotations",
 )

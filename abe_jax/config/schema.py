@@ -77,6 +77,9 @@ class Data:
     # The last so many training classes, where a set has no val split. 0: a tenth of them, at least
     # ten, but never more than a fifth; counted when a run begins.
     validation_classes: Classes = 0
+    # False: no class is kept for validation, whatever validation_classes and validation_domains
+    # say: all but the test's are trained on, and the last checkpoint is taken, chosen by nothing.
+    validate: bool = True
     held_out: Share = 0.0  # of each training class's images: kept from training, as the split held
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
     capture_column: str = ""  # likewise: images of one value are nearly the same photograph

@@ -62,7 +62,7 @@ def run(
         dataset=own,
         tested=_tested(config, own, other, [*evaluate, *near_duplicates]),
         fitting=_fitting(measured, asked=_fitting(measured) != _fitting(config)),
-        select=config.evaluate.select,
+        select=config.evaluate.select if config.data.validate else "",
         step=int(about["step"]),
         digest=about["digest"],
     )

@@ -55,8 +55,9 @@ def _prepared(
     config = resolved(config, given, folder)
     check_memory(config)
     images, recipe = given or build.dataset(config.data), build.recipe(config)
-    train, val, test = (images.split(name) for name in ("train", "val", "test"))
-    checks.check(config, train, (val, test))
+    train, test = images.split("train"), images.split("test")
+    val = images.split("val") if config.data.validate else None
+    checks.check(config, train, [split for split in (val, test) if split])
     with build.named("config.data", "config.train"):
         recipe.sampler(train)
     with build.named("config.optimizer"):
@@ -71,7 +72,12 @@ def _prepared(
             say(f"warning: {warning}")
     return Training(
         recipe=recipe,
-        sources=Sources(train, _validation(config, val), lambda: starting_state(config, recipe)),
+        sources=Sources(
+            train,
+            _validation(config, val) if val else None,
+            lambda: starting_state(config, recipe),
+            config.data.unreadable_share,
+        ),
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
     )
@@ -86,10 +92,10 @@ def resolved(
 
     config.data.mean and std, where both are empty, become those that the weights were trained
     with; config.data.validation_classes and classes, where they are 0, the share that is kept for
-    validation where the data has none of its own, and the number of the training split's classes;
-    config.model.branch and side_stages, where they are empty, the backbone's own. Without weights
-    mean and std stay empty. Of a `dataset` that a program gave, nothing is kept beyond what it
-    keeps itself.
+    validation where the data has none of its own (where config.data.validate, else it stays 0), and
+    the number of the training split's classes; config.model.branch and side_stages, where they are
+    empty, the backbone's own. Without weights mean and std stay empty. Of a `dataset` that a
+    program gave, nothing is kept beyond what it keeps itself.
 
     Raises:
         UserError: weights that are not there or are another backbone's, or data that is not there.
@@ -100,7 +106,7 @@ def resolved(
     elif config.model.weights:
         config = dataclasses.replace(config, data=weights.normalised(config.data, config.model))
     data = config.data
-    if not (before or data.validation_classes or dataset):
+    if data.validate and not (before or data.validation_classes or dataset):
         with build.named("config.data"):
             kept = build.dataset(data).default_validation_classes
         data = dataclasses.replace(data, validation_classes=kept)

@@ -29,6 +29,8 @@ class Dataset:
     held_out            this share of each training class's images is the split `held`
     unseen_domains, validation_domains      as in `domains.restricted`
     own_held_out        the set has images of the training classes that no training sees
+    validate            False: there is no split `val`, all classes but the test's are trained on,
+                        and a training ends with its last checkpoint, chosen by nothing
     """
 
     name: str
@@ -38,6 +40,7 @@ class Dataset:
     unseen_domains: tuple[str, ...] = ()
     validation_domains: tuple[str, ...] = ()
     own_held_out: bool = False
+    validate: bool = True
     options: SourceOptions | None = None  # what it was made of; None: splits of one's own
 
     def __post_init__(self) -> None:
@@ -54,7 +57,10 @@ class Dataset:
     def of_splits(
         cls, train: Split, val: Split | None = None, test: Split | None = None
     ) -> "Dataset":
-        """A data set of splits that are there already; those left out cannot be asked for."""
+        """A data set of splits that are there already; those left out cannot be asked for.
+
+        Without `val` a training has nothing to choose by and ends with its last checkpoint.
+        """
         given = {"train": train, "val": val, "test": test}
 
         def read(name: str) -> Split:
@@ -63,7 +69,7 @@ class Dataset:
                 raise UserError(f"the data set was made without a split {name!r}")
             return dataclasses.replace(split, name=name)
 
-        return cls(name=OWN_SPLITS, read=read, prepare=lambda: None)
+        return cls(name=OWN_SPLITS, read=read, prepare=lambda: None, validate=val is not None)
 
     @property
     def has_held_out(self) -> bool:

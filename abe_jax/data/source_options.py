@@ -26,6 +26,7 @@ class SourceOptions:
     test_share: float = 0.5  # of the classes, where the data names no splits
     root: str = ""  # prepared data; empty: $ABE_JAX_DATA, else ~/.cache/abe_jax/data
     validation_classes: int = 0  # the last so many of training, where the data has no val split
+    validate: bool = True  # False: no class is kept for validation, all but the test's train
     held_out: float = 0.0  # share of each training class's images that are the split `held`
     unseen_domains: tuple[str, ...] = ()  # the test's alone
     validation_domains: tuple[str, ...] = ()  # validation's alone

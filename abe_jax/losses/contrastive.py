@@ -1,4 +1,4 @@
-"""The contrastive pair loss of Hadsell et al. (CVPR 2006) as ABE-M uses it (ECCV 2018)."""
+"""The contrastive pair loss: as ABE-M has it (ECCV 2018), and as Hadsell et al. (CVPR 2006)."""
 
 import dataclasses
 from typing import NamedTuple
@@ -77,6 +77,18 @@ def _mean_active(t: PairValues) -> Array:
     return pairs_.masked_mean(t.values, t.positive) + pairs_.masked_mean(t.values, inside)
 
 
+def _linear(squares: Array, positive: Array, margin: float, squared: bool) -> Array:
+    """ABE-M's: the hinge itself, of the squared distance or of the distance."""
+    distances = squares if squared else pairs_.distances(squares)
+    return jnp.where(positive, distances, pairs_.hinge(margin, distances))
+
+
+def _hadsell(squares: Array, positive: Array, margin: float, squared: bool) -> Array:
+    """The square of the hinge, which is of the distance."""
+    return jnp.where(positive, squares, pairs_.hinge(margin, pairs_.distances(squares)) ** 2)
+
+
+FORMS = {"abe": _linear, "hadsell": _hadsell}
 PAIRS = {"all": all_pairs, "adjacent": adjacent_pairs}
 REDUCTIONS = {
     "sum_per_image": _sum_per_image,
@@ -86,6 +98,11 @@ REDUCTIONS = {
 }
 
 
+def _require_squared(form: str, squared: bool) -> None:
+    if form == "hadsell" and not squared:
+        raise ArgumentError("squared", "False, but form 'hadsell' has squares; leave it True")
+
+
 @checked
 def contrastive(
     vectors: Float[Array, "b *m d"],
@@ -93,17 +110,24 @@ def contrastive(
     *,
     margin: float = 1.0,
     squared: bool = True,
+    form: str = "abe",
     pairs: str = "all",
     reduction: str = "mean_active",
     mask: Bool[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
     """Contrastive loss: positives are drawn together, negatives pushed out of a margin.
 
-    A pair's term is D^2 for a positive and [margin - D^2]_+ for a negative, D the Euclidean
-    distance; with `squared=False` it is D and [margin - D]_+. `vectors` [b, d], or [b, m, d]: then
-    the loss is the sum over the m learners, each reduced on its own. Pairs are unordered, no image
-    is paired with itself: `pairs="all"` takes every i < j, `"adjacent"` rows 2i and 2i + 1. Images
-    where `mask` is False are not there. Computed in float32 whatever the type of `vectors`.
+    `form`, with D the Euclidean distance of a pair, says what a pair adds:
+      abe      D^2 for a positive and [margin - D^2]_+ for a negative; with `squared=False` D and
+               [margin - D]_+. The form of ABE-M: squared in notes on the paper, not in its slides
+      hadsell  D^2 for a positive and [margin - D]_+^2 for a negative: Hadsell et al., and
+               "Contrastive" in the field's tables since Oh Song et al. (CVPR 2016). Hadsell's
+               factor 1/2 is left out, as it is there
+
+    `vectors` [b, d], or [b, m, d]: then the loss is the sum over the m learners, each reduced on
+    its own. Pairs are unordered, no image is paired with itself: `pairs="all"` takes every i < j,
+    `"adjacent"` rows 2i and 2i + 1. Images where `mask` is False are not there. Computed in float32
+    whatever the type of `vectors`.
 
     `reduction`, with P the positives and Q the negatives of the pair set:
       sum_per_image  2/N times the sum over P and Q, N the images that are there: the formula as
@@ -111,18 +135,22 @@ def contrastive(
       mean           sum over P and Q / (|P| + |Q|)
       mean_each      mean over P + mean over Q
       mean_active    mean over P + mean over those of Q inside the margin
-    An empty selection counts 0 and has gradient 0; so has a pair at distance 0 when not squared.
+    An empty selection counts 0 and has gradient 0. So has a pair at distance 0 where D itself is in
+    the term: it gives no direction to part in.
 
-    Raises ArgumentError for an unknown `pairs` or `reduction`, and for "adjacent" on an odd batch.
-    Source: Kim et al., Attention-based Ensemble for Deep Metric Learning, ECCV 2018, L_metric; the
-    paper fixes neither the pair set nor, beyond 1/N, the reduction.
+    Raises ArgumentError for an unknown `form`, `pairs` or `reduction`, for "adjacent" on an odd
+    batch, and for `squared=False` with "hadsell", which squares where its formula does.
+    Sources: Kim et al., Attention-based Ensemble for Deep Metric Learning, ECCV 2018, L_metric; the
+    paper fixes neither the pair set nor, beyond 1/N, the reduction. Hadsell, Chopra, LeCun,
+    Dimensionality Reduction by Learning an Invariant Mapping, CVPR 2006, equation 4.
     """
+    _require_squared(form, squared)
+    term = pairs_.choose(FORMS, form, "form")
     select = pairs_.choose(PAIRS, pairs, "pairs")
     reduce = pairs_.choose(REDUCTIONS, reduction, "reduction")
     here = pairs_.present(labels, mask)
     p = select(pairs_.without_absent(pairs_.per_learner(vectors), here), labels, here)
-    distances = p.squared if squared else pairs_.distances(p.squared)
-    values = jnp.where(p.positive, distances, pairs_.hinge(margin, distances))
+    values = term(p.squared, p.positive, margin, squared)
     images = jnp.sum(here, dtype=jnp.float32)
     loss = jnp.sum(reduce(PairValues(values, p.positive, p.negative, images)))
     return pairs_.nan_if_infinite(loss, p.squared)
@@ -134,12 +162,15 @@ class Contrastive(PairTerm):
 
     name: str = "contrastive"
     margin: Amount = 1.0
-    squared: bool = True  # squared Euclidean distance inside the hinge
+    squared: bool = True  # of form abe: squared Euclidean distance inside the hinge
+    form: str = "abe"  # abe | hadsell (the square of the hinge, [margin - D]_+^2)
     pairs: str = "all"  # all | adjacent (rows 2i and 2i+1, as the sampler `pairs` lays them)
     reduction: str = "mean_active"  # mean_active | mean | mean_each | sum_per_image
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require("form", self.form, FORMS)
+        _require_squared(self.form, self.squared)
         require("pairs", self.pairs, PAIRS)
         require("reduction", self.reduction, REDUCTIONS)
 

@@ -33,6 +33,8 @@ def summary(config: Mapping[str, Any]) -> str:
         and f"{model['backbone']}, shared up to {model.get('branch', 'its end')}",
         train.get("steps") and f"{train['steps']:,} steps of {train.get('batch', '?')} images",
         config.get("seed") is not None and f"seed {config['seed']}",
+        not config.get("data", {}).get("validate", True)
+        and "all classes but the test's trained on, the last checkpoint taken, chosen by nothing",
     ]
     return " · ".join(part for part in parts if part)
 

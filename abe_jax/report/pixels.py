@@ -91,6 +91,16 @@ def heat(
     return np.round(coloured * (1 - strength) + line * strength).astype(np.uint8)
 
 
+def multiplied(
+    image: UInt8[np.ndarray, "h w c"], mask: Float[np.ndarray, "i j"], *, side: int = TILE
+) -> UInt8[np.ndarray, "a b 3"]:
+    """The image times the mask, which is scaled up to it and cut to 0..1; longer side `side`."""
+    under = fitted(image, side)
+    size = (under.shape[1], under.shape[0])
+    values = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.round(under * np.clip(values, 0, 1)[:, :, None]).astype(np.uint8)
+
+
 def outlines(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     """Where the image has strong edges."""
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.2)

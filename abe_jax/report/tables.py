@@ -8,6 +8,7 @@ from typing import Any
 from abe_jax.report import across_cameras, grains
 
 ABSENT = "-"  # what a cell shows where nothing was measured
+LAST = "the last, chosen by nothing"  # of a checkpoint: no class was kept for validation
 ENSEMBLE = "ensemble, concatenation"
 MEAN_DISTANCE = "ensemble, mean distance"
 EMBEDDING = "embedding"
@@ -138,7 +139,8 @@ def heading(result: Mapping[str, Any], split: str) -> str:
         sizes.append(f"{result['gallery']:,} in the gallery")
     parts = [split, ", ".join(sizes)]
     if result.get("step") is not None:
-        parts.append(f"step {result['step']:,}")
+        chosen = f", {result['checkpoint']}" if result.get("checkpoint") else ""
+        parts.append(f"step {result['step']:,}{chosen}")
     return " · ".join(part for part in parts if part)
 
 

@@ -26,6 +26,7 @@ from abe_jax.evaluation.network import Embedded
 from abe_jax.evaluation.resolution import Resolution
 from abe_jax.evaluation.results import Results
 from abe_jax.evaluation.whitening import Whitening
+from abe_jax.report import tables
 from abe_jax.runs import fitted_whitening
 from abe_jax.runs.evaluation import Evaluation, Tested, environment, within_reach
 from abe_jax.runs.fitted_whitening import Fitting
@@ -42,7 +43,7 @@ def _say_nothing(line: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A run at its best checkpoint.
+    """A run at its best checkpoint, or at its last one where it chose none.
 
     `recipe` is what it was trained by, `dataset` what it was trained on, `tested` what it is tested
     on. A test at another resolution is another Run, see `at`.
@@ -56,7 +57,7 @@ class Run:
     step: int  # of the checkpoint
     digest: str  # of the checkpoint
     fitting: Fitting = Fitting()  # noqa: RUF009 (immutable); what a whitening is fitted on
-    select: str = "recall@1"  # the metric that chose the checkpoint
+    select: str = "recall@1"  # the metric that chose the checkpoint; empty: none, it is the last
     variant: str = ""  # such as "at 448 px, p=4"
 
     def at(
@@ -147,7 +148,8 @@ class Run:
             benchmark=self.tested.dataset.name,
         )
         self._warn_of_codes(embedded, say)
-        numbers = {"step": self.step, **results.numbers}
+        chosen = {} if self.select else {"checkpoint": tables.LAST}
+        numbers = {"step": self.step, **chosen, **results.numbers}
         return Evaluation(name, Results(numbers), images, embedded)
 
     def _whitening(self, say: Say, with_raw: Callable[[Split], Any]) -> Whitening | None:

@@ -6,15 +6,16 @@ from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
     from abe_jax.training.length import Train
-    from abe_jax.training.loop import Validation, fit
+    from abe_jax.training.loop import fit
     from abe_jax.training.meta import Meta
     from abe_jax.training.optimizer import Optimizer
     from abe_jax.training.recipe import Recipe
+    from abe_jax.training.selection import Validation
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "Validation": "abe_jax.training.loop",
+            "Validation": "abe_jax.training.selection",
             "fit": "abe_jax.training.loop",
             "Meta": "abe_jax.training.meta",
             "Optimizer": "abe_jax.training.optimizer",

@@ -2,12 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from abe_jax.data.loader import Batch
 from abe_jax.data.split import Split
@@ -20,6 +19,7 @@ from abe_jax.training.progress import Progress, compiling
 from abe_jax.training.recipe import Recipe
 from abe_jax.training.recorder import Recorder
 from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.selection import Selection, Validation
 from abe_jax.training.state import TrainState
 from abe_jax.training.stop import StopRequest
 from abe_jax.training.unreadable import Unreadable
@@ -27,23 +27,13 @@ from abe_jax.training.unreadable import Unreadable
 Say = Callable[[str], None]
 
 
-class Validation(NamedTuple):
-    """How a training is judged while it goes: by retrieval on classes of its own."""
-
-    split: Split
-    # (replicated state, split) -> metrics by name, and the images that could not be read
-    measure: Callable[[TrainState, Split], tuple[dict[str, float], Int[np.ndarray, " k"]]]
-    names: Sequence[str]  # of the metrics
-    select: str  # the metric by which the best checkpoint is chosen
-    unreadable_share: float = 0.01  # a greater share of unreadable images stops the run
-
-
 class Sources(NamedTuple):
     """What a training reads: its images, how it is judged, and the state that it starts from."""
 
     train: Split
-    validation: Validation
+    validation: Validation | None  # None: nothing is chosen, the last checkpoint is taken
     start: Callable[[], TrainState]  # asked for only where there is no checkpoint to go on from
+    unreadable_share: float = 0.01  # a greater share of unreadable images stops the run
 
 
 def fit(recipe: Recipe, sources: Sources, folder: RunFolder, stop: StopRequest, say: Say) -> bool:
@@ -67,36 +57,21 @@ class _Loop:
     """The state of a training between steps."""
 
     def __init__(self, recipe: Recipe, sources: Sources, folder: RunFolder, say: Say):
-        self.recipe, self.train, self.validation = recipe, recipe.train, sources.validation
-        self.say = say
-        self.latest, self.best = Checkpoints(folder.latest, 2), Checkpoints(folder.best, 1)
+        self.recipe, self.train, self.say = recipe, recipe.train, say
+        self.latest = Checkpoints(folder.latest, 2)
+        self.selection = Selection(sources.validation, folder, recipe.train, say)
         begun = bool(self.latest.steps())
         start = self.latest.restore(recipe.abstract())[0] if begun else sources.start()
         self.step = int(start.step)
         self.state = step.replicate(start)
-        self.best_value = max(map(self._value, self.best.steps()), default=-1)
         self.train_step = recipe.train_step()
         self.checked_finite = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
-        validated = (f"val_{name}" for name in self.validation.names)
-        columns = (*self.checked_finite, *recipe.metrics, *validated)
+        columns = (*self.checked_finite, *recipe.metrics, *self.selection.columns)
         self.recorder = Recorder(folder, columns, self.train, after=self.step)
         self.progress = Progress(self.train.steps, self.train.batch)
-        share = self.validation.unreadable_share
-        self.unreadable = Unreadable(folder, sources.train, share, say)
-        self.unreadable_val = Unreadable(folder, self.validation.split, share, say)
+        self.unreadable = Unreadable(folder, sources.train, sources.unreadable_share, say)
         self.pending: list[tuple[int, step.Metrics]] = []
         self.batches = recipe.batches(sources.train, self.step)
-
-    def _value(self, step: int) -> float:
-        """The value to surpass, of the best checkpoint, which was made after so many steps.
-
-        Where a training was longer than it is now, its last step may have been measured when this
-        one would not have been: what counts is then the best value before that.
-        """
-        about = self.best.about(step)
-        if self.train.validates(step):
-            return about["value"]
-        return about.get("before", about["value"] if self.train.evaluate_every else -1)
 
     def run(self, stop: StopRequest) -> bool:
         """Steps until the end or until asked to stop."""
@@ -117,19 +92,18 @@ class _Loop:
                 return False
         if not (self.train.steps or self.latest.steps()):
             self._untrained()
-        elif not self.best.steps():
-            # Deleted, as a damaged one must be: the last one takes its place.
-            self._is_better(self._validate())
-            self.best.save(self._finite_state(), {"value": self.best_value})
+        elif self.selection.lacks(self.step):  # the last one takes its place
+            self.selection.takes(self.selection.measured(self.state), saves=True)
+            self.selection.save(self._finite_state(), only=True)
         return True
 
     def _untrained(self) -> None:
         """Of a training without steps: what it starts from is what there is to measure."""
-        values = self._validate()
+        values = self.selection.measured(self.state)
         self._log(values, self.progress.rate())
-        self._is_better(values)
+        self.selection.takes(values, saves=True)
         state = self._finite_state()
-        self.best.save(state, {"value": self.best_value})
+        self.selection.save(state, only=True)
         self.latest.save(state, {})
 
     def _first_step(self, batch: Batch) -> None:
@@ -159,15 +133,14 @@ class _Loop:
         rate = self.progress.rate()
         began = time.perf_counter()
         if validates:
-            values |= self._validate()
+            values |= self.selection.measured(self.state)
         if logs:
             self._log(values, rate)
-        before = self.best_value
-        better = validates and self._is_better(values)
-        if better or saves:
+        taken = self.selection.takes(values, saves)
+        if taken or saves:
             state = self._finite_state()
-            if better:
-                self.best.save(state, {"value": self.best_value, "before": before})
+            if taken:
+                self.selection.save(state)
             if saves:
                 self.latest.save(state, {})
         self.progress.pause(time.perf_counter() - began)
@@ -199,17 +172,6 @@ class _Loop:
         intact = f"step {saved[-1]} is saved and intact" if saved else "nothing was saved"
         return Diverged(f"{what}; {intact}; lower optimizer.rate or set optimizer.clip")
 
-    def _validate(self) -> dict[str, float]:
-        metrics, unreadable = self.validation.measure(self.state, self.validation.split)
-        self.unreadable_val.add(unreadable)
-        return {f"val_{name}": value for name, value in metrics.items()}
-
-    def _is_better(self, values: dict[str, float]) -> bool:
-        value = values[f"val_{self.validation.select}"]
-        better = value > self.best_value
-        self.best_value = max(value, self.best_value)
-        return better
-
     def _log(self, values: dict[str, float], rate: float) -> None:
         self.recorder.row(self.step, values, rate)
         self.say(self.progress.line(self.step, values, rate))
@@ -219,5 +181,5 @@ class _Loop:
     def close(self) -> None:
         """Finishes what is being written."""
         self.latest.close()
-        self.best.close()
+        self.selection.close()
         self.recorder.close()

@@ -92,7 +92,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The checkpoint that did best on the validation classes."""
+        """The checkpoint that did best on the validation classes; without any, the last one."""
         return self.path / "checkpoints" / "best"
 
     @property

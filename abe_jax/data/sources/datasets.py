@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from abe_jax.data.all_classes import without_validation
 from abe_jax.data.dataset import Dataset
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import folder as own_images
@@ -22,6 +23,7 @@ from abe_jax.errors import ArgumentError, nearest, require
 class Divided(TypedDict, total=False):
     """What of a data set training may not see: see `dataset.Dataset`."""
 
+    validate: bool
     held_out: float
     unseen_domains: tuple[str, ...]
     validation_domains: tuple[str, ...]
@@ -61,7 +63,7 @@ def folder(
         validation_classes=validation_classes or 0,
         **divided,
     )
-    if validation_classes is None:
+    if validation_classes is None and options.validate:
         kept = own_images.default_validation_classes(options)
         options = dataclasses.replace(options, validation_classes=kept)
     return named("folder", options)
@@ -137,6 +139,8 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
         ArgumentError: of `name`: there is none; of `held_out`: it cannot be.
     """
     options = options or SourceOptions()
+    if not options.validate:
+        options = dataclasses.replace(options, validation_classes=0, validation_domains=())
     if options.sources:
         return _of_sources(named(name, dataclasses.replace(options, sources=())), options)
     if options.rotations and not (name in BENCHMARKS and BENCHMARKS[name].takes_rotations):
@@ -210,8 +214,9 @@ def _dataset(
 ) -> Dataset:
     return Dataset(
         name=name,
-        read=read,
+        read=read if options.validate else without_validation(read, name),
         prepare=prepare,
+        validate=options.validate,
         held_out=options.held_out,
         unseen_domains=options.unseen_domains,
         validation_domains=options.validation_domains,

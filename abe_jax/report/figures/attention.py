@@ -1,13 +1,17 @@
-"""Where each learner looks: grids of images and masks, of one channel and of their mean."""
+"""Where each learner looks: grids of images and masks, of one channel and of their mean.
+
+The masks alone, and the images times their masks (attention_product.py).
+"""
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
+from abe_jax.errors import ArgumentError
 from abe_jax.evaluation.examples import evenly
 from abe_jax.report import palette, pixels
-from abe_jax.report.figures import layout
+from abe_jax.report.figures import attention_product, layout
 from abe_jax.report.figures.canvas import Canvas, canvas
 from abe_jax.report.figures.embedded_run import Drawn, EmbeddedRun, Picture, Skipped
 
@@ -16,27 +20,47 @@ MOST = 12  # learners
 GAP, LEFT, LINE, FOOT = 0.03, 0.13, 0.12, 0.22  # inches
 LARGEST = 0.75  # inches of an image's side
 PIXELS = 256  # of a mask's side
+WIDEST = "the one of the largest variance over these images"
 
 Masks = Float[np.ndarray, "s m i j"]
 
 
 @matplotlib.rc_context(layout.RC)
-def pictures(run: EmbeddedRun) -> Drawn:
-    """Two grids of a model with attention, over images evenly spaced over the split."""
+def pictures(run: EmbeddedRun, channel: int | None = None) -> Drawn:
+    """Three grids of a model with attention, over images evenly spaced over the split.
+
+    Args:
+        run: of any kind.
+        channel: the channel of all masks to show, from 1; None: each learner's own, `channels`.
+
+    Raises:
+        ArgumentError: the masks have no such channel.
+    """
     kind = run.embedder.network.model.kind
     if kind != "attention":
         return Skipped(f"a model of kind {kind!r} has no attention masks")
     rows = evenly(len(run.labels), ROWS)
     images = run.images(rows)
     masks = run.embedder.masks(images)
-    chosen = channels(masks)
+    chosen = _asked(masks, channel)
     one = np.stack([masks[:, m, :, :, c] for m, c in enumerate(chosen)], axis=1)
-    said = [f"channel {c + 1}" for c in chosen]
+    one, said = one.astype(np.float32), [f"channel {c + 1}" for c in chosen]
     mean = masks.mean(axis=-1, dtype=np.float32)
+    which = WIDEST if channel is None else f"channel {channel}"
     return [
-        _picture("attention_channel", run, images, rows, one.astype(np.float32), said),
+        _picture("attention_channel", run, images, rows, one, said, which=which),
         _picture("attention_mean", run, images, rows, mean, []),
+        _product(run, images, rows, (one, mean), chosen, which),
     ]
+
+
+def _asked(masks: Float[np.ndarray, "s m i j k"], channel: int | None) -> Int[np.ndarray, " m"]:
+    learners, most = masks.shape[1], masks.shape[-1]
+    if channel is None:
+        return channels(masks)
+    if not 1 <= channel <= most:
+        raise ArgumentError("channel", f"{channel}: the masks have the channels 1 to {most}")
+    return np.full(learners, channel - 1)
 
 
 def channels(masks: Float[np.ndarray, "s m i j k"]) -> Int[np.ndarray, " m"]:
@@ -55,10 +79,12 @@ def _picture(
     rows: Int[np.ndarray, " s"],
     shown: Masks,
     said: list[str],
+    *,
+    which: str = WIDEST,
 ) -> Picture:
     learners = shown.shape[1]
     what = (
-        "One channel of each learner's mask: the one of the largest variance over these images"
+        f"One channel of each learner's mask: {which}"
         if said
         else "Each learner's mask, its mean over the channels"
     )
@@ -71,6 +97,31 @@ def _picture(
     )
     names = [run.class_name(int(row)) for row in rows]
     return Picture(name, grid(images, drawn, names, said), caption)
+
+
+def _product(
+    run: EmbeddedRun,
+    images: UInt8[np.ndarray, "s h w c"],
+    rows: Int[np.ndarray, " s"],
+    shown: tuple[Masks, Masks],
+    chosen: Int[np.ndarray, " m"],
+    which: str,
+) -> Picture:
+    """The image times one channel of each learner's mask, and times their mean below it."""
+    few = slice(attention_product.ROWS)
+    one, mean = (attention_product.products(images[few], m[few, :MOST]) for m in shown)
+    names = [run.class_name(int(row)) for row in rows[few]]
+    learners = len(chosen)
+    limited = f" Of the first {MOST} of {learners} learners." if learners > MOST else ""
+    most = [float(masks[few, :MOST].max()) for masks in shown]
+    caption = (
+        f"The image times each learner's mask, scaled up to it: above one channel, {which}, below "
+        f"the mean over the channels.{limited} Each mask is divided by the largest value of its "
+        f"kind here, {most[0]:.3f} of the channel and {most[1]:.3f} of the mean, so that these let "
+        f"the image through as it is; black is 0. {run.words}."
+    )
+    figure = attention_product.grid(images[few], one, mean, names, chosen[:MOST])
+    return Picture("attention_product", figure, caption)
 
 
 def grid(

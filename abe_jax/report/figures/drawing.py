@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from abe_jax.report.figures import attention, classes, cosine, embedding_map, recall
@@ -28,7 +29,9 @@ NAMES = (*OF_EACH, *SHARED)
 
 
 def draw(
-    runs: Mapping[str, Callable[[], EmbeddedRun]], asked: Sequence[str]
+    runs: Mapping[str, Callable[[], EmbeddedRun]],
+    asked: Sequence[str],
+    channel: int | None = None,
 ) -> Iterator[tuple[str, Drawn]]:
     """What is asked for, as (what it is, its pictures or why there are none), when it is drawn.
 
@@ -37,12 +40,14 @@ def draw(
     Args:
         runs: by name, what embeds each; called one after the other, so that memory holds one run.
         asked: some of NAMES.
+        channel: of the masks, as `attention.pictures` has it.
     """
+    of_each = OF_EACH | {"attention": partial(attention.pictures, channel=channel)}
     measured: dict[str, list[Any]] = {name: [] for name in SHARED if name in asked}
     for (name, embed), short in zip(runs.items(), slugs(list(runs)), strict=True):
         run = embed()
         for kind in (kind for kind in OF_EACH if kind in asked):
-            drawn = OF_EACH[kind](run)
+            drawn = of_each[kind](run)
             if len(runs) == 1:
                 yield kind, drawn
             else:
