@@ -6,7 +6,11 @@ regressors between the learners. Not the paper's: the sizes, Adam's rate and its
 
     python -m abe_jax.train --config configs/abier_glyphs.py --workdir runs/abier_glyphs
 
-Expected: EXPECTED. Time: TIME.
+Expected (the command above, seed 0): R@1 85.7, MAP@R 0.429 on the test characters, the first
+learner alone 87.3 and 0.438, where raw pixels have 78.2 and 0.244, and quickstart.py R@1 96.9. The
+losses' numbers are those of products, where networks start from ImageNet; none was chosen for
+characters and random weights. Time: 7m23s on two CPU cores that other work kept busy, data and
+compilation included.
 """
 
 import runpy
