@@ -27,6 +27,8 @@ def as_begun(config: Config, before: Config) -> Config:
         data = dataclasses.replace(data, mean=before.data.mean, std=before.data.std)
     if not data.validation_classes:
         data = dataclasses.replace(data, validation_classes=before.data.validation_classes)
+    if not data.attribute_shares:
+        data = dataclasses.replace(data, attribute_shares=before.data.attribute_shares)
     return dataclasses.replace(config, data=data)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from abe_jax import losses, models
-from abe_jax.config.schema import Config, Data, Evaluate, Model
+from abe_jax.config.schema import Config, Data, Evaluate, Fashion, Model
 from abe_jax.config.training import prepare_training
 from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling
 from abe_jax.models.backbones.table import backbone
@@ -87,6 +87,8 @@ def config_of(
     network: dict[str, Any] = models.options(model) | {"weights": parts.get("weights", "")}
     if network["trunk_depth"] is None:
         network["trunk_depth"] = len(model.cut.trunk)
+    own_options = [field.name for field in dataclasses.fields(Fashion) if field.name in network]
+    network["fashion"] = Fashion(**{name: network.pop(name) for name in own_options})
     batch = parts.get("batch", 64)
     intervals: dict[str, Any] = {name: value for name, value in parts.items() if name in _INTERVALS}
     return Config(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from abe_jax import pretrained
-from abe_jax.config import build
+from abe_jax.config import annotated, build
 from abe_jax.config.again import as_begun
 from abe_jax.config.files import read_json
 from abe_jax.config.schema import Config, Data, Model
@@ -47,7 +47,8 @@ def resolved(
     if not data.classes:
         images = dataset or build.dataset(data)
         data = dataclasses.replace(data, classes=images.classes)
-    return with_branch(dataclasses.replace(config, data=data))
+    config = dataclasses.replace(config, data=data)
+    return with_branch(annotated.with_shares(config, dataset or build.dataset(data)))
 
 
 def with_branch(config: Config) -> Config:

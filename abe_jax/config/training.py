@@ -103,7 +103,7 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
     Raises:
         UserError: weights that do not fit.
     """
-    with build.named("config.optimizer", "config.model", "config.data"):
+    with build.named("config.optimizer", "config.model", "config.data", "config"):
         state = recipe.create()
     if not config.model.weights:
         return state

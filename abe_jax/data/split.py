@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int
 
+from abe_jax.data.annotations import Annotations
+
 
 @runtime_checkable
 class Records(Protocol):
@@ -48,6 +50,9 @@ class Split:
     captures: Int[np.ndarray, "n"] | None = None  # int32; alike where images are of one capture
     # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, "n"] | None = None
+    annotations: Annotations | None = None  # a row for each image
+    point_pairs: tuple[tuple[int, int], ...] = ()  # of their points: left and right of the same
+    attribute_names: tuple[str, ...] = ()  # of their attributes, in this order
     notes: tuple[str, ...] = ()  # what of the user's files was left out or made one, a line each
 
 
@@ -66,6 +71,7 @@ def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
         object_ids=None if split.object_ids is None else split.object_ids[rows],
         captures=None if split.captures is None else split.captures[rows],
         gallery=None if split.gallery is None else split.gallery[rows],
+        annotations=split.annotations and split.annotations.rows(rows),
     )
 
 

@@ -7,6 +7,7 @@ as a term: `Contrastive(margin=0.5) + 0.1 * Divergence() + 0.2 * custom(my_fn)`.
 from typing import TYPE_CHECKING
 
 from abe_jax.lazy_imports import lazy
+from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
@@ -20,7 +21,8 @@ from abe_jax.losses.margin import Margin, margin_loss
 from abe_jax.losses.n_pairs import NPairs, n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
 from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
-from abe_jax.losses.table import TERMS
+from abe_jax.losses.stages import TrainingStage
+from abe_jax.losses.table import OF_PREDICTIONS, TERMS
 from abe_jax.losses.term import Sum, Term, keys, terms
 from abe_jax.losses.triplet import Triplet, triplet
 
@@ -32,12 +34,16 @@ else:
     __getattr__, __dir__ = lazy(__name__, _OBJECTIVE)
 
 __all__ = [
+    "OF_PREDICTIONS",
     "TERMS",
+    "Attributes",
+    "Category",
     "Clustering",
     "Contrastive",
     "CrossEntropy",
     "Custom",
     "Divergence",
+    "Landmarks",
     "LiftedStructure",
     "Margin",
     "NPairs",
@@ -48,7 +54,9 @@ __all__ = [
     "Shuffle",
     "Sum",
     "Term",
+    "TrainingStage",
     "Triplet",
+    "Visibility",
     "blocks",
     "classifier",
     "clustering",

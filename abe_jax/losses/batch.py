@@ -1,6 +1,6 @@
 """A whole global batch, as every loss sees it."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Int, Key
 
@@ -36,6 +36,8 @@ class GlobalBatch(NamedTuple):
     mask: Bool[Array, " b"] | None = None  # which rows are there
     domains: Int[Array, " b"] | None = None
     key: Key[Array, ""] | None = None  # of this step and term; the same on every device
+    annotations: Any = None  # see data/annotations.py; of the rows, where the data has some
+    attribute_shares: tuple[float, ...] = ()  # of the training images, that have each attribute
 
     @property
     def vectors(self) -> Array:
@@ -65,6 +67,22 @@ class GlobalBatch(NamedTuple):
                 "domain_blocks",
             )
         return self.domains
+
+    def prediction(self, name: str) -> Array:
+        """What the network predicts, for a loss that compares it: see models/fashion_net.py."""
+        found = getattr(getattr(self.embeddings, "predictions", None), name, None)
+        if found is None:
+            raise ArgumentError(
+                "kind", f"a network of kind 'fashion_net' that predicts {name} is needed"
+            )
+        return found
+
+    def annotation(self, name: str) -> Array:
+        """What is known of the rows beside their labels, for a loss that cannot do without."""
+        found = getattr(self.annotations, name, None)
+        if found is None:
+            raise ArgumentError("annotations", f"the images come without {name}")
+        return found
 
     def known_key(self) -> Key[Array, ""]:
         """The key, for a loss that draws at random."""

@@ -37,6 +37,7 @@ To add a loss:
 Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """
 
+from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
 from abe_jax.losses.clustering import Clustering
 from abe_jax.losses.contrastive import Contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy
@@ -63,4 +64,11 @@ TERMS: dict[str, type[Term]] = {
     "divergence": Divergence,
     "scatter": Scatter,
     "shuffle": Shuffle,
+    "landmarks": Landmarks,
+    "visibility": Visibility,
+    "category": Category,
+    "attributes": Attributes,
 }
+
+# Of what a network predicts beside vectors, against the annotations of its images.
+OF_PREDICTIONS = ("landmarks", "visibility", "category", "attributes")

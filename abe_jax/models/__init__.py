@@ -9,6 +9,7 @@ from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.backbones.table import BACKBONES, stages
 from abe_jax.models.ensemble import Embeddings, Ensemble
+from abe_jax.models.fashion_net import FashionNet, Predictions, asks_points, blank_points
 from abe_jax.models.multi_head import MultiHead
 from abe_jax.models.parameters import graft, new_parameters, stage_params, with_exponent
 from abe_jax.models.single_head import SingleHead
@@ -19,9 +20,13 @@ __all__ = [
     "KINDS",
     "Embeddings",
     "Ensemble",
+    "FashionNet",
     "MultiHead",
+    "Predictions",
     "SingleHead",
     "Stage",
+    "asks_points",
+    "blank_points",
     "build",
     "clamped",
     "gates",
@@ -38,6 +43,7 @@ KINDS: dict[str, type[Ensemble]] = {
     "single": SingleHead,
     "heads": MultiHead,
     "attention": ABE,
+    "fashion_net": FashionNet,
 }
 _OF_A_PROCESS = ("axis_name", "parent", "name")  # fields, but no options of the network
 

@@ -18,6 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.ensemble import Ensemble
+from abe_jax.models.fashion_net import blank_points
 
 PARTS = {
     "encoder": "encoder",
@@ -25,7 +26,13 @@ PARTS = {
     "mask_heads": "attention masks",
     "decoder": "decoder",
     "pool": "pooling",
+    "pose_decoder": "pose, convolutions",
+    "pose": "pose, landmarks",
+    "local_branch": "local branch",
+    "global_branch": "global branch",
     "head": "fully connected",
+    "category_head": "categories",
+    "attribute_head": "attributes",
 }
 OTHER = "other"  # a computation outside all parts; models have none so far
 
@@ -52,7 +59,9 @@ def parts(model: Ensemble, size: int, channels: int) -> list[PartCount]:
     """
     image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
-    macs = multiply_adds(lambda v, x: model.apply(v, x, train=False), variables, image)
+    macs = multiply_adds(
+        lambda v, x: model.apply(v, x, train=False, **blank_points(model, 1)), variables, image
+    )
     details = _details(model)
     counts = [
         PartCount(
@@ -151,5 +160,6 @@ def _details(model: Ensemble) -> dict[str, str]:
         "trunk": span(cut.trunk),
         "mask_heads": f"{m} x 1x1 convolution",
         "decoder": span(cut.decoder) + shared,
+        "pose_decoder": span(cut.decoder),
         "head": f"to {m} x {model.dim // m}{shared}",
     }

@@ -25,6 +25,7 @@ class Embeddings:
     features: Any  # [b, m, c], pooled from the last map
     unnormalised: Any  # [b, m, d], before L2 normalisation: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
+    predictions: Any = None  # what it says of each image beside that: see fashion_net.py
 
 
 class Ensemble(nn.Module):

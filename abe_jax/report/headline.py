@@ -5,7 +5,12 @@ from typing import Any
 
 from abe_jax.report import html, tables
 
-KINDS = {"single": "Single head", "heads": "{m}-heads", "attention": "ABE-{m}"}
+KINDS = {
+    "single": "Single head",
+    "heads": "{m}-heads",
+    "attention": "ABE-{m}",
+    "fashion_net": "FashionNet",
+}
 
 
 def name(config: Mapping[str, Any]) -> str:

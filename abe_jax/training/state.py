@@ -6,7 +6,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from abe_jax.data import annotations
 from abe_jax.losses.objective import Objective
+from abe_jax.models import Predictions, blank_points
 
 if TYPE_CHECKING:
     import optax
@@ -46,10 +48,16 @@ def create(
         model_key, objective_key = jax.random.split(jax.random.key(seed, impl="rbg"))
         images = jnp.zeros((rows, *shape))
         variables = model.init(model_key, images, train=False)
-        embeddings = model.apply(variables, images, train=False)
+        embeddings = model.apply(variables, images, train=False, **blank_points(model, rows))
         ids = jnp.zeros(rows, jnp.int32)
         losses = objective.init(
-            objective_key, embeddings, ids, ids, jnp.ones(rows, bool), jax.random.key(0)
+            objective_key,
+            embeddings,
+            ids,
+            ids,
+            jnp.ones(rows, bool),
+            jax.random.key(0),
+            annotations=_blank(embeddings.predictions),
         )
         params = {"model": variables["params"], "objective": losses.get("params", {})}
         return TrainState(
@@ -61,3 +69,12 @@ def create(
 
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         return jax.jit(init)()
+
+
+def _blank(predicted: Predictions | None) -> annotations.Annotations | None:
+    """Annotations of as many images, points and attributes as a network predicts."""
+    if predicted is None or predicted.attributes is None:
+        return None
+    points = 0 if predicted.landmarks is None else predicted.landmarks.shape[1]
+    rows, attributes = predicted.attributes.shape
+    return annotations.blank(rows, points, attributes)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from abe_jax.data.annotations import Annotations
 from abe_jax.errors import UserError
 
 
@@ -22,6 +23,8 @@ class BenchmarkListing(NamedTuple):
 
     images: list[BenchmarkImage]
     classes: list[str]
+    annotations: Annotations | None = None  # a row for each image
+    attribute_names: Sequence[str] = ()
 
 
 class Part(NamedTuple):
@@ -55,6 +58,8 @@ class Benchmark:
     listing: Callable[[Texts, Sequence[str]], BenchmarkListing]
     class_is_object: bool = False  # a class is one object or scene
     own_held_out: bool = False  # the test images are of the training classes
+    domain_is_category: bool = False  # the domains are kinds of things, such as Dresses
+    point_pairs: tuple[tuple[int, int], ...] = ()  # of annotated points: left and right of the same
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 

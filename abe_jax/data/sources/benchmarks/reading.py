@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from abe_jax.data.held_out import HELD
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
+from abe_jax.data.sources.benchmarks import annotated
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.prepared import EncodedImages, damage_named, data_root
@@ -131,6 +132,9 @@ def _split(
         paths=tuple(keys[row] for row in rows),
         object_ids=labels if benchmark.class_is_object else None,
         gallery=gallery if two_sides else None,
+        annotations=annotated.read(arrays, rows, categories=benchmark.domain_is_category),
+        point_pairs=benchmark.point_pairs,
+        attribute_names=annotated.names(arrays),
     )
 
 
