@@ -20,6 +20,40 @@ OVERRIDES = (
     f"model.fashion.categories={len(KINDS)}",
     f"model.fashion.attributes={len(trees.ATTRIBUTES)}",
 )
+# A network that learns from all of it, in two stages, and the losses by their names.
+SMALL = (
+    *OVERRIDES,
+    "data.channels=3",
+    "data.mean=(120,120,120)",
+    "data.std=(70,70,70)",
+    "data.flip=True",
+    "model.kind=fashion_net",
+    "model.learners=1",
+    "model.branch=conv2",
+    "model.fashion.pose_width=12",
+    "model.fashion.local_width=12",
+    "model.fashion.global_width=12",
+    "train.batch=16",
+)
+TERMS = (
+    {"name": "landmarks"},
+    {"name": "visibility"},
+    {"name": "category"},
+    {"name": "attributes"},
+    {"name": "triplet", "soft": True},
+)
+
+
+def stages(first: int, second: int) -> list[dict]:
+    """The pose first, the rest with small weights; then the rest, the pose branch at rest."""
+    return [
+        {"steps": first, "factors": (1.0, 1.0, 0.1, 0.1, 0.1)},
+        {
+            "steps": second,
+            "factors": (0.0, 0.0, 1.0, 1.0, 1.0),
+            "fixed": ("pose", "pose_decoder"),
+        },
+    ]
 
 
 def prepare(root: Path) -> Path:

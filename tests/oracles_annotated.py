@@ -37,7 +37,7 @@ def attributes(logits, there, shares=None, mask=None):
     for i in rows:
         for a in range(len(there[i])):
             p = 1 / (1 + math.exp(-logits[i][a]))
-            with_it = 0.5 if shares is None else 1 - shares[a]
+            with_it = 0.5 if shares is None else 1 - float(shares[a])
             total -= with_it * math.log(p) if there[i][a] else (1 - with_it) * math.log(1 - p)
     return total / max(1, len(rows))
 
