@@ -27,6 +27,7 @@ class Parts(TypedDict, total=False):
     seed: int
     threads: int  # that decode images; 2
     ks: tuple[int, ...]  # of Recall@K
+    stages: tuple[losses.TrainingStage, ...]  # that alternate; none
     log_every: int  # in steps, as the two below
     evaluate_every: int
     checkpoint_every: int
@@ -98,6 +99,7 @@ def config_of(
         objective=losses.terms(loss),
         optimizer=parts.get("optimizer", Optimizer(name="adam", rate=1e-4)),
         train=Train(steps=steps, batch=batch, **intervals),
+        stages=parts.get("stages", ()),
         evaluate=Evaluate(batch=batch, ks=parts.get("ks", Evaluate().ks)),
     )
 

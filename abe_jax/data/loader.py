@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from abe_jax.data.annotations import Annotations, placed
+from abe_jax.data.annotations import Annotations
 from abe_jax.data.images.augmentation import Augmentation, Augmented, augmented, check
 from abe_jax.data.images.augmentation import placed as placed_image
 from abe_jax.data.images.decoding import UnreadableImage
+from abe_jax.data.images.points import placed
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
