@@ -1,5 +1,7 @@
 """Points of images go where their pixels go: a marked pixel is found at its point."""
 
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false
+
 import dataclasses
 from collections.abc import Sequence
 

@@ -70,9 +70,9 @@ def _check_predicted(config: Config, term: str) -> None:
 
 def _check_column(config: Config, term: str, train: Split) -> None:
     column, option = READS[term]
-    wanted = getattr(config.model.fashion, option)
+    needed = getattr(config.model.fashion, option)
     if column == "points":
-        _check_points(wanted, train, f"the loss {term!r} is in config.objective")
+        _check_points(needed, train, f"the loss {term!r} is in config.objective")
         return
     known = getattr(train.annotations, column, None)
     if known is None:
@@ -83,25 +83,25 @@ def _check_column(config: Config, term: str, train: Split) -> None:
         )
     if column == "categories":
         found = int(known.max(initial=-1)) + 1
-        fits = found <= wanted
+        fits = found <= needed
     else:
         found = known.shape[1]
-        fits = found == wanted == len(config.data.attribute_shares or range(wanted))
+        fits = found == needed == len(config.data.attribute_shares or range(needed))
     if not fits:
         raise UserError(
-            f"{FASHION}.{option}: {wanted}, but the images have {found}; set it to that"
+            f"{FASHION}.{option}: {needed}, but the images have {found}; set it to that"
         )
 
 
-def _check_points(wanted: int, split: Split, why: str) -> None:
+def _check_points(needed: int, split: Split, why: str) -> None:
     points = split.annotations and split.annotations.points
     if points is None:
         raise UserError(
             f"{why}, but the images of {split.name} come without points; prepare the data anew "
             "with its list of landmarks"
         )
-    if points.shape[1] != wanted:
+    if points.shape[1] != needed:
         raise UserError(
-            f"{FASHION}.landmarks: {wanted}, but the images of {split.name} have "
+            f"{FASHION}.landmarks: {needed}, but the images of {split.name} have "
             f"{points.shape[1]} points; set it to that"
         )

@@ -155,10 +155,10 @@ class Pose(nn.Module):
     def __call__(self, maps: Float[Array, "b h w c"]) -> tuple[Array, Array]:
         x = nn.relu(nn.Dense(self.width, kernel_init=GLOROT, name="fc6")(flat(maps)))
         x = nn.relu(nn.Dense(self.width, kernel_init=GLOROT, name="fc7")(x))
-        made: dict[str, Any] = {"features": 2 * self.landmarks, "kernel_init": GLOROT}
-        middle = nn.initializers.constant(0.5)
-        at = nn.Dense(**made, bias_init=middle, name="landmarks")(x)
-        visible = nn.Dense(**made, name="visibility")(x)
+        count, middle = 2 * self.landmarks, nn.initializers.constant(0.5)
+        near = nn.initializers.normal(1e-3)  # so that the middle is where they start
+        at = nn.Dense(count, kernel_init=near, bias_init=middle, name="landmarks")(x)
+        visible = nn.Dense(count, kernel_init=GLOROT, name="visibility")(x)
         shape = (len(x), self.landmarks, 2)
         return at.reshape(shape), visible.reshape(shape)
 
