@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
 from abe_jax.errors import ArgumentError, require
@@ -82,7 +83,7 @@ class GlobalBatch(NamedTuple):
         found = getattr(self.annotations, name, None)
         if found is None:
             raise ArgumentError("annotations", f"the images come without {name}")
-        return found
+        return jnp.asarray(found)
 
     def known_key(self) -> Key[Array, ""]:
         """The key, for a loss that draws at random."""
