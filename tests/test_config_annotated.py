@@ -74,7 +74,7 @@ def test_what_does_not_is_one_line(
 
 
 def test_options_of_another_kind_are_refused() -> None:
-    with pytest.raises(UserError, match="config.model.fashion: options of kind 'fashion_net'"):
+    with pytest.raises(UserError, match=r"config\.model\.fashion: options of kind 'fashion_net'"):
         build.model(made("model.kind=single").model)
 
 
