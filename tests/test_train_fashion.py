@@ -29,15 +29,7 @@ def test_given_points_are_trained_and_tested_at(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     # A photograph that comes without points has no vector.
     picture = next((data / "source").rglob("*.jpg")).parent
-    index = (
-        "build",
-        "--workdir",
-        tmp_path / "run",
-        "--images",
-        picture,
-        "--out",
-        tmp_path / "x.index",
-    )
-    refused = run("index", *index, data=data)
+    own = ("--workdir", tmp_path / "run", "--out", tmp_path / "x.index")
+    refused = run("index", "build", "--images", picture, *own, data=data)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "these images come without points" in refused.stderr

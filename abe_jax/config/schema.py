@@ -82,14 +82,14 @@ class Data:
 class Fashion:
     """Options of a network of kind fashion_net alone; the paper's numbers where they are known."""
 
-    landmarks: Count = 8  # or as many points as the images come with
-    categories: Count = 50  # of In-shop: 23
-    attributes: Count = 1000  # of In-shop: 463
-    window: Count = 5  # positions on each side of what is pooled around a landmark; unknown
+    landmarks: Width = 8  # or as many points as the images come with
+    categories: Width = 50  # of In-shop: 23
+    attributes: Width = 1000  # of In-shop: 463
+    window: Width = 5  # positions on each side of what is pooled around a landmark; unknown
     pooled_at: str = "predicted"  # predicted (landmarks) | given (points that come with the images)
-    pose_width: Count = 1024
-    local_width: Count = 1024
-    global_width: Count = 4096
+    pose_width: Width = 1024
+    local_width: Width = 1024
+    global_width: Width = 4096
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
