@@ -51,7 +51,7 @@ GIVEN = ("model.fashion.pooled_at=given", "objective=[{'name':'category'}]")
     [
         (("model.kind=single",), KNOWN, "config.model.kind 'single' predicts nothing; set it to"),
         (("model.fashion.pooled_at=given",), KNOWN, "given points predicts none; leave it out"),
-        ((), None, "the images of train come without points; prepare the data anew"),
+        ((), None, "the images of train come without points; delete what is"),
         ((), KNOWN._replace(categories=None), "needs the categories of images"),
         ((), KNOWN._replace(attributes=None), "needs the attributes of images"),
         (("model.fashion.landmarks=6",), KNOWN, "landmarks: 6, but the images of train have 8 poi"),

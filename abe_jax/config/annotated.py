@@ -78,8 +78,8 @@ def _check_column(config: Config, term: str, train: Split) -> None:
     if known is None:
         raise UserError(
             f"config.objective: the loss {term!r} needs the {column} of images, and those of "
-            f"{config.data.name} come without; leave it out, or prepare the data anew with its "
-            "lists of annotations"
+            f"{config.data.name} come without; leave it out, or delete what is prepared and prepare "
+            "it anew with its lists of annotations"
         )
     if column == "categories":
         found = int(known.max(initial=-1)) + 1
@@ -97,8 +97,8 @@ def _check_points(needed: int, split: Split, why: str) -> None:
     points = split.annotations and split.annotations.points
     if points is None:
         raise UserError(
-            f"{why}, but the images of {split.name} come without points; prepare the data anew "
-            "with its list of landmarks"
+            f"{why}, but the images of {split.name} come without points; delete what is "
+            "prepared and prepare it anew with its list of landmarks"
         )
     if points.shape[1] != needed:
         raise UserError(
