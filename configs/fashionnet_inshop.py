@@ -15,7 +15,7 @@ Annotations, CVPR 2016.
 
 DIR is the folder with img.zip, list_eval_partition.txt and the authors' annotations:
 list_landmarks_inshop.txt, list_bbox_inshop.txt, list_attr_items.txt and list_attr_cloth.txt. What
-was prepared without these has to be deleted and prepared anew. What the images are, and their number:
+was prepared without these has to be deleted and prepared anew. What the images are, and how many:
 normsoftmax_inshop.py.
 
 The widths of the layers are the paper's. Weights, margin, rates, batch, length of the stages and

@@ -78,8 +78,8 @@ def _check_column(config: Config, term: str, train: Split) -> None:
     if known is None:
         raise UserError(
             f"config.objective: the loss {term!r} needs the {column} of images, and those of "
-            f"{config.data.name} come without; leave it out, or delete what is prepared and prepare "
-            "it anew with its lists of annotations"
+            f"{config.data.name} come without; leave it out, or delete what is prepared "
+            "and prepare it anew with its lists of annotations"
         )
     if column == "categories":
         found = int(known.max(initial=-1)) + 1
