@@ -26,14 +26,17 @@ PARTS = {
     "mask_heads": "attention masks",
     "decoder": "decoder",
     "pool": "pooling",
+    "head": "fully connected",
+}
+OF_FASHION_NET = {
     "pose_decoder": "pose, convolutions",
     "pose": "pose, landmarks",
     "local_branch": "local branch",
     "global_branch": "global branch",
-    "head": "fully connected",
     "category_head": "categories",
     "attribute_head": "attributes",
 }
+_NAMES = PARTS | OF_FASHION_NET
 OTHER = "other"  # a computation outside all parts; models have none so far
 
 
@@ -65,12 +68,12 @@ def parts(model: Ensemble, size: int, channels: int) -> list[PartCount]:
     details = _details(model)
     counts = [
         PartCount(
-            name=PARTS.get(part, part),
+            name=_NAMES.get(part, part),
             detail=details.get(part, ""),
             parameters=_size(variables["params"].get(part, {})),
             multiply_adds=macs[part],
         )
-        for part in (*PARTS, OTHER)
+        for part in (*_NAMES, OTHER)
         if part in variables["params"] or macs[part]
     ]
     total = PartCount(
@@ -91,7 +94,7 @@ def multiply_adds(function: Callable[..., Any], *args: Any) -> Counter[str]:
     counted: Counter[str] = Counter()
     for stack, macs in _products(jax.make_jaxpr(function)(*args).jaxpr, "", 1):
         # Flax puts the modules' names on the stack, such as MultiHead/decoder/head0/inception5a.
-        part = next((word for word in re.findall(r"\w+", stack) if word in PARTS), OTHER)
+        part = next((word for word in re.findall(r"\w+", stack) if word in _NAMES), OTHER)
         counted[part] += macs
     return counted
 
