@@ -89,7 +89,7 @@ def _check_column(config: Config, term: str, train: Split) -> None:
         fits = found == needed == len(config.data.attribute_shares or range(needed))
     if not fits:
         raise UserError(
-            f"{FASHION}.{option}: {needed}, but the images have {found}; set it to that"
+            f"{FASHION}.{option}: {needed}, but the images have {found} {column}; set it to that"
         )
 
 
