@@ -15,6 +15,7 @@ SOURCES = (
     "torchvision_mobilenet_v2",
     "torchvision_resnet18",
     "torchvision_resnet50",
+    "torchvision_vgg16",
     "torchvision_googlenet",
     "caffe_googlenet",
     "caffe_bn_inception",

@@ -31,6 +31,7 @@ class Embeddings:
     unnormalised: Any  # [b, m, d], before L2 normalisation: what a classifier sees
     vectors: Any  # [b, m, d], of length one for each learner on its own
     sizes: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # of each learner
+    predictions: Any = None  # what it says of each image beside that: see fashion_net.py
 
 
 class Ensemble(nn.Module):

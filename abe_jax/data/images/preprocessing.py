@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from abe_jax.bounds import Pixels
-from abe_jax.data.images import crops
+from abe_jax.data.images import crops, geometry
 from abe_jax.data.images.decoding import Reduced, reduced
+from abe_jax.data.images.geometry import Placement
 from abe_jax.errors import ArgumentError, require
 
 FITS = ("pad", "cover", "stretch")
@@ -109,6 +110,28 @@ class Preprocessing:
         """The square of a decoded image."""
         part, height, width = self.fitted(image)
         return crops.padded(crops.resized(part, width, height), self.resize)
+
+    def cropped(self, encoded: bytes) -> tuple[UInt8[np.ndarray, "size size c"], Placement]:
+        """`crop`, and where the pixels of the file lie in it."""
+        image, offset = reduced(encoded, self.channels, self.excess), (self.resize - self.size) // 2
+        placed = self.placement(image).then(geometry.moved(-offset, -offset))
+        return self.centre(self.square(image)), placed
+
+    def placement(self, image: Reduced) -> Placement:
+        """Where the pixels of an image lie in its square."""
+        part, height, width = self.fitted(image)
+        scaled = geometry.resized(part.shape[0], part.shape[1], height, width)
+        left, top = (self.resize - width) // 2, (self.resize - height) // 2
+        return self.part_placement(image).then(scaled).then(geometry.moved(left, top))
+
+    def part_placement(self, image: Reduced) -> Placement:
+        """Where the pixels of an image lie in the part that `fitted` gives of those decoded."""
+        height, width = image.image.shape[:2]
+        placed = geometry.resized(image.height, image.width, height, width)
+        if self.fit != "cover":
+            return placed
+        side = min(height, width)
+        return placed.then(geometry.moved(-((width - side) // 2), -((height - side) // 2)))
 
     def fitted(self, image: Reduced) -> tuple[UInt8[np.ndarray, "i j c"], int, int]:
         """The part of an image that the square shows, and the height and width it has there."""
