@@ -17,6 +17,7 @@ SOURCES = (
     "torchreid_mobilenet_v2_1.4",
     "torchvision_resnet18",
     "torchvision_resnet50",
+    "torchvision_vgg16",
     "torchvision_googlenet",
     "caffe_googlenet",
     "caffe_bn_inception",

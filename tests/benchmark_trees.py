@@ -235,13 +235,50 @@ def inshop() -> Tree:
         + [f"{path}   {item} {status}" for path, item, status in rows]
     )
     images = {path: image(path, 20 * i) for i, (path, _, _) in enumerate(rows)}
+    paths = [path for path, _, _ in rows]
     return Tree(
         small("inshop", train=(4, 2), query=(4, 2), gallery=(2, 2)),
         [
             Archive("Img/img.zip", images, into="Img"),
             Archive("", {"Eval/list_eval_partition.txt": listed, "README.txt": b"x"}),
+            Archive("", inshop_annotations(paths)),
         ],
     )
+
+
+CLOTHES = {"WOMEN/Dresses": 3, "MEN/Denim": 2, "WOMEN/Blouses_Shirts": 1, "WOMEN/Tees_Tanks": 1}
+ATTRIBUTES = ["a line", "zip", "v neck", "wash"]
+
+
+def inshop_annotations(paths: list[str]) -> dict[str, bytes]:
+    """The lists of In-shop's folder Anno. Landmark i of image n is at (n, i), by turns visible,
+    occluded and cut off; an item has the attributes that its number's bits have."""
+    landmarks, boxes, items = [], [], {}
+    for n, path in enumerate(paths):
+        _, sex, kind, item, _ = path.split("/")
+        clothes = CLOTHES[f"{sex}/{kind}"]
+        triples = [f"{i % 3} {n:03} {i:03}" for i in range({1: 6, 2: 4, 3: 8}[clothes])]
+        landmarks.append(f"{path}   {clothes} 1  {'  '.join(triples)}")
+        boxes.append(f"{path}   {clothes} 6  {n:03} 001 {n + 4:03} 005")
+        bits = [1 if int(item[3:]) >> bit & 1 else -1 for bit in range(len(ATTRIBUTES))]
+        items[item] = f"{item}  {' '.join(map(str, bits))}"
+    entries = " ".join(
+        f"landmark_visibility_{i} landmark_location_x_{i} landmark_location_y_{i}"
+        for i in range(1, 9)
+    )
+    head = f"image_name clothes_type variation_type {entries}"
+    box_head = "image_name clothes_type pose_type x_1 y_1 x_2 y_2"
+    return {
+        "Anno/list_landmarks_inshop.txt": lines([str(len(paths)), head, *landmarks]),
+        "Anno/list_bbox_inshop.txt": lines([str(len(paths)), box_head, *boxes]),
+        "Anno/list_item_inshop.txt": lines([str(len(items)), *items]),
+        "Anno/attributes/list_attr_cloth.txt": lines(
+            [str(len(ATTRIBUTES)), "attribute_name", *ATTRIBUTES]
+        ),
+        "Anno/attributes/list_attr_items.txt": lines(
+            [str(len(items)), "item_name attribute_labels", *items.values()]
+        ),
+    }
 
 
 WNIDS = ["n01440764", "n01443537", "n02119789", "n15075141"]

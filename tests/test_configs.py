@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import inshop_data
 import jax
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_there_are_configs_to_test() -> None:
     multigrain = {f"multigrain_{name}" for name in ("imagenet", "glyphs", "photographs")}
     hdc = {f"hdc_{name}" for name in ("cars196", "cub", "sop", "inshop", "glyphs")}
     abier = {f"abier_{name}" for name in ("sop", "cars196", "cub", "inshop", "glyphs")}
-    systems = hdc | abier | norm_softmax | multigrain | metabin
+    systems = hdc | abier | norm_softmax | multigrain | metabin | {"fashionnet_inshop"}
     assert {file.stem for file in FILES} >= abe | systems
 
 
@@ -243,6 +244,10 @@ def shrunk(file: Path, root: Path) -> Config:
         "meta.start=0",
         *(["data.images_per_class=2"] if whole.data.sampler == "domains" else []),
     ]
+    if whole.model.kind == "fashion_net":
+        overrides += inshop_data.OVERRIDES
+        widths = ("pose_width", "local_width", "global_width")
+        overrides += ["model.dim=32", *(f"model.fashion.{width}=16" for width in widths)]
     return resolved(config.load(file, overrides))
 
 
@@ -265,6 +270,7 @@ STEPPED = [file for file in FILES if file.stem not in SAME_NETWORKS]
 @pytest.mark.slow
 @pytest.mark.parametrize("file", STEPPED, ids=lambda file: file.stem)
 def test_a_config_takes_two_steps(file: Path, tiny_data: Path) -> None:
+    inshop_data.prepare(tiny_data)
     made = shrunk(file, tiny_data)
     split = build.dataset(made.data).split("train")
     state, run = step.replicate(created_state(made)), build.recipe(made).train_step()

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ def batches(split: Split, augmentation: Augmentation = RANDOM, **changes) -> lis
 
 
 def joined(parts: list[Batch]) -> Batch:
-    return Batch(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def assert_same(left: Batch, right: Batch) -> None:

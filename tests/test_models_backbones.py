@@ -27,6 +27,7 @@ SIZES = {
     "mobilenet_v2_1.4_reid": 224,
     "resnet18": 224,
     "resnet50": 224,
+    "vgg16": 224,
 }
 
 
@@ -59,6 +60,16 @@ def test_torchvisions_figures(name, parameters, giga):
     channels, own, macs = traced(name)
     assert own + 1000 * channels + 1000 == parameters
     assert round((macs + 1000 * channels) / 1e9, 2) == giga
+
+
+def test_torchvisions_figures_of_vgg():
+    """Its classifier has two layers of 4096 between the 7 x 7 map and the classes."""
+    channels, own, macs = traced("vgg16")
+    classifier = [(49 * channels, 4096), (4096, 4096), (4096, 1000)]
+    products = [ins * outs for ins, outs in classifier]
+    assert own == 14_714_688
+    assert own + sum(products) + 4096 + 4096 + 1000 == 138_357_544
+    assert round((macs + sum(products)) / 1e9, 2) == 15.47
 
 
 @pytest.mark.parametrize(
@@ -141,6 +152,11 @@ SIDES = {
     ),
     "resnet18": ((112, 64), (7, 512), "112 56 56 56 28 28 14 14 7 7"),
     "resnet50": ((112, 64), (7, 2048), "112 56 56 56 56 28 28 28 28 14 14 14 14 14 14 7 7 7"),
+    "vgg16": (
+        (224, 64),
+        (7, 512),
+        "224 224 112 112 112 56 56 56 56 28 28 28 28 14 14 14 14 7",
+    ),
 }
 
 
@@ -209,10 +225,11 @@ CUTS = [
     ("resnet18", "conv1", 3),
     ("resnet18", "pool1", 8),
     ("resnet50", "block3_5", 2),
+    ("vgg16", "conv4_3", 2),
 ]
 
 
-@pytest.mark.parametrize("kind", models.KINDS)
+@pytest.mark.parametrize("kind", ["single", "heads", "attention"])
 @pytest.mark.parametrize(("name", "branch", "depth"), CUTS)
 def test_cuts(name, branch, depth, kind):
     learners = 1 if kind == "single" else 2

@@ -38,6 +38,7 @@ TORCH: dict[str, Callable[[], Any]] = {
     "torchreid_mobilenet_v2_1.4": networks.TorchreidMobileNetV2,
     "torchvision_resnet18": lambda: networks.ResNet((2, 2, 2, 2), bottleneck=False),
     "torchvision_resnet50": lambda: networks.ResNet((3, 4, 6, 3), bottleneck=True),
+    "torchvision_vgg16": networks.VGG16,
     "torchvision_googlenet": networks.TorchvisionGoogLeNet,
     "bninception": networks.BNInception,
     "timm_vit_small_patch16_224": networks.ViTSmall,

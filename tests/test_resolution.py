@@ -151,7 +151,7 @@ def test_gradient_of_p_is_that_of_finite_differences(term: str) -> None:
     assert abs(found) > 1e-3
     assert found == pytest.approx((up - down) / (2 * h), rel=0.01)
     black = batch._replace(images=batch.images * np.uint8(0), mask=batch.mask & False)
-    both = loader.Batch(*(np.concatenate(pair) for pair in zip(batch, black, strict=True)))
+    both = jax.tree.map(lambda *pair: np.concatenate(pair), batch, black)
     assert float(loss(p, both)) == pytest.approx(float(loss(p, batch)))
 
 
@@ -166,7 +166,7 @@ def test_p_alone_is_learned_by_the_recipes_steps() -> None:
     rows = order(split.labels, run_of.seed, 3)
     images = batch_of(tested.network, split, len(split.labels))  # neither random crop nor flip
     for i in range(3):
-        batch = loader.Batch(*(part[rows[i * BATCH : (i + 1) * BATCH]] for part in images))
+        batch = jax.tree.map(lambda part, i=i: part[rows[i * BATCH : (i + 1) * BATCH]], images)
         speed = 0.9 * speed + float(gradient(jnp.float32(p), state, batch))
         p -= 0.005 * (1 - i / 3) ** 0.9 * speed
     assert abs(p - 3) > 1e-4

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import inshop_data
 import numpy as np
 import pytest
 from processes import ROOT, environment
 
-from abe_jax.losses import TERMS
+from abe_jax.losses import OF_PREDICTIONS, TERMS
 from abe_jax.models.backbones.table import BACKBONES
 
 # The first step's rate is 0 and the second's is a third of this, so what two steps leave is the
@@ -123,7 +124,14 @@ SAMPLERS = {
         "data.classes_per_domain=4",
     ),
 }
+# Of a small In-shop: what a network predicts, points and attributes gathered, and both stages.
+FASHION = (*inshop_data.SMALL, "optimizer.rate=0.1", f"stages={inshop_data.stages(1, 1)}")
+OF_GIVEN = (*FASHION, "model.fashion.pooled_at=given", "stages=[]")
 RUNS = {
+    "fashion": Run(objective=inshop_data.TERMS, overrides=FASHION, double=True),
+    "fashion, given points": Run(
+        objective=({"name": "category"}, {"name": "contrastive"}), overrides=OF_GIVEN, double=True
+    ),
     "every loss": Run(objective=OBJECTIVE, overrides=()),  # its sampler is class_balanced
     "few losses": Run(objective=FEW, overrides=()),  # the fast one: a loss of each kind
     "two levels": Run(
@@ -151,6 +159,7 @@ Steps = Callable[[str, int], dict[str, np.ndarray]]
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Steps:
     """What a run comes to on so many devices, each in a process of its own and once."""
+    inshop_data.prepare(tiny_data)
     compiled = tmp_path_factory.mktemp("compiled")  # the first state is computed alike by all
 
     @functools.cache
@@ -207,12 +216,15 @@ def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
 
 def test_no_loss_and_no_backbone_is_left_out() -> None:
     every = (*OBJECTIVE, *OVER_DOMAINS, *BOOSTING)
-    assert {str(term["name"]) for term in every} == set(TERMS)
+    assert {str(term["name"]) for term in every} == {*TERMS} - {*OF_PREDICTIONS}
+    assert {str(term["name"]) for term in inshop_data.TERMS} > {*OF_PREDICTIONS}
     same_code = {"efficientnet_lite1", "efficientnet_lite2"}
     same_code |= {"mobilenet_v2_1.4", "mobilenet_v2_1.4_reid"}
-    without_norm = {"convnet", "googlenet", "vit_s16"}  # of the convnet "every loss" has
+    without_norm = {"convnet", "googlenet", "vgg16", "vit_s16"}  # of the convnet "every loss" has
+    fashion = {"fashion", "fashion, given points"}
     assert (
         RUNS.keys()
         - {"every loss", "few losses", "two levels", "boosting", "cascade", "neck", "samplers"}
+        - fashion
         == BACKBONES.keys() - same_code - without_norm
     )

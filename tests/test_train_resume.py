@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import inshop_data
 import pytest
 from processes import ROOT, TINY, command, environment, run
 
@@ -201,6 +202,21 @@ def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) ->
         "conv3",
         "conv4",
     )  # evenly behind pool2, as it stands in the config from then on
+
+
+def test_alternating_stages_go_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
+    inshop_data.prepare(tiny_data)
+    options = (*inshop_data.SMALL, f"objective={list(inshop_data.TERMS)}")
+    options += (f"stages={inshop_data.stages(2, 3)}",)
+    own = tuple(f"--config.{option}" for option in options)
+    finish(tmp_path / "whole", tiny_data, *own)
+    # Saved at step 4, in the middle of the second stage, in which the pose branch is fixed.
+    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *own)
+    assert "going on from step" in finish(tmp_path / "run", tiny_data, *own)
+    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
+    assert resumed == whole
+    made = config.read_json(RunFolder(tmp_path / "run").config)
+    assert len(made.data.attribute_shares) == 4 and max(made.data.attribute_shares) > 0
 
 
 def unfinished(folder: Path) -> bool:

@@ -192,6 +192,34 @@ class ResNet(nn.Module):
         return found
 
 
+class VGG16(nn.Module):
+    """torchvision's VGG-16 without batch normalisation; `features` as one sequence."""
+
+    GROUPS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
+
+    def __init__(self):
+        super().__init__()
+        features: list[nn.Module] = []
+        self.names, ins = [], 3
+        for group, (outs, depth) in enumerate(self.GROUPS, start=1):
+            for i in range(1, depth + 1):
+                features += [nn.Conv2d(ins, outs, 3, padding=1), nn.ReLU()]
+                self.names.append((f"conv{group}_{i}", 2))
+                ins = outs
+            features.append(nn.MaxPool2d(2, 2))
+            self.names.append((f"pool{group}", 1))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 10))
+
+    def stages(self) -> Named:
+        found: Named = []
+        start = 0
+        for name, layers in self.names:
+            found.append((name, self.features[start : start + layers]))
+            start += layers
+        return found
+
+
 class SameConv(nn.Conv2d):
     """A convolution without bias, padded as TensorFlow does it."""
 

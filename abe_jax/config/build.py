@@ -12,19 +12,21 @@ from typing import Any
 
 from abe_jax import data as data_room
 from abe_jax import models
-from abe_jax.config.schema import Config, Data, Evaluate, Model
+from abe_jax.config.schema import Config, Data, Evaluate, Fashion, Model
 from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling, Split
 from abe_jax.data.dataset import OWN_SPLITS
 from abe_jax.data.images.augmentation import check as check_together
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.network import Network
 from abe_jax.evaluation.options import Measures
-from abe_jax.losses import Objective
+from abe_jax.losses import Objective, stages
 from abe_jax.training import Optimizer, Recipe, Train
 
 SECTIONS = {
     "config.data": Data,
+    "config": Config,
     "config.model": Model,
+    "config.model.fashion": Fashion,
     "config.optimizer": Optimizer,
     "config.train": Train,
     "config.evaluate": Evaluate,
@@ -49,7 +51,15 @@ def named(*sections: str) -> Iterator[None]:
 def model(config: Model) -> models.Ensemble:
     """The network."""
     given = {name: value for name, value in _fields(config).items() if name != "weights"}
-    with named("config.model"):
+    fashion = given.pop("fashion")
+    if config.kind == models.FashionNet.kind:
+        given |= _fields(fashion)
+    elif fashion != Fashion():
+        raise UserError(
+            f"config.model.fashion: options of kind 'fashion_net', but config.model.kind is "
+            f"{config.kind!r}; leave them as they are, or set it to 'fashion_net'"
+        )
+    with named("config.model", "config.model.fashion"):
         return models.build(given.pop("kind"), **given)
 
 
@@ -120,7 +130,10 @@ def _not_here(split: str) -> Split:
 def objective(config: Config) -> Objective:
     """The weighted sum of losses."""
     blocks = config.data.domains_per_batch if config.data.sampler == "domains" else 0
-    return Objective(config.objective, config.data.classes, blocks)
+    with named("config"):
+        stages.check(config.stages, len(config.objective))
+    shares = config.data.attribute_shares
+    return Objective(config.objective, config.data.classes, blocks, shares, config.stages)
 
 
 def recipe(config: Config) -> Recipe:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from abe_jax import evaluation
-from abe_jax.config import build, near_duplicates
+from abe_jax.config import annotated, build, near_duplicates
 from abe_jax.config.parse import absent
 from abe_jax.config.schema import Config
 from abe_jax.data import Split
@@ -41,6 +41,7 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
             resolution.require_maps(dataclasses.replace(network, longest=0), "size")
     _check_layout(config)
     _check_layers(config)
+    annotated.check(config, train, evaluated)
     _check_classes(config, train)
     evaluate, names = config.evaluate, evaluation.metric_names(config.evaluate.ks)
     if evaluate.select not in names:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from abe_jax import losses, models
-from abe_jax.config.schema import Config, Data, Evaluate, Model
+from abe_jax.config.schema import Config, Data, Evaluate, Fashion, Model
 from abe_jax.config.training import prepare_training
 from abe_jax.data import Augmentation, Dataset, Preprocessing, Sampling
 from abe_jax.models.backbones.table import backbone
@@ -27,6 +27,7 @@ class Parts(TypedDict, total=False):
     seed: int
     threads: int  # that decode images; 2
     ks: tuple[int, ...]  # of Recall@K
+    stages: tuple[losses.TrainingStage, ...]  # that alternate; none
     log_every: int  # in steps, as the two below
     evaluate_every: int
     checkpoint_every: int
@@ -89,6 +90,8 @@ def config_of(
     network: dict[str, Any] = models.options(model) | {"weights": parts.get("weights", "")}
     if network["trunk_depth"] is None:
         network["trunk_depth"] = len(model.cut.trunk)
+    own_options = [field.name for field in dataclasses.fields(Fashion) if field.name in network]
+    network["fashion"] = Fashion(**{name: network.pop(name) for name in own_options})
     batch = parts.get("batch", 64)
     intervals: dict[str, Any] = {name: value for name, value in parts.items() if name in _INTERVALS}
     return Config(
@@ -98,6 +101,7 @@ def config_of(
         objective=losses.terms(loss),
         optimizer=parts.get("optimizer", Optimizer(name="adam", rate=1e-4)),
         train=Train(steps=steps, batch=batch, **intervals),
+        stages=parts.get("stages", ()),
         evaluate=Evaluate(batch=batch, ks=parts.get("ks", Evaluate().ks)),
     )
 

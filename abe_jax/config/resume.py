@@ -21,14 +21,16 @@ from abe_jax.training.run_folder import RunFolder
 def as_begun(config: Config, before: Config) -> Config:
     """`config` with what it leaves open of its images as a run that goes on has it in config.json.
 
-    That is mean and std, where both are empty, and the classes kept for validation; not the number
-    of classes, which is what it is.
+    That is mean and std, where both are empty, the classes kept for validation and the shares of
+    attributes; not the number of classes, which is what it is.
     """
     data = config.data
     if not (data.mean or data.std):
         data = dataclasses.replace(data, mean=before.data.mean, std=before.data.std)
     if not data.validation_classes:
         data = dataclasses.replace(data, validation_classes=before.data.validation_classes)
+    if not data.attribute_shares:
+        data = dataclasses.replace(data, attribute_shares=before.data.attribute_shares)
     return dataclasses.replace(config, data=data)
 
 

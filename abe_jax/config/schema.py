@@ -28,7 +28,7 @@ from abe_jax.bounds import (
     Width,
 )
 from abe_jax.evaluation.options import NEAR_COSINE, NEAR_SECONDS
-from abe_jax.losses import Term
+from abe_jax.losses import Term, TrainingStage
 from abe_jax.training import Meta, Optimizer, Train
 
 
@@ -60,6 +60,8 @@ class Data:
     crop: str = "plain"  # training: plain (`size` px) | resized (of any size and aspect, to `size`)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False
+    # Where images have points: in a mirrored one left and right, as of two sleeves, change places.
+    swap_points: bool = True
     policy: str = ""  # training: autoaugment (ImageNet's); empty: none
     jitter: Share = 0.0  # training: s of brightness, contrast, saturation times 1 - s to 1 + s
     lighting: Amount = 0.0  # training: standard deviation of PCA lighting; needs 3 channels
@@ -67,6 +69,9 @@ class Data:
     mean: tuple[Real, ...] = ()
     std: tuple[Amount, ...] = ()
     classes: Classes = 0  # of the training split; 0: counted when a run begins
+    # Of the training images, those with each attribute: what the loss `attributes` weighs by.
+    # Empty: counted when a run with that loss begins.
+    attribute_shares: tuple[Share, ...] = ()
     sampler: str = "pairs"  # pairs | class_balanced | shuffle | domains | super_classes
     images_per_class: Rows = 4  # K of class_balanced and of domains
     replacement: bool = False  # these two: each of the K drawn from all images of the class
@@ -90,11 +95,25 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Fashion:
+    """Options of a network of kind fashion_net alone; the paper's numbers where they are known."""
+
+    landmarks: Width = 8  # or as many points as the images come with
+    categories: Width = 50  # of In-shop: 23
+    attributes: Width = 1000  # of In-shop: 463
+    window: Width = 5  # positions on each side of what is pooled around a landmark; unknown
+    pooled_at: str = "predicted"  # predicted (landmarks) | given (points that come with the images)
+    pose_width: Width = 1024
+    local_width: Width = 1024
+    global_width: Width = 4096
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Model:
     """The network: a backbone cut in two, and how its learners differ."""
 
     backbone: str  # one of BACKBONES in abe_jax/models/backbones/table.py
-    kind: str  # single | heads | divided | cascade | attention
+    kind: str  # single | heads | divided | cascade | attention | fashion_net
     learners: Learners = 1
     dim: Width = 512  # of all learners together, split evenly where `dims` is empty
     dims: tuple[Width, ...] = ()  # of each learner, where they differ; they sum to `dim`
@@ -126,6 +145,7 @@ class Model:
     last_stride: LastStride = 0  # 1: the last stage with a stride has none; 0: the backbone's own
     compute: str = "float32"  # float32 | bfloat16
     width: Channels = 32  # channels of the convnet's first stage
+    fashion: Fashion = dataclasses.field(default_factory=Fashion)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,4 +189,6 @@ class Config:
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     meta: Meta = dataclasses.field(default_factory=Meta)
     train: Train
+    # That alternate: factors of the objective's weights, parts of the model that stand still.
+    stages: tuple[TrainingStage, ...] = ()
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)

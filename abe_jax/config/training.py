@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from abe_jax import evaluation, hosts, models, pretrained
-from abe_jax.config import build, checks, stored, weights
+from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import read_json
 from abe_jax.config.memory import check_memory
 from abe_jax.config.resume import as_begun, claim, with_branch
@@ -93,9 +93,10 @@ def resolved(
     config.data.mean and std, where both are empty, become those that the weights were trained
     with; config.data.validation_classes and classes, where they are 0, the share that is kept for
     validation where the data has none of its own (where config.data.validate, else it stays 0), and
-    the number of the training split's classes; config.model.branch and side_stages, where they are
-    empty, the backbone's own. Without weights mean and std stay empty. Of a `dataset` that a
-    program gave, nothing is kept beyond what it keeps itself.
+    the number of the training split's classes; attribute_shares, where it is empty and a loss asks
+    for it, those of the training images; config.model.branch and side_stages, where they are empty,
+    the backbone's own. Without weights mean and std stay empty. Of a `dataset` that a program gave,
+    nothing is kept beyond what it keeps itself.
 
     Raises:
         UserError: weights that are not there or are another backbone's, or data that is not there.
@@ -113,7 +114,8 @@ def resolved(
     if not data.classes:
         images = dataset or build.dataset(data)
         data = dataclasses.replace(data, classes=images.classes)
-    return with_branch(dataclasses.replace(config, data=data))
+    config = annotated.with_shares(dataclasses.replace(config, data=data), dataset)
+    return with_branch(config)
 
 
 def _begun(folder: RunFolder) -> Config | None:
@@ -142,7 +144,7 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
     Raises:
         UserError: weights that do not fit.
     """
-    with build.named("config.optimizer", "config.model", "config.data"):
+    with build.named("config.optimizer", "config.model", "config.data", "config"):
         state = recipe.create()
     if not config.model.weights:
         return state

@@ -4,13 +4,20 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from abe_jax.data.images.augmentation import Augmentation, augmented, check
+from abe_jax.data.annotations import Annotations
+from abe_jax.data.images.augmentation import Augmentation, Augmented, augmented, check
+from abe_jax.data.images.augmentation import placed as placed_image
 from abe_jax.data.images.decoding import UnreadableImage
+from abe_jax.data.images.points import placed
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split
+from abe_jax.errors import ArgumentError
+
+Pixels = UInt8[np.ndarray, "h w c"] | Augmented
 
 
 class Batch(NamedTuple):
@@ -24,6 +31,7 @@ class Batch(NamedTuple):
     labels: Int[np.ndarray, " b"]
     image_ids: Int[np.ndarray, " b"]  # each image's row in its split
     mask: Bool[np.ndarray, " b"]
+    annotations: Annotations | None = None  # where the split has some
 
 
 class Shard(NamedTuple):
@@ -65,15 +73,20 @@ def training(
         ArgumentError: an augmentation that the preprocessed images cannot have.
     """
     check(preprocessing, augmentation)
+    if split.annotations is not None:
+        _check_points(split.annotations, augmentation)
+    if not augmentation.swap_points:
+        split = dataclasses.replace(split, point_pairs=())
+    make = augmented if split.annotations is None else placed_image
 
     def batch_of(step: int) -> Batch:
         indices = sample(step)
         rows = schedule.shard.rows(len(indices))
         keys = [(schedule.seed, step, row) for row in range(len(indices))[rows]]
 
-        def image(row: int, encoded: bytes) -> UInt8[np.ndarray, "h w c"]:
+        def image(row: int, encoded: bytes) -> Pixels:
             rng = np.random.default_rng(keys[row])
-            return augmented(encoded, preprocessing, augmentation, rng)
+            return make(encoded, preprocessing, augmentation, rng)
 
         return load(split, indices[rows], _shape(preprocessing), image)
 
@@ -90,10 +103,15 @@ def in_order(
     """Every image once, centre-cropped, in batches of one size; the last is padded."""
     count, shape = len(split.labels), _shape(preprocessing)
 
+    def image(row: int, encoded: bytes) -> Pixels:
+        if split.annotations is None:
+            return preprocessing.crop(encoded)
+        return Augmented(*preprocessing.cropped(encoded), mirrored=False)
+
     def batch_of(number: int) -> Batch:
         indices = np.arange(number * batch, (number + 1) * batch)[shard.rows(batch)]
         rows = indices[indices < count]
-        loaded = load(split, rows, shape, lambda _, encoded: preprocessing.crop(encoded))
+        loaded = load(split, rows, shape, image)
         return _padded(loaded, len(indices))
 
     return prefetched(batch_of, 0, -(-count // batch), threads)
@@ -103,7 +121,7 @@ def images_at(
     split: Split, preprocessing: Preprocessing, rows: Int[np.ndarray, " k"]
 ) -> UInt8[np.ndarray, "k h w c"]:
     """The images at `rows` as `in_order` gives them; one that cannot be read is black."""
-    shape = _shape(preprocessing)
+    shape, split = _shape(preprocessing), dataclasses.replace(split, annotations=None)
     return load(split, rows, shape, lambda _, encoded: preprocessing.crop(encoded)).images
 
 
@@ -111,20 +129,28 @@ def load(
     split: Split,
     rows: Int[np.ndarray, " b"],
     shape: tuple[int, ...],
-    image: Callable[[int, bytes], UInt8[np.ndarray, "h w c"]],
+    image: Callable[[int, bytes], Pixels],
 ) -> Batch:
     """The images of a split at `rows`, each as `image(row of the batch, bytes)` makes it.
 
     `image` gives pixels of `shape` [h, w, c], or raises `UnreadableImage`: such a row is masked.
+    Where the split has annotations, `image` says as well how each image was placed.
     """
+    made: list[Augmented | None] = [None] * len(rows)
     pixels = np.zeros((len(rows), *shape), np.uint8)
     mask = np.ones(len(rows), bool)
     for i, row in enumerate(rows):
         try:
-            pixels[i] = image(i, split.records[int(row)])
+            found = image(i, split.records[int(row)])
+            made[i] = found if isinstance(found, Augmented) else None
+            pixels[i] = found.image if isinstance(found, Augmented) else found
         except UnreadableImage:
             mask[i] = False
-    return Batch(pixels, split.labels[rows].astype(np.int32), rows.astype(np.int32), mask)
+    batch = Batch(pixels, split.labels[rows].astype(np.int32), rows.astype(np.int32), mask)
+    if split.annotations is None:
+        return batch
+    own = split.annotations.rows(rows)
+    return batch._replace(annotations=placed(own, made, (shape[0], shape[1]), split.point_pairs))
 
 
 def prefetched(
@@ -156,7 +182,16 @@ class _BatchSource:
 def _padded(batch: Batch, rows: int) -> Batch:
     """The batch with so many rows: those behind its own are zeros and no images."""
     missing = rows - len(batch.mask)
-    return Batch(*(np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in batch))
+    return jax.tree.map(lambda x: np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)), batch)
+
+
+def _check_points(annotations: Annotations, augmentation: Augmentation) -> None:
+    if augmentation.policy and annotations.points is not None:
+        raise ArgumentError(
+            "policy",
+            f"{augmentation.policy!r} turns and shears images, which their points would not "
+            "follow; leave it empty, and take jitter and lighting",
+        )
 
 
 def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int
 
+from abe_jax.data.annotations import Annotations
+
 
 @runtime_checkable
 class Records(Protocol):
@@ -49,6 +51,9 @@ class Split:
     cameras: Int[np.ndarray, "n"] | None = None  # int32; alike where one camera took the images
     # True: a row of the gallery, the others are queries; None: every image is a query of all others
     gallery: Bool[np.ndarray, "n"] | None = None
+    annotations: Annotations | None = None  # a row for each image
+    point_pairs: tuple[tuple[int, int], ...] = ()  # of their points: left and right of the same
+    attribute_names: tuple[str, ...] = ()  # of their attributes, in this order
     notes: tuple[str, ...] = ()  # what of the user's files was left out or made one, a line each
 
 
@@ -68,6 +73,7 @@ def chosen(split: Split, rows: Int[np.ndarray, " k"]) -> Split:
         captures=None if split.captures is None else split.captures[rows],
         cameras=None if split.cameras is None else split.cameras[rows],
         gallery=None if split.gallery is None else split.gallery[rows],
+        annotations=split.annotations and split.annotations.rows(rows),
     )
 
 

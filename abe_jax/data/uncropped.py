@@ -9,6 +9,7 @@ is off by half a step at most (by more only where it would have less than half a
 Berman et al. (MultiGrain, arXiv 1902.05509) keep the aspect to the pixel and pad instead.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -107,7 +108,8 @@ def batches(
     threads: int = 2,
     shard: loader.Shard = loader.Shard(),  # noqa: B008 (immutable)
 ) -> Iterator[loader.Batch]:
-    """This host's rows of each planned batch, every image in full."""
+    """This host's rows of each planned batch, every image in full, without annotations."""
+    split = dataclasses.replace(split, annotations=None)
 
     def batch_of(number: int) -> loader.Batch:
         shape, rows, mask = planned[number]

@@ -200,6 +200,8 @@ class Network:
         return np.asarray(parts[0])[kept], readable, unreadable
 
     def _batches(self, split: Split) -> Iterator[Batch]:
+        if not models.asks_points(self.model):
+            split = dataclasses.replace(split, annotations=None)
         devices = jax.device_count()
         shard = loader.Shard(jax.process_index(), jax.process_count())
         # A run may be evaluated on other devices than it was trained on.

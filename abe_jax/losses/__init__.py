@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from abe_jax.lazy_imports import lazy
 from abe_jax.losses.adversarial import Adversarial, adversarial
+from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
 from abe_jax.losses.boosted import Boosted, boosted
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
@@ -23,7 +24,8 @@ from abe_jax.losses.margin import Margin, margin_loss
 from abe_jax.losses.n_pairs import NPairs, n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
 from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
-from abe_jax.losses.table import TERMS
+from abe_jax.losses.stages import TrainingStage
+from abe_jax.losses.table import OF_PREDICTIONS, TERMS
 from abe_jax.losses.term import Sum, Term, keys, terms
 from abe_jax.losses.triplet import Triplet, triplet
 
@@ -35,15 +37,19 @@ else:
     __getattr__, __dir__ = lazy(__name__, _OBJECTIVE)
 
 __all__ = [
+    "OF_PREDICTIONS",
     "TERMS",
     "Adversarial",
+    "Attributes",
     "Boosted",
+    "Category",
     "Clustering",
     "Contrastive",
     "CrossEntropy",
     "Custom",
     "Divergence",
     "HardShare",
+    "Landmarks",
     "LiftedStructure",
     "Margin",
     "NPairs",
@@ -54,7 +60,9 @@ __all__ = [
     "Shuffle",
     "Sum",
     "Term",
+    "TrainingStage",
     "Triplet",
+    "Visibility",
     "adversarial",
     "blocks",
     "boosted",

@@ -1,6 +1,6 @@
 """A whole global batch, as every loss sees it."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax import lax
@@ -68,6 +68,8 @@ class GlobalBatch(NamedTuple):
     # [c, d] of each learner's fully connected layer, or one for all: parameters of the network, the
     # same on every device.
     kernels: tuple[Array, ...] = ()
+    annotations: Any = None  # see data/annotations.py; of the rows, where the data has some
+    attribute_shares: tuple[float, ...] = ()  # of the training images, that have each attribute
 
     @property
     def vectors(self) -> Array:
@@ -116,6 +118,22 @@ class GlobalBatch(NamedTuple):
                 "there are none",
             )
         return self.kernels
+
+    def prediction(self, name: str) -> Array:
+        """What the network predicts, for a loss that compares it: see models/fashion_net.py."""
+        found = getattr(getattr(self.embeddings, "predictions", None), name, None)
+        if found is None:
+            raise ArgumentError(
+                "kind", f"a network of kind 'fashion_net' that predicts {name} is needed"
+            )
+        return found
+
+    def annotation(self, name: str) -> Array:
+        """What is known of the rows beside their labels, for a loss that cannot do without."""
+        found = getattr(self.annotations, name, None)
+        if found is None:
+            raise ArgumentError("annotations", f"the images come without {name}")
+        return jnp.asarray(found)
 
     def known_key(self) -> Key[Array, ""]:
         """The key, for a loss that draws at random."""

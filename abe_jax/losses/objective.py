@@ -1,6 +1,7 @@
 """The weighted sum of losses that a model is trained by."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -9,6 +10,7 @@ from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
 from abe_jax.losses.cross_entropy import CrossEntropy
 from abe_jax.losses.domains import blocks
 from abe_jax.losses.norm_softmax import NormSoftmax
+from abe_jax.losses.stages import TrainingStage, factors
 from abe_jax.losses.term import Term, Values, keys, weighted
 from abe_jax.losses.term import terms as as_terms
 
@@ -37,14 +39,17 @@ class Objective(nn.Module):
     `apply(variables, embeddings, labels, image_ids, mask, key)` returns the total (float32 scalar)
     and each term's value before its weight, by the names of `keys`. labels [b] are classes below
     `classes`, mask [b] says which rows are there; `key` is what losses that draw need, `kernels`
-    (those of `models.head_kernels`) what losses on the network's last layers need. Where
-    `domain_blocks` is above 0, the rows are so many equal blocks, one for each domain. `init` gives
-    an empty tree where no term has parameters. Errors: those of the terms' losses.
+    (those of `models.head_kernels`) what losses on the network's last layers need, `annotations`
+    what is known of the rows beside. Where `domain_blocks` is above 0, the rows are so many equal
+    blocks, one for each domain. With `stages` each weight is multiplied by its factor at `step`.
+    `init` gives an empty tree where no term has parameters. Errors: those of the terms' losses.
     """
 
     terms: Iterable[Term]  # a term, a sum or several terms; kept as a tuple
     classes: int = 0
     domain_blocks: int = 0
+    attribute_shares: tuple[float, ...] = ()  # of the training images, that have each attribute
+    stages: tuple[TrainingStage, ...] = ()  # that alternate; their factors are asked for by `step`
 
     def __post_init__(self) -> None:
         self.terms = as_terms(self.terms)
@@ -60,14 +65,18 @@ class Objective(nn.Module):
         key: Key[Array, ""] | None = None,
         *,
         kernels: Sequence[Float[Array, "_ _"]] = (),
+        annotations: Any = None,
+        step: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, ""], Values]:
         domains = blocks(len(labels), self.domain_blocks) if self.domain_blocks else None
         batch = GlobalBatch(embeddings, labels, image_ids, mask, domains, key, tuple(kernels))
+        batch = batch._replace(annotations=annotations, attribute_shares=self.attribute_shares)
 
         def loss(term: Term, name: str, batch: GlobalBatch) -> Array:
             return LearnedTerm(term, self.classes, name=name)(batch)
 
-        return weighted(as_terms(self.terms), batch, loss)
+        terms = as_terms(self.terms)
+        return weighted(terms, batch, loss, factors(self.stages, len(terms), step))
 
 
 class LearnedTerm(nn.Module):

@@ -38,6 +38,7 @@ Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """
 
 from abe_jax.losses.adversarial import Adversarial
+from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
 from abe_jax.losses.boosted import Boosted
 from abe_jax.losses.clustering import Clustering
 from abe_jax.losses.contrastive import Contrastive
@@ -69,4 +70,11 @@ TERMS: dict[str, type[Term]] = {
     "adversarial": Adversarial,
     "scatter": Scatter,
     "shuffle": Shuffle,
+    "landmarks": Landmarks,
+    "visibility": Visibility,
+    "category": Category,
+    "attributes": Attributes,
 }
+
+# Of what a network predicts beside vectors, against the annotations of its images.
+OF_PREDICTIONS = ("landmarks", "visibility", "category", "attributes")

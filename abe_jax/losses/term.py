@@ -184,8 +184,9 @@ def weighted(
     terms: tuple[Term, ...],
     batch: GlobalBatch,
     loss: Callable[[Term, str, GlobalBatch], Array],
+    factors: Float[Array, " t"] | None = None,
 ) -> tuple[Float[Array, ""], Values]:
-    """sum_t weight_t * loss_t(batch), and each loss_t by the names of `keys`.
+    """sum_t factor_t * weight_t * loss_t(batch), and each loss_t by the names of `keys`.
 
     `loss(term, name, batch)` gets the batch with a key of the term's own.
     """
@@ -193,7 +194,8 @@ def weighted(
     for index, (term, name) in enumerate(zip(terms, keys(terms), strict=True)):
         key = None if batch.key is None else jax.random.fold_in(batch.key, index)
         values[name] = loss(term, name, batch._replace(key=key))
-        total = total + term.weight * values[name]
+        share = values[name] if factors is None else factors[index] * values[name]
+        total = total + term.weight * share
     return total, values
 
 

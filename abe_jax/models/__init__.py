@@ -11,6 +11,7 @@ from abe_jax.models.backbones.table import BACKBONES, stages
 from abe_jax.models.cascade import Cascade
 from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
+from abe_jax.models.fashion_net import FashionNet, Predictions, asks_points, blank_points
 from abe_jax.models.multi_head import MultiHead
 from abe_jax.models.parameters import (
     graft,
@@ -30,9 +31,13 @@ __all__ = [
     "DividedHead",
     "Embeddings",
     "Ensemble",
+    "FashionNet",
     "MultiHead",
+    "Predictions",
     "SingleHead",
     "Stage",
+    "asks_points",
+    "blank_points",
     "build",
     "clamped",
     "gates",
@@ -53,6 +58,7 @@ KINDS: dict[str, type[Ensemble]] = {
     "divided": DividedHead,
     "cascade": Cascade,
     "attention": ABE,
+    "fashion_net": FashionNet,
 }
 _OF_A_PROCESS = ("axis_name", "parent", "name")  # fields, but no options of the network
 

@@ -19,6 +19,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 from abe_jax.data.images.sides import Sides, both
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.ensemble import Ensemble
+from abe_jax.models.fashion_net import blank_points
 
 PARTS = {
     "encoder": "encoder",
@@ -30,6 +31,15 @@ PARTS = {
     "head": "fully connected",
     "neck": "neck",
 }
+OF_FASHION_NET = {
+    "pose_decoder": "pose, convolutions",
+    "pose": "pose, landmarks",
+    "local_branch": "local branch",
+    "global_branch": "global branch",
+    "category_head": "categories",
+    "attribute_head": "attributes",
+}
+_NAMES = PARTS | OF_FASHION_NET
 OTHER = "other"  # a computation outside all parts; models have none so far
 
 
@@ -55,16 +65,18 @@ def parts(model: Ensemble, size: Sides, channels: int) -> list[PartCount]:
     """
     image = jax.ShapeDtypeStruct((1, *both(size), channels), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
-    macs = multiply_adds(lambda v, x: model.apply(v, x, train=False), variables, image)
+    macs = multiply_adds(
+        lambda v, x: model.apply(v, x, train=False, **blank_points(model, 1)), variables, image
+    )
     details = _details(model)
     counts = [
         PartCount(
-            name=PARTS.get(part, part),
+            name=_NAMES.get(part, part),
             detail=details.get(part, ""),
             parameters=_size(variables["params"].get(part, {})),
             multiply_adds=macs[part],
         )
-        for part in (*PARTS, OTHER)
+        for part in (*_NAMES, OTHER)
         if part in variables["params"] or macs[part]
     ]
     total = PartCount(
@@ -85,7 +97,7 @@ def multiply_adds(function: Callable[..., Any], *args: Any) -> Counter[str]:
     counted: Counter[str] = Counter()
     for stack, macs in _products(jax.make_jaxpr(function)(*args).jaxpr, "", 1):
         # Flax puts the modules' names on the stack, such as MultiHead/decoder/head0/inception5a.
-        part = next((word for word in re.findall(r"\w+", stack) if word in PARTS), OTHER)
+        part = next((word for word in re.findall(r"\w+", stack) if word in _NAMES), OTHER)
         counted[part] += macs
     return counted
 
@@ -166,6 +178,7 @@ def _details(model: Ensemble) -> dict[str, str]:
         "trunk": span(cut.trunk),
         "mask_heads": f"{m} x 1x1 convolution",
         "decoder": span(cut.decoder) + shared,
+        "pose_decoder": span(cut.decoder),
         "sides": f"behind {', '.join(getattr(model, 'side_names', ()))}",
         "head": f"to {size_text(model.sizes)}{of_head}",
         "neck": "batch normalisation",

@@ -35,6 +35,7 @@ class Embeddings:
     vectors: Any  # [b, m, d], of length one for each learner on its own
     sizes: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # of each learner
     before_neck: Any = None  # [b, m, d], what the neck normalises; None without a neck
+    predictions: Any = None  # what it says of each image beside that: see fashion_net.py
 
 
 class Ensemble(nn.Module):

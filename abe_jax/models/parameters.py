@@ -12,7 +12,8 @@ from abe_jax.models.backbones.batch_instance import completed
 
 SIDES = "sides"  # what side heads begin with
 NEW = ("head", "neck", "mask_heads", "pool", SIDES)  # parts that no backbone brings
-STAGED = ("encoder", "trunk", "decoder")  # parts that are made of a backbone's stages
+NEW += ("pose", "local_branch", "global_branch", "category_head", "attribute_head")  # FashionNet's
+STAGED = ("encoder", "trunk", "decoder", "pose_decoder")  # made of a backbone's stages
 
 Tree = Mapping[str, Any]
 

@@ -17,6 +17,7 @@ from abe_jax.pretrained import (
     safetensors_file,
     stored,
     torch_file,
+    vgg,
     vit,
 )
 from abe_jax.pretrained.archive import Archive, mebibytes
@@ -121,6 +122,11 @@ SOURCES: dict[str, Source] = {
     ),
     "torchvision_resnet18": _resnet(18),
     "torchvision_resnet50": _resnet(50),
+    "torchvision_vgg16": Source(
+        about=_about("vgg16", "torchvision's VGG-16, ImageNet", _IMAGENET, norm="none"),
+        layers=vgg.vgg16(),
+        left_out=r"classifier\..*",
+    ),
     # torchvision's own network takes ImageNet's normalisation and undoes it (transform_input);
     # what its first convolution sees is x / 127.5 - 1.
     "torchvision_googlenet": Source(

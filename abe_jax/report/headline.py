@@ -11,6 +11,7 @@ KINDS = {
     "divided": "Embedding divided in {m}",
     "cascade": "Cascade of {m}",
     "attention": "ABE-{m}",
+    "fashion_net": "FashionNet",
 }
 
 

@@ -15,9 +15,11 @@ from abe_jax.data.images.augmentation import Augmentation
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.sampling import Sampling
 from abe_jax.data.split import Split
+from abe_jax.losses import OF_PREDICTIONS
 from abe_jax.losses import objective as objectives
 from abe_jax.losses.objective import Objective
 from abe_jax.training import state as states
+from abe_jax.training.fixed_parts import with_fixed_parts
 from abe_jax.training.length import Train
 from abe_jax.training.meta import Meta
 from abe_jax.training.metabin import ClampedGates, MetaBIN
@@ -82,6 +84,8 @@ class Recipe:
 
     def batches(self, split: Split, start: int = 0) -> Iterator[loader.Batch]:
         """This host's rows of the batches of the steps from `start` on; errors of `sampler`."""
+        if not self.annotated:
+            split = dataclasses.replace(split, annotations=None)
         schedule = loader.Schedule(
             seed=self.seed,
             start=start,
@@ -92,6 +96,12 @@ class Recipe:
         return loader.training(
             split, self.preprocessing, self.augmentation, self.sampler(split), schedule
         )
+
+    @property
+    def annotated(self) -> bool:
+        """Whether anything asks for the annotations of images: a loss, or the network."""
+        asked = (term.name in OF_PREDICTIONS for term in self.objective.terms)
+        return any(asked) or models.asks_points(self.model)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -127,4 +137,5 @@ class Recipe:
         def new(path: tuple[str, ...]) -> bool:
             return path[0] == "objective" or models.new_parameters(path[1:])
 
-        return self.optimizer.build(self.train.steps, rate, new)
+        tx = self.optimizer.build(self.train.steps, rate, new)
+        return with_fixed_parts(tx, self.objective.stages)

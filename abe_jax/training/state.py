@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from abe_jax import models
+from abe_jax.data import annotations
 from abe_jax.losses.objective import Objective
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def create(
         model_key, objective_key = jax.random.split(jax.random.key(seed, impl="rbg"))
         images = jnp.zeros((rows, *shape))
         variables = model.init(model_key, images, train=False)
-        embeddings = model.apply(variables, images, train=False)
+        embeddings = model.apply(variables, images, train=False, **models.blank_points(model, rows))
         ids = jnp.zeros(rows, jnp.int32)
         losses = objective.init(
             objective_key,
@@ -57,6 +58,7 @@ def create(
             jnp.ones(rows, bool),
             jax.random.key(0),
             kernels=models.head_kernels(variables["params"]),
+            annotations=_blank(embeddings.predictions),
         )
         params = {"model": variables["params"], "objective": losses.get("params", {})}
         return TrainState(
@@ -68,3 +70,12 @@ def create(
 
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         return jax.jit(init)()
+
+
+def _blank(predicted: models.Predictions | None) -> annotations.Annotations | None:
+    """Annotations of as many images, points and attributes as a network predicts."""
+    if predicted is None or predicted.attributes is None:
+        return None
+    points = 0 if predicted.landmarks is None else predicted.landmarks.shape[1]
+    rows, attributes = predicted.attributes.shape
+    return annotations.blank(rows, points, attributes)

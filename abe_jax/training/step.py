@@ -78,7 +78,7 @@ def train_step(
     def one(state: TrainState, batch: Batch, seed: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)  # alike on all devices
         grads, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(
-            state.params, state.batch_stats, batch, key
+            state.params, state.batch_stats, batch, key, state.step
         )
         grads = lax.pmean(grads, AXIS)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -107,7 +107,9 @@ def _loss(
 ) -> Callable[..., tuple[Array, Any]]:
     """The loss of the global batch, with the new running statistics and the metrics."""
 
-    def loss(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[Array, Any]:
+    def loss(
+        params: Any, batch_stats: Any, batch: Batch, key: Array, step: Array
+    ) -> tuple[Array, Any]:
         own = differentiated(params["model"])
         embeddings, updated = model.apply(
             {"params": own, "batch_stats": batch_stats},
@@ -115,13 +117,19 @@ def _loss(
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
+            **_points(model, batch),
         )
-        rows = (embeddings, batch.labels, batch.image_ids, batch.mask)
-        embeddings, labels, image_ids, mask = lax.all_gather(rows, AXIS, tiled=True)
-        given = (embeddings, labels, image_ids, mask, key)
+        rows = (embeddings, batch.labels, batch.image_ids, batch.mask, batch.annotations)
+        *rows, annotations = lax.all_gather(rows, AXIS, tiled=True)
         total, terms = objective.apply(
-            {"params": params["objective"]}, *given, kernels=models.head_kernels(own)
+            {"params": params["objective"]},
+            *rows,
+            key,
+            kernels=models.head_kernels(own),
+            annotations=annotations,
+            step=step,
         )
+        embeddings, labels, _, mask = rows
         observed = losses.diagnostics(embeddings.vectors, labels, mask)
         return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
 
@@ -157,22 +165,44 @@ def apply_step(
 ) -> Callable[[TrainState, Batch], Shaped[np.ndarray, "b ..."]]:
     """What `apply(model, variables, pixels)` gives of this host's rows of a batch."""
 
-    def one(params: Any, batch_stats: Any, pixels: Array) -> Array:
+    def one(params: Any, batch_stats: Any, pixels: Array, points: dict[str, Array]) -> Array:
         variables = {"params": params["model"], "batch_stats": batch_stats}
-        return apply(model, variables, preprocess(pixels))
+        placed = _AtPoints(model, points) if points else model
+        return apply(placed, variables, preprocess(pixels))
 
     mapped = jax.pmap(one, axis_name=AXIS)
 
     def on_batch(state: TrainState, batch: Batch) -> np.ndarray:
-        return _local(mapped(state.params, state.batch_stats, shard(batch).images))
+        own = shard(batch)
+        points = _points(model, own)
+        return _local(mapped(state.params, state.batch_stats, own.images, points))
 
     return on_batch
+
+
+class _AtPoints:
+    """A network that is given the points of its images wherever it is applied."""
+
+    def __init__(self, model: Any, points: dict[str, Array]):
+        self._model, self._points = model, points
+
+    def apply(self, *args: Any, **options: Any) -> Any:
+        return self._model.apply(*args, **self._points, **options)
+
+    def compared(self, embeddings: Any) -> Array:
+        return self._model.compared(embeddings)
+
+
+def _points(model: Any, batch: Batch) -> dict[str, Any]:
+    """The points of a batch's images for a network that asks for them; empty for any other."""
+    known = batch.annotations and batch.annotations.points
+    return {} if known is None or not models.asks_points(model) else {"points": known}
 
 
 def shard(batch: Batch) -> Batch:
     """This host's rows with a leading axis of its devices."""
     devices = jax.local_device_count()
-    return Batch(*(leaf.reshape(devices, -1, *leaf.shape[1:]) for leaf in batch))
+    return jax.tree.map(lambda leaf: leaf.reshape(devices, -1, *leaf.shape[1:]), batch)
 
 
 def replicate(state: TrainState) -> TrainState:

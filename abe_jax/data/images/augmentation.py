@@ -1,12 +1,14 @@
 """What training does to images at random: crops, mirrors and colours."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from abe_jax.data.images import autoaugment, colour, crops
+from abe_jax.data.images import autoaugment, colour, crops, geometry
 from abe_jax.data.images.decoding import reduced
+from abe_jax.data.images.geometry import Placement
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.errors import ArgumentError, require
 
@@ -25,6 +27,7 @@ class Augmentation:
     crop: str = "plain"  # plain (`size` px) | resized (of any size and aspect, to `size` px)
     crop_scale: tuple[float, ...] = (0.08, 1.0)  # `resized`: least and greatest share of the area
     flip: bool = False  # every other image, on average, is mirrored left to right
+    swap_points: bool = True  # `flip`: points of a pair, as left and right sleeve, change places
     policy: str = ""  # autoaugment (ImageNet's); empty: none
     jitter: float = 0.0  # s of brightness, contrast and saturation times 1 - s to 1 + s
     lighting: float = 0.0  # standard deviation of PCA lighting; needs 3 channels
@@ -62,6 +65,14 @@ def check(preprocessing: Preprocessing, augmentation: Augmentation) -> None:
         )
 
 
+class Augmented(NamedTuple):
+    """An image for training, where the pixels of its file lie in it, and whether it is mirrored."""
+
+    image: UInt8[np.ndarray, "size size c"]
+    placement: Placement
+    mirrored: bool
+
+
 def augmented(
     encoded: bytes,
     preprocessing: Preprocessing,
@@ -77,8 +88,20 @@ def augmented(
     Raises:
         UnreadableImage: the bytes are no whole image.
     """
+    return placed(encoded, preprocessing, augmentation, rng).image
+
+
+def placed(
+    encoded: bytes,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> Augmented:
+    """`augmented`, with where the pixels of the file come to lie."""
     if augmentation.crop == "plain":
-        return augment(preprocessing.decode(encoded), preprocessing, augmentation, rng)
+        image = reduced(encoded, preprocessing.channels, preprocessing.excess)
+        made = _augment(preprocessing.framed(image), preprocessing, augmentation, rng)
+        return made._replace(placement=preprocessing.placement(image).then(made.placement))
     shape, frame = preprocessing.shape, preprocessing.frame
     box, mirrored = _drawn(frame, shape, augmentation, rng)
     least = min(box.height / shape[0], box.width / shape[1])
@@ -86,7 +109,7 @@ def augmented(
         encoded, preprocessing.channels, lambda h, w: preprocessing.excess(h, w) * min(1, least)
     )
     part, height, width = preprocessing.fitted(image)
-    own = (part.shape[0], part.shape[1])
+    own, placement = (part.shape[0], part.shape[1]), preprocessing.part_placement(image)
     if preprocessing.fit == "pad":
         scales = (max(own[0] / frame[0], own[1] / frame[1]),) * 2
     else:
@@ -94,11 +117,13 @@ def augmented(
     boxed = (box.height * scales[0], box.width * scales[1])
     if min(scales) < 1 and (boxed[0] < shape[0] - 0.5 or boxed[1] < shape[1] - 0.5):
         part, height, width = preprocessing.framed(image), *frame
+        placement = preprocessing.placement(image)
         scales = (1.0, 1.0)
     padding = augmentation.padding
     above, before = (frame[0] - height) // 2 + padding, (frame[1] - width) // 2 + padding
     inside = box._replace(top=box.top - above, left=box.left - before)
-    return _finished(crops.cut(part, inside, scales, shape), mirrored, augmentation, rng)
+    made = _finished(part, crops.Cutting(inside, scales, shape), mirrored, augmentation, rng)
+    return made._replace(placement=placement.then(made.placement))
 
 
 def augment(
@@ -116,10 +141,20 @@ def augment(
     crop and the mirror, then for those of the three that are on; how many depends neither on the
     image nor on what is done to it.
     """
+    return _augment(image, preprocessing, augmentation, rng).image
+
+
+def _augment(
+    image: UInt8[np.ndarray, "i j c"],
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> Augmented:
     shape, padding = preprocessing.shape, augmentation.padding
     box, mirrored = _drawn((image.shape[0], image.shape[1]), shape, augmentation, rng)
     inside = box._replace(top=box.top - padding, left=box.left - padding)
-    return _finished(crops.cut(image, inside, (1.0, 1.0), shape), mirrored, augmentation, rng)
+    cut = crops.Cutting(inside, (1.0, 1.0), shape)
+    return _finished(image, cut, mirrored, augmentation, rng)
 
 
 def _drawn(
@@ -140,11 +175,16 @@ def _drawn(
 
 
 def _finished(
-    crop: UInt8[np.ndarray, "h w c"],
+    image: UInt8[np.ndarray, "h w c"],
+    cut: crops.Cutting,
     mirrored: bool,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> UInt8[np.ndarray, "h w c"]:
+) -> Augmented:
+    placement = crops.placement(image.shape[:2], cut)
+    if mirrored:
+        placement = placement.then(geometry.mirrored(cut.shape[1]))
+    crop = crops.cut(image, *cut)
     image = np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
     if augmentation.policy:
         image = autoaugment.augment(image, autoaugment.POLICIES[augmentation.policy], rng)
@@ -152,4 +192,4 @@ def _finished(
         image = colour.jitter(image, augmentation.jitter, rng)
     if augmentation.lighting:  # last: normal numbers are drawn by rejection
         image = colour.lighting(image, augmentation.lighting, rng)
-    return image
+    return Augmented(image, placement, mirrored)

@@ -1,6 +1,7 @@
 """Cutting, padding and resizing of images [h, w, c]."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from abe_jax.data.images.decoding import PADDING_COLOUR
+from abe_jax.data.images.geometry import Placement
 
 _LOG_ASPECT = math.log(4 / 3)  # at most, either way: width to height of crops to be resized
 _TRIES = 10
@@ -20,6 +22,14 @@ class Box(NamedTuple):
     left: int
     height: int
     width: int
+
+
+class Cutting(NamedTuple):
+    """What `cut` does: a box, what its numbers are multiplied by, and the result's sides in px."""
+
+    box: Box
+    scales: tuple[float, float]  # height, then width
+    shape: tuple[int, int]
 
 
 def resized(image: UInt8[np.ndarray, "h w c"], width: int, height: int) -> np.ndarray:
@@ -77,6 +87,24 @@ def cut(
         part = resized(image[rows, columns], width, height)
         frame[above : above + height, before : before + width] = part
     return frame
+
+
+def placement(sides: Sequence[int], done: Cutting) -> Placement:
+    """Where the pixels of an image of height and width `sides` lie in what `cut` makes of it."""
+    box, scales, shape = done
+    axes = []
+    for start, length, scale, side, size in (
+        (box.left, box.width, scales[1], sides[1], shape[1]),
+        (box.top, box.height, scales[0], sides[0], shape[0]),
+    ):
+        pixels, offset, shown = _inside(start, length, scale, side, size)
+        if shown:
+            factor = shown / (pixels.stop - pixels.start)
+            axes.append((factor, offset - factor * pixels.start))
+        else:  # the box is beside the image
+            factor = size / (length * scale)
+            axes.append((factor, -factor * start * scale))
+    return Placement((axes[0][0], axes[1][0]), (axes[0][1], axes[1][1]))
 
 
 def _inside(start: int, length: int, scale: float, side: int, size: int) -> tuple[slice, int, int]:

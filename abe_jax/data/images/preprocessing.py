@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from abe_jax.bounds import Pixels
-from abe_jax.data.images import crops
+from abe_jax.data.images import crops, geometry
 from abe_jax.data.images.decoding import Reduced, reduced
+from abe_jax.data.images.geometry import Placement
 from abe_jax.data.images.sides import Sides, both, simplest
 from abe_jax.errors import ArgumentError, require
 
@@ -129,6 +130,29 @@ class Preprocessing:
         """The frame of a decoded image."""
         part, height, width = self.fitted(image)
         return crops.padded(crops.resized(part, width, height), *self.frame)
+
+    def cropped(self, encoded: bytes) -> tuple[UInt8[np.ndarray, "h w c"], Placement]:
+        """`crop`, and where the pixels of the file lie in it."""
+        image = reduced(encoded, self.channels, self.excess)
+        top, left = ((a - b) // 2 for a, b in zip(self.frame, self.shape, strict=True))
+        placed = self.placement(image).then(geometry.moved(-left, -top))
+        return self.centre(self.framed(image)), placed
+
+    def placement(self, image: Reduced) -> Placement:
+        """Where the pixels of an image lie in its frame."""
+        part, height, width = self.fitted(image)
+        scaled = geometry.resized(part.shape[0], part.shape[1], height, width)
+        left, top = (self.frame[1] - width) // 2, (self.frame[0] - height) // 2
+        return self.part_placement(image).then(scaled).then(geometry.moved(left, top))
+
+    def part_placement(self, image: Reduced) -> Placement:
+        """Where the pixels of an image lie in the part that `fitted` gives of those decoded."""
+        height, width = image.image.shape[:2]
+        placed = geometry.resized(image.height, image.width, height, width)
+        if self.fit != "cover":
+            return placed
+        high, wide = crops.largest(height, width, self.frame)
+        return placed.then(geometry.moved(-((width - wide) // 2), -((height - high) // 2)))
 
     def fitted(self, image: Reduced) -> tuple[UInt8[np.ndarray, "i j c"], int, int]:
         """The part of an image that the frame shows, and the height and width it has there."""

@@ -30,6 +30,7 @@ from abe_jax.models.backbones import (
     googlenet_bn,
     mobile,
     resnet,
+    vgg,
     vit,
 )
 from abe_jax.models.backbones.stages import Options, Stage, with_last_stride
@@ -82,6 +83,7 @@ BACKBONES: dict[str, Backbone] = {
     "mobilenet_v2_1.4_reid": _normalised(mobile.mobilenet_v2_reid, "block12", 2),
     "resnet18": _normalised(resnet.resnet18, "block2_1", 2),
     "resnet50": _normalised(resnet.resnet50, "block2_3", 2),
+    "vgg16": Backbone(stages=vgg.vgg16, norms=vgg.NORMS, branch="pool4", trunk_depth=3),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 

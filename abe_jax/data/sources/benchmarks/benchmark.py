@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from abe_jax.data.annotations import Annotations
 from abe_jax.errors import UserError
 
 
@@ -24,6 +25,8 @@ class BenchmarkListing(NamedTuple):
 
     images: list[BenchmarkImage]
     classes: list[str]
+    annotations: Annotations | None = None  # a row for each image
+    attribute_names: Sequence[str] = ()
 
 
 class Part(NamedTuple):
@@ -61,6 +64,8 @@ class Benchmark:
     nobody: str = ""  # a class of distractors, not to be trained on
     divisions: int = 1  # random ones of its persons, see divisions.py; `Part.split` says nothing
     takes_rotations: bool = False  # photographs lie on their side: a list may turn them upright
+    domain_is_category: bool = False  # the domains are kinds of things, such as Dresses
+    point_pairs: tuple[tuple[int, int], ...] = ()  # of annotated points: left and right of the same
     shard: int = 4096  # records in a file: ImageNet has 326, fewer than a process may have open
 
 

@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from abe_jax import files
+from abe_jax.data.sources.benchmarks import annotated
 from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark, BenchmarkListing
 from abe_jax.data.sources.benchmarks.inventory import Inventory, digest, take_inventory
@@ -170,6 +171,7 @@ def _finish(benchmark: Benchmark, folder: Path, inventory: Inventory, order: Seq
         keys=_joined(image.key for image in listing.images),
         class_names=_joined(listing.classes),
         domain_names=_joined(domains),
+        **annotated.stored(listing.annotations, listing.attribute_names),
     )
     files.write(folder / LABELS, stored.getvalue())
     # A name stands twice where a build was killed between writing a shard and renaming it.

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from abe_jax.data.sources.benchmarks.archives import members
@@ -46,14 +47,17 @@ def take_inventory(benchmark: Benchmark, source: Path) -> Inventory:
         raise UserError(
             f"{benchmark.name}: its lists in {source} do not belong together ({error!r})"
         ) from error
-    there = [image for image in listed.images if image.key in paths]
+    rows = [row for row, image in enumerate(listed.images) if image.key in paths]
+    there = [listed.images[row] for row in rows]
+    known = listed.annotations and listed.annotations.rows(np.array(rows, np.int64))
     wrong = _wrong(benchmark, listed.images, there)
     if not there:
         raise UserError(
             f"{benchmark.name}: none of its images is in {source}, which should hold "
             f"{benchmark.archives}, unpacked or not"
         )
-    return Inventory(BenchmarkListing(there, listed.classes), paths, wrong)
+    listing = BenchmarkListing(there, listed.classes, known, listed.attribute_names)
+    return Inventory(listing, paths, wrong)
 
 
 def _wrong(benchmark: Benchmark, listed: list[BenchmarkImage], there: list[BenchmarkImage]) -> str:

@@ -13,7 +13,7 @@ from abe_jax import files
 from abe_jax.data.held_out import HELD
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
-from abe_jax.data.sources.benchmarks import rotations
+from abe_jax.data.sources.benchmarks import annotated, rotations
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.benchmarks.divisions import GALLERY, QUERY, TRAIN
@@ -220,6 +220,9 @@ def _split(
         paths=tuple(keys[row] for row in rows),
         object_ids=labels if benchmark.class_is_object else None,
         cameras=arrays["cameras"][rows] if "cameras" in arrays else None,
+        annotations=annotated.read(arrays, rows, categories=benchmark.domain_is_category),
+        point_pairs=benchmark.point_pairs,
+        attribute_names=annotated.names(arrays),
     )
 
 
