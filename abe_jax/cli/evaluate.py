@@ -153,8 +153,6 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from abe_jax import hosts
     from abe_jax.config import build, overridden, read_json, stored
     from abe_jax.config.other_data import OtherData
-    from abe_jax.data.sources.benchmarks import reading
-    from abe_jax.data.sources.benchmarks.table import BENCHMARKS
     from abe_jax.runs import divisions
 
     other = None
@@ -169,12 +167,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         if arguments.divisions is not None:
             _check_divisions(arguments.divisions, data, own.data)
         build.dataset(data).prepare()
-    if data.name in BENCHMARKS and (
-        odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
-    ):
-        command.say(f"warning: {odd}")
-    if count := build.turned_images(data):
-        command.say(f"{data.name}: {count:,} images are turned upright by a list of rotations")
+    _say_of_data(data)
     asked = overridden(own, measured).evaluate
     run = stored.run(arguments.workdir, other=other, evaluate=measured, near_duplicates=near)
     longest = arguments.longest
@@ -189,6 +182,20 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     for note in run.tested.dataset.split(arguments.split).notes:
         command.say(f"warning: {note}")
     run.write_evaluation(arguments.split, command.say)
+
+
+def _say_of_data(data: "Data") -> None:
+    """What of a prepared set is not as its authors hand it out."""
+    from abe_jax.config import build
+    from abe_jax.data.sources.benchmarks import reading
+    from abe_jax.data.sources.benchmarks.table import BENCHMARKS
+
+    if data.name in BENCHMARKS and (
+        odd := reading.counts_warning(BENCHMARKS[data.name], data.root)
+    ):
+        command.say(f"warning: {odd}")
+    if count := build.turned_images(data):
+        command.say(f"{data.name}: {count:,} images are turned upright by a list of rotations")
 
 
 def _check_divisions(number: int, data: "Data", own: "Data") -> None:

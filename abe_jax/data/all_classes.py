@@ -5,22 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Int
 
-from abe_jax.data.split import Records, Split
+from abe_jax.data.annotations import Annotations
+from abe_jax.data.split import Joined, Split
 from abe_jax.errors import ArgumentError
-
-
-class Joined:
-    """Records of two splits, one behind the other, read when asked for."""
-
-    def __init__(self, first: Records, second: Records):
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    def __getitem__(self, index: int) -> bytes:
-        behind = int(index) - len(self._first)
-        return self._first[int(index)] if behind < 0 else self._second[behind]
 
 
 def without_validation(read: Callable[[str], Split], name: str) -> Callable[[str], Split]:
@@ -60,22 +47,38 @@ def both(train: Split, val: Split) -> Split:
     """
     return Split(
         name=train.name,
-        records=Joined(train.records, val.records),
+        records=Joined([train.records, val.records]),
         labels=np.concatenate([train.labels, val.labels + np.int32(len(train.class_names))]),
         groups=_appended(train.groups, val.groups),
         class_names=train.class_names + val.class_names,
         group_names=train.group_names,
         paths=train.paths + val.paths,
-        object_ids=_appended(train.object_ids, val.object_ids, apart=True),
-        captures=_appended(train.captures, val.captures, apart=True),
+        object_ids=_appended(train.object_ids, val.object_ids, renumbered=True),
+        captures=_appended(train.captures, val.captures, renumbered=True),
+        cameras=_appended(train.cameras, val.cameras),
+        annotations=_annotations(train.annotations, val.annotations),
+        point_pairs=train.point_pairs,
+        attribute_names=train.attribute_names,
         notes=tuple(dict.fromkeys(train.notes + val.notes)),
     )
 
 
 def _appended(
-    first: Int[np.ndarray, " n"] | None, second: Int[np.ndarray, " k"] | None, apart: bool = False
+    first: Int[np.ndarray, " n"] | None,
+    second: Int[np.ndarray, " k"] | None,
+    *,
+    renumbered: bool = False,
 ) -> Int[np.ndarray, " nk"] | None:
     if first is None or second is None:
         return None
-    behind = int(first.max(initial=-1)) + 1 if apart else 0
+    behind = int(first.max(initial=-1)) + 1 if renumbered else 0
     return np.concatenate([first, second + np.int32(behind)])
+
+
+def _annotations(first: Annotations | None, second: Annotations | None) -> Annotations | None:
+    if first is None or second is None:
+        return None
+    columns = zip(first, second, strict=True)
+    return Annotations(
+        *(None if a is None or b is None else np.concatenate([a, b]) for a, b in columns)
+    )

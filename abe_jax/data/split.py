@@ -1,6 +1,7 @@
 """The images of one part of a data set with what is known of each."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,20 @@ class Chosen:
 
     def __getitem__(self, index: int) -> bytes:
         return self._records[int(self._rows[index])]
+
+
+class Joined:
+    """Records of several splits, one behind the other: each is read when it is asked for."""
+
+    def __init__(self, parts: Sequence[Records]):
+        self._parts, self._ends = list(parts), np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> bytes:
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        return self._parts[part][index - int(self._ends[part]) + len(self._parts[part])]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,23 +13,9 @@ from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits, folder
 from abe_jax.data.sources.benchmarks import reading
 from abe_jax.data.sources.benchmarks.table import BENCHMARKS
-from abe_jax.data.split import Records, Split, subset
+from abe_jax.data.split import Joined, Split, subset
 from abe_jax.errors import ArgumentError, nearest
 from abe_jax.files import expanded
-
-
-class Joined:
-    """Records of several splits, one behind the other."""
-
-    def __init__(self, parts: Sequence[Records]):
-        self._parts, self._ends = list(parts), np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def __getitem__(self, index: int) -> bytes:
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        return self._parts[part][index - int(self._ends[part]) + len(self._parts[part])]
 
 
 def read(options: SourceOptions, tested: str, own: Callable[[str], Split], split: str) -> Split:
