@@ -252,7 +252,8 @@ ATTRIBUTES = ["a line", "zip", "v neck", "wash"]
 
 def inshop_annotations(paths: list[str]) -> dict[str, bytes]:
     """The lists of In-shop's folder Anno. Landmark i of image n is at (n, i), by turns visible,
-    occluded and cut off; an item has the attributes that its number's bits have."""
+    occluded and cut off; an item has the attributes that its number's bits have; without
+    the last it is unknown (0)."""
     landmarks, boxes, items = [], [], {}
     for n, path in enumerate(paths):
         _, sex, kind, item, _ = path.split("/")
@@ -260,7 +261,7 @@ def inshop_annotations(paths: list[str]) -> dict[str, bytes]:
         triples = [f"{i % 3} {n:03} {i:03}" for i in range({1: 6, 2: 4, 3: 8}[clothes])]
         landmarks.append(f"{path}   {clothes} 1  {'  '.join(triples)}")
         boxes.append(f"{path}   {clothes} 6  {n:03} 001 {n + 4:03} 005")
-        bits = [1 if int(item[3:]) >> bit & 1 else -1 for bit in range(len(ATTRIBUTES))]
+        bits = [1 if int(item[3:]) >> bit & 1 else -(bit < 3) for bit in range(len(ATTRIBUTES))]
         items[item] = f"{item}  {' '.join(map(str, bits))}"
     entries = " ".join(
         f"landmark_visibility_{i} landmark_location_x_{i} landmark_location_y_{i}"

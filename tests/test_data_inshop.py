@@ -108,8 +108,8 @@ def test_images_that_no_list_has_show_nothing(tmp_path):
         (LANDMARKS, b" 2 1 ", b" 3 1 ", "has 4 landmarks of img/MEN/Denim"),
         (LANDMARKS, b"0 000 000", b"7 000 000", "line 3 of list_landmarks_inshop.txt"),
         (BOXES, b"001 004 005", b"001 004", "line 3 of list_bbox_inshop.txt"),
-        (ITEMS, b"-1 1 -1 -1", b"-1 1 -1", "list_attr_items.txt has rows of different lengths"),
-        (ITEMS, b"-1 1 -1 -1", b"-1 1 -1 x", "line 3 of list_attr_items.txt"),
+        (ITEMS, b"-1 1 -1 0", b"-1 1 -1", "list_attr_items.txt has rows of different lengths"),
+        (ITEMS, b"-1 1 -1 0", b"-1 1 -1 x", "line 3 of list_attr_items.txt"),
     ],
 )
 def test_a_damaged_list_is_one_line(name, old, new, told, tmp_path):
