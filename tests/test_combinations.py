@@ -66,14 +66,18 @@ WITHOUT_NORM = {"googlenet", "vgg16", "vit_s16"}
 
 def allowed(row: covering.Row) -> bool:
     """Whether two options can stand together at all."""
-    if row.get("kind") == "cascade" and row.get("head") == "none":
+    if row.get("kind") == "cascade" and row.get("head") in ("none", "neck"):
         return False
     if row.get("pooling") == "token" and row.get("backbone", "vit_s16") != "vit_s16":
         return False
-    if row.get("head") == "none" and row.get("kind") == "divided":
+    if row.get("head") in ("none", "neck") and row.get("kind") == "divided":
         return False
     # It compares several learners' layers on the pooled features themselves.
-    alone = row.get("kind") in ("single", "cascade") or row.get("head") in ("none", "layer_norm")
+    alone = row.get("kind") in ("single", "cascade") or row.get("head") in (
+        "none",
+        "neck",
+        "layer_norm",
+    )
     if row.get("loss") == "adversarial" and alone:
         return False
     gated, laid = row.get("norm") in ("bin", "meta"), row.get("sampler", "domains") == "domains"

@@ -49,7 +49,9 @@ def test_parts_of_abe():
     rows = counted_parts("abe", "model.learners=2")
     found = {row.name: (row.parameters, row.multiply_adds) for row in rows}
     pixels = 14 * 14
-    named = [name for name in counting.PARTS.values() if name not in ("pooling", "neck")]
+    named = [
+        name for name in counting.PARTS.values() if name not in ("pooling", "neck", "side heads")
+    ]
     assert list(found) == [*named, "total"]  # the average has neither parameters nor products
     assert found["attention masks"] == (2 * (832 * 480 + 480), 2 * pixels * 832 * 480)
     assert found["fully connected"] == (1024 * 256 + 256, 2 * 1024 * 256)
@@ -134,8 +136,8 @@ def test_training_counts_by_part_as_well():
     forward = {row.name: row.multiply_adds for row in counting.parts(model, 32, 1)}
     backward = counting.multiply_adds(jax.grad(loss), variables, image)
     for part, name in counting.PARTS.items():
-        if part in ("pool", "neck"):
-            continue  # the average has neither parameters nor products, and a neck is not there
+        if part in ("pool", "neck", "sides"):
+            continue  # the average has neither parameters nor products, and a neck and side heads are not there
         # Forward, and as much again for each of the two gradients, but none for the pixels'.
         assert 2 * forward[name] <= backward[part] <= 3.2 * forward[name]
     assert backward[counting.OTHER] == 0

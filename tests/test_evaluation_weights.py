@@ -92,8 +92,8 @@ def test_what_is_whitened_is_the_weighted_concatenation() -> None:
     fitted = whitening.fit(concatenated(units))
     expected = whitening.unit_whitened(fitted, concatenated(units).astype(np.float32))
 
-    def fit(raw_of):
-        return whitening.fit(raw_of(_split()))
+    def fit(with_raw):
+        return whitening.fit(with_raw(_split())[1])
 
     _, found = measure.embed_split(embedder(), _split(), fit)
     assert found is not None

@@ -275,6 +275,8 @@ def test_other_kinds_pass_over_what_a_cascade_alone_has():
 
 def test_side_heads_take_images_of_one_size():
     net, one = models.Cascade(**SMALL, **OWN), Preprocessing(resize=32, size=32, channels=1)
-    with pytest.raises(ArgumentError, match=r"^longest: kind 'cascade' has side heads for squares"):
+    with pytest.raises(
+        ArgumentError, match=r"^longest: kind 'cascade' has side heads for images of one"
+    ):
         Network(net, one, longest=64)
     Network(net.clone(learners=1), one, longest=64)

@@ -117,7 +117,7 @@ def test_a_runs_positions_are_made_to_fit_another_size_of_image(
     monkeypatch.setattr(weights, "_of_run", lambda folder: (given, {}))
     params = {"model": {"encoder": {"embed": {"pos": np.zeros((1, 10, 3), np.float32)}}}}
     state = TrainState(step=0, params={**params, "objective": {}}, batch_stats={}, opt_state=0)
-    asked = made(f"model.weights={tmp_path / 'run'}")
+    asked = made(f"model.weights={tmp_path / 'run'}", "data.size=48", "data.resize=48")
     monkeypatch.setattr(Recipe, "create", lambda self: state)
     found = starting_state(asked, build.recipe(asked))
     np.testing.assert_allclose(found.params["model"]["encoder"]["embed"]["pos"], 1, rtol=1e-6)
