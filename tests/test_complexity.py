@@ -137,7 +137,7 @@ def test_training_counts_by_part_as_well():
     backward = counting.multiply_adds(jax.grad(loss), variables, image)
     for part, name in counting.PARTS.items():
         if part in ("pool", "neck", "sides"):
-            continue  # the average has neither parameters nor products, and a neck and side heads are not there
+            continue  # the average counts nothing; a neck and side heads are not there
         # Forward, and as much again for each of the two gradients, but none for the pixels'.
         assert 2 * forward[name] <= backward[part] <= 3.2 * forward[name]
     assert backward[counting.OTHER] == 0
