@@ -33,11 +33,10 @@ epochs and falls by ten after 40 and 70 of 100; an epoch is the images over the 
 five domains with four persons of four images, split anew at each step into three domains and two;
 the inner rate is 0.1 times a triangle from 0.001 to 0.1 in five epochs, the outer 0.1; ten base
 steps first. Images are padded by 10 px, cropped and mirrored; no other augmentation. The pooled
-features are the embedding. Division 0 of GRID is what the training itself ends with.
-Other than there: the input is a square of 256 px, to which images are stretched (there: 256 x 128);
-width 1.0 (there: 1.4) and the backbone's own last stride; no batch normalisation between features
-and classifier, which has a bias; distances are between vectors of length 1 (there: features as they
-are pooled); the meta-update sees the images of the base step (there: as many of its own); the rate
+features, batch-normalised (BNNeck), are the embedding; the triplets see them before it. MobileNetV2
+has width 1.4 and no last stride, the classifier no bias. Division 0 of GRID is what the training
+itself ends with.
+Other than there: the meta-update sees the images of the base step (there: as many of its own); the rate
 rises from 0 (there: from a hundredth); the instance half starts from a copy of the trained scale
 and bias (there: from 1 and 0); 100 persons, 20 of each set, are kept for validation and choose the
 checkpoint (there: none, the last one is taken). GRID's divisions are its authors'; those of the
@@ -60,8 +59,8 @@ def get_config() -> ConfigDict:
                 "name": "grid",
                 "sources": ("cuhk02", "cuhk03_detected", "market1501", "dukemtmc", "cuhk_sysu"),
                 "validation_classes": 100,
-                "resize": 256,
-                "size": 256,
+                "resize": (256, 128),
+                "size": (256, 128),
                 "fit": "stretch",
                 "padding": 10,
                 "flip": True,
@@ -73,15 +72,23 @@ def get_config() -> ConfigDict:
                 "threads": 8,
             },
             "model": {
-                "backbone": "mobilenet_v2",
+                "backbone": "mobilenet_v2_1.4_reid",
+                "last_stride": 1,
                 "norm": "bin",
                 "kind": "single",
                 "head": "none",
-                "dim": 1280,
+                "neck": "batch",
+                "dim": 1792,
             },
             "objective": [
-                {"name": "cross_entropy", "smoothing": 0.1, "smoothed": "others"},
-                {"name": "triplet", "mining": "batch_hard", "margin": 0.3, "reduction": "mean"},
+                {"name": "cross_entropy", "bias": False, "smoothing": 0.1, "smoothed": "others"},
+                {
+                    "name": "triplet",
+                    "mining": "batch_hard",
+                    "margin": 0.3,
+                    "reduction": "mean",
+                    "reads": "before_neck",
+                },
             ],
             "optimizer": {
                 "name": "sgd",
@@ -99,6 +106,7 @@ def get_config() -> ConfigDict:
                 "domains": 3,
                 "start": 10,
                 "margin": 0.3,
+                "reads": "before_neck",
                 "inner_rate": 0.1,
                 "outer_rate": 0.1,
                 "cycle": 5 * EPOCH,
