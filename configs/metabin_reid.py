@@ -36,11 +36,11 @@ steps first. Images are padded by 10 px, cropped and mirrored; no other augmenta
 features, batch-normalised (BNNeck), are the embedding; the triplets see them before it. MobileNetV2
 has width 1.4 and no last stride, the classifier no bias. Division 0 of GRID is what the training
 itself ends with.
-Other than there: the meta-update sees the images of the base step (there: as many of its own); the rate
-rises from 0 (there: from a hundredth); the instance half starts from a copy of the trained scale
-and bias (there: from 1 and 0); 100 persons, 20 of each set, are kept for validation and choose the
-checkpoint (there: none, the last one is taken). GRID's divisions are its authors'; those of the
-other three sets are drawn here (there: drawn too, not handed out as lists).
+Other than there: the meta-update sees the images of the base step (there: as many of its own); the
+rate rises from 0 (there: from a hundredth); the instance half starts from a copy of the trained
+scale and bias (there: from 1 and 0); 100 persons, 20 of each set, are kept for validation and
+choose the checkpoint (there: none, the last one is taken). GRID's divisions are its authors'; those
+of the other three sets are drawn here (there: drawn too, not handed out as lists).
 """
 
 from ml_collections import ConfigDict

@@ -5,28 +5,30 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+import inshop_data
 from processes import ROOT
 
-from abe_jax import config, files
+from abe_jax import config
 
-# Of systems that have their own configs; a row of one that is not there yet is passed over.
-PENDING = re.compile(r"configs/(hdc_\w+|abier_\w+|fashionnet_inshop|metabin_reid)\.py")
 COMMAND = re.compile(r"`abe-jax ([^`]+)`")
 
 # A network of a few channels on characters of a few pixels.
 SMALL = {
     "data.name": "glyphs_tiny",
+    "data.sources": "()",
     "data.validation_classes": "0",
     "data.unseen_domains": "()",
     "data.validation_domains": "()",
     "data.domains_per_batch": "2",
     "data.images_per_class": "2",
+    "data.classes_per_domain": "2",
     "data.resize": "18",
     "data.size": "16",
     "data.threads": "1",
     "model.backbone": "convnet",
     "model.norm": "batch",
     "model.width": "8",
+    "model.last_stride": "0",
     "model.branch": "pool2",
     "model.trunk_depth": "1",
     "model.dim": "16",
@@ -49,6 +51,9 @@ OF_KIND: dict[str, dict[str, str]] = {
         "model.side_width": "4",
         "model.side_hidden": "8",
     },
+    "fashion_net": dict(option.split("=", 1) for option in inshop_data.OVERRIDES)
+    | {"train.batch": "12"}
+    | {f"model.fashion.{branch}_width": "16" for branch in ("pose", "local", "global")},
     "divided": {"model.learners": "3", "model.dim": "12", "model.dims": "(2,4,6)"},
 }
 
@@ -86,12 +91,6 @@ class Row(NamedTuple):
     def runs(self) -> list[str]:
         """Every folder of a run or a comparison that is named."""
         return [argument for argument in self.arguments if argument.startswith("runs/")]
-
-    @property
-    def pending(self) -> bool:
-        """Whether its config file has yet to come."""
-        missing = [f for f in self.files if not (ROOT / files.row_of(f)[0]).exists()]
-        return bool(missing) and all(PENDING.match(name) for name in missing)
 
 
 def sections() -> dict[str, list[Row]]:
