@@ -262,8 +262,10 @@ def learning(state: TrainState) -> dict[str, Any]:
 
 
 # The networks of these are those of cars196_abe, cars196_single and the normsoftmax configs (as the
-# tests above say) or in test_combinations.py; test_seeds.py trains every row of them, made small.
+# tests above say), of hdc_cars196 and abier_sop, or in test_combinations.py; test_seeds.py trains
+# every row of them, made small.
 SAME_NETWORKS = ("cub_abe", "sop_abe", "inshop_abe", "cars196_abe_printed", "compared_losses")
+SAME_NETWORKS += ("hdc_cub", "hdc_inshop", "abier_cars196", "abier_cub", "abier_inshop")
 STEPPED = [file for file in FILES if file.stem not in SAME_NETWORKS]
 
 
