@@ -75,14 +75,6 @@ def allowed(row: covering.Row) -> bool:
         return False
     if row.get("head") in ("none", "neck") and row.get("kind") == "divided":
         return False
-    # It compares several learners' layers on the pooled features themselves.
-    alone = row.get("kind") in ("single", "cascade") or row.get("head") in (
-        "none",
-        "neck",
-        "layer_norm",
-    )
-    if row.get("loss") == "adversarial" and alone:
-        return False
     gated, laid = row.get("norm") in ("bin", "meta"), row.get("sampler", "domains") == "domains"
     if gated and (row.get("backbone") in WITHOUT_NORM or row.get("pooling") == "token"):
         return False
