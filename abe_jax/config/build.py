@@ -19,7 +19,7 @@ from abe_jax.data.images.augmentation import check as check_together
 from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.network import Network
 from abe_jax.evaluation.options import Measures
-from abe_jax.losses import Objective, stages
+from abe_jax.losses import Objective
 from abe_jax.training import Optimizer, Recipe, Train
 
 SECTIONS = {
@@ -130,10 +130,9 @@ def _not_here(split: str) -> Split:
 def objective(config: Config) -> Objective:
     """The weighted sum of losses."""
     blocks = config.data.domains_per_batch if config.data.sampler == "domains" else 0
-    with named("config"):
-        stages.check(config.stages, len(config.objective))
     shares = config.data.attribute_shares
-    return Objective(config.objective, config.data.classes, blocks, shares, config.stages)
+    with named("config"):
+        return Objective(config.objective, config.data.classes, blocks, shares, config.stages)
 
 
 def recipe(config: Config) -> Recipe:

@@ -4,7 +4,6 @@ That a run is finished is said without the libraries of a training, which take s
 """
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,14 +39,13 @@ def with_branch(config: Config) -> Config:
     if model.branch and (model.kind != "cascade" or model.side_stages):
         return config
     from abe_jax.config import build  # which imports what a training needs
-    from abe_jax.models.backbones.table import backbone
 
-    with build.named("config.model"):
-        model = dataclasses.replace(model, branch=model.branch or backbone(model.backbone).branch)
-    if model.kind == "cascade":
-        sides: Any = build.model(model)
-        model = dataclasses.replace(model, side_stages=sides.side_names)
-    return dataclasses.replace(config, model=model)
+    network = build.model(model)
+    sides = getattr(network, "side_names", model.side_stages)
+    branch = network.cut.encoder[-1].name
+    return dataclasses.replace(
+        config, model=dataclasses.replace(model, branch=branch, side_stages=sides)
+    )
 
 
 def is_finished(config: Config, folder: RunFolder) -> bool:

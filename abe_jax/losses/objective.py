@@ -10,7 +10,7 @@ from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
 from abe_jax.losses.cross_entropy import CrossEntropy
 from abe_jax.losses.domains import blocks
 from abe_jax.losses.norm_softmax import NormSoftmax
-from abe_jax.losses.stages import TrainingStage, factors
+from abe_jax.losses.stages import TrainingStage, check, factors
 from abe_jax.losses.term import Term, Values, keys, weighted
 from abe_jax.losses.term import terms as as_terms
 
@@ -53,6 +53,7 @@ class Objective(nn.Module):
 
     def __post_init__(self) -> None:
         self.terms = as_terms(self.terms)
+        check(self.stages, len(self.terms))
         super().__post_init__()
 
     @nn.compact
