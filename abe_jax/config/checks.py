@@ -14,7 +14,6 @@ from abe_jax.data import Split
 from abe_jax.errors import UserError, nearest
 from abe_jax.evaluation import protocols, resolution
 from abe_jax.losses import Adversarial, Contrastive, Custom, Scatter, Shuffle
-from abe_jax.models.backbones.table import backbone
 from abe_jax.runs.fitted_whitening import require_photographs
 
 
@@ -36,7 +35,7 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
     if network.longest:
         with build.named("config.evaluate"):
             resolution.require_maps(network)
-    if isinstance(config.data.size, tuple) or backbone(config.model.backbone).tokens:
+    if isinstance(config.data.size, tuple) or network.model.sized_by:
         with build.named("config.data"):
             resolution.require_maps(dataclasses.replace(network, longest=0), "size")
     _check_layout(config)

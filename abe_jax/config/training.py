@@ -148,8 +148,8 @@ def starting_state(config: Config, recipe: Recipe) -> TrainState:
         state = recipe.create()
     if not config.model.weights:
         return state
-    params, batch_stats = weights.stages_of(config.model)
     was = weights.sides_of(config.model)
+    params, batch_stats = weights.stages_of(config.model)
     shape = recipe.preprocessing.shape
     with build.named("config.model"):
         # Position embeddings are those of one size of image.
