@@ -107,15 +107,20 @@ def test_killed_twice_and_resumed_equals_never_stopped(
     assert left_behind(tmp_path / "run") == never_stopped[1]
 
 
+def goes_on_alike(folder: Path, data: Path, *overrides: str) -> None:
+    """Trains `whole` without a stop and kills `run` at step 6, which then ends with the same."""
+    finish(folder / "whole", data, *overrides)
+    kill_at(folder / "run", data, lambda line: "step  6/" in line, *overrides)
+    assert "going on from step" in finish(folder / "run", data, *overrides)
+    whole, resumed = (left_behind(folder / name) for name in ("whole", "run"))
+    assert resumed == whole
+
+
 def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
     # What the kill leaves is of the first stage, in which these parameters learn with new layers.
     stages = ("--config.optimizer.new_only=9", "--config.optimizer.new_restart=True")
     own = (f"--config.objective={TERMS}", *stages)
-    finish(tmp_path / "whole", tiny_data, *own)
-    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *own)
-    assert "going on from step" in finish(tmp_path / "run", tiny_data, *own)
-    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
-    assert resumed == whole
+    goes_on_alike(tmp_path, tiny_data, *own)
     made = config.read_json(RunFolder(tmp_path / "run").config)
     assert made.data.classes > 0
     learned = build.recipe(made).abstract().params["objective"]
@@ -135,11 +140,7 @@ BOOSTING = (
 def test_boosting_against_regressors_goes_on_as_if_never_stopped(
     tmp_path: Path, tiny_data: Path
 ) -> None:
-    finish(tmp_path / "whole", tiny_data, *BOOSTING)
-    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *BOOSTING)
-    assert "going on from step" in finish(tmp_path / "run", tiny_data, *BOOSTING)
-    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
-    assert resumed == whole
+    goes_on_alike(tmp_path, tiny_data, *BOOSTING)
     made = config.read_json(RunFolder(tmp_path / "run").config)
     regressors = build.recipe(made).abstract().params["objective"]["adversarial"]
     assert len(regressors) == 4 * 3  # two layers for each pair of learners
@@ -163,11 +164,7 @@ TWO_LEVELS = (
 def test_a_training_of_two_levels_goes_on_as_if_never_stopped(
     tmp_path: Path, tiny_data: Path
 ) -> None:
-    finish(tmp_path / "whole", tiny_data, *TWO_LEVELS)
-    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *TWO_LEVELS)
-    assert "going on from step" in finish(tmp_path / "run", tiny_data, *TWO_LEVELS)
-    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
-    assert resumed == whole
+    goes_on_alike(tmp_path, tiny_data, *TWO_LEVELS)
     with RunFolder(tmp_path / "run").metrics.open(newline="") as file:
         rows = list(csv.DictReader(file))
     gates = [float(row["gate"]) for row in rows if row["gate"]]
@@ -189,11 +186,7 @@ CASCADE = (
 
 
 def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
-    finish(tmp_path / "whole", tiny_data, *CASCADE)
-    kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *CASCADE)
-    assert "going on from step" in finish(tmp_path / "run", tiny_data, *CASCADE)
-    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
-    assert resumed == whole
+    goes_on_alike(tmp_path, tiny_data, *CASCADE)
     none = ("--config.model.side_dropout=0.0", "--config.model.last_dropout=0.0")
     finish(tmp_path / "none", tiny_data, *CASCADE, *none)
     assert left_behind(tmp_path / "none")["metrics.csv"] != whole["metrics.csv"]
