@@ -189,6 +189,7 @@ def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) ->
     goes_on_alike(tmp_path, tiny_data, *CASCADE)
     none = ("--config.model.side_dropout=0.0", "--config.model.last_dropout=0.0")
     finish(tmp_path / "none", tiny_data, *CASCADE, *none)
+    whole = left_behind(tmp_path / "whole")
     assert left_behind(tmp_path / "none")["metrics.csv"] != whole["metrics.csv"]
     sides = config.read_json(RunFolder(tmp_path / "run").config).model.side_stages
     assert sides == (
