@@ -32,7 +32,11 @@ TABLE = [
 
 
 def counted_parts(name: str, *overrides: str) -> list[counting.PartCount]:
-    made = config.load(CONFIGS / f"cars196_{name}.py", list(overrides))
+    return counted_parts_of(f"cars196_{name}.py", *overrides)
+
+
+def counted_parts_of(file: str, *overrides: str) -> list[counting.PartCount]:
+    made = config.load(CONFIGS / file, list(overrides))
     return counting.parts(build.model(made.model), made.data.size, made.data.channels)
 
 
@@ -143,11 +147,45 @@ def test_training_counts_by_part_as_well():
     assert backward[counting.OTHER] == 0
 
 
-def test_abier_costs_what_a_single_head_of_its_size_does(capsys):
+# Two convolutional trunks have published sizes: 1-head's GoogLeNet above, and VGG-16's, which has
+# 138,357,544 parameters, 123,642,856 of them in its linear layers (torchvision), and 15.3 billion
+# multiply-adds (He et al., arXiv 1512.03385, section 4.1). No size of a whole system is published.
+COMPARED = {
+    "hdc_cars196": (10_696_880, 1_588_365_312),
+    "abier_sop": (6_498_352, 1_582_172_160),  # that of 1-head 512
+    "fashionnet_inshop": (178_494_278, 16_890_585_088),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_sizes_of_the_compared_systems(name, capsys):
+    complexity.main(["--config", str(CONFIGS / f"{name}.py"), "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    total = printed["total"]
+    assert (total["parameters"], total["multiply_adds"]) == COMPARED[name]
+    told = (CONFIGS.parent / "docs" / "SEEDS.md").read_text()
+    assert f"configs/{name}.py" in told
+    assert f"{total['parameters']:,}" in told and f"{total['multiply_adds']:,}" in told
+
+
+def test_hdc_is_a_single_head_but_for_its_side_heads():
+    *parts, total = counted_parts_of("hdc_cars196.py")
+    (sides,) = (part for part in parts if part.name == "side heads")
+    single = counted_parts("single", "model.learners=1", "model.dim=384")[-1]
+    assert total.multiply_adds - sides.multiply_adds == single.multiply_adds
+
+
+def test_vgg_of_fashionnet_has_its_published_size():
+    parts = {part.name: part for part in counted_parts_of("fashionnet_inshop.py")}
+    trunk = [parts["encoder"], parts["decoder"]]
+    assert sum(part.parameters for part in trunk) == 14_714_688
+    assert sum(part.multiply_adds for part in trunk) == 15_346_630_656
+
+
+def test_learners_of_unequal_size_are_told(capsys):
     complexity.main(["--config", str(CONFIGS / "abier_sop.py")])
-    title, *lines = capsys.readouterr().out.splitlines()
+    title = capsys.readouterr().out.splitlines()[0]
     assert title.startswith("divided, 96 + 160 + 256 dimensions, googlenet")
-    assert lines[-1].split() == ["total", "6,498,352", "1,582,172,160"]  # of 1-head 512
 
 
 def test_prints_a_table_and_json(capsys):
