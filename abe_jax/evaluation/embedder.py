@@ -116,6 +116,12 @@ class Embedder:
                 threads.
             told: is given the number of images of each batch that is done.
         """
+        if not isinstance(images, Split) and models.asks_points(self.network.model):
+            raise ArgumentError(
+                "pooled_at",
+                "'given', but files of images come without points, so they can be neither indexed "
+                "nor looked for; take a network that predicts its landmarks",
+            )
         split = images if isinstance(images, Split) else _unlabelled(images)
         if not len(split.labels):
             none = np.zeros(0, np.int64)
