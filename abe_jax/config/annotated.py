@@ -76,10 +76,11 @@ def _check_column(config: Config, term: str, train: Split) -> None:
         return
     known = getattr(train.annotations, column, None)
     if known is None:
+        prepared = ", or delete what is prepared and prepare it anew with its lists of annotations"
+        anew = prepared if config.data.name == "inshop" else ""
         raise UserError(
             f"config.objective: the loss {term!r} needs the {column} of images, and those of "
-            f"{config.data.name} come without; leave it out, or delete what is prepared "
-            "and prepare it anew with its lists of annotations"
+            f"{config.data.name} come without; leave it out{anew}"
         )
     if column == "categories":
         found = int(known.max(initial=-1)) + 1

@@ -39,7 +39,7 @@ def folder(
     capture_column: str = "",
     camera_column: str = "",
     points_column: str = "",
-    point_pairs: Sequence[tuple[int, int]] = (),
+    point_pairs: Sequence[Sequence[int]] = (),
     test_share: float = 0.5,
     validation_classes: int | None = None,
     **divided: Unpack[Divided],
@@ -121,7 +121,7 @@ def benchmark(
     rotations: str | Path = "",
     points_path: str | Path = "",
     points_column: str = "",
-    point_pairs: Sequence[tuple[int, int]] = (),
+    point_pairs: Sequence[Sequence[int]] = (),
     **divided: Unpack[Divided],
 ) -> Dataset:
     """A set of BENCHMARKS, such as cub, sop or inshop, prepared before by `abe_jax.prepare`.
