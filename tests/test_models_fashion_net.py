@@ -13,7 +13,7 @@ import pytest
 from abe_jax import models
 from abe_jax.data import Preprocessing, Split
 from abe_jax.data.annotations import Annotations
-from abe_jax.errors import ArgumentError
+from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation import grain_levels
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded, Network
@@ -189,7 +189,9 @@ def test_it_takes_images_of_one_size() -> None:
 def test_images_without_points_are_refused_before_any_is_read() -> None:
     net = models.FashionNet(**OPTIONS, pooled_at="given")
     embedder = Embedder.of(Network(net, Preprocessing(resize=32, size=32)), {}, {}, {})
-    with pytest.raises(ArgumentError, match=r"pooled_at: .*files of images come without points"):
+    with pytest.raises(
+        UserError, match=r"pooled_at is 'given'\), and files of images come without"
+    ):
         embedder.embed([b""])
     split = Split(name="x", records=[b""], labels=np.zeros(1, np.int32), class_names=("a",))
     with pytest.raises(ArgumentError, match=r"pooled_at: .*the images of x come without points"):

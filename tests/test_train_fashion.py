@@ -40,7 +40,7 @@ def test_given_points_are_trained_and_tested_at(tmp_path: Path) -> None:
     own = ("--workdir", tmp_path / "run", "--out", tmp_path / "x.index")
     refused = run("index", "build", "--images", picture, *own, data=data)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
-    assert "files of images come without points" in refused.stderr
+    assert "and files of images come without; take a network that predicts" in refused.stderr
 
 
 def listed(folder: Path) -> Path:
@@ -83,6 +83,8 @@ def test_points_of_a_csv_file_are_trained_and_tested_at(tmp_path: Path) -> None:
     assert np.abs(one - other).max() > 1e-3
     with pytest.raises(ArgumentError, match=r"^longest: kind 'fashion_net' has fully connected"):
         trained.at(longest=64)
+    with pytest.raises(ArgumentError, match=r"^whiten_path: .* come without points"):
+        trained.whitened_on(tmp_path)
     others = table.with_name("others.csv")
     others.write_text(table.read_text())
     refused = run("evaluate", "--workdir", folder, "--path", others, data=tmp_path)
