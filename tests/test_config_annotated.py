@@ -71,7 +71,12 @@ GIVEN = ("model.fashion.pooled_at=given", "objective=[{'name':'category'}]")
         (
             ("data.name=folder",),
             KNOWN._replace(categories=None),
-            "of folder come without; leave it ",
+            r"of folder come without; leave it out$",
+        ),
+        (
+            (*GIVEN, "data.sources=('x',)"),
+            KNOWN._replace(points=None),
+            "train come without points; leave config.data.sources empty",
         ),
         ((*GIVEN, "evaluate.grains=True"), KNOWN, "config.evaluate.copies: 100, but altered copi"),
         ((*GIVEN, "evaluate.whiten_path=x"), KNOWN, "config.evaluate.whiten_path: photographs in"),

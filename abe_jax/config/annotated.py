@@ -125,6 +125,8 @@ def _check_points(config: Config, split: Split, why: str) -> None:
 
 
 def _remedy(config: Config) -> str:
+    if config.data.sources:
+        return "leave config.data.sources empty: those of several sources are not read"
     if config.data.name == "folder":
         return "set config.data.points_column to the column of the CSV file that has them"
     if config.data.name == "inshop":
