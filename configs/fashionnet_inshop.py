@@ -21,9 +21,17 @@ normsoftmax_inshop.py.
 The widths of the layers are the paper's. Weights, margin, rates, batch, length of the stages and
 window of the pooling are not known and our own choice, as is what fashion_net.py lists.
 
-Human joints or poselets in the place of landmarks, the paper's other rows: a data set of a
-program's own with such points, --config.model.fashion.pooled_at=given, and the losses landmarks and
-visibility left out.
+Human joints or poselets in the place of landmarks, the paper's other rows: a CSV file with the
+columns path (an image's name in the set, img/WOMEN/...) and, say, joints ("x y v; x y v": px of the
+image, v 1 where visible; docs/PROTOCOLS.md), of as many points on each image. Nothing predicts
+them, so the losses of landmarks and the stages are left out. Of 14 joints, two of which are a pair:
+
+    python -m abe_jax.train --config configs/fashionnet_inshop.py --workdir runs/fashionnet_joints \
+        --config.model.weights=vgg16.npz --config.model.fashion.pooled_at=given \
+        --config.model.fashion.landmarks=14 --config.data.points_path=joints.csv \
+        --config.data.points_column=joints "--config.data.point_pairs=((0, 1),)" \
+        --config.stages=[] "--config.objective=[{'name': 'category'}, \
+        {'name': 'attributes', 'weight': 0.1}, {'name': 'triplet', 'margin': 0.2}]"
 
 Expected (the paper's figures, read off its curves, not measured here), Recall@1/10/20/30/40/50:
     landmarks 53 73 76 77 79 80    joints 41 64 68 71 73 73.5    poselets 42 65 70 72 72 75

@@ -39,7 +39,7 @@ def test_what_fits_is_let_pass() -> None:
     annotated.check(made(), split(), ())
     plain = made("model.kind=single", "objective=[{'name':'contrastive'}]")
     annotated.check(plain, split(None), ())
-    given = made("model.fashion.pooled_at=given", "objective=[{'name':'category'}]")
+    given = made(*GIVEN, "evaluate.grains=True", "evaluate.copies=0")
     annotated.check(given, split(), (split(),))
 
 
@@ -59,10 +59,27 @@ GIVEN = ("model.fashion.pooled_at=given", "objective=[{'name':'category'}]")
         (("model.fashion.attributes=9",), KNOWN, "attributes: 9, but the images have 4 attributes"),
         (GIVEN, KNOWN._replace(points=None), "the images of train come without points"),
         (
-            (*GIVEN, "evaluate.longest=64"),
-            KNOWN,
-            "config.evaluate.longest: points are placed in ce",
+            (*GIVEN, "data.name=folder"),
+            KNOWN._replace(points=None),
+            "train come without points; set config.data.points_column to",
         ),
+        (
+            (*GIVEN, "data.name=glyphs"),
+            KNOWN._replace(points=None),
+            r"config\.model\.fashion\.pooled_at .* take images that have some",
+        ),
+        (
+            ("data.name=folder",),
+            KNOWN._replace(categories=None),
+            r"of folder come without; leave it out$",
+        ),
+        (
+            (*GIVEN, "data.sources=('x',)"),
+            KNOWN._replace(points=None),
+            "train come without points; leave config.data.sources empty",
+        ),
+        ((*GIVEN, "evaluate.grains=True"), KNOWN, "config.evaluate.copies: 100, but altered copi"),
+        ((*GIVEN, "evaluate.whiten_path=x"), KNOWN, "config.evaluate.whiten_path: photographs in"),
     ],
 )
 def test_what_does_not_is_one_line(

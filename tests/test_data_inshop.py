@@ -9,9 +9,10 @@ import benchmark_trees as trees
 import numpy as np
 import pytest
 
+from abe_jax import data
 from abe_jax.data import SourceOptions, Split
 from abe_jax.data.sources.benchmarks import builder, reading
-from abe_jax.errors import UserError
+from abe_jax.errors import ArgumentError, UserError
 
 ANNO = Path("Anno")
 LANDMARKS, BOXES = ANNO / "list_landmarks_inshop.txt", ANNO / "list_bbox_inshop.txt"
@@ -120,3 +121,43 @@ def test_a_damaged_list_is_one_line(name, old, new, told, tmp_path):
     with pytest.raises(UserError, match=told) as caught:
         read(from_, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_points_of_ones_own_take_the_place_of_landmarks(tmp_path):
+    own = read(source(tmp_path), tmp_path)
+    benchmark, table = trees.inshop().benchmark, tmp_path / "joints.csv"
+
+    def with_joints(*rows: str, column: str = "joints", pairs=((0, 1),)) -> Split:
+        table.write_text("\n".join(["path,joints", *rows]) + "\n")
+        options = {"points_path": str(table), "points_column": column, "point_pairs": pairs}
+        return reading.read(benchmark, SourceOptions(root=str(tmp_path), **options), "train")
+
+    first, third = own.paths[0], own.paths[2]
+    train = with_joints(f"{third},1 2 1;3 4 0", f"./{first},5 6 1;7 8 1")
+    expected = np.zeros((4, 2, 3))
+    expected[0], expected[2] = [[5, 6, 1], [7, 8, 1]], [[1, 2, 1], [3, 4, 0]]
+    np.testing.assert_array_equal(annotated(train).points, expected)
+    assert train.point_pairs == ((0, 1),)
+    for one, other in zip(annotated(train)[1:], annotated(own)[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match=r"a row with an image that is not in the set.*: no\.jpg; "):
+        with_joints(f"{first},1 2 1;3 4 0", "no.jpg,1 2 1;3 4 0")
+    with pytest.raises(UserError, match=r"not 'x y v' .* in 'joints' .*: img/WOMEN.*\('x 2 1'\)"):
+        with_joints(f"{first},x 2 1")
+    with pytest.raises(ArgumentError, match=r"points_column: .* did you mean 'joints'"):
+        with_joints(f"{first},1 2 1;3 4 0", column="joint")
+    with pytest.raises(ArgumentError, match=r"point_pairs: \(0, 2\), but the images have 2"):
+        with_joints(f"{first},1 2 1;3 4 0", pairs=((0, 2),))
+    table.unlink()
+    with pytest.raises(ArgumentError, match=r"points_path: cannot read .*No such file"):
+        options = SourceOptions(root=str(tmp_path), points_path=str(table), points_column="x")
+        reading.read(benchmark, options, "train")
+
+
+def test_options_of_points_that_belong_together_are_asked_for_together():
+    with pytest.raises(ArgumentError, match="points_path: x, but points_column does not say"):
+        data.benchmark("inshop", points_path="x")
+    with pytest.raises(ArgumentError, match="points_column: 'x' of inshop; set points_path to"):
+        data.benchmark("inshop", points_column="x")
+    with pytest.raises(ArgumentError, match="point_pairs: of points, but points_column is empty"):
+        data.benchmark("inshop", point_pairs=((0, 1),))

@@ -11,7 +11,14 @@ import oracles_annotated
 import pytest
 
 from abe_jax import models
-from abe_jax.errors import ArgumentError
+from abe_jax.data import Preprocessing, Split
+from abe_jax.data.annotations import Annotations
+from abe_jax.errors import ArgumentError, UserError
+from abe_jax.evaluation import grain_levels
+from abe_jax.evaluation.embedder import Embedder
+from abe_jax.evaluation.network import Embedded, Network
+from abe_jax.evaluation.options import Measures
+from abe_jax.evaluation.resolution import resized
 from abe_jax.models import counting
 from abe_jax.models.fashion_net import Pose
 from abe_jax.models.landmark_pooling import pooled_at
@@ -146,7 +153,7 @@ def test_given_points_take_the_place_of_landmarks() -> None:
     assert (np.asarray(run(moved).vectors) != found.vectors).any()
     with pytest.raises(ArgumentError, match="pooled_at: 'given', but these images come without"):
         jax.eval_shape(net.apply, {"params": params}, jnp.asarray(IMAGES))
-    with pytest.raises(ArgumentError, match="landmarks: 3, but the images have 2 points"):
+    with pytest.raises(ArgumentError, match="landmarks: 3, but these images have 2 points"):
         jax.eval_shape(run, jnp.asarray(points[:, :2]))
 
 
@@ -156,12 +163,45 @@ def test_given_points_take_the_place_of_landmarks() -> None:
         ({"learners": 2}, "learners: 2, but a network of kind 'fashion_net' has 1"),
         ({"pooled_at": "predict"}, "pooled_at: .*did you mean 'predicted'"),
         ({"window": 0}, "window: 0; it is at least 1"),
+        ({"pooling": "max"}, "pooling: 'max', but a network of kind 'fashion_net' .* at 'average'"),
+        ({"gem_p": 4.0}, "gem_p: 4.0, .*leave it at 3.0"),
+        ({"gem_learned": True}, "gem_learned: True, .*leave it at False"),
+        ({"layer_norm": True}, "layer_norm: True, .*leave it at False"),
+        ({"head": "projection"}, "head: 'projection', .*leave it at 'linear'"),
+        ({"head": "none"}, "head: 'none', .*leave it at 'linear'"),
+        ({"neck": "batch"}, "neck: 'batch', .*leave it at ''"),
         ({"backbone": "vit_s16", "branch": "", "norm": ""}, "backbone: 'vit_s16' has no maps"),
     ],
 )
 def test_what_makes_no_network_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         models.FashionNet(**OPTIONS | changes)
+
+
+def test_it_takes_images_of_one_size() -> None:
+    one = Preprocessing(resize=32, size=32)
+    with pytest.raises(ArgumentError, match=r"^longest: kind 'fashion_net' has .* one size only"):
+        Network(models.FashionNet(**OPTIONS), one, longest=64)
+    with pytest.raises(ArgumentError, match=r"^size: 48; kind 'fashion_net' has .* 32 px alone"):
+        resized(Network(models.FashionNet(**OPTIONS), one), 48)
+
+
+def test_images_without_points_are_refused_before_any_is_read() -> None:
+    net = models.FashionNet(**OPTIONS, pooled_at="given")
+    embedder = Embedder.of(Network(net, Preprocessing(resize=32, size=32)), {}, {}, {})
+    with pytest.raises(
+        UserError, match=r"pooled_at is 'given'\), and files of images come without"
+    ):
+        embedder.embed([b""])
+    split = Split(name="x", records=[b""], labels=np.zeros(1, np.int32), class_names=("a",))
+    with pytest.raises(ArgumentError, match=r"pooled_at: .*the images of x come without points"):
+        embedder.embed(split)
+    known = Annotations(points=np.zeros((1, 2, 3), np.float32))
+    with pytest.raises(ArgumentError, match=r"landmarks: 3, but the images of x have 2 points"):
+        embedder.embed(dataclasses.replace(split, annotations=known))
+    nothing = Embedded(*(np.zeros(0) for _ in range(3)))
+    with pytest.raises(ArgumentError, match=r"copies: 5, but altered copies of images have no poi"):
+        grain_levels.measure(embedder, split, nothing, Measures(copies=5), None)
 
 
 def test_weights_of_a_backbone_go_into_all_branches() -> None:

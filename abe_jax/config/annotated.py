@@ -48,13 +48,9 @@ def check(config: Config, train: Split, evaluated: Sequence[Split]) -> None:
             _check_predicted(config, term.name)
             _check_column(config, term.name, train)
     if config.model.kind == "fashion_net" and given:
-        if config.evaluate.longest:
-            raise UserError(
-                "config.evaluate.longest: points are placed in centre crops alone, and "
-                f"{FASHION}.pooled_at is 'given'; set it to 0"
-            )
+        _check_evaluation(config)
         for split in (train, *evaluated):
-            _check_points(fashion.landmarks, split, f"{FASHION}.pooled_at is 'given'")
+            _check_points(config, split, f"{FASHION}.pooled_at is 'given'")
 
 
 def _check_predicted(config: Config, term: str) -> None:
@@ -76,14 +72,15 @@ def _check_column(config: Config, term: str, train: Split) -> None:
     column, option = READS[term]
     needed = getattr(config.model.fashion, option)
     if column == "points":
-        _check_points(needed, train, f"the loss {term!r} is in config.objective")
+        _check_points(config, train, f"the loss {term!r} is in config.objective")
         return
     known = getattr(train.annotations, column, None)
     if known is None:
+        prepared = ", or delete what is prepared and prepare it anew with its lists of annotations"
+        anew = prepared if config.data.name == "inshop" else ""
         raise UserError(
             f"config.objective: the loss {term!r} needs the {column} of images, and those of "
-            f"{config.data.name} come without; leave it out, or delete what is prepared "
-            "and prepare it anew with its lists of annotations"
+            f"{config.data.name} come without; leave it out{anew}"
         )
     if column == "categories":
         found = int(known.max(initial=-1)) + 1
@@ -97,15 +94,44 @@ def _check_column(config: Config, term: str, train: Split) -> None:
         )
 
 
-def _check_points(needed: int, split: Split, why: str) -> None:
+def _check_evaluation(config: Config) -> None:
+    """Refuses what embeds images that have no points, at the end of a training."""
+    measured = config.evaluate
+    if measured.grains and measured.copies:
+        raise UserError(
+            f"config.evaluate.copies: {measured.copies}, but altered copies of images have no "
+            f"points, and {FASHION}.pooled_at is 'given'; set it to 0"
+        )
+    if measured.whiten_path:
+        raise UserError(
+            "config.evaluate.whiten_path: photographs in a folder have no points, and "
+            f"{FASHION}.pooled_at is 'given'; leave it empty, and set config.evaluate.whiten to a "
+            "number of training images"
+        )
+
+
+def _check_points(config: Config, split: Split, why: str) -> None:
+    needed = config.model.fashion.landmarks
     points = split.annotations and split.annotations.points
     if points is None:
         raise UserError(
-            f"{why}, but the images of {split.name} come without points; delete what is "
-            "prepared and prepare it anew with its list of landmarks"
+            f"{why}, but the images of {split.name} come without points; {_remedy(config)}"
         )
     if points.shape[1] != needed:
         raise UserError(
             f"{FASHION}.landmarks: {needed}, but the images of {split.name} have "
             f"{points.shape[1]} points; set it to that"
         )
+
+
+def _remedy(config: Config) -> str:
+    if config.data.sources:
+        return "leave config.data.sources empty: those of several sources are not read"
+    if config.data.name == "folder":
+        return "set config.data.points_column to the column of the CSV file that has them"
+    if config.data.name == "inshop":
+        return "delete what is prepared and prepare it anew with its list of landmarks"
+    return (
+        "take images that have some: In-shop, a CSV file with config.data.points_column, or splits "
+        "of a program's own with annotations"
+    )

@@ -89,6 +89,14 @@ class Data:
     instance_column: str = ""  # of `folder`, in a CSV file: images of one value show one object
     capture_column: str = ""  # likewise: images of one value are nearly the same photograph
     camera_column: str = ""  # likewise: images of one value were taken by one camera
+    # Likewise: the points on each image, such as "12 30.5 1; 0 0 0": x and y in px of the upright
+    # image, 1 where visible, else 0. All have as many; an empty cell has none that is visible.
+    points_column: str = ""
+    # Of a prepared set, such as inshop: a CSV file with the columns path (the image's name in the
+    # set) and points_column. Its points take the place of the set's own.
+    points_path: str = ""
+    # Of these points: left and right of the same, as ((0, 1), (2, 3)), which `swap_points` swaps.
+    point_pairs: tuple[tuple[Natural, ...], ...] = ()
     damaged: str = "use"  # images damaged inside: use | refuse (they count as unreadable)
     unreadable_share: Amount = 0.01  # more unreadable images than this share stop the run
     threads: Threads = 2

@@ -55,6 +55,7 @@ def run(
     state, about = _best(folder, recipe)
     own = dataset or build.dataset(config.data)
     measured = overridden(config, evaluate)
+    _fitting(measured).check(recipe.model)
     return Run(
         folder=folder,
         recipe=recipe,

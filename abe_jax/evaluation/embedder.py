@@ -115,7 +115,15 @@ class Embedder:
                 opened. They are asked for while a batch before them is computed, by several
                 threads.
             told: is given the number of images of each batch that is done.
+
+        Raises:
+            UserError: the network pools at points that come with images, and these have none.
         """
+        if not isinstance(images, Split) and models.asks_points(self.network.model):
+            raise UserError(
+                "the network pools at points that come with its images (pooled_at is 'given'), and "
+                "files of images come without; take a network that predicts its landmarks"
+            )
         split = images if isinstance(images, Split) else _unlabelled(images)
         if not len(split.labels):
             none = np.zeros(0, np.int64)

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from abe_jax import models
 from abe_jax.data.images import copies
 from abe_jax.data.images.preprocessing import Preprocessing
 from abe_jax.data.split import Split, chosen
+from abe_jax.errors import ArgumentError
 from abe_jax.evaluation import grains
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.knn import Vectors
@@ -83,7 +85,17 @@ def measure(
               in every way that `copies.ATTACKS` names and look for themselves in the whole split
 
     All hosts call it with the same arguments, `embedded` the split's embedding.
+
+    Raises:
+        ArgumentError: of `copies`: the network pools at points that come with its images.
     """
+
+    if measures.copies and models.asks_points(embedder.network.model):
+        raise ArgumentError(
+            "copies",
+            f"{measures.copies}, but altered copies of images have no points to pool at; set it "
+            "to 0",
+        )
 
     def vectors_of(altered: Split) -> tuple[Vectors, Int[np.ndarray, " k"]]:
         vectors, image_ids, _ = embedder.embed(altered)

@@ -78,7 +78,7 @@ class Network:
                 "longest",
                 f"{self.model.sized_by} for images of one size only "
                 f"({sides.words(self.preprocessing.size)}); set longest to 0, or take a "
-                "convolutional backbone without side heads",
+                "convolutional backbone and a kind that pools its maps, such as 'single'",
             )
 
     def vectors(self, state: TrainState, split: Split, *, told: Told | None = None) -> Embedded:
@@ -200,6 +200,8 @@ class Network:
         return np.asarray(parts[0])[kept], readable, unreadable
 
     def _batches(self, split: Split) -> Iterator[Batch]:
+        known = split.annotations and split.annotations.points
+        models.check_points(self.model, known, f"the images of {split.name}")
         if not models.asks_points(self.model):
             split = dataclasses.replace(split, annotations=None)
         devices = jax.device_count()

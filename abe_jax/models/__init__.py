@@ -11,7 +11,13 @@ from abe_jax.models.backbones.table import BACKBONES, stages
 from abe_jax.models.cascade import Cascade
 from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
-from abe_jax.models.fashion_net import FashionNet, Predictions, asks_points, blank_points
+from abe_jax.models.fashion_net import (
+    FashionNet,
+    Predictions,
+    asks_points,
+    blank_points,
+    check_points,
+)
 from abe_jax.models.multi_head import MultiHead
 from abe_jax.models.parameters import (
     graft,
@@ -39,6 +45,7 @@ __all__ = [
     "asks_points",
     "blank_points",
     "build",
+    "check_points",
     "clamped",
     "gates",
     "graft",

@@ -30,6 +30,15 @@ from abe_jax.models.ensemble import Embeddings, Ensemble, unit
 from abe_jax.models.landmark_pooling import pooled_at
 
 POOLED_AT = ("predicted", "given")
+# Options of other kinds' heads: nothing here reads them, so they have to be as they are.
+_WITHOUT = {
+    "pooling": "average",
+    "gem_p": 3.0,
+    "gem_learned": False,
+    "layer_norm": False,
+    "head": "linear",
+    "neck": "",
+}
 
 
 class Predictions(NamedTuple):
@@ -73,16 +82,24 @@ class FashionNet(Ensemble):
         for name in ("landmarks", "categories", "attributes", "window"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, f"{getattr(self, name)}; it is at least 1")
-        if self.neck:
-            raise ArgumentError(
-                "neck", f"{self.neck!r}, but 'fashion_net' has none; leave it empty"
-            )
+        for name, only in _WITHOUT.items():
+            if getattr(self, name) != only:
+                raise ArgumentError(
+                    name,
+                    f"{getattr(self, name)!r}, but a network of kind 'fashion_net' has fully "
+                    f"connected layers of its own behind its maps; leave it at {only!r}",
+                )
         if backbone(self.backbone).tokens:
             raise ArgumentError(
                 "backbone",
                 f"{self.backbone!r} has no maps to pool landmarks from; take a convolutional one",
             )
         super().__post_init__()
+
+    @property
+    def sized_by(self) -> str:
+        """See `Ensemble`: the fully connected layers see every position of a map."""
+        return "kind 'fashion_net' has fully connected layers behind whole maps"
 
     def setup(self) -> None:
         stages = self.cut
@@ -135,18 +152,8 @@ class FashionNet(Ensemble):
         shape = (rows, self.landmarks, 3)
         if points is None and self.is_initializing():
             return jnp.zeros(shape)
-        if points is None:
-            raise ArgumentError(
-                "pooled_at",
-                "'given', but these images come without points; take images with points, or a "
-                "network that predicts its landmarks",
-            )
-        if points.shape != shape:
-            raise ArgumentError(
-                "landmarks",
-                f"{self.landmarks}, but the images have {points.shape[1]} points; set it to that",
-            )
-        return points
+        check_points(self, points, "these images")
+        return jnp.asarray(points)
 
 
 class Pose(nn.Module):
@@ -175,6 +182,27 @@ def flat(x: Float[Array, "b ..."]) -> Float[Array, "b n"]:
 def asks_points(model: Any) -> bool:
     """Whether a network pools at points that come with its images."""
     return getattr(model, "pooled_at", "") == "given"
+
+
+def check_points(model: Any, points: Any, images: str) -> None:
+    """Raises ArgumentError where points [n, k, 3] are not what a network pools at; None: it has
+    none.
+
+    `images` says whose, such as "the images of test".
+    """
+    if not asks_points(model):
+        return
+    if points is None:
+        raise ArgumentError(
+            "pooled_at",
+            f"'given', but {images} come without points; set points_column to the column of the "
+            "CSV file that has them, or take a network that predicts its landmarks",
+        )
+    if points.shape[1] != model.landmarks:
+        raise ArgumentError(
+            "landmarks",
+            f"{model.landmarks}, but {images} have {points.shape[1]} points; as many are needed",
+        )
 
 
 def blank_points(model: Any, rows: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from abe_jax import files, hosts
+from abe_jax import files, hosts, models
 from abe_jax.data import Split
 from abe_jax.data.sources import walking
 from abe_jax.data.sources.image_files import Files
@@ -77,6 +77,15 @@ class Fitting:
             if self._folder.is_dir():
                 about[CONTENTS] = _contents(self._folder)
         return about
+
+    def check(self, model: models.Ensemble) -> None:
+        """Raises ArgumentError of `whiten_path` for a network that takes images with points."""
+        if self.path and models.asks_points(model):
+            raise ArgumentError(
+                "whiten_path",
+                f"{self.what} come without points, and the network's pooled_at is 'given'; leave "
+                "it empty, and set whiten to a number of training images",
+            )
 
     def split(self, train: Callable[[], Split]) -> Split:
         """The images that it is fitted on.

@@ -78,10 +78,11 @@ class Run:
     def whitened_on(self, path: str | Path, images: int = 0) -> "Run":
         """The run as it is evaluated with a whitening fitted on so many photographs of a folder.
 
-        They are drawn by the run's seed, 0: all, at any depth; their labels are not looked at. The
-        whitening is kept in the run's folder, and read there again where the photographs are gone.
+        They are drawn by the run's seed, 0: all, at any depth; labels are not looked at. It is kept
+        in the run's folder, and read there again without the photographs; errors: `Fitting.check`.
         """
         fitting = Fitting(images=images, path=str(path), seed=self.recipe.seed, asked=True)
+        fitting.check(self.recipe.model)
         return dataclasses.replace(self, fitting=fitting)
 
     def embed(self, images: Sequence[str | Path]) -> Float[np.ndarray, "n m d"]:

@@ -11,6 +11,7 @@ from abe_jax.data.dataset import Dataset
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import folder as own_images
 from abe_jax.data.sources import several, tfds_splits
+from abe_jax.data.sources.benchmarks import given_points
 from abe_jax.data.sources.benchmarks import reading as benchmark_splits
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.table import BENCHMARKS
@@ -37,6 +38,8 @@ def folder(
     instance_column: str = "",
     capture_column: str = "",
     camera_column: str = "",
+    points_column: str = "",
+    point_pairs: Sequence[Sequence[int]] = (),
     test_share: float = 0.5,
     validation_classes: int | None = None,
     **divided: Unpack[Divided],
@@ -49,6 +52,9 @@ def folder(
     test's; where it names no validation images, the last `validation_classes` of the training
     classes are `val` (None: a tenth of them, at least ten, but never more than a fifth).
 
+    `points_column` has points on the images (`sources/point_column.py` has its form), which become
+    `Split.annotations`; in a mirrored image the points of each of `point_pairs` change places.
+
     Raises:
         UserError: a value that cannot be, or no images at `path`.
     """
@@ -59,6 +65,8 @@ def folder(
         instance_column=instance_column,
         capture_column=capture_column,
         camera_column=camera_column,
+        points_column=points_column,
+        point_pairs=tuple(map(tuple, point_pairs)),
         test_share=test_share,
         validation_classes=validation_classes or 0,
         **divided,
@@ -111,6 +119,9 @@ def benchmark(
     division: int = 0,
     sources: Sequence[str] = (),
     rotations: str | Path = "",
+    points_path: str | Path = "",
+    points_column: str = "",
+    point_pairs: Sequence[Sequence[int]] = (),
     **divided: Unpack[Divided],
 ) -> Dataset:
     """A set of BENCHMARKS, such as cub, sop or inshop, prepared before by `abe_jax.prepare`.
@@ -118,7 +129,9 @@ def benchmark(
     The last `validation_classes` of the training classes are `val`. Of a set with several divisions
     (viper) `division` is the one that is taken. With `sources`, other sets' names or paths, these
     are trained on in its place, see `several.read`. Of holidays `rotations` is a list of images to
-    turn upright (`sources/benchmarks/rotations.py` has its form).
+    turn upright (`sources/benchmarks/rotations.py` has its form). The points in the column
+    `points_column` of the CSV file `points_path` take the place of the set's own, `point_pairs` as
+    of `folder`.
     """
     require("name", name, BENCHMARKS)
     options = SourceOptions(
@@ -127,6 +140,9 @@ def benchmark(
         division=division,
         sources=tuple(sources),
         rotations=str(rotations),
+        points_path=str(points_path),
+        points_column=points_column,
+        point_pairs=tuple(map(tuple, point_pairs)),
         **divided,
     )
     return named(name, options)
@@ -145,6 +161,7 @@ def named(name: str, options: SourceOptions | None = None) -> Dataset:
         return _of_sources(named(name, dataclasses.replace(options, sources=())), options)
     if options.rotations and not (name in BENCHMARKS and BENCHMARKS[name].takes_rotations):
         raise ArgumentError("rotations", f"{name} takes no list of rotations; holidays does")
+    given_points.check(options, name, prepared=name in BENCHMARKS)
     if name.startswith(PREFIX):
         return _tfds(name, options)
     if name not in DATASETS:

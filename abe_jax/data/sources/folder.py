@@ -7,11 +7,13 @@ from collections.abc import Collection, Hashable, Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
+from abe_jax.data.annotations import Annotations
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
 from abe_jax.data.sources.csv_file import shown
 from abe_jax.data.sources.image_files import Files
 from abe_jax.data.sources.listing import ListedImage, Listing, listing
+from abe_jax.data.sources.point_column import pairs_of
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
@@ -41,7 +43,7 @@ def read(options: SourceOptions, split: str) -> Split:
     classes = _classes(listed, options)[split]
     if not classes:
         raise _empty(split, options)
-    images = _of_classes(listed, classes)
+    images = [listed.images[row] for row in _of_classes(listed, classes)]
     gallery = _gallery(images, options.path)
     return dataclasses.replace(_split(listed, classes, options), name=split, gallery=gallery)
 
@@ -59,7 +61,8 @@ def all_images(options: SourceOptions) -> Split:
 def _split(listed: Listing, classes: Collection[str], options: SourceOptions) -> Split:
     """The images of some classes, without a gallery."""
     numbers = {name: number for number, name in enumerate(sorted(classes, key=_reading_order))}
-    images = _of_classes(listed, numbers)
+    rows, points = _of_classes(listed, numbers), listed.points
+    images = [listed.images[row] for row in rows]
     named = sorted({image.domain for image in listed.images} - {""}, key=_reading_order)
     domains = {name: number for number, name in enumerate(named)}
     groups = np.array([domains[image.domain] for image in images], np.int32) if domains else None
@@ -74,13 +77,16 @@ def _split(listed: Listing, classes: Collection[str], options: SourceOptions) ->
         object_ids=_object_ids(images) if options.instance_column else None,
         captures=_captures(images) if options.capture_column else None,
         cameras=_numbered([i.camera for i in images]) if options.camera_column else None,
+        annotations=None if points is None else Annotations(points=points[rows]),
+        point_pairs=() if points is None else pairs_of(options.point_pairs, points.shape[1]),
         notes=tuple(listed.notes),
     )
 
 
-def _of_classes(listed: Listing, classes: Collection[str]) -> list[ListedImage]:
+def _of_classes(listed: Listing, classes: Collection[str]) -> list[int]:
+    """The rows of the images of some classes."""
     chosen = set(classes)
-    return [image for image in listed.images if image.label in chosen]
+    return [row for row, image in enumerate(listed.images) if image.label in chosen]
 
 
 def default_validation_classes(options: SourceOptions) -> int:
@@ -90,14 +96,18 @@ def default_validation_classes(options: SourceOptions) -> int:
 
 
 def _listing(options: SourceOptions) -> Listing:
-    return listing(
+    listed = listing(
         options.path,
         options.label_column,
         options.domain_column,
         options.instance_column,
         options.capture_column,
         options.camera_column,
+        points_column=options.points_column,
     )
+    if listed.points is not None:
+        pairs_of(options.point_pairs, listed.points.shape[1])
+    return listed
 
 
 def _object_ids(images: Sequence[ListedImage]) -> Int[np.ndarray, " n"]:

@@ -9,15 +9,26 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 from abe_jax.data.sources import walking
 from abe_jax.data.sources.absent import ExistingNames, missing
 from abe_jax.data.sources.csv_file import check_paths, refuse, rows, shown
 from abe_jax.data.sources.labels import SPLITS, joined, label_of, one_form, split_folders
+from abe_jax.data.sources.point_column import points_of
 from abe_jax.data.sources.walking import LeftOut
 from abe_jax.errors import ArgumentError, UserError, closest
 from abe_jax.files import expanded
 
-_COLUMNS = ("label_column", "domain_column", "instance_column", "capture_column", "camera_column")
+_COLUMNS = (
+    "label_column",
+    "domain_column",
+    "instance_column",
+    "capture_column",
+    "camera_column",
+    "points_column",
+)
 _NAMES = {"label": "class", "domain": "domain", "instance": "object", "capture": "capture"}
 _NAMES |= {"camera": "camera"}
 
@@ -40,6 +51,7 @@ class Listing(NamedTuple):
     base: pathlib.Path
     images: list[ListedImage]
     notes: Sequence[str] = ()  # what was left out and which names were made one, a line each
+    points: Float[np.ndarray, "n k 3"] | None = None  # of each image, see `point_column`
 
 
 def listing(
@@ -49,6 +61,8 @@ def listing(
     instance_column: str = "",
     capture_column: str = "",
     camera_column: str = "",
+    *,
+    points_column: str = "",
 ) -> Listing:
     """All images that a folder or a CSV file names, with their classes; no image is opened.
 
@@ -56,8 +70,8 @@ def listing(
     sub-folders called train, val and test (or query and gallery), in any case: `labels` has the
     rule, `walking.below` says which files count. Images outside of class folders are left out. A
     CSV file has the columns `path` (below the file's own folder), `label_column`, `split` if it
-    names splits, and `domain_column`, `instance_column`, `capture_column` and `camera_column`
-    where they are asked for.
+    names splits, and `domain_column`, `instance_column`, `capture_column`, `camera_column` and
+    `points_column` where they are asked for.
 
     Raises:
         UserError: nothing is at `path`, or what is there cannot be understood.
@@ -71,7 +85,7 @@ def listing(
     if not chosen.exists():
         raise ArgumentError("path", f"nothing is at {chosen}{_sibling(chosen)}")
     asked = (label_column, domain_column, instance_column, capture_column, camera_column)
-    named = zip(_COLUMNS, asked, strict=True)
+    named = zip(_COLUMNS, (*asked, points_column), strict=True)
     columns = {option: column for option, column in named if column}
     try:
         if chosen.is_dir():
@@ -141,11 +155,12 @@ def _in_one_form(listed: Listing) -> Listing:
                 for image in images
             ]
             notes += joined(forms, what)
-    return Listing(listed.base, images, notes)
+    return listed._replace(images=images, notes=notes)
 
 
 def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
-    label, domain, instance, capture, camera = (asked.get(option, "") for option in _COLUMNS)
+    label, domain, instance, capture, camera, points = (asked.get(name, "") for name in _COLUMNS)
+    listed = rows(path, asked)
     images = [
         ListedImage(
             row["path"],
@@ -156,7 +171,7 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
             row[capture] if capture else "",
             row[camera] if camera else "",
         )
-        for row in rows(path, asked)
+        for row in listed
     ]
     base, paths = path.absolute().parent, [image.path for image in images]
     refuse(path, "no label", (i.path for i in images if not i.label))
@@ -173,4 +188,6 @@ def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
             unnamed = (image.path for image in images if not getattr(image, field))
             refuse(path, f"no value in '{column}' ({field}_column)", unnamed)
     images = [image._replace(split=SPLITS.get(image.split, "")) for image in images]
-    return _in_one_form(Listing(base, images))
+    cells = [row[points] for row in listed] if points else []
+    found = points_of(path, points, paths, cells) if points else None
+    return _in_one_form(Listing(base, images, points=found))

@@ -13,7 +13,7 @@ from abe_jax import files
 from abe_jax.data.held_out import HELD
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
-from abe_jax.data.sources.benchmarks import annotated, rotations
+from abe_jax.data.sources.benchmarks import annotated, given_points, rotations
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.benchmarks.divisions import GALLERY, QUERY, TRAIN
@@ -83,10 +83,10 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
     if degrees:
         each = np.array([degrees.get(_name(path), -1) for path in made.paths])
         made = dataclasses.replace(made, records=rotations.Turned(made.records, each))
+    made = given_points.placed(made, _names(prepared.arrays["keys"]), options)
     gallery = _use(benchmark, options.division, prepared.arrays).gallery
-    if split != "test" or gallery is None:
-        return made
-    return dataclasses.replace(made, gallery=gallery[rows])
+    own = gallery[rows] if split == "test" and gallery is not None else None
+    return dataclasses.replace(made, gallery=own)
 
 
 def all_images(benchmark: Benchmark, root: str) -> Split:
