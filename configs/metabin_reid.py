@@ -34,10 +34,10 @@ five domains with four persons of four images, split anew at each step into thre
 the inner rate is 0.1 times a triangle from 0.001 to 0.1 in five epochs, the outer 0.1; ten base
 steps first. Images are padded by 10 px, cropped and mirrored; no other augmentation. The pooled
 features, batch-normalised (BNNeck), are the embedding; the triplets see them before it. MobileNetV2
-has width 1.4 and no last stride, the classifier no bias. Every person of the five sets is trained on
-and the last checkpoint is taken; to watch persons that training does not see (100, 20 of each set):
---config.data.validate=True --config.data.validation_classes=100. Division 0 of GRID is what the
-training itself ends with.
+has width 1.4 and no last stride, the classifier no bias. Every person of the five sets is trained
+on and the last checkpoint is taken; to watch persons that training does not see (100, 20 of each
+set): --config.data.validate=True --config.data.validation_classes=100. Division 0 of GRID is what
+the training itself ends with.
 Other than there: the meta-update sees the images of the base step (there: as many of its own); the
 rate rises from 0 (there: from a hundredth); the instance half starts from a copy of the trained
 scale and bias (there: from 1 and 0). GRID's divisions are its authors'; those of the other three

@@ -171,6 +171,14 @@ def test_squares_draw_what_they_drew():
         old.random()
 
 
+@pytest.mark.parametrize(("fit", "times"), [("cover", 1.0), ("stretch", 1.0), ("pad", 2.0)])
+def test_an_image_is_as_many_times_larger_as_its_sides_are(fit, times):
+    wide = Preprocessing(resize=(32, 64), size=(32, 64), fit=fit)
+    assert wide.excess(64, 64) == times
+    high = Preprocessing(resize=(64, 32), size=(64, 32), fit=fit)
+    assert (high.excess(128, 32), high.excess(64, 64)) == (times, times)
+
+
 def test_batches_have_the_shape(tiny_data):
     chosen = config.load(
         TINY, [f"data.root={tiny_data}", "data.resize=(24, 40)", "data.size=16,32"]

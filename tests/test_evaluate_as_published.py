@@ -21,6 +21,7 @@ from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.resolution import Resolution, with_p
 from abe_jax.training import step
 from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
 
 PLAIN = (
     "model.kind=single",
@@ -123,10 +124,18 @@ def test_what_whole_and_cropped_are_called_and_what_they_exclude(pictures):
             Resolution(longest=longest).network(network)
 
 
+def with_biases(made: Config) -> TrainState:
+    """A first state whose biases count, so that the length of what is classified counts as well."""
+    state = created_state(made)
+    (own,) = state.params["objective"].values()
+    own["bias"] = np.linspace(0.0, 0.1, own["bias"].size, dtype=np.float32).reshape(1, -1)
+    return state
+
+
 def top_1(run: RunFolder, longest: int, p: float) -> float:
     """By a loop: of the held-out images the share whose logit is the greatest of all classes."""
     made = config.overridden(config.read_json(run.config), [f"evaluate.longest={longest}"])
-    network, state = build.network(made), created_state(made)
+    network, state = build.network(made), with_biases(made)
     split = build.dataset(made.data).split("held")
     object.__setattr__(network, "model", with_p(network.model, p))
     raw, image_ids = network.unnormalised(step.replicate(state), split)
@@ -144,7 +153,7 @@ def top_1(run: RunFolder, longest: int, p: float) -> float:
 
 @pytest.mark.slow
 def test_p_is_chosen_by_top_1_of_held_out_images(pictures, tmp_path, capsys):
-    run = saved(tmp_path / "run", *of(pictures))
+    run = saved(tmp_path / "run", *of(pictures), of=with_biases)
     ask = ["--workdir", str(run.path), "--longest", "64", "--p", "1,3,9", "--by", "top1"]
     resolution.main(ask)
     header, _, trained, *tried, command = capsys.readouterr().out.splitlines()

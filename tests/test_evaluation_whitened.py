@@ -1,6 +1,7 @@
 """The whitening of a run's checkpoint: what it is fitted on, kept with, and bound to."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from abe_jax.report.tables import WHITENED
 from abe_jax.runs import fitted_whitening
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
+from abe_jax.training.state import TrainState
 
 TINY = Path(__file__).with_name("tiny_config.py")
 SINGLE = (
@@ -34,14 +36,16 @@ ALL = 10_000  # more images than there are
 pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
-def saved(folder: Path, *overrides: str) -> RunFolder:
-    """A folder as a run leaves it that has evaluated nothing yet."""
+def saved(
+    folder: Path, *overrides: str, of: Callable[[Config], TrainState] = created_state
+) -> RunFolder:
+    """A folder as a run leaves it that has evaluated nothing yet, in the state `of` its config."""
     made = config.load(TINY, (f"evaluate.whiten={ALL}", *overrides))
     run = RunFolder(folder)
     folder.mkdir(exist_ok=True)
     write_json(made, run.config)
     best = Checkpoints(run.best, 1)
-    best.save(on_host(created_state(made)), {"value": 0.5})
+    best.save(on_host(of(made)), {"value": 0.5})
     best.close()
     return run
 
