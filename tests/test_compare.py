@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from processes import TINY, run
+from processes import TINY, python, run
 
 from abe_jax import config
 from abe_jax.cli import compare
@@ -162,3 +163,33 @@ def test_each_arm_is_tuned_on_the_validation_classes(tmp_path: Path, tiny_data: 
     assert "1e30: -inf" in found.stdout
     evaluations = sorted(path.parent.name for path in tmp_path.glob("*/evaluation.json"))
     assert evaluations == ["ABE 0.003 seed 0"]  # the other was measured on validation classes alone
+
+
+# A comparison in a process of its own, which says before each run how much it has mapped.
+COUNTED = """
+import dataclasses, pathlib, sys
+from abe_jax import comparison
+from abe_jax.cli import compare, comparison_arguments
+from abe_jax.training.stop import on_sigterm
+
+def say(line):
+    if line.startswith("---"):
+        print(len(pathlib.Path("/proc/self/maps").read_text().splitlines()))
+
+arguments, overrides = compare.parser().parse(sys.argv[1:])
+with on_sigterm() as stop:
+    of = comparison_arguments.comparison_of(arguments, overrides, stop)
+    of = dataclasses.replace(of, say=say)
+    comparison.evaluations(of, compare.arms(arguments.arm, [])[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux alone tells what is mapped")
+def test_a_run_that_is_over_leaves_no_programs_behind(tmp_path: Path, tiny_data: Path) -> None:
+    asked = ["--config", TINY, "--workdir", tmp_path, "--seeds", 4, "--rounds", 0, "--arm", "ABE:"]
+    found = python("-c", COUNTED, *asked, data=tiny_data)
+    assert found.returncode == 0, found.stderr
+    mapped = [int(line) for line in found.stdout.split() if line.isdigit()]
+    first, *others = np.diff(mapped)
+    assert len(others) == 2 and max(others) < first / 4, mapped

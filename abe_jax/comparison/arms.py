@@ -4,10 +4,12 @@ A comparison that was stopped goes on where it was.
 """
 
 import dataclasses
+import gc
 import math
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from abe_jax.comparison.arm import Arm, Tuning
@@ -72,12 +74,27 @@ def _validated(of: Comparison, arm: Arm) -> float:
     best = Checkpoints(training.folder.best, 1)
     value = max(best.about(at)["value"] for at in best.steps())
     best.close()
+    _free_programs()
     return value
 
 
 def evaluations(of: Comparison, arm: Arm) -> list[dict]:
     """What every seed of an arm reaches on the comparison's split, trained now or earlier."""
-    return [_evaluation(of, of.training(arm, seed)) for seed in range(of.seeds)]
+    reached = []
+    for seed in range(of.seeds):
+        reached.append(_evaluation(of, arm, seed))
+        _free_programs()
+    return reached
+
+
+def _free_programs() -> None:
+    """Lets go of what was compiled for a run that is over.
+
+    On a CPU each program takes some thousand mappings of memory, and a process has 65,530 by
+    Linux's default: some fifteen large networks, and the next compilation ends the process.
+    """
+    gc.collect()
+    jax.clear_caches()
 
 
 def _require_validation(training: Training, asked: str) -> None:
@@ -88,8 +105,8 @@ def _require_validation(training: Training, asked: str) -> None:
         )
 
 
-def _evaluation(of: Comparison, training: Training) -> dict:
-    with training:
+def _evaluation(of: Comparison, arm: Arm, seed: int) -> dict:
+    with of.training(arm, seed) as training:
         if of.split == "val":
             _require_validation(training, "--split val")
         recorded = training.folder.evaluations()
