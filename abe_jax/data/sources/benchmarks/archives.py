@@ -1,10 +1,12 @@
 """A folder of files and archives, read as one tree of members; nothing is unpacked to disk.
 
 An archive is a folder of the tree: `a/b.zip/c/d.jpg` is what b.zip in the folder `a` calls c/d.jpg.
+A file of images in MATLAB's form, cuhk-03.mat, is one too.
 """
 
 import functools
 import gzip
+import io
 import os
 import tarfile
 import zipfile
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from abe_jax.data.sources.benchmarks import matlab_images
 from abe_jax.data.sources.image_files import MOST_BYTES, read
 from abe_jax.errors import UserError
 
@@ -32,6 +35,9 @@ class Member(NamedTuple):
     read: Callable[[], bytes]
 
 
+Opened = tuple[str, Callable[[], Any]]  # a member's path, and how it is opened
+
+
 def members(source: Path, enter: Callable[[str], bool] = lambda path: True) -> Iterator[Member]:
     """All files below a folder, those in archives too (zip, tar, tgz and such in one another).
 
@@ -46,12 +52,16 @@ def members(source: Path, enter: Callable[[str], bool] = lambda path: True) -> I
         raise UserError(f"{source} is no folder")
     archives = []
     for path in _files(str(source), "", ()):
-        if _is_archive(path):
+        if _is_archive(path) or _is_matlab(path):
             archives.append(path)
         else:
             yield Member(path, functools.partial(read, source / path))
     for path in archives:
-        if enter(path):
+        if not enter(path):
+            continue
+        if _is_matlab(path):
+            yield from _members_of(_in_matlab(source / path, path), 1, False)
+        else:
             with (source / path).open("rb") as file:
                 yield from _inside(file, path, depth=1, streamed=False)
 
@@ -74,6 +84,18 @@ def _files(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
 
 def _is_archive(path: str) -> bool:
     return path.lower().endswith((".zip", *_TARS))
+
+
+def _is_matlab(path: str) -> bool:
+    return path.rpartition("/")[2].lower() == matlab_images.FILE
+
+
+def _in_matlab(file: Path, path: str) -> Iterator[Opened]:
+    try:
+        for inside, encoded in matlab_images.images(file):
+            yield f"{path}/{inside}", lambda encoded=encoded: io.BytesIO(encoded())
+    except (*_DAMAGE, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
 
 
 def _inside(file: Any, path: str, depth: int, streamed: bool) -> Iterator[Member]:
@@ -105,9 +127,6 @@ def _begins_as_tar(start: bytes) -> bool:
     except tarfile.TarError:
         return False
     return True
-
-
-Opened = tuple[str, Callable[[], Any]]  # a member's path, and how it is opened
 
 
 def _members_of(inside: Iterator[Opened], depth: int, streamed: bool) -> Iterator[Member]:

@@ -3,10 +3,10 @@
 By the new protocol: 767 persons to train on, 700 tested, queries and gallery apart (Zhong et al.,
 Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017), whose authors hand out
 a list for the hand-drawn boxes (labeled) and one for detected ones. The lists name image files as
-PAIR_PERSON_VIEW_NUMBER.png, into which the field extracts cuhk-03.mat.
+PAIR_PERSON_VIEW_NUMBER.png, into which the field extracts cuhk-03.mat; that file itself is read as
+well (matlab_images.py).
 
-Not read: cuhk-03.mat itself (MATLAB 7.3, which is HDF5, and no package here reads that), nor the
-older protocol with its 20 random test sets of 100 persons, which lie in it.
+Not read: the older protocol with its 20 random test sets of 100 persons, which lie in it.
 """
 
 import functools
@@ -74,7 +74,7 @@ def _benchmark(boxes: str, train: int, gallery: int) -> Benchmark:
     return Benchmark(
         name=f"cuhk03_{boxes}",
         version="1.0.0",
-        archives=f"{_list(boxes)} and images_{boxes}, the images of cuhk-03.mat as files",
+        archives=f"{_list(boxes)} and cuhk-03.mat, or its images as files in images_{boxes}",
         parts={
             "train": Part(train, 767, "train"),
             "query": Part(1_400, 700, "test", gallery=False),
