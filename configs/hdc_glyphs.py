@@ -7,7 +7,9 @@ hidden features, and less dropout.
 
     python -m abe_jax.train --config configs/hdc_glyphs.py --workdir runs/hdc_glyphs
 
-Expected: not measured yet. Time: minutes on two CPU cores.
+Expected: not measured at this length. After 400 steps with 96 dimensions and a rate of 0.01 it had
+R@1 70.7 ± 2.5 and MAP@R 0.220 on the test characters, below raw pixels (78.2, 0.244); what holds it
+back is in docs/EXPERIMENTS.md. Time: minutes on two CPU cores.
 """
 
 import runpy

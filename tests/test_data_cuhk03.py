@@ -50,7 +50,9 @@ def source(folder: Path, boxes: str) -> Path:
     """The lists of the new protocol alone."""
     tree = trees.TREES[f"cuhk03_{boxes}"]()
     folder.mkdir()
-    (folder / LISTS[boxes]).write_bytes(tree.archives[-1].files[LISTS[boxes]])
+    listed = tree.archives[-1].files[LISTS[boxes]]
+    assert isinstance(listed, bytes)
+    (folder / LISTS[boxes]).write_bytes(listed)
     return folder
 
 

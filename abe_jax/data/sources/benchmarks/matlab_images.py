@@ -35,16 +35,16 @@ def images(file: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         OSError, KeyError, ValueError: the file is damaged, or another.
     """
     try:
-        import h5py  # pyright: ignore[reportMissingImports]
+        import h5py
     except ImportError as error:
         raise UserError(_MISSING) from error
-    with h5py.File(file, "r") as stored:
+    opened: Any = h5py.File(file, "r")
+    with opened as stored:
         for boxes in BOXES:
-            pairs: Any = stored[boxes]
-            for pair, of_pair in enumerate(np.ravel(pairs[()]), start=1):
-                persons: Any = stored[of_pair]
+            for pair, of_pair in enumerate(np.ravel(stored[boxes][()]), start=1):
                 # HDF5 has MATLAB's dimensions the other way round: ten rows, a column a person.
-                for person, row in enumerate(np.transpose(persons[()]), start=1):
+                persons = np.transpose(stored[of_pair][()])
+                for person, row in enumerate(persons, start=1):
                     for number, cell in enumerate(row, start=1):
                         if stored[cell].ndim == 3:
                             name = _name(pair, person, number)
