@@ -14,7 +14,7 @@ Paper: Opitz et al., arXiv 1801.04815.
 DIR is the folder with car_ims.tgz and cars_annos.mat, unpacked or not.
 18 of the training classes are held out for validation.
 
-Expected (the paper's figures, not measured here): Recall@1 / 2 on the test classes 82.0 89.0,
+Expected (as others quote the paper, not measured here): Recall@1 / 2 on the test classes 82.0 89.0,
 from a GoogLeNet trained on ImageNet. Time: not measured.
 """
 

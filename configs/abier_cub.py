@@ -3,7 +3,8 @@
 All but what stands below is the recipe of abier_sop.py, which also says what is the authors' and
 how the weights become a file of ours. They released no recipe for this set: how long to train
 (20,000 steps here, the rate halved at each quarter) and the images of a class in a batch (here as
-there: two) are unknown and chosen here.
+there: two) are unknown and chosen here. Their script that prepares this set keeps the aspect of an
+image and fills a square of 256 px up with white; here it is filled up with black.
 
 Paper: Opitz et al., arXiv 1801.04815.
 
@@ -14,7 +15,7 @@ Paper: Opitz et al., arXiv 1801.04815.
 DIR is the folder with CUB_200_2011.tgz, unpacked or not.
 10 of the training classes are held out for validation.
 
-Expected (the paper's figures, not measured here): Recall@1 / 2 / 4 / 8 on the test classes
+Expected (as others quote the paper, not measured here): Recall@1 / 2 / 4 / 8 on the test classes
 57.5 68.7 78.3 86.2,
 from a GoogLeNet trained on ImageNet. Time: not measured.
 """
@@ -32,6 +33,7 @@ def get_config() -> ConfigDict:
     # Config files are loaded by path from anywhere, so the neighbour is found by path as well.
     config = runpy.run_path(str(Path(__file__).with_name("abier_sop.py")))["get_config"]()
     config.data.name = "cub"
+    config.data.fit = "pad"
     config.data.validation_classes = 10
     config.optimizer.boundaries = tuple(STEPS * i // 4 for i in (1, 2, 3))
     config.train.steps = STEPS

@@ -23,10 +23,10 @@ pooled feature, the boosted loss with its numbers, the weights 5e-5 of the adver
 of its norms, 512 units in a regressor, Adam at 1e-5 with new layers at ten times that, half of it
 every 25,000 of 100,000 steps, batches of two images of each of 64 classes, 2e-4 times the squared
 weights (whose gradient is the decay of 4e-4 below), the mean taken off and no division, crops of
-224 out of 256 px, flips; at test the learners' unit vectors times 96, 160 and 256.
-Otherwise here: 500 of the training classes are held out to choose a checkpoint by; decay leaves
-biases and the regressors out. Unknown, and chosen here: the rate of the regressors (that of the
-backbone), how they start, whether the aspect is kept (here: not).
+224 out of 256 px, flips; at test the learners' unit vectors times 96, 160 and 256; decay leaves
+biases and the regressors out, and these learn at the backbone's rate from a Glorot start.
+Otherwise here: 500 of the training classes are held out to choose a checkpoint by. Unknown, and
+chosen here: whether the aspect is kept (here: not).
 """
 
 from ml_collections import ConfigDict

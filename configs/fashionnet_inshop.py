@@ -3,7 +3,9 @@
 VGG-16 is shared up to conv4; a pose branch finds eight landmarks, a local branch looks around each,
 a global branch at the whole image, and what joins the last two is the embedding. It learns from
 landmarks and their visibility, 23 categories, 463 attributes and triplets. Two stages alternate:
-the pose first, the rest with small weights; then the rest, the pose branch standing still.
+the pose first, the rest with small weights; then the rest, the pose branch standing still. What is
+shared below it goes on learning, so its landmarks move a little: to hold them as they are, add
+"encoder" to `fixed` of the second stage.
 
 Paper: Liu et al., DeepFashion: Powering Robust Clothes Recognition and Retrieval with Rich
 Annotations, CVPR 2016.

@@ -1,8 +1,9 @@
 """HDC on In-shop Clothes (DeepFashion): 7,982 garments of 23 categories.
 
 All but what stands below is the recipe of hdc_sop.py, with categories in the place of
-super-classes: two of them in a batch, 10 items of each. Which rates and how many steps the authors
-took here is not known; these are those of Stanford Online Products.
+super-classes: two of them in a batch, 10 items of each. Which rates and how many steps the
+paper's figures took is not known; these are those of Stanford Online Products. (The public code has
+0.01 for both sets, a tenth of it every 10,000 of 30,000 steps, which the other's paper has not.)
 
 Paper: Yuan et al., ICCV 2017, arXiv 1611.05720.
 

@@ -16,8 +16,8 @@ with: --config.model.norm=batch --config.meta.domains=0.
 
 Expected: not measured here. The paper's figures are of persons (R@1 / mAP, the mean over GRID,
 VIPeR, PRID and i-LIDS, none of them trained on): MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6;
-there each data set that is trained on is a domain. Time: not measured; a step passes three times
-through the network where one of plain batch normalisation passes once.
+there each data set that is trained on is a domain. Time: not measured; a step embeds its
+images twice, in three parts, where one of plain batch normalisation embeds them once.
 
 As in the paper: cross-entropy with smoothing 0.1 and batch-hard triplets of margin 0.3 for all but
 the gates, SGD with momentum 0.9 and rate 0.01; batches of five domains with four identities of
@@ -27,11 +27,12 @@ Scaled: 1000 steps, of which the rate rises for a tenth and falls by ten at 0.4 
 of the inner rate is a twentieth, as of the paper's 100 epochs. Set train.steps with them to about
 100 passes over your photographs. EfficientNet-Lite0, whose weights are a package, in place of
 MobileNetV2 (README has its weights) and ResNet-50.
-As in the authors' code: weight decay, and that a hinge that is 0 counts in the triplets' mean.
+As in the authors' code: both base losses weigh 1, and a hinge of 0 counts in the triplets' mean.
 Other than there: distances are between vectors of length 1 (there: features as they are pooled),
 the meta-update sees the images of the base step (there: as many of its own), and the instance half
-starts from a copy of the trained scale and bias (there: from 1 and 0).
-Unknown, and chosen here: the crop and the weights of the two base losses (here: 1 each).
+starts from a copy of the trained scale and bias (there: from 1 and 0); weight decay leaves biases
+and normalisation out, biases learn at the rate of all (there: decay on both, biases at twice the
+rate), and the smoothing is spread over all classes (there: the others). The crop is chosen here.
 """
 
 import runpy

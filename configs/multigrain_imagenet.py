@@ -38,7 +38,8 @@ from 0, as the public code does: it falls once the number is beyond 30, 60 and 9
 many rows as there are twice the images of ImageNet: two thirds of them, three times each.
 Otherwise here: 504 rows in place of 512, which three does not divide (504 goes over 1, 2, 4 or 8
 devices as well); negatives from the whole batch and not from one device's part; crops from the
-middle square, in place of the whole image; weight decay leaves biases and batch normalisation out.
+middle square, in place of the whole image; weight decay leaves biases and batch normalisation out;
+no image comes again before all have come (there: each epoch draws its two thirds anew).
 With AutoAugment: --config.data.policy=autoaugment --config.data.jitter=0 --config.data.lighting=0
 Evaluation whitens, and measures classes and copies.
 Negatives are drawn as the public code has it: `global_maximum`, which with 2048 dimensions is

@@ -20,7 +20,7 @@ from abe_jax.losses.term import Parameter, Parameters, Term
 
 VARIANTS = ("regressor", "activation")
 HIGHEST = lax.Precision.HIGHEST
-KERNEL = initializers.glorot_uniform()  # the paper's start is not known
+KERNEL = initializers.glorot_uniform()  # as the authors' public code starts its layers
 
 
 @checked

@@ -57,7 +57,8 @@ def boosted(
     Source: Opitz et al., Deep Metric Learning with BIER: Boosting Independent Embeddings Robustly,
     arXiv 1801.04815; numbers, the count of the diagonal and the sum over learners as in the
     authors' public code. The average follows the online boosting of Opitz et al., BIER, ICCV 2017,
-    algorithm 1; how the public code combines nu with the account is not known.
+    algorithm 1; the public code's does not double the weights of negative pairs, for which
+    `negative_boost` is to be 1.
     """
     require("accumulate", accumulate, ACCUMULATIONS)
     here = pairs.present(labels, mask)

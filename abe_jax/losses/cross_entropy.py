@@ -68,7 +68,7 @@ class CrossEntropy(Term):
     """A linear classifier on the embedding before L2, one for each learner.
 
     Its `kernel` [m, d, classes] starts LeCun-normal, its `bias` [m, classes] at zero. Behind a
-    neck (`model.neck`) it has none, as Luo et al., arXiv 1903.07071, have it.
+    neck (`model.neck`) Luo et al., arXiv 1903.07071, have none: `bias=False`.
     """
 
     name: str = "cross_entropy"

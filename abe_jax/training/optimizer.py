@@ -38,8 +38,8 @@ class Optimizer:
     clip: Amount = 0.0  # largest global gradient norm; 0: unclipped
     # Multiplies the rate of new layers: masks, and heads; of side heads the last layer alone.
     new_rate: Amount = 1.0
-    bias_rate: Amount = 1.0  # multiplies the rate of all biases, normalisations' as well
-    decay_all: bool = False  # weight decay of biases and normalisation too, but never of gates
+    bias_rate: Amount = 1.0  # multiplies the rate of the network's biases, normalisations' as well
+    decay_all: bool = False  # weight decay of all but gates, biases and normalisation as well
     new_only: Natural = 0  # first steps in which only new layers and the losses' parameters learn
     new_restart: bool = False  # what these moved begins anew behind them: empty momentum or moments
 
@@ -92,8 +92,8 @@ class Optimizer:
     ) -> "optax.GradientTransformation":
         """The transformation: clip, decay, direction, rate, and each parameter's own factor.
 
-        Weight decay acts on the leaves named `kernel` and `proxies` (as NormSoftmax's own recipe
-        has it), not on biases or normalisation; with `decay_all` on every leaf but gates, as
+        Weight decay acts on the leaves named `kernel` and `proxies`, not on biases or
+        normalisation; with `decay_all` on every leaf but gates (on what losses learn too), as
         MetaBIN's public code has it (with `bias_rate` 2). With `adam` and `sgd` it is added to the
         gradient; with `adamw` it is decoupled. Proxies that a step did not compare with move all
         the same where there is decay, or what is left of earlier steps in the momentum or the
