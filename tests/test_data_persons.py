@@ -171,9 +171,13 @@ def test_sources_that_cannot_be_are_refused(root, tmp_path):
         (("market150",), "did you mean 'market1501'"),
         (("market1501", "market1501"), "'market1501' is named twice"),
         (("viper",), "'viper' is tested on"),
+        (("cuhk03_labeled", "cuhk03_detected"), "'cuhk03_detected' shows what 'cuhk03_labeled'"),
+        ((str(root), f"{root}/."), "shows what '.*' does; name one"),
     ):
         with pytest.raises(ArgumentError, match=says):
             data.benchmark("viper", root, sources=sources).split("train")
+    with pytest.raises(ArgumentError, match="'cuhk03_labeled' is tested on"):
+        data.benchmark("cuhk03_detected", root, sources=("cuhk03_labeled",)).split("train")
     with pytest.raises(ArgumentError, match="validation_classes: several sources has no valid"):
         data.benchmark("viper", root, sources=("market1501",)).split("val")
     with pytest.raises(ArgumentError, match="dukemtmc has 3 training classes, of which 0 to 2"):

@@ -106,6 +106,11 @@ def test_what_a_run_was_trained_on_is_not_asked_of_other_images(photographs):
     assert (made.data.resize, made.data.root, made.data.classes) == (48, "r", 34)
     assert (made.model, made.objective, made.evaluate) == (own.model, own.objective, own.evaluate)
     assert OtherData(name="inshop").applied(own).evaluate.ks == (1, 10, 20, 30, 40, 50)
+    several = config.overridden(own, ["data.sources=('cuhk03_labeled','market1501')"])
+    for name in ("market1501", "cuhk03_detected"):  # the second has the first source's persons
+        with pytest.raises(UserError, match=f"^{name}: the run was trained on "):
+            OtherData(name=name).applied(several)
+    assert OtherData(name="viper").applied(several).data.name == "viper"
     for name in ("", ":1.0.0", "/config:1.0.0"):
         other = OtherData(name=f"tfds:stanford_online_products{name}").applied(own)
         assert other.evaluate.ks[-1] == 1000

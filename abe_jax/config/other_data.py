@@ -57,6 +57,17 @@ class OtherData:
         named = f", rotations {Path(turned[-1]).name}" if turned else ""
         return f"of {self.path or self.name}{named}"
 
+    def _check_unseen(self, sources: Sequence[str]) -> None:
+        """Refuses what a run of several sources was trained on, whose tests it has seen too."""
+        from abe_jax.data.sources.several import shown_in
+
+        seen = {shown_in(source): source for source in sources}
+        if source := seen.get(shown_in(self.path or self.name)):
+            raise UserError(
+                f"{self.path or self.name}: the run was trained on {source}, on what it tests as "
+                "well; take a data set that it has not seen"
+            )
+
     def applied(self, config: Config) -> Config:
         """The configuration of the test: the run's model and preprocessing, the other's images.
 
@@ -72,6 +83,8 @@ class OtherData:
             raise UserError(
                 f"{self.path or self.name} is the run's own: leave out --dataset and --path"
             )
+        if not same:
+            self._check_unseen(own.sources)
         allowed = [f"data.{name}" for name in (*OF_THE_DATA, *ALSO)]
         for option in self.options:
             name = option.partition("=")[0]

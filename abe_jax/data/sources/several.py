@@ -50,16 +50,34 @@ def read(options: SourceOptions, tested: str, own: Callable[[str], Split], split
     return _joined(parts, options.sources, split)
 
 
+def shown_in(source: str) -> str:
+    """What tells whom or what a source shows: two sources with the same one are not apart.
+
+    Of a benchmark its name, or that of the persons it has in common with another; of a folder or
+    CSV file where it lies.
+    """
+    if source in BENCHMARKS:
+        return BENCHMARKS[source].persons or source
+    return str(expanded(source).resolve())
+
+
 def _check(options: SourceOptions, tested: str) -> None:
     """Refuses sources that are not there, are named twice, or are what is tested on.
 
     Raises:
         ArgumentError: of `sources`.
     """
-    for place, source in enumerate(options.sources):
-        if source in options.sources[:place]:
+    known: dict[str, str] = {}
+    for source in options.sources:
+        identity = shown_in(source)
+        if source in known.values():
             raise ArgumentError("sources", f"{source!r} is named twice; name it once")
-        if source == (options.path or tested):
+        if identity in known:
+            raise ArgumentError(
+                "sources", f"{source!r} shows what {known[identity]!r} does; name one of them"
+            )
+        known[identity] = source
+        if identity == shown_in(options.path or tested):
             raise ArgumentError(
                 "sources", f"{source!r} is tested on, so it is not to be trained on; leave it out"
             )

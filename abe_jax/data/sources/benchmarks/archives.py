@@ -52,14 +52,14 @@ def members(source: Path, enter: Callable[[str], bool] = lambda path: True) -> I
         raise UserError(f"{source} is no folder")
     archives = []
     for path in _files(str(source), "", ()):
-        if _is_archive(path) or _is_matlab(path):
+        if _is_archive(path) or matlab_images.is_one(path):
             archives.append(path)
         else:
             yield Member(path, functools.partial(read, source / path))
     for path in archives:
         if not enter(path):
             continue
-        if _is_matlab(path):
+        if matlab_images.is_one(path):
             yield from _members_of(_in_matlab(source / path, path), 1, False)
         else:
             with (source / path).open("rb") as file:
@@ -84,10 +84,6 @@ def _files(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
 
 def _is_archive(path: str) -> bool:
     return path.lower().endswith((".zip", *_TARS))
-
-
-def _is_matlab(path: str) -> bool:
-    return path.rpartition("/")[2].lower() == matlab_images.FILE
 
 
 def _in_matlab(file: Path, path: str) -> Iterator[Opened]:

@@ -61,6 +61,7 @@ class Benchmark:
     domain: Callable[[str], str] | None = None  # a key's, where no domain is stored with an image
     class_is_object: bool = False  # a class is one object or scene
     own_held_out: bool = False  # the test images are of the training classes
+    persons: str = ""  # whose it shows, where another set shows the same: both have this name
     nobody: str = ""  # a class of distractors, not to be trained on
     divisions: int = 1  # random ones of its persons, see divisions.py; `Part.split` says nothing
     takes_rotations: bool = False  # photographs lie on their side: a list may turn them upright

@@ -74,7 +74,7 @@ def _benchmark(boxes: str, train: int, gallery: int) -> Benchmark:
     return Benchmark(
         name=f"cuhk03_{boxes}",
         version="1.0.0",
-        archives=f"{_list(boxes)} and cuhk-03.mat, or its images as files in images_{boxes}",
+        archives=f"{_list(boxes)} and cuhk-03.mat unpacked, or its images in images_{boxes}",
         parts={
             "train": Part(train, 767, "train"),
             "query": Part(1_400, 700, "test", gallery=False),
@@ -83,6 +83,7 @@ def _benchmark(boxes: str, train: int, gallery: int) -> Benchmark:
         lists=frozenset((_list(boxes),)),
         key=functools.partial(_key, boxes),
         listing=_listing(boxes),
+        persons="cuhk03",
     )
 
 

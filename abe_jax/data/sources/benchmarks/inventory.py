@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from abe_jax.data.sources.benchmarks import matlab_images
 from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark, BenchmarkImage, BenchmarkListing
 from abe_jax.errors import UserError
@@ -31,7 +32,11 @@ def take_inventory(benchmark: Benchmark, source: Path) -> Inventory:
     texts: dict[str, bytes] = {}
     paths: dict[str, str] = {}
     progress = f"{benchmark.name}: looking"
-    for member in tqdm(members(source), desc=progress, unit="file", mininterval=1):
+
+    def enter(archive: str) -> bool:
+        return not matlab_images.is_one(archive) or matlab_images.is_of(benchmark.key, archive)
+
+    for member in tqdm(members(source, enter), desc=progress, unit="file", mininterval=1):
         name = member.path.rpartition("/")[2]
         if name in benchmark.lists:
             texts.setdefault(name, member.read())

@@ -25,6 +25,16 @@ _MISSING = (
 )
 
 
+def is_one(path: str) -> bool:
+    """Whether a path is that of such a file."""
+    return path.rpartition("/")[2].lower() == FILE
+
+
+def is_of(key: Callable[[str], str], path: str) -> bool:
+    """Whether a data set, by its `key`, has images of the file at a path."""
+    return is_one(path) and any(key(f"{path}/images_{boxes}/{_name(1, 1, 1)}") for boxes in BOXES)
+
+
 def images(file: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Each image's path below the file, as extracted, and what codes it as PNG.
 
