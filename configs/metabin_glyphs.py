@@ -12,8 +12,8 @@ batches, and gates that learn with everything else, to compare with:
     ... --config.model.norm=batch --config.meta.domains=0
     ... --config.meta.domains=0
 
-Expected: not measured at this length; at 400 steps see "All systems side by side" in
-docs/EXPERIMENTS.md, where no order of plain batch normalisation, gates that learn with everything
+Expected: not measured at this length; at 400 steps see "The four seeds' systems side by side"
+in docs/EXPERIMENTS.md, where no order of plain batch normalisation, gates that learn with everything
 else and MetaBIN stands above the spread over seeds. Time: a few minutes on two CPU cores; a step
 embeds its images twice, in three parts, where plain batch normalisation embeds them once.
 The paper's figures are of persons (R@1 / mAP, the mean over GRID, VIPeR, PRID and i-LIDS, none of

@@ -107,7 +107,7 @@ def get_config() -> ConfigDict:
             },
             "meta": {
                 "domains": 3,
-                "start": 10,
+                "start": 9,  # the first update follows the tenth base step
                 "margin": 0.3,
                 "reads": "before_neck",
                 "inner_rate": 0.1,

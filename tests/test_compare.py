@@ -105,6 +105,13 @@ def test_a_figure_that_only_some_arms_have_is_a_dash_for_the_others() -> None:
     assert len(columns.header([[single]])) == 3
 
 
+def test_a_cell_says_of_how_many_seeds_it_is_where_some_lack_the_figure() -> None:
+    found = [evaluation(value) for value in (0.8, 0.9, 0.7)]
+    del found[2]["cosine"]
+    row = columns.row("one", build.recipe(config.load(TINY)), found, columns.header([found]))
+    assert row[4] == "0.085 ± 0.007 (2 of 3)" and "of" not in row[1]
+
+
 def test_the_mean_over_domains_has_a_column_where_it_was_measured() -> None:
     found = evaluation(0.8) | {"domains": {"mean": {"ensemble": {"recall@1": 0.625}}}}
     shown = columns.header([[found]])

@@ -29,6 +29,7 @@ from abe_jax.training import step
 from abe_jax.training.run_folder import RunFolder
 
 NAMES = ("holidays", "ukbench", "copydays", "inshop")
+DIVIDED = ("grid", "viper", "prid", "ilids")  # at random into training and test persons
 
 
 def noise(name: str) -> bytes:
@@ -41,7 +42,7 @@ def noise(name: str) -> bytes:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sets prepared from archives as their authors lay them out, of a few images of noise."""
     found = tmp_path_factory.mktemp("root")
-    for name in NAMES:
+    for name in NAMES + DIVIDED:
         tree = trees.TREES[name]()
         archives = [
             archive._replace(

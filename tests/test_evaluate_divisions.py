@@ -86,6 +86,7 @@ def test_all_divisions_are_measured_and_their_mean_and_spread_told(run, root, ca
     whole = section(run, "test of viper, 3 divisions")
     found, each = whole["reidentification"], [figures(run, root, "viper", d)[0] for d in range(3)]
     assert (found["divisions"], found["queries"], found["gallery"]) == (3, 3, 3)
+    assert found["measured"] == 3
     for name in ("rank-1", "map", "minp"):
         values = [one[name] for one in each]
         assert found["metrics"]["ensemble"][name] == pytest.approx(np.mean(values))

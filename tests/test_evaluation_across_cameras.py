@@ -14,6 +14,7 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import GroundTruth, Measures, Results, reidentification
 from abe_jax.evaluation.across_cameras import JUNK
 from abe_jax.report import across_cameras, tables
+from abe_jax.runs import divisions
 
 
 def looped(x, labels, cameras, gallery, ks=(1, 5, 10)):
@@ -186,3 +187,18 @@ def test_several_divisions_have_their_spread():
     assert tables.evaluation_table({"reidentification": found}, split="x").startswith("x\nacross")
     assert "50.0 ± 2.5" in across_cameras.lines({"reidentification": found})[2]
     assert "0.600 ± 0.020" in across_cameras.lines({"reidentification": found})[2]
+    assert "mean ± std of 10 divisions" in across_cameras.heading({"reidentification": found})
+    found["measured"] = 9
+    words = "mean ± std of the 9 with figures of 10 divisions"
+    assert words in across_cameras.heading({"reidentification": found})
+
+
+def test_divisions_without_figures_are_in_no_mean_and_counted():
+    def division(metrics):
+        return {"reidentification": {"queries": 4, "gallery": 6, "metrics": metrics}}
+
+    found = divisions.summary(
+        [division({"ensemble": {"map": 0.5}}), division({}), division({"ensemble": {"map": 0.7}})]
+    )["reidentification"]
+    assert (found["divisions"], found["measured"]) == (3, 2)
+    assert found["metrics"]["ensemble"]["map"] == pytest.approx(0.6)

@@ -275,6 +275,20 @@ def test_nothing_at_all_is_still_a_page(tmp_path):
     assert "Not yet evaluated." in page.text and "No step was logged." in page.text
 
 
+def test_a_summary_over_divisions_heads_a_page_of_its_own_and_none_that_has_more(tmp_path):
+    found = {"queries": 4, "gallery": 6, "divisions": 3, "std": {}}
+    found["metrics"] = {"ensemble": {"rank-1": 0.5, "map": 0.625}}
+    summary = {"metrics": {}, "reidentification": found}
+    alone, beside = (
+        Page(written(tmp_path, evaluation={"test of a, 3 divisions": summary} | more))
+        for more in ({}, {"test of b": examples.result()})
+    )
+    head, other = (page.text.partition("Mean Average")[0] for page in (alone, beside))
+    assert "mAP across cameras" in head and "0.625" in head and "3 divisions" in head
+    assert "Not yet evaluated." not in head
+    assert "MAP@R of the ensemble" in other
+
+
 def test_unmeasured_figures_and_pairs(tmp_path):
     result = examples.result()
     result["metrics"]["pixels"] = {"recall@1": float("nan"), "map@r": None}

@@ -11,6 +11,7 @@ import pytest
 import seed_rows
 from processes import ROOT
 from seed_rows import Row
+from test_evaluate_benchmarks import noise
 from test_evaluate_benchmarks import root as benchmarks  # noqa: F401 (a fixture)
 
 from abe_jax import config, files
@@ -80,14 +81,25 @@ class Stage:
     def __init__(self, folder: Path, data: Path, sets: Path):
         self.folder, self.data, self.sets = folder, data, sets
         self.trained: dict[str, Path] = {}  # a config as it was trained -> its folder
+        photographs, self.rotations = folder / "photographs", folder / "rotations.txt"
+        photographs.mkdir()
+        for number in range(3):
+            (photographs / f"{number}.jpg").write_bytes(noise(str(number)))
+        self.rotations.write_text("100000.jpg 90\n")
+        # In the place of values that the small runs have not, and of a user's own files.
+        self.small = {"--size": "24", "--longest": "24", "--channel": "3"}
+        self.small["--whiten-on"] = str(photographs)
 
     def run(self, row: Row) -> None:
         trains = row.verb in TRAINS
         arguments = seed_rows.small(row, self.data) if trains else list(row.arguments)
         arguments = [self._placed(argument) for argument in arguments]
-        for option, value in (("--size", "24"), ("--channel", "3")):  # that the small ones have
+        for option, value in self.small.items():
             if option in arguments:
                 arguments[arguments.index(option) + 1] = value
+        # A small run was trained on other images than its config's.
+        if "--divisions" in arguments and not row.value("--dataset"):
+            arguments += ["--dataset", "grid", f"--config.data.root={self.sets}"]
         if row.value("--dataset"):
             arguments.append(f"--config.data.root={self.sets}")
         if row.verb == "train" and self._copied(arguments):
@@ -95,10 +107,11 @@ class Stage:
         main.VERBS[row.verb][0](arguments)
 
     def _placed(self, argument: str) -> str:
-        """Runs in the section's folder, and config files by their whole path."""
+        """Runs and lists in the section's folder, and config files by their whole path."""
         if argument.startswith("runs/"):
             return str(self.folder / argument)
-        return argument.replace("configs/", f"{ROOT}/configs/")
+        own = argument.replace("rotations=ROTATIONS", f"rotations={self.rotations}")
+        return own.replace("configs/", f"{ROOT}/configs/")
 
     def _copied(self, arguments: list[str]) -> bool:
         """Whether what is asked for was trained already under another name."""

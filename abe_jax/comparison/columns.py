@@ -75,12 +75,16 @@ def header(arms: Sequence[Sequence[Numbers]]) -> list[Column]:
 def row(
     name: str, recipe: Recipe, evaluations: Sequence[Numbers], columns: Sequence[Column]
 ) -> list[str]:
-    """An arm's figures over its seeds, as `mean ± standard deviation`, and its cost."""
+    """An arm's figures over its seeds, as `mean ± standard deviation`, and its cost.
+
+    Where a seed lacks a figure that others have, the cell says of how many it is: `0.5 (2 of 3)`.
+    """
     cells = [name]
     for column in columns:
         values = [column.figure(evaluation) for evaluation in evaluations]
         known = [value for value in values if value is not None]
-        cells.append(spread(known, column.digits) if known else "-")
+        few = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+        cells.append(spread(known, column.digits) + few if known else "-")
     size = recipe.preprocessing
     total = counting.parts(recipe.model, size.size, size.channels)[-1]
     return [*cells, f"{total.parameters:,}", f"{total.multiply_adds / 1e6:.2f}"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from abe_jax.config.files import overridden
 from abe_jax.config.schema import Config, Data
+from abe_jax.data.sources.listing import COLUMNS
 from abe_jax.errors import UserError, nearest
 from abe_jax.files import expanded
 
@@ -20,12 +21,7 @@ PUBLISHED_KS = {
 # What a config says of its images and nothing of how they are seen: another set has its own.
 OF_THE_DATA = (
     "path",
-    "label_column",
-    "domain_column",
-    "instance_column",
-    "capture_column",
-    "camera_column",
-    "points_column",
+    *COLUMNS,
     "points_path",
     "point_pairs",
     "division",

@@ -57,6 +57,8 @@ def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> 
             _figure(f"{named} of raw pixels", metric, baseline, "the baseline: no training at all"),
         )
     ]
+    if not metrics:
+        boxes += _across_cameras(result)
     if ratio is not None:
         words = "errors of the model for each error of raw pixels"
         boxes.append(_box("Error ratio", f"{ratio:.2f}", "", words))
@@ -67,6 +69,19 @@ def header(config: Mapping[str, Any], result: Mapping[str, Any], split: str) -> 
         f'<p class="lead">{html.text(summary(config))}</p>\n'
         f"{beside}\n</header>"
     )
+
+
+def _across_cameras(result: Mapping[str, Any]) -> list[str]:
+    """Of an evaluation that has figures across cameras alone, such as of several divisions."""
+    found = result.get("reidentification", {})
+    ours = found.get("metrics", {}).get("ensemble")
+    if not ours:
+        return []
+    of = f"the mean of {found['divisions']} divisions" if "divisions" in found else "all queries"
+    return [
+        _box("mAP across cameras", f"{ours['map']:.3f}", "", of, "ours"),
+        _box("Rank-1 across cameras", f"{100 * ours['rank-1']:.1f}", "%", of, "ours"),
+    ]
 
 
 def _figure(title: str, metric: str, values: tables.Values, words: str, kind: str = "") -> str:

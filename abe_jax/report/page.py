@@ -44,7 +44,9 @@ def page(report: Report) -> str:
     """A run's page as HTML; its headline is of the split "test" where that was evaluated."""
     splits = sorted(report.evaluation, key=lambda split: (split != "test", split))
     results = {split: report.evaluation[split] for split in splits}
-    first = next(iter(results), "test")
+    # A summary over divisions has no Recall@K.
+    with_metrics = (split for split in splits if results[split].get("metrics"))
+    first = next(with_metrics, next(iter(results), "test"))
     return html.document(
         headline.name(report.config),
         style.css(),

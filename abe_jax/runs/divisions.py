@@ -44,16 +44,19 @@ def summary(each: Sequence[Numbers]) -> dict[str, Any]:
     step              of the checkpoint
     metrics           empty: Recall@K is not what such a set is known by
     reidentification  as of one division: queries and gallery (means, rounded), metrics; beside them
-                      divisions (how many), and std, the standard deviation of the divisions' own
-                      values, as the field's programs in Python have it (not of a sample of them)
+                      divisions (how many), measured (how many of them have a figure), and std,
+                      the standard deviation of the divisions' own values, as the field's programs
+                      in Python have it (not of a sample of them)
     each              the evaluations
 
-    A division without a query that has an image of its person is in no mean.
+    A division without a query that has an image of its person under another camera is in no mean,
+    and not in `measured`.
     """
     found = [one["reidentification"] for one in each]
-    means, std = _over([one["metrics"] for one in found if one["metrics"]])
+    metrics = [one["metrics"] for one in found if one["metrics"]]
+    means, std = _over(metrics)
     figures = {name: round(float(np.mean([one[name] for one in found]))) for name in _COUNTS}
-    figures |= {"divisions": len(each), "metrics": means, "std": std}
+    figures |= {"divisions": len(each), "measured": len(metrics), "metrics": means, "std": std}
     return {
         "step": each[0].get("step"),
         "metrics": {},

@@ -21,7 +21,7 @@ from abe_jax.data.sources.walking import LeftOut
 from abe_jax.errors import ArgumentError, UserError, closest
 from abe_jax.files import expanded
 
-_COLUMNS = (
+COLUMNS = (
     "label_column",
     "domain_column",
     "instance_column",
@@ -85,7 +85,7 @@ def listing(
     if not chosen.exists():
         raise ArgumentError("path", f"nothing is at {chosen}{_sibling(chosen)}")
     asked = (label_column, domain_column, instance_column, capture_column, camera_column)
-    named = zip(_COLUMNS, (*asked, points_column), strict=True)
+    named = zip(COLUMNS, (*asked, points_column), strict=True)
     columns = {option: column for option, column in named if column}
     try:
         if chosen.is_dir():
@@ -159,7 +159,7 @@ def _in_one_form(listed: Listing) -> Listing:
 
 
 def _of_csv(path: pathlib.Path, asked: dict[str, str]) -> Listing:
-    label, domain, instance, capture, camera, points = (asked.get(name, "") for name in _COLUMNS)
+    label, domain, instance, capture, camera, points = (asked.get(name, "") for name in COLUMNS)
     listed = rows(path, asked)
     images = [
         ListedImage(

@@ -26,7 +26,8 @@ from abe_jax.data.sources.benchmarks.benchmark import (
 FOLDERS = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
 NOBODY = "0000"
 
-_MARKET = r"\d{4}_c[1-6]s\d_\d{6}_\d{2}\.jpg"
+# One file is handed out as 1488_c1s6_023021_00.jpg.jpg.
+_MARKET = r"\d{4}_c[1-6]s\d_\d{6}_\d{2}(\.jpg){1,2}"
 _DUKE = r"\d{4}_c[1-8]_f\d{7}\.jpg"
 
 
