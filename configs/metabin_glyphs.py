@@ -14,8 +14,9 @@ batches, and gates that learn with everything else, to compare with:
 
 Expected: not measured at this length; at 400 steps see "The four seeds' systems side by side"
 in docs/EXPERIMENTS.md, where no order of plain batch normalisation, gates that learn with
-everything else and MetaBIN stands above the spread over seeds. Time: a few minutes on two CPU cores; a step
-embeds its images twice, in three parts, where plain batch normalisation embeds them once.
+everything else and MetaBIN stands above the spread over seeds. Time: a few minutes on two CPU
+cores; a step embeds its images twice, in three parts, where plain batch normalisation embeds them
+once.
 The paper's figures are of persons (R@1 / mAP, the mean over GRID, VIPeR, PRID and i-LIDS, none of
 them trained on): MobileNetV2 64.7 / 72.3, ResNet-50 66.0 / 73.6.
 

@@ -134,7 +134,6 @@ def small(row: Row, root: Path) -> list[str]:
         if option in arguments:
             arguments[arguments.index(option) + 1] = value
     own = {override.partition("=")[0] for override in row.overrides}
-    kept = {
-        name: value for name, value in changed.items() if name not in own or name == "model.dim"
-    }
+    network = ("model.backbone", "model.dim")  # of the small one, whatever a row says
+    kept = {name: value for name, value in changed.items() if name not in own or name in network}
     return [*arguments, *(f"--config.{name}={value}" for name, value in kept.items())]
