@@ -124,6 +124,8 @@ def small(row: Row, root: Path) -> list[str]:
         for option, most in (("evaluate.whiten", 20), ("optimizer.new_only", 1)):
             section, last = option.split(".")
             changed[option] = str(min(most, getattr(getattr(made, section), last)))
+        if made.data.name == "imagenet":  # which holds images of training classes out itself
+            changed["data.held_out"] = "0.2"
         if made.meta.domains:
             changed |= {"meta.domains": "1", "meta.start": "0"}
     # An even batch that every sampler can lay out.
