@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError
+from abe_jax.models.backbones.kernel_gradient import convolution
 
 HE = nn.initializers.he_normal()
 GLOROT = nn.initializers.glorot_uniform()
@@ -62,14 +63,10 @@ class Conv(nn.Module):
             # As a matrix product: XLA's CPU gradient of a 1x1 convolution's kernel is far slower.
             x = jax.lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
         else:
-            sides = x.shape[1:3]
-            x = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=[pads(n, self.size, self.stride, same=self.same) for n in sides],
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
+            height, width = x.shape[1:3]
+            rows = pads(height, self.size, self.stride, same=self.same)
+            columns = pads(width, self.size, self.stride, same=self.same)
+            x = convolution(x, kernel, self.stride, (rows, columns))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             x = x + bias.astype(self.dtype)[None, None, None]
