@@ -191,7 +191,7 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     def of(rows: np.ndarray) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
         found = nearest(test.search, rows, need[rows], test.right, first)
         match = test.right(rows, np.asarray(found.indices))
-        hits = [match[:, :k].any(axis=1).astype(np.float64) for k in ks]
+        hits = [np.asarray(match[:, :k].any(axis=1), np.float64) for k in ks]
         return hits, at_own_depth(match, number[rows]) if at_r else (np.zeros(0), np.zeros(0))
 
     hits, depths = zip(*in_blocks(test.search, order, of), strict=True)

@@ -17,6 +17,9 @@ from abe_jax.evaluation import frame
 from abe_jax.evaluation.frame import Frame
 
 NUMBERS_AT_ONCE = 2**17  # differences in float64 at once: a megabyte, which a core's cache holds
+# Numbers of one pair that NumPy's einsum adds up in one order, wherever the pair stands: its buffer.
+# Of longer rows the last bit would depend on the place, and equal rows would not be equally far.
+SUMMED_AT_ONCE = 8192
 NO_ROW = -1  # id of padding, and the index given where a query has too few neighbours
 
 # Exact distances, times a power of two, of the i-th query to the row i, for arrays of both
@@ -52,7 +55,10 @@ def exact(
 ) -> Float64[np.ndarray, " p"]:
     """The exact distances of pairs of vectors."""
     difference = np.subtract(queries, rows, dtype=np.float64)
-    squares = np.einsum("mpd,mpd->mp", difference, difference)
+    squares = np.zeros(difference.shape[:2])
+    for start in range(0, difference.shape[2], SUMMED_AT_ONCE):
+        part = difference[:, :, start : start + SUMMED_AT_ONCE]
+        squares += np.einsum("mpd,mpd->mp", part, part)
     return np.sqrt(squares).mean(axis=0) if rooted else squares[0]
 
 

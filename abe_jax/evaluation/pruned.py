@@ -58,7 +58,7 @@ def first_pass(search: Search, k: int) -> FirstPass | None:
     kind = coarse.fastest_kind()
     return FirstPass(
         search=search,
-        queries=coarse.rounded(search.queries.vectors[0], originals.lengths[0], kind),
+        queries=coarse.rounded(np.asarray(search.queries.vectors[0]), originals.lengths[0], kind),
         gallery=tuple(jax.device_put(side) for side in _tiles(search, originals, length, kind)),
         group=group,
         k=k,
