@@ -1,4 +1,4 @@
-"""The bounds of a first pass hold where they are hardest to hold, and neighbours stay exact there."""
+"""A first pass's bounds where they are hardest to hold, and neighbours that stay exact there."""
 
 import jax
 import numpy as np
