@@ -17,8 +17,8 @@ from abe_jax.evaluation import frame
 from abe_jax.evaluation.frame import Frame
 
 NUMBERS_AT_ONCE = 2**17  # differences in float64 at once: a megabyte, which a core's cache holds
-# Numbers that NumPy's einsum adds up in one order wherever a pair stands: as many as its buffer has.
-# Of longer rows the last bit depends on the place, and equal rows would not be equally far.
+# Numbers of a pair that NumPy's einsum adds up in one order, wherever the pair stands: its buffer's
+# length. Of longer rows the last bit depends on the place, and copies would not be equally far.
 SUMMED_AT_ONCE = 8192
 NO_ROW = -1  # id of padding, and the index given where a query has too few neighbours
 
