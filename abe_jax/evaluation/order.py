@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from abe_jax.evaluation import frame
 from abe_jax.evaluation.frame import Frame
 
-# Differences in float64 at once: 256 KiB, which a core's cache holds beside what they are made of. A
-# megabyte took four times as long: memory of that size is fetched anew each time.
+# Differences in float64 at once: 256 KiB, which a core's cache holds beside what they are made of.
+# A megabyte took four times as long for each: memory of that size is asked for anew each time.
 NUMBERS_AT_ONCE = 2**15
 # Numbers of a pair that NumPy's einsum adds up in one order, wherever the pair stands: its buffer's
 # length. Of longer rows the last bit depends on the place, and copies would not be equally far.
