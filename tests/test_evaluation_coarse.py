@@ -92,6 +92,7 @@ def test_neighbours_are_those_without_a_first_pass(move, dim, kind, monkeypatch)
     monkeypatch.setattr(pruned, "TILE", 128)
     expected = [knn(x[:64], x, k) for k in (1, 13)]
     monkeypatch.setattr(pruned, "WORTH", 0)
+    monkeypatch.setattr(pruned, "ROWS_FOR_FEW_BITS", 0)
     monkeypatch.setattr(pruned, "MOST", ROWS)  # taken however much is left open
     monkeypatch.setattr("abe_jax.evaluation.neighbours.blocks", None)  # what would be without it
     for k, (distances, indices) in zip((1, 13), expected, strict=True):

@@ -30,6 +30,7 @@ def passes(monkeypatch):
     """Puts searches of any size through a first pass, in tiles of 256 rows, and counts blocks."""
     monkeypatch.setattr(pruned, "WORTH", 0)
     monkeypatch.setattr(pruned, "TILE", 256)
+    monkeypatch.setattr(pruned, "ROWS_FOR_FEW_BITS", 0)
     answers, nearest = [], pruned.nearest
 
     def counted(*arguments):
@@ -161,6 +162,19 @@ def test_few_rows_are_left_open(passes, monkeypatch):
     x = np.random.default_rng(0).normal(size=(2048, 64)).astype(np.float32)
     knn(x[:256], x, 10)
     assert None not in passes and 10 * 256 <= sum(opened) <= 20 * 256
+
+
+def test_for_many_neighbours_the_first_pass_is_in_float32(passes, monkeypatch):
+    monkeypatch.setattr(pruned, "ROWS_FOR_FEW_BITS", 128)
+    monkeypatch.setattr(coarse, "fastest_kind", lambda: coarse.BFLOAT16)
+    kinds, rounded = [], coarse.rounded
+    monkeypatch.setattr(coarse, "rounded", lambda *of: kinds.append(of[2]) or rounded(*of))
+    x = clusters(1280)[0].astype(np.float32)
+    for k, kind in ((10, coarse.BFLOAT16), (11, np.float32)):
+        kinds.clear()
+        knn(x[:8], x, k)
+        assert set(kinds) == {np.dtype(kind)}
+    assert passes and None not in passes
 
 
 def test_a_small_search_has_no_first_pass(monkeypatch):
