@@ -15,7 +15,7 @@ from results import Table, number, times_of
 
 from abe_jax import evaluation
 from abe_jax.comparison import timing
-from abe_jax.evaluation import coarse
+from abe_jax.evaluation import coarse, pruned
 from abe_jax.evaluation.knn import knn
 
 CHECKED = 8  # queries whose neighbours are compared with those by definition
@@ -120,7 +120,8 @@ def note(rounds: int, faiss: Any) -> str:
         "median of the rounds' ratios, and the least and the most. The distances of `knn` are "
         "float64's, and its order is theirs; faiss's are float32's. GFLOP/s: 2 x queries x gallery "
         "x dimensions, by the second; the selection and float64 count nothing there. Products of a "
-        f"first pass on this machine: {kind}."
+        f"first pass on this machine: {kind}, and float32 from "
+        f"{pruned.ROWS_FOR_FEW_BITS} k > gallery on."
     )
 
 
