@@ -5,7 +5,7 @@ import oracles
 import pytest
 
 from abe_jax import evaluation
-from abe_jax.evaluation import LabelledGallery, Ranking
+from abe_jax.evaluation import LabelledGallery, Ranking, order
 from abe_jax.evaluation.knn import ENSEMBLES, knn
 
 
@@ -171,3 +171,13 @@ def test_metrics_of_huge_classes_of_codes():
     codes = evaluation.pack(x)
     found = evaluation.scores(codes, labels, (1,), ranking=Ranking(ensemble="hamming")).means()
     assert found == pytest.approx(metrics_from(order, labels), rel=1e-12)
+
+
+@pytest.mark.parametrize("dim", [8192, 9000])
+def test_a_pair_is_equally_far_wherever_it_stands(dim):
+    """To the last bit, or copies of a row would not rank by their number."""
+    x = np.random.default_rng(0).normal(size=(2, 1, 20, dim)).astype(np.float32)
+    x[:] = x[:, :, :1]
+    apart = order.pairwise(*x, 0, False)(np.arange(20), np.arange(20))
+    assert len(set(apart)) == 1
+    assert apart[0] == pytest.approx(((x[0] - x[1].astype(np.float64)) ** 2)[0, 0].sum())

@@ -2,9 +2,9 @@
 
 **Exact**, wherever this package says it: vectors are taken as float32, and the distance of two is
 sum_i (q_i - g_i)^2 of their numbers in float64, or of learners' vectors the mean of the roots of
-these. float32 on the devices finds candidates; a query's neighbours are taken from them only where
-the bound of its error (`frame.py`) proves that no other row is nearer. All others are compared with
-every row in float64 on the host.
+these. float32 on the devices finds candidates, or a first pass of fewer bits does (`coarse.py`); a
+query's neighbours are taken from them only where the bound of its error (`frame.py`) proves that
+no other row is nearer. All others are compared with every row in float64 on the host.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,12 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from abe_jax.evaluation import frame
 from abe_jax.evaluation.frame import Frame
 
-NUMBERS_AT_ONCE = 2**17  # differences in float64 at once: a megabyte, which a core's cache holds
+# Differences in float64 at once: 256 KiB, which a core's cache holds beside what they are made of.
+# A megabyte took four times as long for each: memory of that size is asked for anew each time.
+NUMBERS_AT_ONCE = 2**15
+# Numbers of a pair that NumPy's einsum adds up in one order, wherever the pair stands: its buffer's
+# length. Of longer rows the last bit depends on the place, and copies would not be equally far.
+SUMMED_AT_ONCE = 8192
 NO_ROW = -1  # id of padding, and the index given where a query has too few neighbours
 
 # Exact distances, times a power of two, of the i-th query to the row i, for arrays of both
@@ -52,7 +57,10 @@ def exact(
 ) -> Float64[np.ndarray, " p"]:
     """The exact distances of pairs of vectors."""
     difference = np.subtract(queries, rows, dtype=np.float64)
-    squares = np.einsum("mpd,mpd->mp", difference, difference)
+    squares = np.zeros(difference.shape[:2])
+    for start in range(0, difference.shape[2], SUMMED_AT_ONCE):
+        part = difference[:, :, start : start + SUMMED_AT_ONCE]
+        squares += np.einsum("mpd,mpd->mp", part, part)
     return np.sqrt(squares).mean(axis=0) if rooted else squares[0]
 
 
