@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
 
 from abe_jax.errors import UserError
+from abe_jax.evaluation import top_k
 from abe_jax.evaluation.arguments import Groups, both_groups
 from abe_jax.evaluation.frame import Frame
 from abe_jax.evaluation.order import NO_ROW
@@ -160,12 +161,13 @@ def query_blocks(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[
 
 @partial(jax.jit, static_argnames="distance")
 def _merge(best: Nearest, queries: Rows, chunk: Rows, *, distance: Distance) -> Nearest:
-    """The best of `best` and a chunk; top_k keeps the earlier of equals, that is, lower indices."""
+    """The best of `best` and a chunk; of equals the earlier is kept, that is, lower indices."""
     k = best.indices.shape[1]
-    distances = counted_distances(queries, chunk, distance)
-    score, column = lax.top_k(-distances, min(k, distances.shape[1]))
+    # Kept as they are, for to gather few of them would be to compute all of them once more.
+    distances = lax.optimization_barrier(counted_distances(queries, chunk, distance))
+    near, column = top_k.smallest(distances, min(k, distances.shape[1]))
     # What does not count is infinitely far, and there the k empty entries of `best` come first.
-    scores = jnp.concatenate([-best.distances, score], axis=1)
+    scores = jnp.concatenate([-best.distances, -near], axis=1)
     indices = jnp.concatenate([best.indices, chunk.ids[column]], axis=1)
     score, column = lax.top_k(scores, k)
     return Nearest(-score, jnp.take_along_axis(indices, column, axis=1))
