@@ -47,7 +47,8 @@ def test_members_are_asked_for_again_where_they_are_not_gathered():
     length = top_k.group_length(2048, 16)
     asked = []
 
-    def members(chosen):
+    def members(chosen, of):
+        assert of == length
         asked.append(chosen.shape)
         columns = chosen[:, :, None] * length + jnp.arange(length)
         return jnp.take_along_axis(jnp.asarray(values), columns.reshape(len(values), -1), axis=1)

@@ -10,18 +10,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
 from abe_jax.evaluation import frame, order
+from abe_jax.evaluation.chunks import Distance, Nearest, Rows, counted_distances
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 from abe_jax.evaluation.order import Candidates, RowsOfFloat64, Within
-from abe_jax.evaluation.search import (
-    Distance,
-    Nearest,
-    Originals,
-    Rows,
-    Search,
-    blocks,
-    counted_distances,
-    query_blocks,
-)
+from abe_jax.evaluation.search import Originals, Search, blocks, query_blocks
 
 EXTRA = 6  # candidates beyond those asked for, at least
 DEEP = 256  # candidates from which on a large part of a gallery is sorted whole

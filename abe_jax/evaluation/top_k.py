@@ -2,8 +2,9 @@
 
 `lax.top_k` goes through every number of a row; on a CPU it does so on one core (XLA's TopK is one
 call of `std::partial_sort` after another), which takes longer than the distances themselves where
-these are cheap. The least of every group of columns costs a reduction, which all cores share and
-which vectors of registers do; only these minima and the members of k groups are then selected from.
+these are cheap. The least of every group of columns costs a reduction, done by
+all cores on several numbers at once; only these minima and the members of k groups are left to
+select from.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from jaxtyping import Array, Float, Int
 
 SHORTEST = 4  # groups of fewer columns save nothing
 
-# The values [q, g * length] of the members of the groups [q, g]
-Members = Callable[[Int[Array, "q g"]], Float[Array, "q members"]]
+# The values [q, g * length] of the members of the groups [q, g], of `length` columns each
+Members = Callable[[Int[Array, "q g"], int], Float[Array, "q members"]]
 
 
 def group_length(columns: int, k: int) -> int:
@@ -58,7 +59,7 @@ def smallest(
         return -score, column
     _, chosen = lax.top_k(-group_minima(values, length), k)
     chosen = jnp.sort(chosen, axis=1)  # columns rise, so that top_k keeps the lower one of equals
-    near = _gathered(values, chosen, length) if members is None else members(chosen)
+    near = _gathered(values, chosen, length) if members is None else members(chosen, length)
     score, place = lax.top_k(-near, k)
     group = jnp.take_along_axis(chosen, place // length, axis=1)
     return -score, group * length + place % length
