@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from abe_jax.evaluation import top_k
 from abe_jax.evaluation.order import NO_ROW
@@ -62,13 +62,25 @@ def counted_distances(queries: Rows, chunk: Rows, distance: Distance) -> Float[A
     A row of what is no number, in a damaged file, does not count.
     """
     distances = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
-    counts = (
+    return jnp.where(counts(queries, chunk) & ~jnp.isnan(distances), distances, jnp.inf)
+
+
+class Numbered(Protocol):
+    """Rows with the number of each and its group."""
+
+    @property
+    def ids(self) -> Int[np.ndarray | Array, " n"]: ...
+    @property
+    def groups(self) -> Int[np.ndarray | Array, " n"]: ...
+
+
+def counts(queries: Numbered, chunk: Numbered) -> Bool[Array, "q n"]:
+    """Which rows count for which query: not padding, not the query itself, not of its group."""
+    return (
         (chunk.ids[None] != NO_ROW)
         & (chunk.ids[None] != queries.ids[:, None])
         & (chunk.groups[None] != queries.groups[:, None])
-        & ~jnp.isnan(distances)
     )
-    return jnp.where(counts, distances, jnp.inf)
 
 
 def _members(

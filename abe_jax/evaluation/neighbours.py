@@ -9,31 +9,54 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
-from abe_jax.evaluation import frame, order
+from abe_jax.evaluation import frame, order, pruned
 from abe_jax.evaluation.chunks import Distance, Nearest, Rows, counted_distances
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 from abe_jax.evaluation.order import Candidates, RowsOfFloat64, Within
+from abe_jax.evaluation.pruned import FirstPass
 from abe_jax.evaluation.search import Originals, Search, blocks, query_blocks
 
 EXTRA = 6  # candidates beyond those asked for, at least
 DEEP = 256  # candidates from which on a large part of a gallery is sorted whole
 PART = 8  # 1 / PART of a gallery is a large part
 BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
+BLOCKS_AT_ONCE = 2  # blocks of queries; the memory for distances grows with them
 
 # Which gallery rows are right for some queries: their numbers in the search, rows [q, k] -> [q, k]
 Right = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q k"]], Bool[np.ndarray, "q k"]]
 
 
 def all_nearest(search: Search, k: int) -> Nearest:
-    """The k nearest of every query."""
-    rows, parts = np.arange(len(search.queries.ids)), []
-    for start in range(0, len(rows), search.block):
-        part = rows[start : start + search.block]
-        parts.append(nearest(search, part, np.full(len(part), k)))
+    """The k nearest of every query.
+
+    Several blocks of queries at once: what the host does for one goes on beside the products of
+    another.
+    """
+    rows, first = np.arange(len(search.queries.ids)), pruned.first_pass(search, k)
+    parts = [rows[start : start + search.block] for start in range(0, len(rows), search.block)]
+    head = None if first is None else _pruned(first, parts[0], k)
+    if head is None:  # so it would be for the others
+        first = None
+
+    def of(part: np.ndarray) -> Nearest:
+        best = None if first is None else _pruned(first, part, k)
+        return nearest(search, part, np.full(len(part), k)) if best is None else best
+
+    found = [] if head is None else [head]
+    with ThreadPoolExecutor(BLOCKS_AT_ONCE) as threads:
+        found += threads.map(of, parts[len(found) :])
     return Nearest(
-        np.concatenate([part.distances[:, :k] for part in parts]),
-        np.concatenate([part.indices[:, :k] for part in parts]).astype(np.int32),
+        np.concatenate([best.distances[:, :k] for best in found]),
+        np.concatenate([best.indices[:, :k] for best in found]).astype(np.int32),
     )
+
+
+def _pruned(first: FirstPass, rows: Int[np.ndarray, " q"], k: int) -> Nearest | None:
+    """`nearest` by a first pass, if that proves enough."""
+    originals = first.search.originals
+    assert originals is not None
+    found = pruned.nearest(first, rows, k, exact(originals, rows))
+    return None if found is None else _in_own_numbers(originals, found)
 
 
 def nearest(
@@ -56,7 +79,12 @@ def nearest(
             found = _settled(search, search.originals, rows, need, right, found)
     if search.originals is None:
         return found
-    power = search.originals.frame.power * (1 if search.originals.rooted else 2)
+    return _in_own_numbers(search.originals, found)
+
+
+def _in_own_numbers(originals: Originals, found: Nearest) -> Nearest:
+    """Distances of the vectors themselves from those in the frame."""
+    power = originals.frame.power * (1 if originals.rooted else 2)
     return Nearest(np.ldexp(found.distances, -power), found.indices)
 
 
