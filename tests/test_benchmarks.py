@@ -27,6 +27,10 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Divergence",
         "Exact neighbours",
         "Index on disk",
+        "Products of",
+        "The k smallest of",
+        "Counting the bits",
+        "A first pass of",
         "Effective",
     ):
         assert f"### {title}" in text
