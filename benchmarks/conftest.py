@@ -2,6 +2,7 @@
 
 pytest benchmarks                                         small sizes, any machine
 pytest benchmarks --full --write benchmarks/RESULTS.md    the paper's sizes, for a GPU or TPU
+pytest benchmarks --budget 120 --figures FOLDER           larger sizes in test_growth.py, drawn
 """
 
 from pathlib import Path
@@ -18,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("benchmarks")
     group.addoption("--full", action="store_true", help="the paper's sizes; meant for a GPU or TPU")
     group.addoption("--rounds", type=int, default=31, help="interleaved rounds a median is over")
+    group.addoption("--budget", type=float, default=3, help="seconds for a size of what grows")
+    group.addoption("--figures", type=Path, metavar="FOLDER", help="put figures of growth here")
     group.addoption("--write", type=Path, metavar="PATH", help="put the tables into this file")
 
 
