@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from test_evaluation_order import MOVED, by_float64, clusters
 
+from abe_jax import evaluation
 from abe_jax.evaluation import coarse, frame, neighbours, order, pruned
 from abe_jax.evaluation.coarse import Side
 from abe_jax.evaluation.knn import knn
@@ -31,8 +32,9 @@ def passes(monkeypatch):
     answers, nearest = [], pruned.nearest
 
     def counted(*arguments):
-        answers.append(nearest(*arguments))
-        return answers[-1]
+        answer = nearest(*arguments)
+        answers.append(answer)
+        return answer
 
     monkeypatch.setattr(pruned, "nearest", counted)
     return answers
@@ -121,13 +123,19 @@ def test_rows_that_are_no_vectors_and_the_whole_gallery(kind, passes, monkeypatc
     assert passes
 
 
-def test_where_all_are_alike_one_block_finds_it_out(passes, monkeypatch):
+def test_where_all_are_alike_the_first_blocks_find_it_out(passes, monkeypatch):
     monkeypatch.setattr(coarse, "fastest_kind", lambda: coarse.BFLOAT16)
     x = np.full((2000, 8), 0.3, np.float32)
     x[::50, 2] += 1e-6
-    ranking = Ranking(block=64)
+    ranking, tried, bounds = Ranking(block=64), [], coarse.bounds
+
+    def counted(*arguments, **options):
+        tried.append(1)
+        return bounds(*arguments, **options)
+
+    monkeypatch.setattr(coarse, "bounds", counted)
     found = knn(x, x, 5, exclude_self=True, ranking=ranking)
-    assert passes == [None]
+    assert set(passes) == {None} and len(passes) == 32 and 1 <= len(tried) <= 2
     same(found, without(monkeypatch, x, x, 5, exclude_self=True, ranking=ranking))
 
 
@@ -156,3 +164,22 @@ def test_a_small_search_has_no_first_pass(monkeypatch):
     monkeypatch.setattr(pruned, "nearest", None)
     x = clusters(300)[0].astype(np.float32)
     assert knn(x, x, 3)[1][:, 0].tolist() == list(range(300))
+
+
+@kinds
+@pytest.mark.parametrize("grouped", [False, True])
+def test_metrics_are_those_without_it(kind, grouped, passes, monkeypatch):
+    monkeypatch.setattr(coarse, "fastest_kind", lambda: kind)
+    x, labels = clusters(600, d=6, classes=150)
+    labels[labels > 140] = 141  # larger classes, searched deeper
+    x, groups = x.astype(np.float32), np.arange(600) % 5 if grouped else None
+    options = {"groups": groups, "ranking": Ranking(block=64)}
+    found = evaluation.scores(x, labels, (1, 4), **options)
+    assert passes and None not in passes
+    monkeypatch.setattr(pruned, "WORTH", 2**60)
+    expected = evaluation.scores(x, labels, (1, 4), **options)
+    np.testing.assert_array_equal(found.average_precision, expected.average_precision)
+    np.testing.assert_array_equal(found.r_precision, expected.r_precision)
+    for k, hits in expected.recall.items():
+        np.testing.assert_array_equal(found.recall[k], hits)
+    assert (found.queries, found.means()) == (expected.queries, expected.means())

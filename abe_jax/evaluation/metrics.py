@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import arguments, binary_codes, knn
+from abe_jax.evaluation import arguments, binary_codes, knn, pruned
 from abe_jax.evaluation.arguments import Codes, Ks
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
-from abe_jax.evaluation.neighbours import nearest
+from abe_jax.evaluation.neighbours import in_blocks, nearest
 from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.search import Search, check_k
+
+SHALLOW = 64  # neighbours of which float64 compares every one; of more few are open in float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,18 +183,20 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     order = order[number[order] > 0]
     if not len(order):
         raise UserError("no query has a positive in its gallery: nothing can be measured")
-    recall = {k: np.zeros(len(order)) for k in ks}
-    precision, average = np.zeros((2, len(order) if at_r else 0))
-    for start in range(0, len(order), test.search.block):
-        rows = order[start : start + test.search.block]
-        need = np.maximum(number[rows] if at_r else np.ones_like(rows), max(*ks, 1, 1))
-        found = nearest(test.search, rows, need, test.right)
+    need = np.maximum(number if at_r else np.ones_like(number), max(*ks, 1, 1))
+    first = None
+    if need[order[0]] <= SHALLOW:
+        first = pruned.first_pass(test.search, min(SHALLOW, int(need[order[-1]])))
+
+    def of(rows: np.ndarray) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
+        found = nearest(test.search, rows, need[rows], test.right, first)
         match = test.right(rows, np.asarray(found.indices))
-        at = slice(start, start + len(rows))
-        for k in ks:
-            recall[k][at] = match[:, :k].any(axis=1)
-        if at_r:
-            precision[at], average[at] = at_own_depth(match, number[rows])
+        hits = [match[:, :k].any(axis=1).astype(np.float64) for k in ks]
+        return hits, at_own_depth(match, number[rows]) if at_r else (np.zeros(0), np.zeros(0))
+
+    hits, depths = zip(*in_blocks(test.search, order, of), strict=True)
+    recall = {k: np.concatenate(own) for k, own in zip(ks, zip(*hits, strict=True), strict=True)}
+    precision, average = (np.concatenate(part) for part in zip(*depths, strict=True))
     return Scores(
         queries=len(order),
         rows=order,

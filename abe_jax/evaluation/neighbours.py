@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -22,41 +23,36 @@ PART = 8  # 1 / PART of a gallery is a large part
 BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
 BLOCKS_AT_ONCE = 2  # blocks of queries; the memory for distances grows with them
 
+Of = TypeVar("Of")
+
 # Which gallery rows are right for some queries: their numbers in the search, rows [q, k] -> [q, k]
 Right = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q k"]], Bool[np.ndarray, "q k"]]
 
 
 def all_nearest(search: Search, k: int) -> Nearest:
-    """The k nearest of every query.
-
-    Several blocks of queries at once: what the host does for one goes on beside the products of
-    another.
-    """
-    rows, first = np.arange(len(search.queries.ids)), pruned.first_pass(search, k)
-    parts = [rows[start : start + search.block] for start in range(0, len(rows), search.block)]
-    head = None if first is None else _pruned(first, parts[0], k)
-    if head is None:  # so it would be for the others
-        first = None
-
-    def of(part: np.ndarray) -> Nearest:
-        best = None if first is None else _pruned(first, part, k)
-        return nearest(search, part, np.full(len(part), k)) if best is None else best
-
-    found = [] if head is None else [head]
-    with ThreadPoolExecutor(BLOCKS_AT_ONCE) as threads:
-        found += threads.map(of, parts[len(found) :])
+    """The k nearest of every query."""
+    first = pruned.first_pass(search, k)
+    found = in_blocks(
+        search,
+        np.arange(len(search.queries.ids)),
+        lambda rows: nearest(search, rows, np.full(len(rows), k), first=first),
+    )
     return Nearest(
         np.concatenate([best.distances[:, :k] for best in found]),
         np.concatenate([best.indices[:, :k] for best in found]).astype(np.int32),
     )
 
 
-def _pruned(first: FirstPass, rows: Int[np.ndarray, " q"], k: int) -> Nearest | None:
-    """`nearest` by a first pass, if that proves enough."""
-    originals = first.search.originals
-    assert originals is not None
-    found = pruned.nearest(first, rows, k, exact(originals, rows))
-    return None if found is None else _in_own_numbers(originals, found)
+def in_blocks(
+    search: Search, rows: Int[np.ndarray, " q"], of: Callable[[Int[np.ndarray, " b"]], Of]
+) -> list[Of]:
+    """`of` every block of the queries `rows`, in their order.
+
+    Several blocks at once: what the host does for one goes on beside the products of another.
+    """
+    parts = [rows[start : start + search.block] for start in range(0, len(rows), search.block)]
+    with ThreadPoolExecutor(BLOCKS_AT_ONCE) as threads:
+        return list(threads.map(of, parts))
 
 
 def nearest(
@@ -64,22 +60,26 @@ def nearest(
     rows: Int[np.ndarray, " q"],
     need: Int[np.ndarray, " q"],
     right: Right | None = None,
+    first: FirstPass | None = None,
 ) -> Nearest:
     """The nearest of the queries `rows`, one block at most: the first `need` of each, and others.
 
     With `right` the places of right and wrong rows are those of the exact order, and nothing more
-    is said of it, nor of distances.
+    is said of it, nor of distances. `first`: of the search, taken where it proves enough.
     """
-    size, depth = len(search.groups), _depth(int(need.max()))
+    originals, k = search.originals, int(need.max())
+    if first is not None and originals is not None and k <= first.k:
+        found = pruned.nearest(first, rows, k, exact(originals, rows))
+        if found is not None:
+            return _in_own_numbers(originals, found)
+    size, depth = len(search.groups), _depth(k)
     if depth >= DEEP and depth * PART > size:
         found = _sorted(search, rows, need, right)
     else:
         ((_, found),) = blocks(search, rows, depth)
-        if search.originals is not None:
-            found = _settled(search, search.originals, rows, need, right, found)
-    if search.originals is None:
-        return found
-    return _in_own_numbers(search.originals, found)
+        if originals is not None:
+            found = _settled(search, originals, rows, need, right, found)
+    return found if originals is None else _in_own_numbers(originals, found)
 
 
 def _in_own_numbers(originals: Originals, found: Nearest) -> Nearest:

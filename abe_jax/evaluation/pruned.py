@@ -8,6 +8,7 @@ of a selection. `lax.top_k` takes longer than the product where k is large.
 """
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 
 import jax
@@ -35,10 +36,13 @@ class FirstPass:
     queries: Rounded
     gallery: tuple[Side, ...]  # on the device, in tiles of one length
     group: int  # neighbouring rows of which the nearest counts
+    k: int  # neighbours at most
+    # Whether a block was left so open that the first pass is a waste: it will be for others too
+    failed: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 def first_pass(search: Search, k: int) -> FirstPass | None:
-    """The first pass of a search for k neighbours; None where it does not pay."""
+    """The first pass of a search for k neighbours or fewer; None where it does not pay."""
     originals = search.originals
     if originals is None or originals.rooted or jax.default_backend() != "cpu":
         return None
@@ -57,16 +61,21 @@ def first_pass(search: Search, k: int) -> FirstPass | None:
         queries=coarse.rounded(search.queries.vectors[0], originals.lengths[0], kind),
         gallery=tuple(jax.device_put(side) for side in _tiles(search, originals, length, kind)),
         group=group,
+        k=k,
     )
 
 
 def nearest(first: FirstPass, rows: Int[np.ndarray, " q"], k: int, exact: Exact) -> Nearest | None:
     """The k nearest of the queries `rows`, one block at most, in the order of exact distances.
 
-    None where too many rows are left open, since they are hardly apart from each other.
+    None where too many rows are left open, since they are hardly apart from each other, or were in
+    a block before.
     """
-    left = _left_open(first, rows, k)
-    return None if left is None else _ranked(*left, exact(*left), len(rows), k)
+    left = None if first.failed.is_set() else _left_open(first, rows, k)
+    if left is None:
+        first.failed.set()
+        return None
+    return _ranked(*left, exact(*left), len(rows), k)
 
 
 def _left_open(
