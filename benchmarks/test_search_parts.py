@@ -20,6 +20,7 @@ from results import Table, number
 from abe_jax import evaluation
 from abe_jax.comparison import timing
 from abe_jax.evaluation import binary_codes, coarse, top_k
+from abe_jax.evaluation.chunks import Numbers
 
 QUERIES = 256
 SIZES = {False: (4096, 256), True: (16_384, 512)}  # by --full: rows, dimensions
@@ -131,9 +132,8 @@ def by_numpy(q: np.ndarray, g: np.ndarray) -> np.ndarray:
 def side(rows: coarse.Rounded, at: slice, group: int) -> coarse.Side:
     """Some rows, all of one group and none of them the other side's."""
     ids = np.arange(len(rows.numbers), dtype=np.int32)[at]
-    return coarse.Side(
-        coarse.Rounded(*(part[at] for part in rows)), ids, np.full(len(ids), group, np.int32)
-    )
+    numbers = Numbers(ids, np.full(len(ids), group, np.int32))
+    return coarse.Side(coarse.Rounded(*(part[at] for part in rows)), numbers)
 
 
 def test_bounds(full: bool, rounds: int, tables: list[Table]) -> None:

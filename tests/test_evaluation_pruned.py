@@ -7,6 +7,7 @@ from test_evaluation_order import MOVED, by_float64, clusters
 
 from abe_jax import evaluation
 from abe_jax.evaluation import coarse, frame, neighbours, order, pruned
+from abe_jax.evaluation.chunks import Numbers
 from abe_jax.evaluation.coarse import Side
 from abe_jax.evaluation.knn import knn
 from abe_jax.evaluation.options import Ranking
@@ -55,7 +56,9 @@ def test_bounds_hold_exact_distances(move, kind):
     rows = coarse.rounded(own[0], frame.lengths(own), kind)
     ids, nobody = np.arange(200, dtype=np.int32), np.full(200, -2, np.int32)
     none = np.zeros(200, np.int32)
-    least, most = coarse.bounds(Side(rows, nobody, none - 1), Side(rows, ids, none), length=1)
+    least, most = coarse.bounds(
+        Side(rows, Numbers(nobody, none - 1)), Side(rows, Numbers(ids, none)), length=1
+    )
     assert (np.asarray(least) <= exact).all() and (exact <= np.asarray(most)).all()
 
 
@@ -170,6 +173,7 @@ def test_a_small_search_has_no_first_pass(monkeypatch):
 @pytest.mark.parametrize("grouped", [False, True])
 def test_metrics_are_those_without_it(kind, grouped, passes, monkeypatch):
     monkeypatch.setattr(coarse, "fastest_kind", lambda: kind)
+    monkeypatch.setattr(pruned, "TILE", 1024)
     x, labels = clusters(600, d=6, classes=150)
     labels[labels > 140] = 141  # larger classes, searched deeper
     x, groups = x.astype(np.float32), np.arange(600) % 5 if grouped else None

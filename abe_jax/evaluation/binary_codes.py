@@ -120,10 +120,11 @@ def hamming(
     """How many bits differ between every query and every gallery row, from `words` of both."""
     loops = _loops(len(queries))
     q, g = (x.reshape(loops, -1, x.shape[1]) for x in (queries, gallery))
-    total = _differing(q[0], g[0])
-    if loops > 1:
-        rest = (q[1:], g[1:])
-        total, _ = lax.scan(lambda sum_, pair: (sum_ + _differing(*pair), None), total, rest)
+    if loops == 1:
+        total = _differing(q[0], g[0])
+    else:
+        zero = jnp.zeros((q.shape[2], g.shape[2]), jnp.int32)
+        total, _ = lax.scan(lambda sum_, pair: (sum_ + _differing(*pair), None), zero, (q, g))
     # exact; top_k is fast in float32 alone
     return total.astype(jnp.float32)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,19 +62,18 @@ def counted_distances(queries: Rows, chunk: Rows, distance: Distance) -> Float[A
     A row of what is no number, in a damaged file, does not count.
     """
     distances = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
-    return jnp.where(counts(queries, chunk) & ~jnp.isnan(distances), distances, jnp.inf)
+    there = counts(Numbers(*queries[1:]), Numbers(*chunk[1:]))
+    return jnp.where(there & ~jnp.isnan(distances), distances, jnp.inf)
 
 
-class Numbered(Protocol):
-    """Rows with the number of each and its group."""
+class Numbers(NamedTuple):
+    """The number of each row, and its group."""
 
-    @property
-    def ids(self) -> Int[np.ndarray | Array, " n"]: ...
-    @property
-    def groups(self) -> Int[np.ndarray | Array, " n"]: ...
+    ids: Int[np.ndarray | Array, " n"]
+    groups: Int[np.ndarray | Array, " n"]
 
 
-def counts(queries: Numbered, chunk: Numbered) -> Bool[Array, "q n"]:
+def counts(queries: Numbers, chunk: Numbers) -> Bool[Array, "q n"]:
     """Which rows count for which query: not padding, not the query itself, not of its group."""
     return (
         (chunk.ids[None] != NO_ROW)

@@ -32,10 +32,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Array, Float, Float32
 
 from abe_jax.evaluation import frame, top_k
-from abe_jax.evaluation.chunks import counts
+from abe_jax.evaluation.chunks import Numbers, counts
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 
 FLUSHED = 2.0**-125  # twice the numbers that a device may take for 0
@@ -54,11 +54,10 @@ class Rounded(NamedTuple):
 
 
 class Side(NamedTuple):
-    """Rows, their ids and their groups, as in `chunks.Rows`."""
+    """Rows with their numbers, as in `chunks.Rows`."""
 
     rows: Rounded
-    ids: Int[np.ndarray | Array, " n"]
-    groups: Int[np.ndarray | Array, " n"]
+    numbers: Numbers
 
 
 def rounded(
@@ -109,7 +108,7 @@ def bounds(
     hidden = 2 * (q.errors[:, None] * g.norms[None] + (q.norms + q.errors)[:, None] * g.errors)
     least = (q.lengths[:, None] - small) + g.lengths[None] - 2.0 * product - hidden
     most = least + 2 * hidden + (q.slack[:, None] + 4 * small) + g.slack[None]
-    there = counts(queries, gallery)
+    there = counts(queries.numbers, gallery.numbers)
     least, most = (jnp.where(there, x, jnp.inf) for x in (least, most))
     return least, top_k.group_minima(most, length)
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float64, Int, Shaped
 
 from abe_jax.evaluation import coarse
-from abe_jax.evaluation.chunks import Nearest
+from abe_jax.evaluation.chunks import Nearest, Numbers
 from abe_jax.evaluation.coarse import Rounded, Side
 from abe_jax.evaluation.order import NO_ROW, Exact
 from abe_jax.evaluation.search import GALLERY_TILE, Originals, Search
@@ -84,7 +84,7 @@ def _left_open(
     """Places of queries in `rows`, rising, and with each the rows, rising, that may be near it."""
     asked, start = _asked(first, rows), 0
     smallest = np.full((len(rows), k), np.inf, np.float32)  # upper bounds of different rows
-    found, number = [], 0
+    found, number, reach = [], 0, smallest[:, 0]
     for tile in first.gallery:
         both = coarse.bounds(asked, tile, length=first.group)
         least, most = (np.asarray(part)[: len(rows)] for part in both)
@@ -125,7 +125,8 @@ def _asked(first: FirstPass, rows: Int[np.ndarray, " q"]) -> Side:
     """A block of queries of the search's length, so that one compiled program serves all."""
     own = first.search.queries
     chosen = np.pad(rows, (0, max(0, first.search.block - len(rows))), mode="edge")
-    return Side(Rounded(*(p[chosen] for p in first.queries)), own.ids[chosen], own.groups[chosen])
+    numbers = Numbers(np.asarray(own.ids)[chosen], np.asarray(own.groups)[chosen])
+    return Side(Rounded(*(part[chosen] for part in first.queries)), numbers)
 
 
 def _tiles(search: Search, originals: Originals, length: int, kind: object) -> Iterator[Side]:
@@ -133,20 +134,17 @@ def _tiles(search: Search, originals: Originals, length: int, kind: object) -> I
     for start in range(0, len(search.groups), length):
         at = slice(start, start + length)
         moved = originals.frame.moved(originals.gallery[:, at])[0]
-        side = Side(
-            coarse.rounded(moved, originals.lengths[1][at], kind),
-            np.arange(start, start + len(moved), dtype=np.int32),
-            search.groups[at],
-        )
-        yield _filled(side, length)
+        rows = coarse.rounded(moved, originals.lengths[1][at], kind)
+        ids = np.arange(start, start + len(moved), dtype=np.int32)
+        yield _filled(rows, Numbers(ids, search.groups[at]), length)
 
 
-def _filled(side: Side, length: int) -> Side:
+def _filled(rows: Rounded, numbers: Numbers, length: int) -> Side:
     """Rows filled up to `length` with what is nobody's neighbour."""
-    missing = length - len(side.ids)
+    missing = length - len(numbers.ids)
 
-    def more(x: Float[np.ndarray, "..."], value: int = 0) -> np.ndarray:
+    def more(x: Shaped[np.ndarray, "..."], value: int = 0) -> np.ndarray:
         return np.concatenate([x, np.full((missing, *x.shape[1:]), value, x.dtype)])
 
-    rows = Rounded(*map(more, side.rows))
-    return Side(rows, more(side.ids, NO_ROW), more(side.groups))
+    filled = Numbers(more(np.asarray(numbers.ids), NO_ROW), more(np.asarray(numbers.groups)))
+    return Side(Rounded(*(more(np.asarray(part)) for part in rows)), filled)
