@@ -1,9 +1,9 @@
 """Distances from vectors rounded to fewer bits, and what the rounding can hide: a cheap first pass.
 
-A product of bfloat16 numbers takes about half the time of one of float32 where a processor has
-instructions for it (AVX-512 BF16, AMX), and the neighbours of a query stand out from most of a
-gallery by far more than such a product errs. So every pair gets two bounds from it, and only what
-they leave open is compared exactly (`pruned.py`).
+A product of bfloat16 numbers can take half the time of one of float32 where a processor has
+instructions for it (AVX-512 BF16, AMX; `fastest_kind` tries), and the neighbours of a query stand
+out from most of a gallery by far more than such a product errs. So every pair gets two bounds from
+it, and only what they leave open is compared exactly (`pruned.py`).
 
 Proof of the bounds. Let x' be x rounded and e(x) = |x - x'|, measured for every row. Then
 q.g - q'.g' = (q - q').g + q'.(g - g'), so by Cauchy and Schwarz
@@ -38,6 +38,7 @@ from abe_jax.evaluation import frame, top_k
 from abe_jax.evaluation.chunks import Numbers, counts
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 
+BFLOAT16 = jnp.bfloat16.dtype
 FLUSHED = 2.0**-125  # twice the numbers that a device may take for 0
 OUTWARDS = 2.0**-20  # by what part float64 is moved outwards before it becomes float32
 PAYS = 0.8  # of float32's time: a product that takes longer is not worth its larger error
@@ -119,9 +120,6 @@ def fastest_kind() -> Any:
     x = np.ones((256, 512), np.float32), np.ones((4096, 512), np.float32)
     wide, narrow = (_seconds([part.astype(kind) for part in x]) for kind in (np.float32, BFLOAT16))
     return BFLOAT16 if narrow < PAYS * wide else np.float32
-
-
-BFLOAT16 = jnp.bfloat16.dtype
 
 
 def _seconds(both: list[np.ndarray]) -> float:
