@@ -50,7 +50,7 @@ def test_members_are_asked_for_again_where_they_are_not_gathered():
     def members(chosen, of):
         assert of == length
         asked.append(chosen.shape)
-        columns = chosen[:, :, None] * length + jnp.arange(length)
+        columns = chosen[:, :, None] * length + jnp.arange(length)[None, None]
         return jnp.take_along_axis(jnp.asarray(values), columns.reshape(len(values), -1), axis=1)
 
     found = top_k.smallest(jnp.asarray(values), 16, members)

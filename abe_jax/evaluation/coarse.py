@@ -106,7 +106,8 @@ def bounds(
         preferred_element_type=jnp.float32,
     )
     small = frame.smallest(q.numbers.shape[1])
-    hidden = 2 * (q.errors[:, None] * g.norms[None] + (q.norms + q.errors)[:, None] * g.errors)
+    of_queries = q.errors[:, None] * g.norms[None]
+    hidden = 2 * (of_queries + (q.norms + q.errors)[:, None] * g.errors[None])
     least = (q.lengths[:, None] - small) + g.lengths[None] - 2.0 * product - hidden
     most = least + 2 * hidden + (q.slack[:, None] + 4 * small) + g.slack[None]
     there = counts(queries.numbers, gallery.numbers)

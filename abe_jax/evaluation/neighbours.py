@@ -71,7 +71,7 @@ def nearest(
     if first is not None and originals is not None and k <= first.k:
         found = pruned.nearest(first, rows, k, exact(originals, rows))
         if found is not None:
-            return _in_own_numbers(originals, found)
+            return _in_own_numbers(originals, _filled(found, _depth(k)))
     size, depth = len(search.groups), _depth(k)
     if depth >= DEEP and depth * PART > size:
         found = _sorted(search, rows, need, right)
@@ -80,6 +80,15 @@ def nearest(
         if originals is not None:
             found = _settled(search, originals, rows, need, right, found)
     return found if originals is None else _in_own_numbers(originals, found)
+
+
+def _filled(found: Nearest, depth: int) -> Nearest:
+    """As many columns as without a first pass: a sum's last bit may depend on how many zeros."""
+    more = ((0, 0), (0, depth - found.indices.shape[1]))
+    return Nearest(
+        np.pad(found.distances, more, constant_values=np.inf),
+        np.pad(found.indices, more, constant_values=order.NO_ROW),
+    )
 
 
 def _in_own_numbers(originals: Originals, found: Nearest) -> Nearest:
