@@ -2,11 +2,13 @@
 
 pytest benchmarks/test_retrieval.py
 pytest benchmarks/test_retrieval.py --full    Stanford Online Products' test half, 512-d
+pytest benchmarks/test_retrieval.py --full --queries 4000    a fifth of its queries
 """
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from results import Table, number, times_of
 
 from abe_jax import evaluation
 from abe_jax.comparison import timing
-from abe_jax.evaluation import coarse, pruned
+from abe_jax.evaluation import coarse
 from abe_jax.evaluation.knn import knn
 
 CHECKED = 8  # queries whose neighbours are compared with those by definition
@@ -28,17 +30,17 @@ class Sizes:
     queries: int
     galleries: tuple[int, ...]
     dim: int
-    ks: tuple[int, ...]
+    ks: tuple[int, int]
 
-    def cases(self) -> list[tuple[int, int]]:
-        """Pairs (gallery, k): every gallery with the smallest k, then every other k."""
-        by_gallery = [(n, self.ks[0]) for n in self.galleries]
-        return by_gallery + [(self.galleries[-1], k) for k in self.ks[1:]]
+    def cases(self, many: bool) -> list[tuple[int, int]]:
+        """Pairs (gallery, k): every gallery with the smaller k, or the largest with the larger."""
+        few, large = self.ks
+        return [(self.galleries[-1], large)] if many else [(n, few) for n in self.galleries]
 
 
 SIZES = {  # by --full
     False: Sizes(queries=1024, galleries=(1024, 4096, 16384), dim=128, ks=(10, 100)),
-    True: Sizes(queries=20_000, galleries=(60_000,), dim=512, ks=(10, 1000)),
+    True: Sizes(queries=20_000, galleries=(15_000, 60_000), dim=512, ks=(10, 1000)),
 }
 
 
@@ -48,47 +50,45 @@ def random_rows(rows: int, dim: int, seed: int) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-class Kept:
-    """A call whose last answer is kept: a search of these sizes takes too long to be repeated."""
-
-    def __init__(self, function: Callable[..., tuple], *arguments: Any) -> None:
-        self.function, self.arguments = function, arguments
-        self.answer: tuple = ()
-
-    def __call__(self) -> tuple:
-        self.answer = self.function(*self.arguments)
-        return self.answer
-
-
-def check(answer: tuple, queries: np.ndarray, gallery: np.ndarray, k: int) -> None:
+def check(found: tuple, queries: np.ndarray, gallery: np.ndarray, k: int) -> None:
     """The first queries' neighbours are as near as the nearest there are, from differences."""
-    distances, indices = answer
+    distances, indices = found
     assert distances.shape == indices.shape == (len(queries), k)
-    for query, found, places in zip(queries[:CHECKED], distances, indices, strict=False):
+    for query, near, places in zip(queries[:CHECKED], distances, indices, strict=False):
         apart = ((query.astype(np.float64) - gallery) ** 2).sum(-1)
-        np.testing.assert_allclose(found, np.sort(apart)[:k], atol=1e-5)
-        np.testing.assert_allclose(found, apart[places], atol=1e-5)
+        np.testing.assert_allclose(near, np.sort(apart)[:k], atol=1e-5)
+        np.testing.assert_allclose(near, apart[places], atol=1e-5)
         assert len(set(places.tolist())) == k
 
 
-def test_nearest(full: bool, rounds: int, tables: list[Table]) -> None:
+@pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
+def test_nearest(
+    many: bool, full: bool, rounds: int, asked: int | None, tables: list[Table]
+) -> None:
     faiss = pytest.importorskip("faiss")
     sizes = SIZES[full]
+    sizes = dataclasses.replace(sizes, queries=asked or sizes.queries)
     rounds = max(1, rounds // 4)  # one call is a hundred times longer than a loss's
     queries = random_rows(sizes.queries, sizes.dim, 0)
     gallery = random_rows(sizes.galleries[-1], sizes.dim, 1)
-    calls: dict[str, Kept] = {}
-    for n, k in sizes.cases():
+    calls, found, rows = {}, {}, []
+
+    def kept(name: str, call: Callable[[], tuple]) -> None:
+        found[name] = call()
+
+    for n, k in sizes.cases(many):
         theirs = faiss.IndexFlatL2(sizes.dim)
         theirs.add(gallery[:n])
-        calls[f"{n} {k}"] = Kept(knn, queries, gallery[:n], k)
-        calls[f"{n} {k} faiss"] = Kept(theirs.search, queries, k)
-    seconds = timing.interleaved(calls, rounds)
-    for n, k in sizes.cases():
-        check(calls[f"{n} {k}"].answer, queries, gallery[:n], k)
-        check(calls[f"{n} {k} faiss"].answer, queries, gallery[:n], k)
-    rows = [row(sizes, n, k, seconds) for n, k in sizes.cases()]
+        calls[f"{n} {k}"] = partial(knn, queries, gallery[:n], k)
+        calls[f"{n} {k} faiss"] = partial(theirs.search, queries, k)
+    keeping = {name: partial(kept, name, call) for name, call in calls.items()}
+    seconds = timing.interleaved(keeping, rounds)
+    for n, k in sizes.cases(many):
+        check(found[f"{n} {k}"], queries, gallery[:n], k)
+        check(found[f"{n} {k} faiss"], queries, gallery[:n], k)
+        rows.append(row(sizes, n, k, seconds))
     title = f"Exact neighbours: {sizes.queries:,} queries, {sizes.dim} dimensions, float32"
+    title += f", k = {sizes.ks[many]}"
     tables.append(Table(title=title, note=note(rounds, faiss), head=HEAD, rows=rows))
 
 
@@ -120,8 +120,7 @@ def note(rounds: int, faiss: Any) -> str:
         "median of the rounds' ratios, and the least and the most. The distances of `knn` are "
         "float64's, and its order is theirs; faiss's are float32's. GFLOP/s: 2 x queries x gallery "
         "x dimensions, by the second; the selection and float64 count nothing there. Products of a "
-        f"first pass on this machine: {kind}, and float32 from "
-        f"{pruned.ROWS_FOR_FEW_BITS} k > gallery on."
+        f"first pass on this machine: {kind}."
     )
 
 
@@ -131,9 +130,10 @@ CODES = {  # by --full: queries, gallery, the dimensions compared, k
 }
 
 
-def test_codes(full: bool, rounds: int, tables: list[Table]) -> None:
+def test_codes(full: bool, rounds: int, asked: int | None, tables: list[Table]) -> None:
     faiss = pytest.importorskip("faiss")
     number_of_queries, n, dims, k = CODES[full]
+    number_of_queries = asked or number_of_queries
     rounds = max(1, rounds // 4)
     rows = []
     for dim in dims:
@@ -142,15 +142,14 @@ def test_codes(full: bool, rounds: int, tables: list[Table]) -> None:
         theirs = faiss.IndexBinaryFlat(dim)
         theirs.add(codes[1])
         calls = {
-            "codes": Kept(evaluation.hamming_nearest, *codes, k),
-            "codes, faiss": Kept(theirs.search, codes[0], k),
+            "vectors": partial(knn, queries, gallery, k),
+            "codes": partial(evaluation.hamming_nearest, *codes, k),
+            "codes, faiss": partial(theirs.search, codes[0], k),
         }
-        if not full:  # those of the paper's size stand in the table above
-            calls["vectors"] = Kept(knn, queries, gallery, k)
+        check_codes(calls["codes"], queries, gallery)
+        ours, others = calls["codes"]()[0], calls["codes, faiss"]()[0]
+        np.testing.assert_array_equal(ours, others)  # of equal distances faiss takes other rows
         seconds = timing.interleaved(calls, rounds)
-        ours, others = calls["codes"].answer, calls["codes, faiss"].answer
-        check_codes(ours, queries, gallery)
-        np.testing.assert_array_equal(ours[0], others[0])  # of equal ones faiss takes other rows
         held = {
             "vectors": gallery.nbytes,
             "codes": codes[1].nbytes,
@@ -161,9 +160,9 @@ def test_codes(full: bool, rounds: int, tables: list[Table]) -> None:
     tables.append(Table(title=title, note=code_note(rounds), head=CODE_HEAD, rows=rows))
 
 
-def check_codes(answer: tuple, queries: np.ndarray, gallery: np.ndarray) -> None:
+def check_codes(call: Callable[[], tuple], queries: np.ndarray, gallery: np.ndarray) -> None:
     """The first queries' neighbours are those of a stable sort of all distances."""
-    distances, indices = answer
+    distances, indices = call()
     for query, found, places in zip(queries[:CHECKED], distances, indices, strict=False):
         apart = ((query > 0) != (gallery > 0)).sum(-1)
         nearest = np.argsort(apart, kind="stable")[: len(places)]
@@ -177,7 +176,7 @@ CODE_HEAD = ("dimensions", "rows", "ms", "time / faiss's codes", "queries/s", "g
 def code_row(
     dim: int,
     form: str,
-    seconds: Mapping[str, Sequence[float]],
+    seconds: dict[str, Sequence[float]],
     held: dict[str, int],
     queries: int,
 ) -> tuple[str, ...]:
