@@ -1,0 +1,89 @@
+"""Ranks some vectors on this process's devices and writes down what came of it (not a test).
+
+python device_rankings.py TARGET
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from abe_jax import evaluation
+from abe_jax.evaluation import Ranking, knn, search
+from abe_jax.evaluation.binary_codes import HAMMING
+
+BLOCK, KS = 16, (1, 4)
+Written = dict[str, np.ndarray]
+
+
+def sets() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Names, vectors [n, m, d] and labels."""
+    yield "fewer rows than devices", *clusters(5, 2)
+    x, labels = clusters(1031, 40)  # eight tiles of 128 rows and a piece of a ninth
+    x[1000], x[517:523] = x[3], x[0]  # equal rows, in tiles of different devices too
+    yield "a remainder", x, labels
+    x, labels = clusters(300, 20)
+    yield "nearly equal", (0.04 + 2e-9 * np.rint(x)).astype(np.float32), labels
+    yield "large classes", *clusters(600, 3)
+
+
+def clusters(n: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of two learners in classes that overlap."""
+    rng = np.random.default_rng(n)
+    labels = rng.permutation(np.arange(n) % classes)
+    x = rng.normal(size=(classes, 2, 6))[labels] + rng.normal(size=(n, 2, 6))
+    return x.astype(np.float32), labels
+
+
+def groups(n: int) -> np.ndarray:
+    """A group for each row; rows of one group are not each other's neighbours."""
+    return np.arange(n) % 7
+
+
+def depth(n: int) -> int:
+    """How many neighbours are written down."""
+    return min(20, n - 1)
+
+
+def ranked(x: np.ndarray, labels: np.ndarray) -> Written:
+    """Neighbours and the values of every query, by each distance."""
+    codes, own = evaluation.pack(x), (groups(len(x)), groups(len(x)))
+    written = {"spread": spread(x)}
+    for ensemble in (*knn.ENSEMBLES, HAMMING):
+        ranking = Ranking(ensemble=ensemble, block=BLOCK)
+        rows = codes if ensemble == HAMMING else x
+        if ensemble == HAMMING:
+            found = evaluation.hamming_nearest(
+                codes, codes, depth(len(x)), exclude_self=True, block=BLOCK
+            )
+        else:
+            found = knn.knn(x, x, depth(len(x)), exclude_self=True, groups=own, ranking=ranking)
+        scores = evaluation.scores(rows, labels, KS, ranking=ranking)
+        values = dict(zip(("distances", "indices"), found, strict=True))
+        values |= {"rows": scores.rows, "r_precision": scores.r_precision}
+        values |= {f"recall@{k}": hits for k, hits in scores.recall.items()}
+        values["average_precision"] = scores.average_precision
+        written |= {f"{ensemble}: {name}": np.asarray(value) for name, value in values.items()}
+    return written
+
+
+def spread(x: np.ndarray) -> np.ndarray:
+    """On how many devices the gallery lies."""
+    made = knn.prepare(x, x, exclude_self=True, groups=None, ranking=Ranking(block=BLOCK))
+    lies = {device for chunk in made.gallery for device in chunk.ids.devices()}
+    return np.array(len(lies))
+
+
+def main(target: Path) -> None:
+    """Writes what is found in all sets, the gallery in chunks of one tile each."""
+    search.DISTANCES_AT_ONCE = BLOCK * search.GALLERY_TILE
+    written = {"devices": np.array(jax.device_count())}
+    for name, x, labels in sets():
+        written |= {f"{name}: {key}": value for key, value in ranked(x, labels).items()}
+    np.savez(target, **written)  # pyright: ignore[reportArgumentType]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
