@@ -1,17 +1,19 @@
 """Ranks some vectors on this process's devices and writes down what came of it (not a test).
 
-python device_rankings.py TARGET
+python device_rankings.py TARGET               alone
+python device_rankings.py TARGET ADDRESS I     as host I of two, which divide the metrics' queries
 """
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
 
 from abe_jax import evaluation
-from abe_jax.evaluation import Ranking, knn, search
+from abe_jax.evaluation import Ranking, knn, metrics, search
 from abe_jax.evaluation.binary_codes import HAMMING
 
 BLOCK, KS = 16, (1, 4)
@@ -52,7 +54,7 @@ def ranked(x: np.ndarray, labels: np.ndarray) -> Written:
     codes, own = evaluation.pack(x), (groups(len(x)), groups(len(x)))
     written = {"spread": spread(x)}
     for ensemble in (*knn.ENSEMBLES, HAMMING):
-        ranking = Ranking(ensemble=ensemble, block=BLOCK)
+        ranking = Ranking(ensemble=ensemble, block=BLOCK, divided=jax.process_count() > 1)
         rows = codes if ensemble == HAMMING else x
         if ensemble == HAMMING:
             found = evaluation.hamming_nearest(
@@ -76,14 +78,21 @@ def spread(x: np.ndarray) -> np.ndarray:
     return np.array(len(lies))
 
 
-def main(target: Path) -> None:
-    """Writes what is found in all sets, the gallery in chunks of one tile each."""
+def main(target: Path, *host: str) -> None:
+    """Writes what is found in all sets, the gallery in chunks of one tile each.
+
+    `host`: where the first host listens, and this one's number.
+    """
+    if host:
+        jax.distributed.initialize(host[0], 2, int(host[1]))
     search.DISTANCES_AT_ONCE = BLOCK * search.GALLERY_TILE
     written = {"devices": np.array(jax.device_count())}
-    for name, x, labels in sets():
-        written |= {f"{name}: {key}": value for key, value in ranked(x, labels).items()}
+    with mock.patch.object(metrics, "nearest", wraps=metrics.nearest) as counted:
+        for name, x, labels in sets():
+            written |= {f"{name}: {key}": value for key, value in ranked(x, labels).items()}
+    written["calls"] = np.array(counted.call_count)  # blocks of queries that this host ranked
     np.savez(target, **written)  # pyright: ignore[reportArgumentType]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,4 +1,4 @@
-"""A ranking is the same to the bit on however many devices its gallery lies."""
+"""A ranking is the same to the bit on however many devices, and hosts, it is computed."""
 
 import functools
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import device_rankings
 import numpy as np
 import pytest
-from processes import ROOT, environment
+from processes import ROOT, environment, port
 
 from abe_jax import evaluation
 from abe_jax.evaluation.binary_codes import HAMMING
@@ -52,8 +52,36 @@ def test_several_devices_rank_as_one_to_the_bit(devices: int, ranked: Ranked) ->
     assert several["fewer rows than devices: spread"] == 1
     assert several.keys() == one.keys()
     for name in one:
-        if name != "devices" and not name.endswith("spread"):
+        if name not in ("devices", "calls") and not name.endswith("spread"):
             np.testing.assert_array_equal(several[name], one[name], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 3])
+def test_two_hosts_that_divide_the_queries_rank_as_one_to_the_bit(
+    devices: int, ranked: Ranked, tmp_path: Path
+) -> None:
+    targets, address = [tmp_path / "0.npz", tmp_path / "1.npz"], f"127.0.0.1:{port()}"
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(target), address, str(i)],
+            env={**environment(tmp_path, devices=devices), "PYTHONPATH": str(ROOT)},
+        )
+        for i, target in enumerate(targets)
+    ]
+    try:
+        assert [host.wait(timeout=300) for host in hosts] == [0, 0]
+    finally:
+        for host in hosts:
+            host.kill()
+    one, found = ranked(1), [read(target) for target in targets]
+    assert sum(each["calls"] for each in found) == one["calls"]
+    assert min(each["calls"] for each in found) > one["calls"] / 3
+    for each in found:
+        assert each["devices"] == 2 * devices
+        for name in one.keys() - {"devices", "calls"}:
+            if not name.endswith("spread"):
+                np.testing.assert_array_equal(each[name], one[name], err_msg=name)
 
 
 @pytest.mark.parametrize("ensemble", [*ENSEMBLES, HAMMING])

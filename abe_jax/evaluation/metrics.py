@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import arguments, binary_codes, knn
+from abe_jax.evaluation import arguments, binary_codes, divided, knn
 from abe_jax.evaluation.arguments import Codes, Ks
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
@@ -133,6 +133,7 @@ class _Prepared(NamedTuple):
     gallery_labels: np.ndarray
     positives: np.ndarray  # how many gallery rows are right for each query
     neighbours: int  # how many neighbours each query has
+    divided: bool  # among the hosts
 
     def right(
         self, rows: Int[np.ndarray, " q"], found: Int[np.ndarray, "q k"]
@@ -167,7 +168,8 @@ def _prepared(
     own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
     others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
     number = positives(own, others, leave_one_out=leave_one_out, groups=both)
-    return _Prepared(search, own, others, number, len(others) - leave_one_out)
+    neighbours = len(others) - leave_one_out
+    return _Prepared(search, own, others, number, neighbours, ranking.divided)
 
 
 def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
@@ -181,24 +183,24 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     order = order[number[order] > 0]
     if not len(order):
         raise UserError("no query has a positive in its gallery: nothing can be measured")
-    recall = {k: np.zeros(len(order)) for k in ks}
-    precision, average = np.zeros((2, len(order) if at_r else 0))
-    for start in range(0, len(order), test.search.block):
-        rows = order[start : start + test.search.block]
+    block = test.search.block
+    values = np.zeros((len(ks) + 2 * at_r, len(order)))
+    for at in divided.own_blocks(len(order), block, test.divided):
+        rows = order[at]
         need = np.maximum(number[rows] if at_r else np.ones_like(rows), max(*ks, 1, 1))
         found = nearest(test.search, rows, need, test.right)
         match = test.right(rows, np.asarray(found.indices))
-        at = slice(start, start + len(rows))
-        for k in ks:
-            recall[k][at] = match[:, :k].any(axis=1)
+        for own, k in zip(values, ks, strict=False):
+            own[at] = match[:, :k].any(axis=1)
         if at_r:
-            precision[at], average[at] = at_own_depth(match, number[rows])
+            values[-2:, at] = at_own_depth(match, number[rows])
+    values = divided.of_all_hosts(values, block, test.divided)
     return Scores(
         queries=len(order),
         rows=order,
-        recall=recall,
-        r_precision=precision,
-        average_precision=average,
+        recall=dict(zip(ks, values, strict=False)),
+        r_precision=values[-2] if at_r else np.zeros(0),
+        average_precision=values[-1] if at_r else np.zeros(0),
     )
 
 

@@ -18,6 +18,7 @@ cosine        see `between_learners`; left out for one learner
 reidentification  see `across_cameras.measure`; where images have cameras and a gallery
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ def evaluate(
         measures: what is measured; grains and copies are for `measure_split`.
         pixels: images [n, ...] as a baseline without any training, see `centred_pixels`.
         whitened: unit vectors, see `whitening.unit_whitened`.
+
+    With `measures.divided` all hosts call it, with the same arguments but for `whitened`.
     Raises as `recall_at_k` and `by_domain`.
     """
     x = np.asarray(vectors)
@@ -90,7 +93,7 @@ def scores(
         measures.ks,
         gallery=truth.gallery,
         groups=truth.groups if other_groups else None,
-        ranking=Ranking(ensemble=ensemble, block=measures.block),
+        ranking=Ranking(ensemble=ensemble, block=measures.block, divided=measures.divided),
     )
 
 
@@ -108,8 +111,9 @@ def _beside(
         result["binary"] = scores(codes, truth, measures, ensemble=by_bits).means()
     if baseline is not None:
         result["pixels"] = scores(baseline, truth, measures).means()
-    if whitened is not None:
-        result["whitened"] = scores(whitened, truth, measures).means()
+    if whitened is not None:  # the first host alone has such vectors
+        alone = dataclasses.replace(measures, divided=False)
+        result["whitened"] = scores(whitened, truth, alone).means()
     return result
 
 
