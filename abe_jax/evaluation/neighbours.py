@@ -24,7 +24,7 @@ from abe_jax.evaluation.search import (
 )
 
 EXTRA = 6  # candidates beyond those asked for, at least
-DEEP = 256  # candidates from which on a large part of a gallery is sorted whole
+DEEP = 256  # candidates from which on a large part of a gallery is found in float64 alone
 PART = 8  # 1 / PART of a gallery is a large part
 BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
 
@@ -147,14 +147,15 @@ def _chunks(
 def _sorted(
     search: Search, rows: Int[np.ndarray, " q"], need: Int[np.ndarray, " q"], right: Right | None
 ) -> Nearest:
-    """As `nearest`, the whole gallery sorted for each query: float32 leaves long lists open."""
+    """As `nearest`, from the whole gallery in float64: float32 leaves long lists open."""
     parts, step = [], max(1, BOUNDS_AT_ONCE // len(search.groups))
+    k = min(int(need.max()) + EXTRA, len(search.groups))
     for start in range(0, len(rows), step):
         at = slice(start, start + step)
         if search.originals is None:
             part = _sorted_codes(search, rows[at])
         else:
-            part = _sorted_vectors(search, search.originals, rows[at], need[at], right)
+            part = _sorted_vectors(search, search.originals, rows[at], need[at], right, k)
         parts.append([columns[:, : need.max()] for columns in part])
     return Nearest(*(np.concatenate(both) for both in zip(*parts, strict=True)))
 
@@ -165,9 +166,11 @@ def _sorted_vectors(
     rows: Int[np.ndarray, " q"],
     need: Int[np.ndarray, " q"],
     right: Right | None,
+    k: int,
 ) -> Nearest:
-    """Few rows are left open in float64: with `right`, the others are in their order already."""
-    least, most, ids = all_candidates(search, originals, rows)
+    """The k nearest, of which float64 leaves few open: with `right`, the others stand in order."""
+    complete = k == len(search.groups)
+    least, most, ids = all_candidates(search, originals, rows, k)
     near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
     left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
     if len(left):
@@ -176,27 +179,48 @@ def _sorted_vectors(
             need[left],
             exact(originals, rows[left]),
             right=None if right is None else right(rows[left], ids[left]),
-            complete=True,
+            complete=complete,
         )
         least[left], ids[left] = settled.distances, settled.ids
+        lost = left[~settled.proven]  # among equals, say: one that was left out may belong there
+        if len(lost):
+            of_lost = rows[lost], need[lost], right, len(search.groups)
+            least[lost], ids[lost] = (
+                x[:, :k] for x in _sorted_vectors(search, originals, *of_lost)
+            )
     return Nearest(least, ids)
 
 
-def all_candidates(search: Search, originals: Originals, rows: Int[np.ndarray, " q"]) -> Candidates:
-    """All rows for each query, from float64, by the least that their distances can be."""
+def all_candidates(
+    search: Search, originals: Originals, rows: Int[np.ndarray, " q"], k: int | None = None
+) -> Candidates:
+    """The k rows of the least `least` for each query, or all rows, from float64 and in its order.
+
+    Every row is bounded; k of them are then sorted, which takes far less than sorting all.
+    """
     both = np.empty((2, len(rows), len(search.groups)))
     asked = originals.frame.wide(originals.queries[:, rows])
     for chunk in _chunks(search, originals, rows):
         part = frame.bounds(originals.frame, asked, chunk.vectors, originals.rooted)
         for side, bound in zip(both[:, :, chunk.ids[0] : chunk.ids[-1] + 1], part, strict=True):
             side[:] = bound
-            side[~chunk.counts] = np.inf
+            np.copyto(side, np.inf, where=~chunk.counts)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy sorts on one core
-        pieces = np.array_split(both[0], os.cpu_count() or 1)
-        ids = np.concatenate(list(threads.map(partial(np.argsort, axis=1), pieces)))
+        pieces = np.array_split(both[0], min(os.cpu_count() or 1, len(rows)))
+        first = partial(_first, k=len(search.groups) if k is None else k)
+        ids = np.concatenate(list(threads.map(first, pieces)))
     least, most = np.take_along_axis(both, ids[None], axis=2)
     ids[np.isinf(least)] = order.NO_ROW
     return Candidates(least, most, ids)
+
+
+def _first(values: Float64[np.ndarray, "q n"], k: int) -> Int[np.ndarray, "q k"]:
+    """The columns of the k least values of each row, by rising value."""
+    if k == values.shape[1]:
+        return np.argsort(values, axis=1)
+    some = np.argpartition(values, k - 1, axis=1)[:, :k]
+    order = np.argsort(np.take_along_axis(values, some, axis=1), axis=1)
+    return np.take_along_axis(some, order, axis=1)
 
 
 def _sorted_codes(search: Search, rows: Int[np.ndarray, " q"]) -> Nearest:

@@ -1,0 +1,109 @@
+"""Metrics of classes with hundreds of images: exact, and without sorting what is far away."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from abe_jax import evaluation
+from abe_jax.evaluation import LabelledGallery, Ranking, neighbours
+from abe_jax.evaluation.knn import ENSEMBLES, knn
+
+N, CLASSES = 1200, 4  # R = 299: deep enough, and a quarter of the rows
+
+
+def clusters():
+    """Vectors [n, m, d] of overlapping classes in mixed order, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(N) % CLASSES)
+    x = rng.normal(size=(CLASSES, 2, 6))[labels] + 1.5 * rng.normal(size=(N, 2, 6))
+    return x, labels
+
+
+def of_few(x):
+    """Each vector four times: equal distances, which rank by row."""
+    return np.repeat(x[: N // 4], 4, axis=0)
+
+
+KINDS = {
+    "as drawn": lambda x: x,
+    "1e4 off": lambda x: x + 1e4,
+    "four times each": of_few,
+    "in whole numbers": np.rint,
+    "all equal": lambda x: 0 * x + 0.3,
+}
+kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def distances(queries, gallery, rooted):
+    """By their definition, in float64."""
+    found = []
+    for query in queries.astype(np.float64):
+        squares = ((gallery.astype(np.float64) - query) ** 2).sum(axis=-1)
+        found.append(np.sqrt(squares).mean(axis=1) if rooted else squares.sum(axis=1))
+    return np.array(found)
+
+
+def at_r(apart, right):
+    """R-precision and average precision of each query, from distances (infinite: does not count)
+    and what is right."""
+    values = []
+    for own, hits in zip(apart, right, strict=True):
+        order = np.argsort(own, kind="stable")
+        r = int(hits[np.isfinite(own)].sum())
+        hits = hits[order[:r]]
+        precision = np.cumsum(hits) / np.arange(1, r + 1)
+        values.append((hits.mean(), (precision * hits).sum() / r))
+    return np.array(values)
+
+
+def by_row(scores):
+    order = np.argsort(scores.rows)
+    return np.stack([scores.r_precision, scores.average_precision], axis=1)[order]
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+@kinds
+def test_every_query_is_the_loops(kind, ensemble):
+    x, labels = clusters()
+    x = kind(x).astype(np.float32)
+    apart = distances(x, x, ensemble == "mean_distance")
+    np.fill_diagonal(apart, np.inf)
+    wanted = at_r(apart, labels[:, None] == labels[None])
+    found = evaluation.scores(x, labels, (1,), ranking=Ranking(ensemble=ensemble))
+    np.testing.assert_allclose(by_row(found), wanted, rtol=1e-12)
+
+
+@kinds
+def test_queries_of_a_gallery_with_groups(kind):
+    x, labels = clusters()
+    x = kind(x).astype(np.float32)
+    gallery, groups = np.arange(N) % 8 > 0, np.arange(N) % 5
+    apart = distances(x[~gallery], x[gallery], rooted=False)
+    apart[groups[~gallery][:, None] == groups[gallery][None]] = np.inf
+    wanted = at_r(apart, labels[~gallery][:, None] == labels[gallery][None])
+    rows = LabelledGallery(x[gallery], labels[gallery], groups[gallery])
+    own = groups[~gallery]
+    found = evaluation.scores(x[~gallery], labels[~gallery], (1,), groups=own, gallery=rows)
+    np.testing.assert_allclose(by_row(found), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+@kinds
+def test_long_lists_of_neighbours(kind, ensemble):
+    x = kind(clusters()[0]).astype(np.float32)
+    apart = distances(x[:50], x, ensemble == "mean_distance")
+    order = np.argsort(apart, axis=1, kind="stable")[:, :400]
+    found = knn(x[:50], x, 400, ranking=Ranking(ensemble=ensemble))
+    np.testing.assert_array_equal(found[1], order)
+    np.testing.assert_allclose(found[0], np.take_along_axis(apart, order, 1), rtol=1e-12)
+
+
+def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():
+    x, labels = clusters()
+    asked = mock.Mock(wraps=neighbours.all_candidates)
+    with mock.patch.object(neighbours, "all_candidates", asked):
+        evaluation.r_precision(x, labels)
+        assert {call.args[3] for call in asked.call_args_list} == {299 + neighbours.EXTRA}
+        evaluation.r_precision(np.full_like(x, 0.3), labels)
+        assert asked.call_args.args[3] == N
