@@ -27,6 +27,7 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Divergence",
         "Exact neighbours",
         "Index on disk",
+        "Rankings of whole splits",
         "Effective",
     ):
         assert f"### {title}" in text
