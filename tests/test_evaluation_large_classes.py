@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from abe_jax import evaluation
-from abe_jax.evaluation import LabelledGallery, Ranking, neighbours
+from abe_jax.evaluation import LabelledGallery, Ranking, deep, neighbours, search
 from abe_jax.evaluation.knn import ENSEMBLES, knn
 
 N, CLASSES = 1200, 4  # R = 299: deep enough, and a quarter of the rows
@@ -33,6 +33,16 @@ KINDS = {
     "all equal": lambda x: 0 * x + 0.3,
 }
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+@pytest.fixture(params=["host", "device", "device, in chunks"])
+def place(request, monkeypatch):
+    """Where float64 bounds the gallery."""
+    if request.param != "host":
+        monkeypatch.setattr(deep, "PLATFORMS", ("cpu",))
+    if request.param == "device, in chunks":
+        monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 500)  # rows: 512, 512, 176
+    return request.param
 
 
 def distances(queries, gallery, rooted):
@@ -64,7 +74,7 @@ def by_row(scores):
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 @kinds
-def test_every_query_is_the_loops(kind, ensemble):
+def test_every_query_is_the_loops(kind, ensemble, place):
     x, labels = clusters()
     x = kind(x).astype(np.float32)
     apart = distances(x, x, ensemble == "mean_distance")
@@ -75,7 +85,7 @@ def test_every_query_is_the_loops(kind, ensemble):
 
 
 @kinds
-def test_queries_of_a_gallery_with_groups(kind):
+def test_queries_of_a_gallery_with_groups(kind, place):
     x, labels = clusters()
     x = kind(x).astype(np.float32)
     gallery, groups = np.arange(N) % 8 > 0, np.arange(N) % 5
@@ -90,7 +100,7 @@ def test_queries_of_a_gallery_with_groups(kind):
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 @kinds
-def test_long_lists_of_neighbours(kind, ensemble):
+def test_long_lists_of_neighbours(kind, ensemble, place):
     x = kind(clusters()[0]).astype(np.float32)
     apart = distances(x[:50], x, ensemble == "mean_distance")
     order = np.argsort(apart, axis=1, kind="stable")[:, :400]
@@ -107,3 +117,16 @@ def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():
         assert {call.args[3] for call in asked.call_args_list} == {299 + neighbours.EXTRA}
         evaluation.r_precision(np.full_like(x, 0.3), labels)
         assert asked.call_args.args[3] == N
+
+
+def test_a_gpu_bounds_vectors_that_need_not_be_moved(monkeypatch):
+    x, labels = clusters()
+    asked = mock.Mock(wraps=deep.candidates)
+    monkeypatch.setattr(deep, "candidates", asked)
+    evaluation.r_precision(x, labels)
+    assert not asked.called  # here is no GPU
+    monkeypatch.setattr(deep, "PLATFORMS", ("cpu",))
+    evaluation.r_precision(x + 1e4, labels)
+    assert not asked.called
+    evaluation.r_precision(x, labels)
+    assert asked.call_count == -(-N // 256)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
-from abe_jax.evaluation import frame, order
+from abe_jax.evaluation import deep, frame, order
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 from abe_jax.evaluation.order import Candidates, RowsOfFloat64, Within
 from abe_jax.evaluation.search import (
@@ -57,7 +57,7 @@ def nearest(
     """
     size, depth = len(search.groups), _depth(int(need.max()))
     if depth >= DEEP and depth * PART > size:
-        found = _sorted(search, rows, need, right)
+        found = _sorted(search, rows, need, right, min(int(need.max()) + EXTRA, size))
     else:
         ((_, found),) = blocks(search, rows, depth)
         if search.originals is not None:
@@ -145,11 +145,15 @@ def _chunks(
 
 
 def _sorted(
-    search: Search, rows: Int[np.ndarray, " q"], need: Int[np.ndarray, " q"], right: Right | None
+    search: Search,
+    rows: Int[np.ndarray, " q"],
+    need: Int[np.ndarray, " q"],
+    right: Right | None,
+    k: int,
 ) -> Nearest:
-    """As `nearest`, from the whole gallery in float64: float32 leaves long lists open."""
-    parts, step = [], max(1, BOUNDS_AT_ONCE // len(search.groups))
-    k = min(int(need.max()) + EXTRA, len(search.groups))
+    """As `nearest`, from the k first of the gallery in float64: float32 leaves long lists open."""
+    n, parts = len(search.groups), []
+    step = len(rows) if k < n and deep.able(search) else max(1, BOUNDS_AT_ONCE // n)
     for start in range(0, len(rows), step):
         at = slice(start, start + step)
         if search.originals is None:
@@ -169,8 +173,11 @@ def _sorted_vectors(
     k: int,
 ) -> Nearest:
     """The k nearest, of which float64 leaves few open: with `right`, the others stand in order."""
-    complete = k == len(search.groups)
-    least, most, ids = all_candidates(search, originals, rows, k)
+    n = len(search.groups)
+    if k < n and deep.able(search):
+        least, most, ids = deep.candidates(search, rows, k)
+    else:
+        least, most, ids = all_candidates(search, originals, rows, k)
     near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
     left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
     if len(left):
@@ -179,15 +186,14 @@ def _sorted_vectors(
             need[left],
             exact(originals, rows[left]),
             right=None if right is None else right(rows[left], ids[left]),
-            complete=complete,
+            complete=k == n,
         )
         least[left], ids[left] = settled.distances, settled.ids
         lost = left[~settled.proven]  # among equals, say: one that was left out may belong there
         if len(lost):
-            of_lost = rows[lost], need[lost], right, len(search.groups)
-            least[lost], ids[lost] = (
-                x[:, :k] for x in _sorted_vectors(search, originals, *of_lost)
-            )
+            again = _sorted(search, rows[lost], need[lost], right, n)
+            for part, own in zip((least, ids), again, strict=True):
+                part[lost, : own.shape[1]] = own
     return Nearest(least, ids)
 
 
