@@ -130,3 +130,15 @@ def test_a_gpu_bounds_vectors_that_need_not_be_moved(monkeypatch):
     assert not asked.called
     evaluation.r_precision(x, labels)
     assert asked.call_count == -(-N // 256)
+
+
+def test_a_gpu_bounds_long_lists_of_a_large_gallery_too(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
+    wanted = knn(x[:20], x, 250)
+    asked = mock.Mock(wraps=deep.candidates)
+    monkeypatch.setattr(deep, "candidates", asked)
+    monkeypatch.setattr(deep, "PLATFORMS", ("cpu",))
+    found = knn(x[:20], x, 250)
+    assert asked.called
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)

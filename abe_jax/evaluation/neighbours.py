@@ -24,7 +24,7 @@ from abe_jax.evaluation.search import (
 )
 
 EXTRA = 6  # candidates beyond those asked for, at least
-DEEP = 256  # candidates from which on a large part of a gallery is found in float64 alone
+DEEP = 256  # candidates from which on a GPU, or of a large part of a gallery, float64 finds all
 PART = 8  # 1 / PART of a gallery is a large part
 BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
 
@@ -56,7 +56,7 @@ def nearest(
     is said of it, nor of distances.
     """
     size, depth = len(search.groups), _depth(int(need.max()))
-    if depth >= DEEP and depth * PART > size:
+    if depth >= DEEP and (depth * PART > size or deep.able(search)):
         found = _sorted(search, rows, need, right, min(int(need.max()) + EXTRA, size))
     else:
         ((_, found),) = blocks(search, rows, depth)
