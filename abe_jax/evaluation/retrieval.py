@@ -71,7 +71,8 @@ def evaluate(
         result |= _other_family(x, truth, measures, baseline)
     if measures.domains:
         ranked = {"ensemble": x} | ({} if baseline is None else {"pixels": baseline})
-        result["domains"] = by_domain(ranked, truth, measures.ks, measures.block)
+        block, divided = measures.block, measures.divided
+        result["domains"] = by_domain(ranked, truth, measures.ks, block, divided=divided)
     if x.shape[1] > 1:
         result["cosine"] = cosine.between_learners(x, truth.labels, truth.gallery)
     beside = {"pixels": baseline, "whitened": whitened}
