@@ -15,6 +15,7 @@ import numpy as np
 from abe_jax import evaluation
 from abe_jax.evaluation import Ranking, knn, metrics, search
 from abe_jax.evaluation.binary_codes import HAMMING
+from abe_jax.evaluation.ranks import ranks
 
 BLOCK, KS = 16, (1, 4)
 Written = dict[str, np.ndarray]
@@ -53,8 +54,11 @@ def ranked(x: np.ndarray, labels: np.ndarray) -> Written:
     """Neighbours and the values of every query, by each distance."""
     codes, own = evaluation.pack(x), (groups(len(x)), groups(len(x)))
     written = {"spread": spread(x)}
+    every, hosts = np.arange(len(x)), jax.process_count()
+    targets = (every[:, None] + np.array([1, 2, len(x) // 2])) % len(x)
+    written["ranks"] = ranks(x, x, targets, rows=every, block=BLOCK, divided=hosts > 1)
     for ensemble in (*knn.ENSEMBLES, HAMMING):
-        ranking = Ranking(ensemble=ensemble, block=BLOCK, divided=jax.process_count() > 1)
+        ranking = Ranking(ensemble=ensemble, block=BLOCK, divided=hosts > 1)
         rows = codes if ensemble == HAMMING else x
         if ensemble == HAMMING:
             found = evaluation.hamming_nearest(

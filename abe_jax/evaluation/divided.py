@@ -30,7 +30,7 @@ def of_all_hosts(
     values: Shaped[np.ndarray, "v n"], block: int, divided: bool
 ) -> Shaped[np.ndarray, "v n"]:
     """The values of n queries, of which each host brings those of its own blocks."""
-    if not divided or jax.process_count() == 1:
+    if not divided or not values.size or jax.process_count() == 1:
         return values
     each = hosts.gather_bits(values)
     query = np.arange(values.shape[1])

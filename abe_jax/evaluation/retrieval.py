@@ -76,7 +76,8 @@ def evaluate(
     if x.shape[1] > 1:
         result["cosine"] = cosine.between_learners(x, truth.labels, truth.gallery)
     beside = {"pixels": baseline, "whitened": whitened}
-    return result | across_cameras.measure(x, truth, measures.block, **beside)
+    persons = across_cameras.measure(x, truth, measures.block, **beside, divided=measures.divided)
+    return result | persons
 
 
 def scores(
