@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from abe_jax import evaluation
-from abe_jax.evaluation import LabelledGallery, Ranking, deep, neighbours, search
+from abe_jax.evaluation import LabelledGallery, Ranking, deep, search, whole_rows
 from abe_jax.evaluation.knn import ENSEMBLES, knn
 
 N, CLASSES = 1200, 4  # R = 299: deep enough, and a quarter of the rows
@@ -111,10 +111,10 @@ def test_long_lists_of_neighbours(kind, ensemble, place):
 
 def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():
     x, labels = clusters()
-    asked = mock.Mock(wraps=neighbours.all_candidates)
-    with mock.patch.object(neighbours, "all_candidates", asked):
+    asked = mock.Mock(wraps=whole_rows.all_candidates)
+    with mock.patch.object(whole_rows, "all_candidates", asked):
         evaluation.r_precision(x, labels)
-        assert {call.args[3] for call in asked.call_args_list} == {299 + neighbours.EXTRA}
+        assert {call.args[3] for call in asked.call_args_list} == {299 + whole_rows.EXTRA}
         evaluation.r_precision(np.full_like(x, 0.3), labels)
         assert asked.call_args.args[3] == N
 

@@ -36,7 +36,7 @@ def able(search: Search) -> bool:
 
 
 def candidates(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Candidates:
-    """As `neighbours.all_candidates`, of a search that is `able`.
+    """As `whole_rows.all_candidates`, of a search that is `able`.
 
     A device holds two bounds in float64 of each of DISTANCES_AT_ONCE distances, and what it sorts
     them with.

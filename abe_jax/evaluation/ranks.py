@@ -3,14 +3,14 @@
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from abe_jax.evaluation import knn, neighbours
+from abe_jax.evaluation import knn, whole_rows
 from abe_jax.evaluation.arguments import Groups
 from abe_jax.evaluation.divided import of_all_hosts, own_blocks
 from abe_jax.evaluation.knn import Vectors
-from abe_jax.evaluation.neighbours import BOUNDS_AT_ONCE
 from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.order import Candidates
 from abe_jax.evaluation.search import BLOCK, Search
+from abe_jax.evaluation.whole_rows import BOUNDS_AT_ONCE
 
 
 def ranks(
@@ -65,8 +65,8 @@ def _block(
     originals = search.originals
     assert originals is not None
     found, distance = (
-        neighbours.all_candidates(search, originals, rows),
-        neighbours.exact(originals, rows),
+        whole_rows.all_candidates(search, originals, rows),
+        whole_rows.exact(originals, rows),
     )
     there = targets >= 0
     reach = np.full(targets.shape, -1.0)
