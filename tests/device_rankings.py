@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from abe_jax import evaluation
@@ -78,7 +79,7 @@ def ranked(x: np.ndarray, labels: np.ndarray) -> Written:
 def spread(x: np.ndarray) -> np.ndarray:
     """On how many devices the gallery lies."""
     made = knn.prepare(x, x, exclude_self=True, groups=None, ranking=Ranking(block=BLOCK))
-    lies = {device for chunk in made.gallery for device in chunk.ids.devices()}
+    lies = {device for chunk in made.gallery for device in jnp.asarray(chunk.ids).devices()}
     return np.array(len(lies))
 
 

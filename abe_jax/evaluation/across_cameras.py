@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from abe_jax.errors import UserError
 from abe_jax.evaluation import arguments, protocols
 from abe_jax.evaluation.arguments import Codes
+from abe_jax.evaluation.divided import together
 from abe_jax.evaluation.knn import Vectors
 from abe_jax.evaluation.protocols import GroundTruth
 from abe_jax.evaluation.ranks import alike, ranks
@@ -164,6 +165,7 @@ def measure(
         metrics["learners_mean"] = {k: float(np.mean([one[k] for one in each])) for k in each[0]}
     if pixels is not None:
         metrics["pixels"] = of(pixels).means()
-    if whitened is not None:
-        metrics["whitened"] = of(whitened, divided=False).means()
+    with together(divided):
+        if whitened is not None:
+            metrics["whitened"] = of(whitened, divided=False).means()
     return {"reidentification": found | {"queries": len(ensemble.rows), "metrics": metrics}}

@@ -7,6 +7,7 @@ query, and they would meet at every block. Rankings are exact (`order.py`): who 
 changes no bit.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import jax
@@ -14,6 +15,13 @@ import numpy as np
 from jaxtyping import Shaped
 
 from abe_jax import hosts
+
+
+@contextlib.contextmanager
+def together(divided: bool) -> Iterator[None]:
+    """What one host refuses inside, all refuse, if queries are divided: see `hosts.together`."""
+    with hosts.together() if divided else contextlib.nullcontext():
+        yield
 
 
 def own_blocks(count: int, block: int, divided: bool) -> Iterator[slice]:

@@ -152,30 +152,49 @@ def _prepared(
     gallery: LabelledGallery | None,
     ranking: Ranking,
 ) -> _Prepared:
-    leave_one_out = gallery is None
-    rows = LabelledGallery(vectors, labels, groups) if gallery is None else gallery
-    if (groups is None) != (rows.groups is None):
-        raise UserError("groups of queries and of the gallery are given together or not at all")
-    both = None if groups is None or rows.groups is None else (groups, rows.groups)
-    if ranking.ensemble == binary_codes.HAMMING:
-        search = binary_codes.prepare(
-            vectors, rows.vectors, exclude_self=leave_one_out, groups=both, block=ranking.block
-        )
-    else:
-        search = knn.prepare(
-            vectors, rows.vectors, exclude_self=leave_one_out, groups=both, ranking=ranking
-        )
-    own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
-    others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
-    number = positives(own, others, leave_one_out=leave_one_out, groups=both)
-    neighbours = len(others) - leave_one_out
-    return _Prepared(search, own, others, number, neighbours, ranking.divided)
+    """Raises on all hosts what it raises on one, where these divide the queries."""
+    with divided.together(ranking.divided):
+        leave_one_out = gallery is None
+        rows = LabelledGallery(vectors, labels, groups) if gallery is None else gallery
+        if (groups is None) != (rows.groups is None):
+            raise UserError("groups of queries and of the gallery are given together or not at all")
+        both = None if groups is None or rows.groups is None else (groups, rows.groups)
+        if ranking.ensemble == binary_codes.HAMMING:
+            search = binary_codes.prepare(
+                vectors, rows.vectors, exclude_self=leave_one_out, groups=both, block=ranking.block
+            )
+        else:
+            search = knn.prepare(
+                vectors, rows.vectors, exclude_self=leave_one_out, groups=both, ranking=ranking
+            )
+        own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
+        others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
+        number = positives(own, others, leave_one_out=leave_one_out, groups=both)
+        neighbours = len(others) - leave_one_out
+        return _Prepared(search, own, others, number, neighbours, ranking.divided)
 
 
 def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
-    """Goes through the queries by rising R, so that few are searched as deep as the largest R.
+    """The values of all queries; `at_r=False` leaves the metrics at R empty."""
+    with divided.together(test.divided):
+        order, values = _own_values(test, ks, at_r)
+    values = divided.of_all_hosts(values, test.search.block, test.divided)
+    return Scores(
+        queries=len(order),
+        rows=order,
+        recall=dict(zip(ks, values, strict=False)),
+        r_precision=values[-2] if at_r else np.zeros(0),
+        average_precision=values[-1] if at_r else np.zeros(0),
+    )
 
-    `at_r=False` searches no deeper than the largest K and leaves the metrics at R empty.
+
+def _own_values(
+    test: _Prepared, ks: Sequence[int], at_r: bool
+) -> tuple[Int[np.ndarray, " queries"], Float[np.ndarray, "v queries"]]:
+    """The queries with a positive, and the recall at each K and the metrics at R of this host's.
+
+    Goes through them by rising R, so that few are searched as deep as the largest R; without `at_r`
+    none is searched deeper than the largest K.
     """
     for k in ks:
         check_k(k, test.neighbours)
@@ -183,9 +202,8 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     order = order[number[order] > 0]
     if not len(order):
         raise UserError("no query has a positive in its gallery: nothing can be measured")
-    block = test.search.block
     values = np.zeros((len(ks) + 2 * at_r, len(order)))
-    for at in divided.own_blocks(len(order), block, test.divided):
+    for at in divided.own_blocks(len(order), test.search.block, test.divided):
         rows = order[at]
         need = np.maximum(number[rows] if at_r else np.ones_like(rows), max(*ks, 1, 1))
         found = nearest(test.search, rows, need, test.right)
@@ -194,14 +212,7 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
             own[at] = match[:, :k].any(axis=1)
         if at_r:
             values[-2:, at] = at_own_depth(match, number[rows])
-    values = divided.of_all_hosts(values, block, test.divided)
-    return Scores(
-        queries=len(order),
-        rows=order,
-        recall=dict(zip(ks, values, strict=False)),
-        r_precision=values[-2] if at_r else np.zeros(0),
-        average_precision=values[-1] if at_r else np.zeros(0),
-    )
+    return order, values
 
 
 def at_own_depth(

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float64, Int
 
 from abe_jax.evaluation import knn, whole_rows
 from abe_jax.evaluation.arguments import Groups
-from abe_jax.evaluation.divided import of_all_hosts, own_blocks
+from abe_jax.evaluation.divided import of_all_hosts, own_blocks, together
 from abe_jax.evaluation.knn import Vectors
 from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.order import Candidates
@@ -34,18 +34,19 @@ def ranks(
     bounded in float64 on the host, and computed exactly where the bounds leave open which of two
     rows is nearer. `divided` as in `Ranking`. Raises UserError as `knn`.
     """
-    search = knn.prepare(
-        queries,
-        gallery,
-        exclude_self=rows is not None,
-        groups=groups,
-        ranking=Ranking(block=block),
-    )
-    asking = np.arange(len(targets)) if rows is None else rows
-    step = max(1, min(block, BOUNDS_AT_ONCE // len(search.groups)))
-    found = np.zeros(targets.shape, np.int64)
-    for at in own_blocks(len(targets), step, divided):
-        found[at] = _block(search, asking[at], targets[at])
+    with together(divided):
+        search = knn.prepare(
+            queries,
+            gallery,
+            exclude_self=rows is not None,
+            groups=groups,
+            ranking=Ranking(block=block),
+        )
+        asking = np.arange(len(targets)) if rows is None else rows
+        step = max(1, min(block, BOUNDS_AT_ONCE // len(search.groups)))
+        found = np.zeros(targets.shape, np.int64)
+        for at in own_blocks(len(targets), step, divided):
+            found[at] = _block(search, asking[at], targets[at])
     return of_all_hosts(found.T, step, divided).T
 
 

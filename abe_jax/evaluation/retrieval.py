@@ -28,6 +28,7 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import across_cameras, binary_codes, cosine, protocols
 from abe_jax.evaluation.baselines import centred_pixels
 from abe_jax.evaluation.by_domain import by_domain
+from abe_jax.evaluation.divided import together
 from abe_jax.evaluation.metrics import Scores
 from abe_jax.evaluation.options import Measures, Ranking
 from abe_jax.evaluation.protocols import GroundTruth
@@ -113,9 +114,10 @@ def _beside(
         result["binary"] = scores(codes, truth, measures, ensemble=by_bits).means()
     if baseline is not None:
         result["pixels"] = scores(baseline, truth, measures).means()
-    if whitened is not None:  # the first host alone has such vectors
-        alone = dataclasses.replace(measures, divided=False)
-        result["whitened"] = scores(whitened, truth, alone).means()
+    with together(measures.divided):
+        if whitened is not None:  # the first host alone has such vectors
+            alone = dataclasses.replace(measures, divided=False)
+            result["whitened"] = scores(whitened, truth, alone).means()
     return result
 
 

@@ -204,7 +204,8 @@ def _devices() -> tuple[Any, ...]:
 
     By name also where JAX would take them by itself: in another thread it could take another.
     """
-    if jax.config.jax_default_device is not None:
+    named = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    if named is not None:
         return tuple(jax.device_put(0).devices())
     return tuple(jax.local_devices())
 
