@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from abe_jax import evaluation
-from abe_jax.evaluation import Ranking, knn, metrics, search
+from abe_jax.errors import UserError
+from abe_jax.evaluation import Ranking, knn, metrics, neighbours, search
 from abe_jax.evaluation.binary_codes import HAMMING
 from abe_jax.evaluation.ranks import ranks
 
@@ -83,6 +84,43 @@ def spread(x: np.ndarray) -> np.ndarray:
     return np.array(len(lies))
 
 
+def deeper_than_a_share() -> Written:
+    """More neighbours than a device, or a chunk, has rows, merged as short lists are."""
+    x, _ = clusters(300, 20)
+    x[7], x[290] = x[150], x[150]
+    codes = evaluation.pack(x)
+    with mock.patch.object(neighbours, "DEEP", 10**9):
+        vectors = knn.knn(x, x, 290, exclude_self=True, ranking=Ranking(block=BLOCK))
+        bits = evaluation.hamming_nearest(codes, codes, 290, exclude_self=True, block=BLOCK)
+    return {"deeper: vectors": np.array(vectors), "deeper: codes": np.array(bits)}
+
+
+def named() -> np.ndarray:
+    """Whether a gallery lies where the user says, and there alone."""
+    x, last = clusters(300, 20)[0], jax.local_devices()[-1]
+    with jax.default_device(last):
+        made = knn.prepare(x, x, exclude_self=True, groups=None, ranking=Ranking(block=BLOCK))
+    lies = {device for chunk in made.gallery for device in jnp.asarray(chunk.ids).devices()}
+    return np.array(lies == {last} and made.devices == (last,))
+
+
+def refused() -> np.ndarray:
+    """What this host says of metrics whose vectors the second host finds damaged."""
+    x, labels = clusters(300, 20)
+    if jax.process_index() == 1:
+        x[5] = np.inf
+    said = []
+    for of in (
+        lambda: evaluation.scores(x, labels, KS, ranking=Ranking(divided=True)),
+        lambda: ranks(x, x, np.ones((300, 1), int), rows=np.arange(300), divided=True),
+    ):
+        try:
+            of()
+        except UserError as error:
+            said.append(str(error))
+    return np.array(said)
+
+
 def main(target: Path, *host: str) -> None:
     """Writes what is found in all sets, the gallery in chunks of one tile each.
 
@@ -95,6 +133,9 @@ def main(target: Path, *host: str) -> None:
     with mock.patch.object(metrics, "nearest", wraps=metrics.nearest) as counted:
         for name, x, labels in sets():
             written |= {f"{name}: {key}": value for key, value in ranked(x, labels).items()}
+    written |= {**deeper_than_a_share(), "named": named()}
+    if host:
+        written["refused"] = refused()
     written["calls"] = np.array(counted.call_count)  # blocks of queries that this host ranked
     np.savez(target, **written)  # pyright: ignore[reportArgumentType]
 

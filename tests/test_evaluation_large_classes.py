@@ -2,11 +2,12 @@
 
 from unittest import mock
 
+import jax
 import numpy as np
 import pytest
 
 from abe_jax import evaluation
-from abe_jax.evaluation import LabelledGallery, Ranking, deep, search, whole_rows
+from abe_jax.evaluation import LabelledGallery, Ranking, deep, frame, search, whole_rows
 from abe_jax.evaluation.knn import ENSEMBLES, knn
 
 N, CLASSES = 1200, 4  # R = 299: deep enough, and a quarter of the rows
@@ -107,6 +108,26 @@ def test_long_lists_of_neighbours(kind, ensemble, place):
     found = knn(x[:50], x, 400, ranking=Ranking(ensemble=ensemble))
     np.testing.assert_array_equal(found[1], order)
     np.testing.assert_allclose(found[0], np.take_along_axis(apart, order, 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rooted", [False, True])
+@pytest.mark.parametrize("dim", [1, 6, 512])
+def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
+    rng = np.random.default_rng(dim)
+    m = 3 if rooted else 1
+    queries, gallery = (rng.normal(size=(m, n, dim)).astype(np.float32) for n in (20, 300))
+    gallery[:, 7] = queries[:, 3]
+    apart = distances(*(np.swapaxes(x, 0, 1) for x in (queries, gallery)), rooted)
+    with jax.enable_x64(True):
+        found = [np.asarray(bound) for bound in deep._bounds(queries, gallery, rooted)]
+    still = frame.Frame(None, 0, -1000)
+    host = frame.bounds(still, *(x.astype(np.float64) for x in (queries, gallery)), rooted)
+    assert (found[0] <= apart).all() and (apart <= found[1]).all()
+    for own, other in zip(found, host, strict=True):
+        assert own.dtype == np.float64
+        off = 4 * frame.share(dim, np.float64) * (dim + 8)
+        # Of a row equal to the query the root of what is left of rounding is all there is.
+        np.testing.assert_allclose(own, other, rtol=1e-12, atol=np.sqrt(off) if rooted else off)
 
 
 def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():

@@ -138,10 +138,7 @@ class _Prepared(NamedTuple):
     def right(
         self, rows: Int[np.ndarray, " q"], found: Int[np.ndarray, "q k"]
     ) -> Bool[np.ndarray, "q k"]:
-        """Which of the rows found for some queries are of their label.
-
-        -1 follows every neighbour there is, positives too: its label changes nothing.
-        """
+        """Which found rows are of the query's label; -1 follows all others and changes nothing."""
         return self.gallery_labels[found] == self.labels[rows][:, None]
 
 
