@@ -28,6 +28,7 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Exact neighbours",
         "Index on disk",
         "Rankings of whole splits",
+        "Rankings of large classes",
         "Effective",
     ):
         assert f"### {title}" in text

@@ -3,6 +3,7 @@
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -119,7 +120,10 @@ def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
     gallery[:, 7] = queries[:, 3]
     apart = distances(*(np.swapaxes(x, 0, 1) for x in (queries, gallery)), rooted)
     with jax.enable_x64(True):
-        found = [np.asarray(bound) for bound in deep._bounds(queries, gallery, rooted)]
+        found = [
+            np.asarray(bound)
+            for bound in deep._bounds(*map(jnp.asarray, (queries, gallery)), rooted)
+        ]
     still = frame.Frame(None, 0, -1000)
     host = frame.bounds(still, *(x.astype(np.float64) for x in (queries, gallery)), rooted)
     assert (found[0] <= apart).all() and (apart <= found[1]).all()
