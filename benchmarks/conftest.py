@@ -2,6 +2,7 @@
 
 pytest benchmarks                                         small sizes, any machine
 pytest benchmarks --full --write benchmarks/RESULTS.md    the paper's sizes, for a GPU or TPU
+pytest benchmarks --budget 120 --figures FOLDER           larger sizes in test_growth.py, drawn
 """
 
 from pathlib import Path
@@ -18,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("benchmarks")
     group.addoption("--full", action="store_true", help="the paper's sizes; meant for a GPU or TPU")
     group.addoption("--rounds", type=int, default=31, help="interleaved rounds a median is over")
+    group.addoption("--queries", type=int, help="queries of searches, in place of the size's own")
+    group.addoption("--budget", type=float, default=3, help="seconds for a size of what grows")
+    group.addoption("--figures", type=Path, metavar="FOLDER", help="put figures of growth here")
     group.addoption("--write", type=Path, metavar="PATH", help="put the tables into this file")
 
 
@@ -39,6 +43,12 @@ def full(request: pytest.FixtureRequest) -> bool:
 def rounds(request: pytest.FixtureRequest) -> int:
     """How many interleaved rounds a median is over."""
     return int(request.config.getoption("rounds") or 1)
+
+
+@pytest.fixture(scope="session")
+def asked(request: pytest.FixtureRequest) -> int | None:
+    """How many queries searches have; None: as many as go with the size."""
+    return request.config.getoption("queries")
 
 
 @pytest.fixture(scope="session")

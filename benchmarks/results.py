@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +37,12 @@ class Table:
 def number(value: float) -> str:
     """Three significant digits, and whole numbers from 1000 on."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def times_of(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Our time over theirs of the same round: the median of all rounds, the least and the most."""
+    ratios = [own / other for own, other in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def machine() -> str:

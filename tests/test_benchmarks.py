@@ -12,14 +12,17 @@ from processes import ROOT
 def test_benchmarks_run_and_write(tmp_path: Path) -> None:
     target = tmp_path / "results.md"
     command = [sys.executable, "-m", "pytest", "benchmarks", "-m", "slow or not slow"]
+    small = ["--rounds", "1", "--budget", "0"]
     run = subprocess.run(
-        [*command, "--rounds", "1", "--write", str(target)],
+        [*command, *small, "--write", str(target), "--figures", str(tmp_path / "figures")],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=900,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn >= {"batch.png", "learners.png", "gallery.pdf", "classes.png"}
     text = target.read_text()
     for title in (
         "Training step: convnet",
@@ -29,6 +32,14 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Index on disk",
         "Rankings of whole splits",
         "Rankings of large classes",
+        "Products of",
+        "The k smallest of",
+        "Counting the bits",
+        "A first pass of",
+        "Growth: losses over pairs",
+        "Growth: learners",
+        "Growth: an index",
+        "Growth: classes",
         "Effective",
     ):
         assert f"### {title}" in text

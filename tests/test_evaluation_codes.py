@@ -12,7 +12,15 @@ import pytest
 from abe_jax import evaluation
 from abe_jax.config import load
 from abe_jax.errors import UserError
-from abe_jax.evaluation import LabelledGallery, Measures, Ranking, binary_codes, metrics, search
+from abe_jax.evaluation import (
+    LabelledGallery,
+    Measures,
+    Ranking,
+    binary_codes,
+    metrics,
+    neighbours,
+    search,
+)
 from abe_jax.report import result_tables, tables
 
 KS = (1, 3)
@@ -84,6 +92,41 @@ def test_search_is_by_definition_with_its_ties(d):
         assert (found[0].tolist(), found[1].tolist()) == (distances, indices)
         assert found[0].dtype == found[1].dtype == np.int32
     assert sum(a == b for row in distances for a, b in itertools.pairwise(row)) > 100
+
+
+def counted(x, y):
+    """How many signs differ, from a loop over the queries."""
+    return np.array([((row > 0) != (y > 0)).sum(axis=1) for row in x])
+
+
+@pytest.mark.parametrize("d", [4, 33, 512, 2049])  # 2,049 bits: two loops over words
+@pytest.mark.parametrize("own", [True, False])
+def test_search_of_many_rows_is_by_definition_with_its_ties(d, own, monkeypatch):
+    """So many that groups of rows are passed over, in chunks of 1,024 rows."""
+    x = np.random.default_rng(d).normal(size=(2500, d)).astype(np.float32)
+    x[::7] = x[3]
+    packed, apart = evaluation.pack(x), counted(x[:24], x).astype(float)
+    if not own:
+        apart[np.arange(24), np.arange(24)] = np.inf
+    order = np.argsort(apart, axis=1, kind="stable")[:, :5]
+    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 1024 * 256)
+    queries = packed if not own else packed[:24]
+    distances, indices = evaluation.hamming_nearest(queries, packed, 5, exclude_self=not own)
+    np.testing.assert_array_equal(indices[:24], order)
+    np.testing.assert_array_equal(distances[:24], np.take_along_axis(apart, order, axis=1))
+
+
+def test_rows_of_the_own_group_leave_the_nearest_of_the_others():
+    """Whole groups of neighbouring rows are out, and the nearest of all with them."""
+    x = np.random.default_rng(2).normal(size=(2048, 16)).astype(np.float32)
+    packed, families = evaluation.pack(x), np.arange(2048) // 256
+    both = np.arange(24) % 8, families
+    made = binary_codes.prepare(packed[:24], packed, exclude_self=False, groups=both, block=256)
+    found = neighbours.all_nearest(made, 5)
+    apart = np.where(both[0][:, None] == families[None], np.inf, counted(x[:24], x))
+    order = np.argsort(apart, axis=1, kind="stable")[:, :5]
+    np.testing.assert_array_equal(found.indices, order)
+    np.testing.assert_array_equal(found.distances, np.take_along_axis(apart, order, axis=1))
 
 
 def test_an_order_by_columns_changes_nothing():

@@ -1,5 +1,8 @@
 """Binary codes: the signs of vectors, packed, and exact search by Hamming distance."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,11 +17,13 @@ from abe_jax.evaluation.neighbours import all_nearest
 from abe_jax.evaluation.search import BLOCK, Search, check_k, prepared_search
 
 HAMMING = "hamming"  # the ensemble of a `Ranking` of packed codes
-# Words of 32 bits counted in one fused loop. 256 x 8,192 distances on two CPU cores took 2.5 ms of
-# 512 bits and 4.5 of 2,048 (their top_k 3.6); of 512 bits as a product of signs 11 ms in float32,
-# 15 in bfloat16, 63 in int8, and with NumPy's bitwise_count 11. One loop over 64 words takes 31 ms,
-# or holds the counts of every word at once, and DISTANCES_AT_ONCE would bound nothing.
-WORDS_AT_ONCE = 8
+# Words of 32 bits whose counts one loop over gallery rows adds up, each written out: several rows
+# stand in one register and no count is kept. Longer codes take several such loops, between which
+# the sums so far are in memory. As a reduction over an axis 256 x 8,192 distances of 512 bits took
+# 2.5 ms on two CPU cores (loops of 8 words), those of 2,048 bits 4.5, or 31 in one loop of 64; of
+# 512 bits as a product of signs 11 ms in float32 and 11 with NumPy's bitwise_count, which goes
+# through memory for every word.
+WORDS_AT_ONCE = 64
 
 Packed = UInt8[np.ndarray | Array, "_ _"]  # [n, bytes]
 
@@ -88,11 +93,12 @@ def prepare(
         raise UserError(
             f"queries {np.shape(queries)} and gallery {np.shape(gallery)} differ in their bytes"
         )
-    return prepared_search(q, g, hamming, exclude_self=exclude_self, groups=groups, block=block)
+    search = prepared_search(q, g, hamming, exclude_self=exclude_self, groups=groups, block=block)
+    return dataclasses.replace(search, light=True)
 
 
 def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndarray, "w n 1"]:
-    """Codes as words of 32 bits, filled up with zeros to whole groups of WORDS_AT_ONCE words."""
+    """Codes as words of 32 bits, filled up with zeros to as many words in every loop."""
     x = np.asarray(codes)
     if x.dtype != np.uint8 or x.ndim != 2 or 0 in x.shape:
         raise UserError(
@@ -100,10 +106,11 @@ def words(codes: Shaped[np.ndarray | Array, "..."], what: str) -> UInt32[np.ndar
             "evaluation.pack makes them of vectors"
         )
     number = -(-x.shape[1] // 4)
-    if number > WORDS_AT_ONCE:
-        number = -(-number // WORDS_AT_ONCE) * WORDS_AT_ONCE
-    # np.pad keeps an order by columns, in which no four bytes of a row lie side by side.
-    filled = np.ascontiguousarray(np.pad(x, ((0, 0), (0, 4 * number - x.shape[1]))))
+    number = -(-number // _loops(number)) * _loops(number)  # as many words in every loop
+    if x.shape[1] == 4 * number and x.flags.c_contiguous:
+        filled = x
+    else:  # np.pad keeps an order by columns, in which no four bytes of a row lie side by side
+        filled = np.ascontiguousarray(np.pad(x, ((0, 0), (0, 4 * number - x.shape[1]))))
     return np.ascontiguousarray(filled.view(np.uint32).T)[:, :, None]
 
 
@@ -111,14 +118,24 @@ def hamming(
     queries: UInt32[Array, "w q 1"], gallery: UInt32[Array, "w n 1"]
 ) -> Float[Array, "q n"]:
     """How many bits differ between every query and every gallery row, from `words` of both."""
-    together = min(len(queries), WORDS_AT_ONCE)
-    q = queries.reshape(-1, together, queries.shape[1], 1)
-    g = gallery.reshape(-1, together, 1, gallery.shape[1])
+    loops = _loops(len(queries))
+    q, g = (x.reshape(loops, -1, x.shape[1]) for x in (queries, gallery))
+    if loops == 1:
+        total = _differing(q[0], g[0])
+    else:
+        zero = jnp.zeros((q.shape[2], g.shape[2]), jnp.int32)
+        total, _ = lax.scan(lambda sum_, pair: (sum_ + _differing(*pair), None), zero, (q, g))
+    # exact; top_k is fast in float32 alone
+    return total.astype(jnp.float32)
 
-    def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        differing = lax.population_count(pair[0] ^ pair[1])
-        return total + jnp.sum(differing, axis=0, dtype=jnp.uint32), None
 
-    zero = jnp.zeros((queries.shape[1], gallery.shape[1]), jnp.uint32)
-    total, _ = lax.scan(add, zero, (q, g))
-    return total.astype(jnp.float32)  # exact; top_k is fast in float32 alone
+def _loops(number: int) -> int:
+    return -(-number // WORDS_AT_ONCE)
+
+
+def _differing(queries: UInt32[Array, "w q"], gallery: UInt32[Array, "w n"]) -> Int[Array, "q n"]:
+    """How many bits differ, one term for each word: a sum over an axis would be a loop inside."""
+    counts = (
+        lax.population_count(queries[i][:, None] ^ gallery[i][None]) for i in range(len(queries))
+    )
+    return functools.reduce(jnp.add, counts).astype(jnp.int32)

@@ -14,8 +14,9 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Int
 
 from abe_jax.evaluation import frame
+from abe_jax.evaluation.chunks import Rows, counted_distances
 from abe_jax.evaluation.order import NO_ROW, Candidates
-from abe_jax.evaluation.search import Rows, Search, counted_distances, query_blocks
+from abe_jax.evaluation.search import Search, query_blocks
 
 # Whose float64 rounds as IEEE 754 has it, which the bounds need, and is worth the way. A TPU's does
 # not; a CPU's is as good as NumPy's, but XLA sorts there on one core.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from abe_jax import hosts
 
@@ -32,6 +32,12 @@ def own_blocks(count: int, block: int, divided: bool) -> Iterator[slice]:
     first, step = (jax.process_index(), jax.process_count()) if divided else (0, 1)
     for start in range(0, count, block)[first::step]:
         yield slice(start, min(start + block, count))
+
+
+def own_queries(count: int, block: int, divided: bool) -> Int[np.ndarray, " own"]:
+    """The queries of `own_blocks`: cut at every `block` of them, they are these blocks again."""
+    every = np.arange(count)
+    return np.concatenate([every[:0], *(every[at] for at in own_blocks(count, block, divided))])
 
 
 def of_all_hosts(

@@ -37,10 +37,11 @@ def knn(
     distance infinite. A row of NaN alone (of no readable image) is no neighbour and has none.
 
     Exact, as `order` defines it: the distances are those of float64 between the vectors taken as
-    float32, and rank so. float32 finds candidates on the devices, at most `block` (rounded up to 8)
-    times 2^25 / `block` distances at once; a bound of its error proves them, or the host compares
-    the query with every row in float64. So vectors of any size, far from the origin or nearly equal
-    rank rightly; where more than a few of them are nearly equal, or k is large, it takes longer.
+    float32, and rank so. float32 finds candidates on the devices, or bfloat16 where a processor is
+    fast at it, two blocks of queries at once, each with at most `block` (rounded up to 8) times
+    2^25 / `block` distances; a bound of its error proves them, or the host compares the query with
+    every row in float64. So vectors of any size, far from the origin or nearly equal rank rightly;
+    where more than a few of them are nearly equal, or k is large, it takes longer.
     Raises UserError where shapes do not fit, k exceeds the gallery, or a vector is not finite.
     """
     k = arguments.one_k(k)

@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import arguments, binary_codes, divided, knn
+from abe_jax.evaluation import arguments, binary_codes, divided, knn, pruned
 from abe_jax.evaluation.arguments import Codes, Ks
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
-from abe_jax.evaluation.neighbours import nearest
+from abe_jax.evaluation.neighbours import in_blocks, nearest
 from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.search import Search, check_k
+
+SHALLOW = 64  # neighbours of which float64 compares every one; of more few are open in float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,9 +137,7 @@ class _Prepared(NamedTuple):
     neighbours: int  # how many neighbours each query has
     divided: bool  # among the hosts
 
-    def right(
-        self, rows: Int[np.ndarray, " q"], found: Int[np.ndarray, "q k"]
-    ) -> Bool[np.ndarray, "q k"]:
+    def right(self, rows: np.ndarray, found: np.ndarray) -> Bool[np.ndarray, "q k"]:
         """Which found rows are of the query's label; -1 follows all others and changes nothing."""
         return self.gallery_labels[found] == self.labels[rows][:, None]
 
@@ -167,8 +167,7 @@ def _prepared(
         own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
         others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
         number = positives(own, others, leave_one_out=leave_one_out, groups=both)
-        neighbours = len(others) - leave_one_out
-        return _Prepared(search, own, others, number, neighbours, ranking.divided)
+        return _Prepared(search, own, others, number, n - leave_one_out, ranking.divided)
 
 
 def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
@@ -188,27 +187,29 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
 def _own_values(
     test: _Prepared, ks: Sequence[int], at_r: bool
 ) -> tuple[Int[np.ndarray, " queries"], Float[np.ndarray, "v queries"]]:
-    """The queries with a positive, and the recall at each K and the metrics at R of this host's.
-
-    Goes through them by rising R, so that few are searched as deep as the largest R; without `at_r`
-    none is searched deeper than the largest K.
-    """
+    """The queries with a positive, by rising R: so few are searched as deep as the largest R; and
+    of this host's the recall at each K and, `at_r`, the metrics at R."""
     for k in ks:
         check_k(k, test.neighbours)
     number, order = test.positives, np.argsort(test.positives, kind="stable")
     order = order[number[order] > 0]
     if not len(order):
         raise UserError("no query has a positive in its gallery: nothing can be measured")
-    values = np.zeros((len(ks) + 2 * at_r, len(order)))
-    for at in divided.own_blocks(len(order), test.search.block, test.divided):
-        rows = order[at]
-        need = np.maximum(number[rows] if at_r else np.ones_like(rows), max(*ks, 1, 1))
-        found = nearest(test.search, rows, need, test.right)
+    need = np.maximum(number if at_r else np.ones_like(number), max(*ks, 1, 1))
+    first = None
+    if need[order[0]] <= SHALLOW:
+        first = pruned.first_pass(test.search, min(SHALLOW, int(need[order[-1]])))
+
+    def of(rows: np.ndarray) -> np.ndarray:
+        found = nearest(test.search, rows, need[rows], test.right, first)
         match = test.right(rows, np.asarray(found.indices))
-        for own, k in zip(values, ks, strict=False):
-            own[at] = match[:, :k].any(axis=1)
-        if at_r:
-            values[-2:, at] = at_own_depth(match, number[rows])
+        hits = [match[:, :k].any(axis=1) for k in ks]
+        return np.array([*hits, *(at_own_depth(match, number[rows]) if at_r else ())], np.float64)
+
+    values = np.zeros((len(ks) + 2 * at_r, len(order)))
+    at = divided.own_queries(len(order), test.search.block, test.divided)
+    for part, found in in_blocks(test.search, at, lambda part: (part, of(order[part]))):
+        values[:, part] = found
     return order, values
 
 

@@ -1,32 +1,50 @@
 """The neighbours of queries in memory, in the exact order: from the devices, proven on the host."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Float64, Int
 
-from abe_jax.evaluation import deep, frame, order, whole_rows
+from abe_jax.evaluation import deep, frame, order, pruned, whole_rows
+from abe_jax.evaluation.chunks import Nearest
 from abe_jax.evaluation.order import Candidates, Within
-from abe_jax.evaluation.search import (
-    Nearest,
-    Originals,
-    Search,
-    blocks,
-)
+from abe_jax.evaluation.pruned import FirstPass
+from abe_jax.evaluation.search import Originals, Search, blocks
 from abe_jax.evaluation.whole_rows import EXTRA, Right, exact
 
 DEEP = 256  # candidates from which on a GPU, or of a large part of a gallery, float64 finds all
 PART = 8  # 1 / PART of a gallery is a large part
+BLOCKS_AT_ONCE = 2  # blocks of queries; the memory for distances grows with them
+
+Of = TypeVar("Of")
 
 
 def all_nearest(search: Search, k: int) -> Nearest:
     """The k nearest of every query."""
-    rows, parts = np.arange(len(search.queries.ids)), []
-    for start in range(0, len(rows), search.block):
-        part = rows[start : start + search.block]
-        parts.append(nearest(search, part, np.full(len(part), k)))
-    return Nearest(
-        np.concatenate([part.distances[:, :k] for part in parts]),
-        np.concatenate([part.indices[:, :k] for part in parts]).astype(np.int32),
+    first = pruned.first_pass(search, k)
+    found = in_blocks(
+        search,
+        np.arange(len(search.queries.ids)),
+        lambda rows: nearest(search, rows, np.full(len(rows), k), first=first),
     )
+    return Nearest(
+        np.concatenate([best.distances[:, :k] for best in found]),
+        np.concatenate([best.indices[:, :k] for best in found]).astype(np.int32),
+    )
+
+
+def in_blocks(
+    search: Search, rows: Int[np.ndarray, " q"], of: Callable[[Int[np.ndarray, " b"]], Of]
+) -> list[Of]:
+    """`of` every block of the queries `rows`, in their order.
+
+    Several blocks at once: what the host does for one goes on beside the products of another.
+    """
+    parts = [rows[start : start + search.block] for start in range(0, len(rows), search.block)]
+    with ThreadPoolExecutor(BLOCKS_AT_ONCE) as threads:
+        return list(threads.map(of, parts))
 
 
 def nearest(
@@ -34,22 +52,40 @@ def nearest(
     rows: Int[np.ndarray, " q"],
     need: Int[np.ndarray, " q"],
     right: Right | None = None,
+    first: FirstPass | None = None,
 ) -> Nearest:
     """The nearest of the queries `rows`, one block at most: the first `need` of each, and others.
 
     With `right` the places of right and wrong rows are those of the exact order, and nothing more
-    is said of it, nor of distances.
+    is said of it, nor of distances. `first`: of the search, taken where it proves enough.
     """
-    size, depth = len(search.groups), _depth(int(need.max()))
+    originals, k = search.originals, int(need.max())
+    if first is not None and originals is not None and k <= first.k:
+        found = pruned.nearest(first, rows, k, exact(originals, rows))
+        if found is not None:
+            return _in_own_numbers(originals, _filled(found, _depth(k)))
+    size, depth = len(search.groups), _depth(k)
     if depth >= DEEP and (depth * PART > size or deep.able(search)):
         found = whole_rows.nearest(search, rows, need, right)
     else:
         ((_, found),) = blocks(search, rows, depth)
-        if search.originals is not None:
-            found = _settled(search, search.originals, rows, need, right, found)
-    if search.originals is None:
-        return found
-    power = search.originals.frame.power * (1 if search.originals.rooted else 2)
+        if originals is not None:
+            found = _settled(search, originals, rows, need, right, found)
+    return found if originals is None else _in_own_numbers(originals, found)
+
+
+def _filled(found: Nearest, depth: int) -> Nearest:
+    """As many columns as without a first pass: a sum's last bit may depend on how many zeros."""
+    more = ((0, 0), (0, depth - found.indices.shape[1]))
+    return Nearest(
+        np.pad(found.distances, more, constant_values=np.inf),
+        np.pad(found.indices, more, constant_values=order.NO_ROW),
+    )
+
+
+def _in_own_numbers(originals: Originals, found: Nearest) -> Nearest:
+    """Distances of the vectors themselves from those in the frame."""
+    power = originals.frame.power * (1 if originals.rooted else 2)
     return Nearest(np.ldexp(found.distances, -power), found.indices)
 
 

@@ -2,9 +2,9 @@
 
 **Exact**, wherever this package says it: vectors are taken as float32, and the distance of two is
 sum_i (q_i - g_i)^2 of their numbers in float64, or of learners' vectors the mean of the roots of
-these. float32 on the devices finds candidates; a query's neighbours are taken from them only where
-the bound of its error (`frame.py`) proves that no other row is nearer. All others are compared with
-every row in float64 on the host.
+these. float32 on the devices finds candidates, or a first pass of fewer bits does (`coarse.py`); a
+query's neighbours are taken from them only where the bound of its error (`frame.py`) proves that
+no other row is nearer. All others are compared with every row in float64 on the host.
 """
 
 from collections.abc import Callable, Iterable

@@ -2,18 +2,22 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
+from jaxtyping import Float32, Float64, Int, Shaped
 
 from abe_jax.errors import UserError
 from abe_jax.evaluation.arguments import Groups, both_groups
+from abe_jax.evaluation.chunks import (
+    Distance,
+    Nearest,
+    Rows,
+    merged,
+    padded,
+)
 from abe_jax.evaluation.frame import Frame
 from abe_jax.evaluation.order import NO_ROW
 
@@ -23,19 +27,6 @@ DISTANCES_AT_ONCE = (
 )  # distances held at once (128 MiB in float32) bound a gallery chunk's length
 # Whole tiles of a matrix product, so that equal vectors get equal distances wherever they stand.
 QUERY_TILE, GALLERY_TILE = 8, 128
-
-Distance = Callable[[Array, Array], Array]  # [m, q, d] x [m, n, d] -> float32 [q, n]
-
-
-class Rows(NamedTuple):
-    """Vectors of m learners with the row each came from and the group it belongs to.
-
-    Packed codes, or whatever else the search's distance compares: they are m words, d = 1.
-    """
-
-    vectors: Shaped[np.ndarray | Array, "m n d"]
-    ids: Int[np.ndarray | Array, " n"]
-    groups: Int[np.ndarray | Array, " n"]
 
 
 class Originals(NamedTuple):
@@ -47,13 +38,6 @@ class Originals(NamedTuple):
     # Squared, of the moved queries and of the moved gallery rows, as float32 has them
     lengths: tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " n"]]
     rooted: bool  # by the mean over learners of distances, not by a squared distance
-
-
-class Nearest(NamedTuple):
-    """The best neighbours so far, nearest first."""
-
-    distances: Float[np.ndarray | Array, "q k"]
-    indices: Int[np.ndarray | Array, "q k"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +55,7 @@ class Search:
     block: int
     distance: Distance
     originals: Originals | None = None
+    light: bool = False  # the distance of a few rows is sooner computed again than kept and found
 
 
 def check_k(k: int, size: int) -> None:
@@ -116,7 +101,7 @@ def prepared_search(
 def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Nearest]]:
     """The k nearest of the queries `rows`, block by block, each with its place in `rows`."""
     for at, queries in query_blocks(search, rows):
-        best = best_of(queries, search.gallery, k, search.distance, search.devices)
+        best = best_of(queries, search.gallery, k, search.distance, search.devices, search.light)
         yield at, Nearest(*(part[: at.stop - at.start] for part in best))
 
 
@@ -126,6 +111,7 @@ def best_of(
     k: int,
     distance: Distance,
     devices: Sequence[Any],
+    light: bool = False,
 ) -> Nearest:
     """The k nearest of one block of queries among all chunks, on the host.
 
@@ -140,7 +126,7 @@ def best_of(
     for chunk, at in zip(chunks, itertools.cycle(range(len(devices))), strict=False):
         moved = jax.device_put(chunk, devices[at])
         jax.block_until_ready(best[at])
-        best[at] = _merge(best[at], copies[at], moved, distance=distance)
+        best[at] = merged(best[at], copies[at], moved, distance=distance, light=light)
     return _united([Nearest(*map(np.asarray, nearest)) for nearest in best])
 
 
@@ -160,34 +146,6 @@ def query_blocks(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[
         chosen = rows[start : start + search.block]
         queries = Rows(own.vectors[:, chosen], own.ids[chosen], own.groups[chosen])
         yield slice(start, start + len(chosen)), padded(queries, search.block)
-
-
-@partial(jax.jit, static_argnames="distance")
-def _merge(best: Nearest, queries: Rows, chunk: Rows, *, distance: Distance) -> Nearest:
-    """The best of `best` and a chunk; top_k keeps the earlier of equals, that is, lower indices."""
-    k = best.indices.shape[1]
-    distances = counted_distances(queries, chunk, distance)
-    score, column = lax.top_k(-distances, min(k, distances.shape[1]))
-    # What does not count is infinitely far, and there the k empty entries of `best` come first.
-    scores = jnp.concatenate([-best.distances, score], axis=1)
-    indices = jnp.concatenate([best.indices, chunk.ids[column]], axis=1)
-    score, column = lax.top_k(scores, k)
-    return Nearest(-score, jnp.take_along_axis(indices, column, axis=1))
-
-
-def counted_distances(queries: Rows, chunk: Rows, distance: Distance) -> Float[Array, "q n"]:
-    """The distances from queries to a chunk, infinite to the rows that do not count for a query.
-
-    A row of what is no number, in a damaged file, does not count.
-    """
-    distances = distance(jnp.asarray(queries.vectors), jnp.asarray(chunk.vectors))
-    counts = (
-        (chunk.ids[None] != NO_ROW)
-        & (chunk.ids[None] != queries.ids[:, None])
-        & (chunk.groups[None] != queries.groups[:, None])
-        & ~jnp.isnan(distances)
-    )
-    return jnp.where(counts, distances, jnp.inf)
 
 
 def _group_codes(groups: Groups | None, q: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -226,18 +184,6 @@ def _chunks(
     return tuple(
         jax.device_put(padded(Rows(vectors[:, p], ids[p], groups[p]), length), device)
         for p, device in zip(parts, itertools.cycle(devices), strict=False)
-    )
-
-
-def padded(rows: Rows, length: int) -> Rows:
-    """Rows filled up to `length` with what is nobody's neighbour."""
-    missing = length - len(rows.ids)
-    if not missing:
-        return rows
-    return Rows(
-        np.pad(rows.vectors, ((0, 0), (0, missing), (0, 0))),
-        np.pad(rows.ids, (0, missing), constant_values=NO_ROW),
-        np.pad(rows.groups, (0, missing)),
     )
 
 

@@ -10,17 +10,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
 from abe_jax.evaluation import deep, frame, order
+from abe_jax.evaluation.chunks import Distance, Nearest, Rows, counted_distances
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 from abe_jax.evaluation.order import Candidates, RowsOfFloat64
-from abe_jax.evaluation.search import (
-    Distance,
-    Nearest,
-    Originals,
-    Rows,
-    Search,
-    counted_distances,
-    query_blocks,
-)
+from abe_jax.evaluation.search import Originals, Search, query_blocks
 
 EXTRA = 6  # candidates beyond those asked for, at least
 BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step

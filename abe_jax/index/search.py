@@ -10,15 +10,16 @@ from jaxtyping import Float, Float32, Float64, Int, Int64
 from abe_jax.errors import ArgumentError
 from abe_jax.evaluation import binary_codes, frame, order
 from abe_jax.evaluation import search as tiles
+from abe_jax.evaluation.chunks import Distance, Rows, padded
 from abe_jax.evaluation.frame import Frame
 from abe_jax.evaluation.order import NO_ROW, Candidates, RowsOfFloat64, Within
-from abe_jax.evaluation.search import DISTANCES_AT_ONCE, GALLERY_TILE, QUERY_TILE, Rows
+from abe_jax.evaluation.search import DISTANCES_AT_ONCE, GALLERY_TILE, QUERY_TILE
 from abe_jax.index import gallery, half
 from abe_jax.index.snapshot import Snapshot
 from abe_jax.index.vectors import flattened
 
 QUERIES_AT_ONCE = 1024  # queries for which the files are read once
-CHUNK_BYTES = 2**26  # bytes (64 MiB) of rows in float32 that a device compares at once
+CHUNK_BYTES = 2**26  # bytes (64 MiB) of rows in float32, or of codes, that a device has at once
 EXTRA_CANDIDATES = 32  # candidates beyond k that float32 finds, for float64 to choose from
 LEAST_ROWS = 1024  # rows of a chunk, if there are as many and they fit
 ROWS_ON_HOST = 2048  # rows in float64 at once
@@ -61,19 +62,20 @@ def nearest_rows(snapshot: Snapshot, queries: Float[np.ndarray, "..."], k: int) 
 def _by_bits(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> NearestRows:
     """Counts of bits are exact in float32: the first search is the last."""
     codes = binary_codes.words(np.asarray(binary_codes.pack(queries)), "queries")
-    length = _length(snapshot, queries)
+    length = _length(snapshot, len(queries), 4 * len(codes))
     chunks = (
         _padded(binary_codes.words(stored, "the index"), numbers, length)
         for stored, numbers in gallery.chunks(snapshot, length)
     )
-    distances, numbers = _on_devices(codes, chunks, k, binary_codes.hamming)
+    distances, numbers = _on_devices(codes, chunks, k, binary_codes.hamming, light=True)
     _, ids = gallery.gather(snapshot, numbers.ravel())
     return NearestRows(distances.astype(np.float64), ids.reshape(numbers.shape))
 
 
 def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int) -> NearestRows:
     """Candidates in float32, the order in float64; rows that are not finite are none."""
-    length, fixed = _length(snapshot, queries), _frame(snapshot, queries)
+    length = _length(snapshot, len(queries), 4 * queries.shape[1])
+    fixed = _frame(snapshot, queries)
     prepared, least_of = _prepared(snapshot, fixed)
     chunks = (
         _padded(prepared(stored), numbers, length)
@@ -97,7 +99,7 @@ def _by_numbers(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"], k: int)
 
 def _prepared(
     snapshot: Snapshot, fixed: Frame
-) -> tuple[Callable[[np.ndarray], np.ndarray], tiles.Distance]:
+) -> tuple[Callable[[np.ndarray], np.ndarray], Distance]:
     """What makes stored rows ready for a device, and the distance that it takes them for."""
     if snapshot.spec.storage == "float16" and fixed.still:
         return half.bits, half.least_squared
@@ -140,7 +142,11 @@ def _wide(snapshot: Snapshot, fixed: Frame) -> Iterator[RowsOfFloat64]:
 
 
 def _on_devices(
-    queries: np.ndarray, chunks: Iterator[Rows], k: int, distance: tiles.Distance
+    queries: np.ndarray,
+    chunks: Iterator[Rows],
+    k: int,
+    distance: Distance,
+    light: bool = False,
 ) -> tuple[Float32[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
     """Distances and row numbers of the k nearest of each query, by any distance.
 
@@ -150,22 +156,23 @@ def _on_devices(
     tile = max(QUERY_TILE, _power(count) // 16)  # few lengths: one compiled program serves many
     block = -(-count // tile) * tile
     ids = np.full(count, -2, np.int32)  # no row's: nobody is excluded
-    padded = tiles.padded(Rows(queries, ids, ids), block)
-    best = tiles.best_of(padded, chunks, k, distance, jax.local_devices())
+    asking = padded(Rows(queries, ids, ids), block)
+    best = tiles.best_of(asking, chunks, k, distance, jax.local_devices(), light)
     return np.asarray(best.distances)[:count], np.asarray(best.indices)[:count]
 
 
 def _padded(vectors: np.ndarray, numbers: Int[np.ndarray, " n"], length: int) -> Rows:
     no_groups = np.zeros(len(numbers), np.int32)
-    return tiles.padded(Rows(np.asarray(vectors), numbers, no_groups), length)
+    return padded(Rows(np.asarray(vectors), numbers, no_groups), length)
 
 
-def _length(snapshot: Snapshot, queries: Float32[np.ndarray, "q w"]) -> int:
+def _length(snapshot: Snapshot, queries: int, row: int) -> int:
     """Rows of a chunk, a power of two, so that a growing index seldom compiles another program.
 
-    From LEAST_ROWS rows on at least four chunks, so that little of the last one is empty.
+    From LEAST_ROWS rows on at least four chunks, so that little of the last one is empty. `row`:
+    bytes of a row as a device gets it.
     """
-    most = min(CHUNK_BYTES // (4 * queries.shape[1]), DISTANCES_AT_ONCE // _power(len(queries)))
+    most = min(CHUNK_BYTES // row, DISTANCES_AT_ONCE // _power(queries))
     fits, all_ = _power(most + 1) // 2, _power(gallery.size(snapshot))
     return max(GALLERY_TILE, min(fits, all_, max(LEAST_ROWS, all_ // 8)))
 
