@@ -49,3 +49,9 @@ def gather_rows(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "host
     if jax.process_count() == 1:
         return values
     return np.asarray(multihost_utils.process_allgather(values, tiled=True))
+
+
+def gather_bits(values: Shaped[np.ndarray, "*n"]) -> Shaped[np.ndarray, "hosts *n"]:
+    """An array of one shape from each host, to the bit: JAX keeps only 32 bits of 64."""
+    bits = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return gather_rows(bits[None]).view(values.dtype).reshape(-1, *values.shape)

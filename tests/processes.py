@@ -1,6 +1,7 @@
 """Starts the project's programs as real processes, as a user would."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,13 @@ def environment(data: Path, *, devices: int = 1) -> Mapping[str, str]:
 def command(module: str, *arguments: object) -> list[str]:
     """The command line of a module of the package."""
     return [sys.executable, "-m", f"abe_jax.{module}", *map(str, arguments)]
+
+
+def port() -> int:
+    """A free port of this machine's."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def run(

@@ -30,6 +30,8 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Divergence",
         "Exact neighbours",
         "Index on disk",
+        "Rankings of whole splits",
+        "Rankings of large classes",
         "Products of",
         "The k smallest of",
         "Counting the bits",

@@ -7,7 +7,7 @@ import oracles
 import oracles_grains
 import pytest
 
-from abe_jax.evaluation import grains, neighbours
+from abe_jax.evaluation import grains, whole_rows
 from abe_jax.evaluation import ranks as ranks_module
 from abe_jax.evaluation.ranks import ranks
 
@@ -66,7 +66,7 @@ def test_objects_of_one_image_each_measure_nothing():
 @pytest.mark.parametrize("block", [3, 64])
 def test_ranks_are_places_in_the_ranking(block, monkeypatch):
     # Chunks of 128 rows, so that targets lie in several; equal vectors rank by their index.
-    monkeypatch.setattr(neighbours, "ROWS_AT_ONCE", 128)
+    monkeypatch.setattr(whole_rows, "ROWS_AT_ONCE", 128)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 3, (300, 2, 2)).astype(np.float32)
     rows = np.array([7, 250, 0, 131])

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from processes import ROOT, TINY, command, environment, run
+from processes import ROOT, TINY, command, environment, port, run
 
 from abe_jax import config
 from abe_jax.config import build
@@ -21,12 +20,6 @@ from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
 
 pytestmark = pytest.mark.slow
-
-
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def start(

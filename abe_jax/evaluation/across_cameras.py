@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from abe_jax.errors import UserError
 from abe_jax.evaluation import arguments, protocols
 from abe_jax.evaluation.arguments import Codes
+from abe_jax.evaluation.divided import together
 from abe_jax.evaluation.knn import Vectors
 from abe_jax.evaluation.protocols import GroundTruth
 from abe_jax.evaluation.ranks import alike, ranks
@@ -48,7 +49,13 @@ class Reidentified:
 
 
 def reidentification(
-    vectors: Vectors, labels: Codes, cameras: Codes, gallery: Codes, *, block: int = BLOCK
+    vectors: Vectors,
+    labels: Codes,
+    cameras: Codes,
+    gallery: Codes,
+    *,
+    block: int = BLOCK,
+    divided: bool = False,
 ) -> Reidentified:
     """The ranking of all that counts of the gallery, for each query: this module says what does.
 
@@ -68,6 +75,7 @@ def reidentification(
         cameras: [n] integers.
         gallery: [n] bools: a gallery's row, or a query.
         block: queries compared with the gallery at once.
+        divided: as in `Ranking`.
 
     Raises:
         UserError: shapes that do not fit, no query or no gallery, a vector that is not finite, or
@@ -89,7 +97,8 @@ def reidentification(
         )
     asking, targets = asking[answered], targets[answered]
     groups = seen[asking], seen[searched]
-    positions = ranks(x[asking], x[searched], targets, groups=groups, block=block)
+    both = x[asking], x[searched]
+    positions = ranks(*both, targets, groups=groups, block=block, divided=divided)
     return _figures(asking, len(searched), positions, targets >= 0)
 
 
@@ -127,6 +136,7 @@ def measure(
     *,
     pixels: np.ndarray | None = None,
     whitened: np.ndarray | None = None,
+    divided: bool = False,
 ) -> dict[str, Any]:
     """{"reidentification": ..} of a split whose images have cameras and a gallery, else {}.
 
@@ -135,7 +145,7 @@ def measure(
     metrics  ensemble and, of several learners, learners_mean; pixels and whitened where they are
              given; each as `Reidentified.means`. Empty where no query is left
 
-    `vectors` are [n, m, d].
+    `vectors` are [n, m, d]; `divided` as in `Ranking`, but the first host ranks `whitened` alone.
     """
     if truth.cameras is None or truth.gallery is None:
         return {}
@@ -145,14 +155,17 @@ def measure(
     if not protocols.positives(truth.labels, gallery, seen).any():
         return {"reidentification": found}
 
-    def of(x: np.ndarray) -> Reidentified:
-        return reidentification(x, truth.labels, cameras, gallery, block=block)
+    def of(x: np.ndarray, divided: bool = divided) -> Reidentified:
+        return reidentification(x, truth.labels, cameras, gallery, block=block, divided=divided)
 
     ensemble, learners = of(vectors), vectors.shape[1]
     metrics = {"ensemble": ensemble.means()}
     if learners > 1:
         each = [of(vectors[:, p]).means() for p in range(learners)]
         metrics["learners_mean"] = {k: float(np.mean([one[k] for one in each])) for k in each[0]}
-    beside = {"pixels": pixels, "whitened": whitened}
-    metrics |= {name: of(x).means() for name, x in beside.items() if x is not None}
+    if pixels is not None:
+        metrics["pixels"] = of(pixels).means()
+    with together(divided):
+        if whitened is not None:
+            metrics["whitened"] = of(whitened, divided=False).means()
     return {"reidentification": found | {"queries": len(ensemble.rows), "metrics": metrics}}

@@ -15,7 +15,12 @@ Means = dict[str, float]
 
 
 def by_domain(
-    ranked: Mapping[str, Vectors], truth: GroundTruth, ks: Sequence[int], block: int = BLOCK
+    ranked: Mapping[str, Vectors],
+    truth: GroundTruth,
+    ks: Sequence[int],
+    block: int = BLOCK,
+    *,
+    divided: bool = False,
 ) -> dict:
     """Retrieval within each domain, and the mean over domains, each with the same weight.
 
@@ -28,8 +33,9 @@ def by_domain(
     mean      for each of `ranked` the mean over these domains; left out if there is none
     left_out  the domains without a query that has a positive
 
-    Recall@K of a domain with no more than K images to be found is that of all of them. Errors: no
-    groups, a group without a name, and those of `recall_at_k`.
+    Recall@K of a domain with no more than K images to be found is that of all of them. `block` and
+    `divided` are those of `Ranking`. Errors: no groups, a group without a name, and those of
+    `recall_at_k`.
     """
     names, groups = truth.group_names, truth.groups
     if groups is None:
@@ -38,7 +44,7 @@ def by_domain(
     first, last = present[0], present[-1]
     if first < 0 or last >= len(names):
         raise UserError(f"groups go from {first} to {last}, but {len(names)} have a name")
-    each, left_out = {}, []
+    each, left_out, ranking = {}, [], Ranking(block=block, divided=divided)
     for group in present.tolist():
         rows = np.flatnonzero(groups == group)
         mask = None if truth.gallery is None else truth.gallery[rows]
@@ -46,7 +52,7 @@ def by_domain(
         one_sided = mask is not None and mask.all() == mask.any()
         if not one_sided and protocols.positives(own.labels, mask).any():
             vectors = {name: rows_of[rows] for name, rows_of in ranked.items()}
-            each[names[group]] = _of_domain(vectors, own, ks, block)
+            each[names[group]] = _of_domain(vectors, own, ks, ranking)
         else:
             left_out.append(names[group])
     result: dict = {"each": each, "left_out": left_out}
@@ -55,14 +61,13 @@ def by_domain(
 
 
 def _of_domain(
-    ranked: Mapping[str, Vectors], truth: GroundTruth, ks: Sequence[int], block: int
+    ranked: Mapping[str, Vectors], truth: GroundTruth, ks: Sequence[int], ranking: Ranking
 ) -> dict:
     labels, gallery = truth.labels, truth.gallery
     most = protocols.rows(len(labels), gallery).neighbours
     reached = sorted({min(k, most) for k in ks})
     result: dict = {"images": len(labels), "classes": len(np.unique(labels))}
     for name, vectors in ranked.items():
-        ranking = Ranking(block=block)
         scores = protocols.scores(vectors, labels, reached, gallery=gallery, ranking=ranking)
         result["queries"] = scores.queries
         result[name] = _at_all(scores.means(), ks, most)

@@ -5,6 +5,7 @@ a row whose least exceeds a distance is farther than it. The exact distance is `
 """
 
 import math
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ SAMPLE = 1024  # rows that say where the vectors lie
 PAYS = 4  # an origin that divides the squared lengths by less is not worth a copy of the vectors
 USUAL = 20  # numbers up to 2^USUAL and down to its inverse need no factor
 LONGEST = 2.0**50  # numbers beyond are cut off for float32, which moves no two vectors apart
+# Blocks of queries run in threads, and OpenBLAS of NumPy before 2.3.5 can give one thread's product
+# to another (numpy/numpy#29391); one product takes all cores anyhow.
+PRODUCTS = threading.Lock()
 ROWS_AT_ONCE = 2048  # rows in float64 at once
 
 
@@ -170,7 +174,8 @@ def bounds(
 def _sides(queries: np.ndarray, gallery: np.ndarray, off: float) -> Iterator[Bounds]:
     """The bounds of each learner's squared distances."""
     for q, g in zip(queries, gallery, strict=True):
-        product = q @ g.T
+        with PRODUCTS:
+            product = q @ g.T
         product *= -2.0
         own, others = (np.einsum("nd,nd->n", x, x) for x in (q, g))
         lengths = own[:, None] + others[None]

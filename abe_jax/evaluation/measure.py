@@ -40,9 +40,17 @@ class SplitVectors(NamedTuple):
 
 
 def ensemble_metrics(embedded: Embedded, split: Split, measures: Measures) -> dict[str, float]:
-    """The ensemble's metrics alone, {"recall@K": .., "r_precision": .., "map@r": ..}."""
-    truth = GroundTruth.of(split, embedded.image_ids)
+    """The ensemble's metrics alone, {"recall@K": .., "r_precision": .., "map@r": ..}.
+
+    All hosts call it, with what `Network.vectors` gave each of them.
+    """
+    truth, measures = GroundTruth.of(split, embedded.image_ids), _divided(measures)
     return retrieval.scores(embedded.vectors, truth, measures).means()
+
+
+def _divided(measures: Measures) -> Measures:
+    """The measures where all hosts call with the same vectors."""
+    return dataclasses.replace(measures, divided=True)
 
 
 def embed_split(
@@ -99,6 +107,7 @@ def measure_split(
         UserError: nothing at all can be measured, or as in `retrieval.evaluate`.
     """
     embedded, whitened = embed_split(embedder, split) if vectors is None else vectors
+    measures = _divided(measures)
     image_ids, network, levels = embedded.image_ids, embedder.network, {}
     if measures.grains:
         levels = grain_levels.measure(embedder, split, embedded, measures, held_out)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from abe_jax.errors import UserError
-from abe_jax.evaluation import arguments, binary_codes, knn, pruned
+from abe_jax.evaluation import arguments, binary_codes, divided, knn, pruned
 from abe_jax.evaluation.arguments import Codes, Ks
 from abe_jax.evaluation.binary_codes import Packed
 from abe_jax.evaluation.knn import Vectors
@@ -135,14 +135,10 @@ class _Prepared(NamedTuple):
     gallery_labels: np.ndarray
     positives: np.ndarray  # how many gallery rows are right for each query
     neighbours: int  # how many neighbours each query has
+    divided: bool  # among the hosts
 
-    def right(
-        self, rows: Int[np.ndarray, " q"], found: Int[np.ndarray, "q k"]
-    ) -> Bool[np.ndarray, "q k"]:
-        """Which of the rows found for some queries are of their label.
-
-        -1 follows every neighbour there is, positives too: its label changes nothing.
-        """
+    def right(self, rows: np.ndarray, found: np.ndarray) -> Bool[np.ndarray, "q k"]:
+        """Which found rows are of the query's label; -1 follows all others and changes nothing."""
         return self.gallery_labels[found] == self.labels[rows][:, None]
 
 
@@ -153,30 +149,46 @@ def _prepared(
     gallery: LabelledGallery | None,
     ranking: Ranking,
 ) -> _Prepared:
-    leave_one_out = gallery is None
-    rows = LabelledGallery(vectors, labels, groups) if gallery is None else gallery
-    if (groups is None) != (rows.groups is None):
-        raise UserError("groups of queries and of the gallery are given together or not at all")
-    both = None if groups is None or rows.groups is None else (groups, rows.groups)
-    if ranking.ensemble == binary_codes.HAMMING:
-        search = binary_codes.prepare(
-            vectors, rows.vectors, exclude_self=leave_one_out, groups=both, block=ranking.block
-        )
-    else:
-        search = knn.prepare(
-            vectors, rows.vectors, exclude_self=leave_one_out, groups=both, ranking=ranking
-        )
-    own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
-    others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
-    number = positives(own, others, leave_one_out=leave_one_out, groups=both)
-    return _Prepared(search, own, others, number, len(others) - leave_one_out)
+    """Raises on all hosts what it raises on one, where these divide the queries."""
+    with divided.together(ranking.divided):
+        leave_one_out = gallery is None
+        rows = LabelledGallery(vectors, labels, groups) if gallery is None else gallery
+        if (groups is None) != (rows.groups is None):
+            raise UserError("groups of queries and of the gallery are given together or not at all")
+        both = None if groups is None or rows.groups is None else (groups, rows.groups)
+        if ranking.ensemble == binary_codes.HAMMING:
+            search = binary_codes.prepare(
+                vectors, rows.vectors, exclude_self=leave_one_out, groups=both, block=ranking.block
+            )
+        else:
+            search = knn.prepare(
+                vectors, rows.vectors, exclude_self=leave_one_out, groups=both, ranking=ranking
+            )
+        own, n = arguments.integers(labels, len(vectors), "labels"), len(rows.vectors)
+        others = own if leave_one_out else arguments.integers(rows.labels, n, "gallery labels")
+        number = positives(own, others, leave_one_out=leave_one_out, groups=both)
+        return _Prepared(search, own, others, number, n - leave_one_out, ranking.divided)
 
 
 def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
-    """Goes through the queries by rising R, so that few are searched as deep as the largest R.
+    """The values of all queries; `at_r=False` leaves the metrics at R empty."""
+    with divided.together(test.divided):
+        order, values = _own_values(test, ks, at_r)
+    values = divided.of_all_hosts(values, test.search.block, test.divided)
+    return Scores(
+        queries=len(order),
+        rows=order,
+        recall=dict(zip(ks, values, strict=False)),
+        r_precision=values[-2] if at_r else np.zeros(0),
+        average_precision=values[-1] if at_r else np.zeros(0),
+    )
 
-    `at_r=False` searches no deeper than the largest K and leaves the metrics at R empty.
-    """
+
+def _own_values(
+    test: _Prepared, ks: Sequence[int], at_r: bool
+) -> tuple[Int[np.ndarray, " queries"], Float[np.ndarray, "v queries"]]:
+    """The queries with a positive, by rising R: so few are searched as deep as the largest R; and
+    of this host's the recall at each K and, `at_r`, the metrics at R."""
     for k in ks:
         check_k(k, test.neighbours)
     number, order = test.positives, np.argsort(test.positives, kind="stable")
@@ -188,22 +200,17 @@ def _scores(test: _Prepared, ks: Sequence[int], *, at_r: bool = True) -> Scores:
     if need[order[0]] <= SHALLOW:
         first = pruned.first_pass(test.search, min(SHALLOW, int(need[order[-1]])))
 
-    def of(rows: np.ndarray) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
+    def of(rows: np.ndarray) -> np.ndarray:
         found = nearest(test.search, rows, need[rows], test.right, first)
         match = test.right(rows, np.asarray(found.indices))
-        hits = [np.asarray(match[:, :k].any(axis=1), np.float64) for k in ks]
-        return hits, at_own_depth(match, number[rows]) if at_r else (np.zeros(0), np.zeros(0))
+        hits = [match[:, :k].any(axis=1) for k in ks]
+        return np.array([*hits, *(at_own_depth(match, number[rows]) if at_r else ())], np.float64)
 
-    hits, depths = zip(*in_blocks(test.search, order, of), strict=True)
-    recall = {k: np.concatenate(own) for k, own in zip(ks, zip(*hits, strict=True), strict=True)}
-    precision, average = (np.concatenate(part) for part in zip(*depths, strict=True))
-    return Scores(
-        queries=len(order),
-        rows=order,
-        recall=recall,
-        r_precision=precision,
-        average_precision=average,
-    )
+    values = np.zeros((len(ks) + 2 * at_r, len(order)))
+    at = divided.own_queries(len(order), test.search.block, test.divided)
+    for part, found in in_blocks(test.search, at, lambda part: (part, of(order[part]))):
+        values[:, part] = found
+    return order, values
 
 
 def at_own_depth(

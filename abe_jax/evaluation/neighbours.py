@@ -1,32 +1,24 @@
 """The neighbours of queries in memory, in the exact order: from the devices, proven on the host."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
-import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64, Int
+from jaxtyping import Float64, Int
 
-from abe_jax.evaluation import frame, order, pruned
-from abe_jax.evaluation.chunks import Distance, Nearest, Rows, counted_distances
-from abe_jax.evaluation.frame import ROWS_AT_ONCE
-from abe_jax.evaluation.order import Candidates, RowsOfFloat64, Within
+from abe_jax.evaluation import deep, frame, order, pruned, whole_rows
+from abe_jax.evaluation.chunks import Nearest
+from abe_jax.evaluation.order import Candidates, Within
 from abe_jax.evaluation.pruned import FirstPass
-from abe_jax.evaluation.search import Originals, Search, blocks, query_blocks
+from abe_jax.evaluation.search import Originals, Search, blocks
+from abe_jax.evaluation.whole_rows import EXTRA, Right, exact
 
-EXTRA = 6  # candidates beyond those asked for, at least
-DEEP = 256  # candidates from which on a large part of a gallery is sorted whole
+DEEP = 256  # candidates from which on a GPU, or of a large part of a gallery, float64 finds all
 PART = 8  # 1 / PART of a gallery is a large part
-BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
 BLOCKS_AT_ONCE = 2  # blocks of queries; the memory for distances grows with them
 
 Of = TypeVar("Of")
-
-# Which gallery rows are right for some queries: their numbers in the search, rows [q, k] -> [q, k]
-Right = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q k"]], Bool[np.ndarray, "q k"]]
 
 
 def all_nearest(search: Search, k: int) -> Nearest:
@@ -73,8 +65,8 @@ def nearest(
         if found is not None:
             return _in_own_numbers(originals, _filled(found, _depth(k)))
     size, depth = len(search.groups), _depth(k)
-    if depth >= DEEP and depth * PART > size:
-        found = _sorted(search, rows, need, right)
+    if depth >= DEEP and (depth * PART > size or deep.able(search)):
+        found = whole_rows.nearest(search, rows, need, right)
     else:
         ((_, found),) = blocks(search, rows, depth)
         if originals is not None:
@@ -142,11 +134,6 @@ def _most(
     return least + off * (own[rows][:, None] + others[ids]) + 4 * frame.smallest(dim)
 
 
-def exact(originals: Originals, rows: Int[np.ndarray, " q"]) -> order.Exact:
-    power, rooted = originals.frame.power, originals.rooted
-    return order.pairwise(originals.queries[:, rows], originals.gallery, power, rooted)
-
-
 def _found_again(
     search: Search,
     originals: Originals,
@@ -157,92 +144,5 @@ def _found_again(
     """The k nearest of queries, compared with every row."""
     wide = originals.frame.wide(originals.queries[:, rows])
     asked = Within(originals.frame, wide, reach, originals.rooted)
-    chunks = _chunks(search, originals, rows)
+    chunks = whole_rows.chunks(search, originals, rows)
     return Nearest(*order.within(asked, chunks, k, exact(originals, rows)))
-
-
-def _chunks(
-    search: Search, originals: Originals, rows: Int[np.ndarray, " q"]
-) -> Iterator[RowsOfFloat64]:
-    """The gallery in float64, and what counts for each query."""
-    own, groups = search.queries.ids[rows][:, None], search.queries.groups[rows][:, None]
-    for start in range(0, len(search.groups), ROWS_AT_ONCE):
-        at = slice(start, start + ROWS_AT_ONCE)
-        wide = originals.frame.wide(originals.gallery[:, at])
-        ids = np.arange(start, start + wide.shape[1])
-        yield RowsOfFloat64(wide, ids, (ids != own) & (search.groups[at] != groups))
-
-
-def _sorted(
-    search: Search, rows: Int[np.ndarray, " q"], need: Int[np.ndarray, " q"], right: Right | None
-) -> Nearest:
-    """As `nearest`, the whole gallery sorted for each query: float32 leaves long lists open."""
-    parts, step = [], max(1, BOUNDS_AT_ONCE // len(search.groups))
-    for start in range(0, len(rows), step):
-        at = slice(start, start + step)
-        if search.originals is None:
-            part = _sorted_codes(search, rows[at])
-        else:
-            part = _sorted_vectors(search, search.originals, rows[at], need[at], right)
-        parts.append([columns[:, : need.max()] for columns in part])
-    return Nearest(*(np.concatenate(both) for both in zip(*parts, strict=True)))
-
-
-def _sorted_vectors(
-    search: Search,
-    originals: Originals,
-    rows: Int[np.ndarray, " q"],
-    need: Int[np.ndarray, " q"],
-    right: Right | None,
-) -> Nearest:
-    """Few rows are left open in float64: with `right`, the others are in their order already."""
-    least, most, ids = all_candidates(search, originals, rows)
-    near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
-    left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
-    if len(left):
-        settled = order.settle(
-            Candidates(least[left], most[left], ids[left]),
-            need[left],
-            exact(originals, rows[left]),
-            right=None if right is None else right(rows[left], ids[left]),
-            complete=True,
-        )
-        least[left], ids[left] = settled.distances, settled.ids
-    return Nearest(least, ids)
-
-
-def all_candidates(search: Search, originals: Originals, rows: Int[np.ndarray, " q"]) -> Candidates:
-    """All rows for each query, from float64, by the least that their distances can be."""
-    both = np.empty((2, len(rows), len(search.groups)))
-    asked = originals.frame.wide(originals.queries[:, rows])
-    for chunk in _chunks(search, originals, rows):
-        part = frame.bounds(originals.frame, asked, chunk.vectors, originals.rooted)
-        for side, bound in zip(both[:, :, chunk.ids[0] : chunk.ids[-1] + 1], part, strict=True):
-            side[:] = bound
-            side[~chunk.counts] = np.inf
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy sorts on one core
-        pieces = np.array_split(both[0], os.cpu_count() or 1)
-        ids = np.concatenate(list(threads.map(partial(np.argsort, axis=1), pieces)))
-    least, most = np.take_along_axis(both, ids[None], axis=2)
-    ids[np.isinf(least)] = order.NO_ROW
-    return Candidates(least, most, ids)
-
-
-def _sorted_codes(search: Search, rows: Int[np.ndarray, " q"]) -> Nearest:
-    """The order of whole numbers, which are exact."""
-    parts = []
-    for at, queries in query_blocks(search, rows):
-        own = [_counted(queries, chunk, distance=search.distance) for chunk in search.gallery]
-        parts.append(np.concatenate(own, axis=1)[: at.stop - at.start, : len(search.groups)])
-    distances = np.concatenate(parts)
-    last = 32 * len(search.queries.vectors) + 1
-    kind = np.uint16 if last <= np.iinfo(np.uint16).max else np.uint32  # short ones sort fastest
-    ids = np.argsort(np.minimum(distances, last).astype(kind), axis=1, kind="stable")
-    distances = np.take_along_axis(distances, ids, axis=1)
-    ids[np.isinf(distances)] = order.NO_ROW
-    return Nearest(distances, ids)
-
-
-@partial(jax.jit, static_argnames="distance")
-def _counted(queries: Rows, chunk: Rows, *, distance: Distance) -> Float[Array, "q n"]:
-    return counted_distances(queries, chunk, distance)

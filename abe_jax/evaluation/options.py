@@ -17,6 +17,8 @@ class Ranking:
     # over learners of the unsquared distance; hamming: differing bits of packed codes
     ensemble: str = "concatenation"
     block: int = BLOCK  # queries compared with the gallery at once
+    # Of metrics: each host ranks some of the queries, and all must call, with the same arguments
+    divided: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,3 +31,4 @@ class Measures:
     binary: bool = False  # the ensemble's binary codes too: bits x > 0, Hamming distance
     grains: bool = False  # also class, instance and copy, where data and model allow each
     copies: int = 100  # `grains`: images whose altered copies look for them; 0: none
+    divided: bool = False  # as in Ranking; `measure_split` and `ensemble_metrics` divide always

@@ -3,13 +3,14 @@
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from abe_jax.evaluation import knn, neighbours
+from abe_jax.evaluation import knn, whole_rows
 from abe_jax.evaluation.arguments import Groups
+from abe_jax.evaluation.divided import of_all_hosts, own_blocks, together
 from abe_jax.evaluation.knn import Vectors
-from abe_jax.evaluation.neighbours import BOUNDS_AT_ONCE
 from abe_jax.evaluation.options import Ranking
 from abe_jax.evaluation.order import Candidates
 from abe_jax.evaluation.search import BLOCK, Search
+from abe_jax.evaluation.whole_rows import BOUNDS_AT_ONCE
 
 
 def ranks(
@@ -20,6 +21,7 @@ def ranks(
     rows: Int[np.ndarray, " q"] | None = None,
     groups: Groups | None = None,
     block: int = BLOCK,
+    divided: bool = False,
 ) -> Int[np.ndarray, "q t"]:
     """How many gallery rows stand before each target row: 0 is the nearest neighbour.
 
@@ -30,22 +32,22 @@ def ranks(
     are gallery rows that count for query i; -1 is no target, and its rank says nothing. Every
     distance is
     bounded in float64 on the host, and computed exactly where the bounds leave open which of two
-    rows is nearer. Raises UserError as `knn`.
+    rows is nearer. `divided` as in `Ranking`. Raises UserError as `knn`.
     """
-    search = knn.prepare(
-        queries,
-        gallery,
-        exclude_self=rows is not None,
-        groups=groups,
-        ranking=Ranking(block=block),
-    )
-    asking = np.arange(len(targets)) if rows is None else rows
-    step = max(1, min(block, BOUNDS_AT_ONCE // len(search.groups)))
-    parts = [
-        _block(search, asking[start : start + step], targets[start : start + step])
-        for start in range(0, len(targets), step)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(targets.shape, np.int64)
+    with together(divided):
+        search = knn.prepare(
+            queries,
+            gallery,
+            exclude_self=rows is not None,
+            groups=groups,
+            ranking=Ranking(block=block),
+        )
+        asking = np.arange(len(targets)) if rows is None else rows
+        step = max(1, min(block, BOUNDS_AT_ONCE // len(search.groups)))
+        found = np.zeros(targets.shape, np.int64)
+        for at in own_blocks(len(targets), step, divided):
+            found[at] = _block(search, asking[at], targets[at])
+    return of_all_hosts(found.T, step, divided).T
 
 
 def alike(asked: Int[np.ndarray, " q"], known: Int[np.ndarray, " n"]) -> Int[np.ndarray, "q t"]:
@@ -64,8 +66,8 @@ def _block(
     originals = search.originals
     assert originals is not None
     found, distance = (
-        neighbours.all_candidates(search, originals, rows),
-        neighbours.exact(originals, rows),
+        whole_rows.all_candidates(search, originals, rows),
+        whole_rows.exact(originals, rows),
     )
     there = targets >= 0
     reach = np.full(targets.shape, -1.0)

@@ -18,6 +18,7 @@ cosine        see `between_learners`; left out for one learner
 reidentification  see `across_cameras.measure`; where images have cameras and a gallery
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from abe_jax.errors import UserError
 from abe_jax.evaluation import across_cameras, binary_codes, cosine, protocols
 from abe_jax.evaluation.baselines import centred_pixels
 from abe_jax.evaluation.by_domain import by_domain
+from abe_jax.evaluation.divided import together
 from abe_jax.evaluation.metrics import Scores
 from abe_jax.evaluation.options import Measures, Ranking
 from abe_jax.evaluation.protocols import GroundTruth
@@ -49,6 +51,8 @@ def evaluate(
         measures: what is measured; grains and copies are for `measure_split`.
         pixels: images [n, ...] as a baseline without any training, see `centred_pixels`.
         whitened: unit vectors, see `whitening.unit_whitened`.
+
+    With `measures.divided` all hosts call it, with the same arguments but for `whitened`.
     Raises as `recall_at_k` and `by_domain`.
     """
     x = np.asarray(vectors)
@@ -68,11 +72,13 @@ def evaluate(
         result |= _other_family(x, truth, measures, baseline)
     if measures.domains:
         ranked = {"ensemble": x} | ({} if baseline is None else {"pixels": baseline})
-        result["domains"] = by_domain(ranked, truth, measures.ks, measures.block)
+        block, divided = measures.block, measures.divided
+        result["domains"] = by_domain(ranked, truth, measures.ks, block, divided=divided)
     if x.shape[1] > 1:
         result["cosine"] = cosine.between_learners(x, truth.labels, truth.gallery)
     beside = {"pixels": baseline, "whitened": whitened}
-    return result | across_cameras.measure(x, truth, measures.block, **beside)
+    persons = across_cameras.measure(x, truth, measures.block, **beside, divided=measures.divided)
+    return result | persons
 
 
 def scores(
@@ -90,7 +96,7 @@ def scores(
         measures.ks,
         gallery=truth.gallery,
         groups=truth.groups if other_groups else None,
-        ranking=Ranking(ensemble=ensemble, block=measures.block),
+        ranking=Ranking(ensemble=ensemble, block=measures.block, divided=measures.divided),
     )
 
 
@@ -108,8 +114,10 @@ def _beside(
         result["binary"] = scores(codes, truth, measures, ensemble=by_bits).means()
     if baseline is not None:
         result["pixels"] = scores(baseline, truth, measures).means()
-    if whitened is not None:
-        result["whitened"] = scores(whitened, truth, measures).means()
+    with together(measures.divided):
+        if whitened is not None:  # the first host alone has such vectors
+            alone = dataclasses.replace(measures, divided=False)
+            result["whitened"] = scores(whitened, truth, alone).means()
     return result
 
 

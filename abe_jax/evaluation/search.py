@@ -42,13 +42,15 @@ class Originals(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search:
-    """Queries on the host and a gallery on the device, ready for `blocks`.
+    """Queries on the host and a gallery on this host's devices, ready for `blocks`.
 
-    By exact distances, or with `originals` by the least that these can be.
+    By exact distances, or with `originals` by the least that these can be. Chunk i of the gallery
+    lies on device i modulo their number: each has a share.
     """
 
     queries: Rows
     gallery: tuple[Rows, ...]
+    devices: tuple[Any, ...]
     groups: Int[np.ndarray, " n"]  # of the gallery's rows
     block: int
     distance: Distance
@@ -71,7 +73,7 @@ def prepared_search(
     groups: Groups | None = None,
     block: int,
 ) -> Search:
-    """Puts the gallery on the device, chunk by chunk, for a search by any distance.
+    """Puts the gallery on this host's devices, chunk by chunk, for a search by any distance.
 
     `groups` are those of the queries and those of the gallery's rows.
     Raises UserError where the groups, the block or `exclude_self` do not fit.
@@ -84,9 +86,12 @@ def prepared_search(
     q_groups, g_groups = _group_codes(groups, number, n)
     own = np.arange(number, dtype=np.int32) if exclude_self else np.full(number, -2, np.int32)
     block = _round_up(min(block, number), QUERY_TILE)
+    devices = _devices()
+    chunks = _chunks(gallery, g_groups, block, devices)
     return Search(
         queries=Rows(queries, own, q_groups),
-        gallery=_chunks(gallery, g_groups, block),
+        gallery=chunks,
+        devices=devices[: len(chunks)],
         groups=g_groups,
         block=block,
         distance=distance,
@@ -96,7 +101,7 @@ def prepared_search(
 def blocks(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Iterator[tuple[slice, Nearest]]:
     """The k nearest of the queries `rows`, block by block, each with its place in `rows`."""
     for at, queries in query_blocks(search, rows):
-        best = best_of(queries, search.gallery, k, search.distance, (None,), search.light)
+        best = best_of(queries, search.gallery, k, search.distance, search.devices, search.light)
         yield at, Nearest(*(part[: at.stop - at.start] for part in best))
 
 
@@ -112,8 +117,7 @@ def best_of(
 
     Each chunk is compared on the device whose turn it is and merged into the best that this device
     has seen. A device has one chunk at a time, and the next is made ready meanwhile: chunks may
-    come from a file larger than memory. Their ids rise from chunk to chunk. None stands for the
-    device that JAX takes by itself.
+    come from a file larger than memory. Their ids rise from chunk to chunk.
     """
     shape = (len(queries.ids), k)
     empty = Nearest(np.full(shape, np.inf, np.float32), np.full(shape, NO_ROW, np.int32))
@@ -153,15 +157,33 @@ def _group_codes(groups: Groups | None, q: int, n: int) -> tuple[np.ndarray, np.
     return codes[:q], codes[q:]
 
 
-def _chunks(vectors: np.ndarray, groups: np.ndarray, block: int) -> tuple[Rows, ...]:
-    """The gallery in equal chunks, so that one compiled program serves them all."""
+def _devices() -> tuple[Any, ...]:
+    """The devices that a gallery is spread over: this host's, or the one that the user named.
+
+    By name also where JAX would take them by itself: in another thread it could take another.
+    """
+    named = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    if named is not None:
+        return tuple(jax.device_put(0).devices())
+    return tuple(jax.local_devices())
+
+
+def _chunks(
+    vectors: np.ndarray, groups: np.ndarray, block: int, devices: Sequence[Any]
+) -> tuple[Rows, ...]:
+    """The gallery in equal chunks, so that one compiled program serves them all.
+
+    Their number is a multiple of the devices', unless there are fewer tiles than that.
+    """
     n = vectors.shape[1]
     number = -(-n // max(DISTANCES_AT_ONCE // block, GALLERY_TILE))
+    number = min(_round_up(number, len(devices)), -(-n // GALLERY_TILE))
     length = _round_up(-(-n // number), GALLERY_TILE)
     ids = np.arange(n, dtype=np.int32)
     parts = (slice(start, start + length) for start in range(0, n, length))
     return tuple(
-        jax.device_put(padded(Rows(vectors[:, p], ids[p], groups[p]), length)) for p in parts
+        jax.device_put(padded(Rows(vectors[:, p], ids[p], groups[p]), length), device)
+        for p, device in zip(parts, itertools.cycle(devices), strict=False)
     )
 
 
