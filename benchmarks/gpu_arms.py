@@ -1,0 +1,192 @@
+"""What benchmarks/gpu.py measures: training steps, the switches under test, and its parts."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+UNSET = "unset"  # a lever's value: leave the switch as it is
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """A training step: a config, what is changed in it, and how its batch is made."""
+
+    name: str
+    config: str  # of configs/; a row of its table behind a colon
+    overrides: tuple[str, ...] = ()
+    copies: int = 1  # images that show one object, for losses between instances
+    from_host: bool = False  # the batch travels to the device at each step, as the loader gives it
+    peers: tuple[str, ...] = ("eager", "compiled")  # how PyTorch does the same beside it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The sizes that are measured; the arms of one tuple are timed in turns."""
+
+    paper: tuple[Arm, ...]
+    large: tuple[Arm, ...]  # of so much memory that PyTorch waits until JAX has gone
+    others: tuple[Arm, ...]
+    traced: tuple[str, ...]  # names of arms of `paper`
+    levers: tuple[str, ...]
+    switched: str  # the arm of `paper` that every lever is pulled on
+    ceiling: int  # side of the matrices whose product is the ceiling
+    compute: str
+
+
+def _on(backbone: str, norm: str, branch: str) -> tuple[str, ...]:
+    return (
+        f"model.backbone={backbone}",
+        f"model.norm={norm}",
+        f"model.branch={branch}",
+        "model.trunk_depth=2",
+    )
+
+
+def _ways(pieces: tuple[str, ...]) -> str:
+    """The lever of ABE_JAX_GPU_WAYS, which names the pieces of a step that go a way for GPUs."""
+    without = [",".join(piece for piece in pieces if piece != each) for each in pieces]
+    return f"ABE_JAX_GPU_WAYS={';'.join([UNSET, 'none', *without])}"
+
+
+FULL = Plan(
+    paper=(
+        Arm(name="ABE-8", config="cars196_abe.py"),
+        Arm(name="ABE-8, batch from the host", config="cars196_abe.py", from_host=True, peers=()),
+        Arm(name="single", config="cars196_single.py"),
+        Arm(name="8 heads", config="cars196_heads.py"),
+    ),
+    large=(
+        Arm(
+            name="ResNet-50, GeM, batch 512",
+            config="multigrain_imagenet.py",
+            overrides=("train.batch=512", "data.classes=1000"),
+            copies=3,
+            peers=("eager",),
+        ),
+        Arm(
+            name="ResNet-50, batch 75",
+            config="normsoftmax_cars196.py",
+            overrides=("data.classes=98",),
+            peers=("eager",),
+        ),
+    ),
+    others=(
+        Arm(
+            name="ABE-8 on Lite0",
+            config="cars196_abe.py",
+            overrides=_on("efficientnet_lite0", "batch", "block10"),
+            peers=("eager",),
+        ),
+        Arm(
+            name="ABE-8 on ViT-S/16",
+            config="cars196_abe.py",
+            overrides=(*_on("vit_s16", "layer", "block5"), "model.pooling=token"),
+            peers=("eager",),
+        ),
+    ),
+    traced=("ABE-8", "single", "8 heads"),
+    # The ways for GPUs as they are taken there, none, and all but one; command buffers as XLA has
+    # them, none, and with convolutions; the network's own options.
+    levers=(
+        _ways(("pooling", "bias", "siblings", "response", "norm")),
+        "xla_gpu_enable_command_buffer=unset;;+CONVOLUTION",
+        "model.norm=lrn,none",
+    ),
+    switched="ABE-8",
+    ceiling=8192,
+    compute="bfloat16",
+)
+
+_TINY = ("train.batch=8", "model.learners=2")
+SMALL = Plan(
+    paper=(
+        Arm(name="ABE-2", config="quickstart.py", overrides=_TINY, peers=("eager",)),
+        Arm(
+            name="ABE-2, batch from the host",
+            config="quickstart.py",
+            overrides=_TINY,
+            from_host=True,
+            peers=(),
+        ),
+        Arm(
+            name="single",
+            config="quickstart.py",
+            overrides=("train.batch=8", "model.kind=single", "model.learners=1"),
+        ),
+        Arm(
+            name="2 heads",
+            config="quickstart.py",
+            overrides=(*_TINY, "model.kind=heads"),
+            peers=("eager",),
+        ),
+    ),
+    large=(
+        Arm(
+            name="ResNet-18, GeM, batch 6",
+            config="multigrain_imagenet.py",
+            overrides=(
+                "model.backbone=resnet18",
+                "model.branch=block3_1",
+                "model.dim=512",
+                "data.resize=32",
+                "data.size=32",
+                "data.classes=7",
+                "train.batch=6",
+            ),
+            copies=3,
+            peers=("eager",),
+        ),
+    ),
+    others=(),
+    traced=("ABE-2",),
+    levers=("model.norm=batch,none", "ABE_JAX_BENCHMARK_NOTHING=off,on"),
+    switched="ABE-2",
+    ceiling=256,
+    compute="float32",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a worker and its arms are started with: one value of a lever, or nothing."""
+
+    environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)  # None: removed
+    flags: tuple[str, ...] = ()  # of XLA, behind those of the environment
+    overrides: tuple[str, ...] = ()  # of the arm's config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lever:
+    """A switch and the values that are measured; the first is what the others are divided by.
+
+    By its name it is an XLA flag (`xla_...`), an option of the config (with a dot in it, such as
+    `model.norm`) or else an environment variable.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+    def setting(self, value: str) -> Setting:
+        """How the switch is set to `value`."""
+        if self.name.startswith("xla_"):
+            return Setting(flags=() if value == UNSET else (f"--{self.name}={value}",))
+        if "." in self.name:
+            return Setting(overrides=() if value == UNSET else (f"{self.name}={value}",))
+        return Setting(environment={self.name: None if value == UNSET else value})
+
+
+def lever(text: str) -> Lever:
+    """A lever of `NAME=VALUE,VALUE`; with a semicolon in the values, that separates them.
+
+    The value `unset` leaves the switch as it is; an empty one sets it to nothing.
+
+    Raises:
+        ValueError: no name, or fewer than two different values.
+    """
+    name, equals, rest = text.partition("=")
+    values = tuple(rest.split(";" if ";" in rest else ","))
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+        raise ValueError(f"{text!r} is not NAME=VALUE,VALUE")
+    if len(set(values)) < 2 or len(set(values)) < len(values):
+        raise ValueError(f"{text!r} needs two or more values, all different")
+    return Lever(name=name, values=values)
