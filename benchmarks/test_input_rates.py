@@ -1,0 +1,72 @@
+"""How many training images a second come from files and from prepared records, by threads.
+
+    pytest benchmarks/test_input_rates.py            few small images
+    pytest benchmarks/test_input_rates.py --full     photographs' sizes, 1 to 16 threads, a minute
+
+Below it stands what a preparation that stores frames would rest on.
+"""
+
+from pathlib import Path
+
+import input_rates
+import input_tables
+import numpy as np
+import pytest
+from results import Table
+
+from abe_jax.data import Preprocessing
+
+SECONDS = {False: 1.0, True: 60.0}  # by --full
+
+
+def test_rates_by_threads(full: bool, tables: list[Table]) -> None:
+    rows = input_rates.measure(not full, SECONDS[full])
+    assert len(rows) == len(input_rates.CROPS) * 4 * len(input_rates.THREADS[not full])
+    assert all(rate > 0 for row in rows for rate in row["rates"])
+    tables.append(input_tables.table(rows))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> tuple[Preprocessing, dict[str, input_rates.Form]]:
+    """The small photographs in every form."""
+    resize, size = input_rates.FRAMES[True]
+    preprocessing = Preprocessing(resize=resize, size=size, fit="pad")
+    made = input_rates.forms(tmp_path, preprocessing, small=True)
+    names = ("files", "records", "jpeg", "pixels")
+    return preprocessing, dict(zip(names, made, strict=True))
+
+
+def seen(
+    form: input_rates.Form, preprocessing: Preprocessing, crop: str
+) -> list[input_rates.Pixels]:
+    """What training sees of every record, the same numbers drawn for the same image."""
+    return [
+        form.image(form.records[i], preprocessing, crop, np.random.default_rng(i))
+        for i in range(len(form.records))
+    ]
+
+
+@pytest.mark.parametrize("crop", input_rates.CROPS)
+def test_records_give_what_files_give(stored, crop: str) -> None:
+    preprocessing, forms = stored
+    files, records = (seen(forms[name], preprocessing, crop) for name in ("files", "records"))
+    np.testing.assert_array_equal(files, records)
+
+
+def test_plain_crops_of_stored_frames_are_those_of_files(stored) -> None:
+    preprocessing, forms = stored
+    files, pixels, jpeg = (
+        np.array(seen(forms[name], preprocessing, "plain")) for name in ("files", "pixels", "jpeg")
+    )
+    np.testing.assert_array_equal(files, pixels)
+    assert (files != jpeg).any()
+    assert np.abs(files.astype(int) - jpeg).mean() < 8
+
+
+def test_resized_crops_of_stored_frames_have_fewer_details(stored) -> None:
+    preprocessing, forms = stored
+    files, pixels = (
+        np.array(seen(forms[n], preprocessing, "resized")) for n in ("files", "pixels")
+    )
+    assert files.shape == pixels.shape
+    assert (files != pixels).any()
