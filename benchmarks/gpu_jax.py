@@ -91,7 +91,7 @@ class Steps:
 
         `first_s` are the seconds of that call, tracing and compilation included; `peer` is what
         another framework needs to know to do the same; `gib` is the memory of the program, with
-        arguments and results, `kernels` the number of instructions at the top of its text.
+        arguments and results, `instructions` how many of its main computation do work.
         """
         own = Arm(**arm)
         made = loaded(own, compute, overrides)

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from gpu_workers import Clock, Worker, WorkerError
 
 HERE = Path(__file__).parent
 JAX, PYTORCH = "JAX", "PyTorch"
-RESULTS = "results.json"
+RESULTS, JAX_CACHE, TORCH_CACHE = "results.json", "jax_cache", "torch_cache"  # in the folder
 CEILING = "ceiling"  # the name of the matrix product among a worker's arms
 START = 90.0  # seconds that a worker has for its imports and its first word
 # The parts in their order, and how much of the time each may have, relative to the others.
@@ -149,6 +150,11 @@ class Bench:
         self._workers.append(Worker(script, self.environment(setting), log, *options))
         return self._workers[-1]
 
+    def forget(self) -> None:
+        """Empties the caches of compiled programs: what comes next begins from nothing."""
+        for cache in (JAX_CACHE, TORCH_CACHE):
+            shutil.rmtree(self.options.folder / cache, ignore_errors=True)
+
     def end(self) -> None:
         """Ends all workers that are still there."""
         for worker in self._workers:
@@ -162,10 +168,10 @@ class Bench:
             **own,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE.parent), own.get("PYTHONPATH")))),
             "CUDA_VISIBLE_DEVICES": own.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "jax_cache"),
+            "JAX_COMPILATION_CACHE_DIR": str(folder / JAX_CACHE),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch_cache"),
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / TORCH_CACHE),
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "XLA_FLAGS": flags or None,
             **setting.environment,
@@ -184,14 +190,13 @@ class Bench:
         self.results.rows.append(made)
         return made
 
-    def prepared(self, side: Side, row: dict[str, Any], seconds: float, **arguments: Any) -> bool:
+    def prepare(self, side: Side, row: dict[str, Any], seconds: float, **arguments: Any) -> None:
         """Makes the arm of a row ready and puts what it tells there, or why it is not."""
         try:
             row |= side.prepare(name(row), seconds, **arguments)
         except WorkerError as error:
             row["error"] = str(error)
         self.tell(row)
-        return "error" not in row
 
     def keep(self) -> None:
         """Writes the results as JSON, whole or not at all."""
@@ -209,14 +214,15 @@ class Bench:
     def time(self, rows: Sequence[dict[str, Any]], sides: Sequence[Side], blocks: int = 3) -> None:
         """Times all arms that are ready, the sides in turns, and puts seconds into their rows."""
         by_name = {name(row): row for row in rows}
-        count = -(-self.options.rounds // blocks)
+        count, working = -(-self.options.rounds // blocks), list(sides)
         with self.quiet():
             for _ in range(blocks):
-                for side in sides:
+                for side in list(working):
                     try:
                         found = side.rounds(count)
                     except WorkerError as error:
                         self.results.missing.append(f"rounds of {side.framework}: {error}")
+                        working.remove(side)
                         continue
                     speeds = [side.operations / each for each in found.pop(CEILING)]
                     self.results.ceilings.setdefault(side.framework, []).extend(speeds)

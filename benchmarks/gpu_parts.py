@@ -51,7 +51,7 @@ def prepare_ours(
     for arm in arms:
         row = bench.row(part, JAX, arm, **known)
         asked = {"arm": dataclasses.asdict(arm), "compute": bench.options.plan.compute}
-        bench.prepared(side, row, bench.options.arm_seconds, **asked, overrides=list(overrides))
+        bench.prepare(side, row, bench.options.arm_seconds, **asked, overrides=list(overrides))
         rows.append(row)
     return rows
 
@@ -66,7 +66,7 @@ def prepare_theirs(
         if mode in arm.peers and arm.name in facts:
             row = bench.row(part, PYTORCH, arm, mode=mode)
             asked = {"facts": facts[arm.name], "compiled": mode == "compiled"}
-            bench.prepared(side, row, bench.options.arm_seconds, **asked)
+            bench.prepare(side, row, bench.options.arm_seconds, **asked)
             rows.append(row)
     return rows
 
@@ -216,6 +216,7 @@ def run(bench: Bench) -> None:
     if not bench.options.torch:
         parts -= {"peers"}
     if "paper" in parts:
+        bench.forget()
         first_calls(bench, "paper")
     compiling = Compiling(bench) if "peers" in parts else None
     if "cache" in parts:

@@ -99,9 +99,8 @@ def test_networks_embed_alike(arm: Arm, full: bool) -> None:
     ours = embed(state.params["model"], state.batch_stats, jnp.asarray(batch.images))
     with torch.no_grad():
         x, z = network(torch.tensor(batch.images).permute(0, 3, 1, 2).float())
-    spread = float(np.std(ours.vectors))
-    assert spread > 1e-3  # or any two networks would agree
-    np.testing.assert_allclose(z.numpy(), ours.vectors, atol=2e-3 * math.sqrt(spread))
+    assert np.std(ours.vectors) > 0.01  # or any two networks would agree
+    np.testing.assert_allclose(z.numpy(), ours.vectors, atol=1e-3)
     scale = float(np.abs(ours.unnormalised).max())
     np.testing.assert_allclose(x.numpy(), ours.unnormalised, atol=2e-3 * scale)
 
