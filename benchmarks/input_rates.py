@@ -3,9 +3,10 @@
     python benchmarks/input_rates.py [--small] [--seconds 60]    prints a table
 
 Every form below is read anew each time, decoded, cropped, mirrored and put into a batch, as
-training does; the last two are what a preparation could store: frames of `resize` px, from which
+training does. The last three are what a preparation could store: frames of `resize` px, from which
 the plain crop is cut as it is from a whole image, while the resized one sees the frame's pixels
-alone. benchmarks/gpu.py asks for the same, and compares it with the steps' rates.
+alone. Training reads JPEG and PPM today; bare pixels are the bound. benchmarks/gpu.py asks for the
+same, and compares it with the steps' rates.
 """
 
 import argparse
@@ -59,6 +60,12 @@ def encoded(image: Pixels, quality: int) -> bytes:
     return made.tobytes()
 
 
+def plain(image: Pixels) -> bytes:
+    """As a PPM file: its size, then its pixels."""
+    height, width, _ = image.shape
+    return b"P6\n%d %d\n255\n" % (width, height) + image.tobytes()
+
+
 class Form:
     """A way to store images: its records, and from one of them to a training image."""
 
@@ -90,19 +97,14 @@ def forms(folder: Path, preprocessing: Preprocessing, small: bool) -> list[Form]
     paths = [f"{i}.jpg" for i in range(len(whole))]
     for path, content in zip(paths, whole, strict=True):
         (folder / path).write_bytes(content)
-    side = frames[0].shape[0]
+    side, named = frames[0].shape[0], f"frames of {frames[0].shape[0]} px"
+    jpeg, ppm = [encoded(f, 95) for f in frames], [plain(f) for f in frames]
     return [
         Form("files", Files(folder, paths)),
         Form("records of files", _records(folder / "whole", whole)),
-        Form(
-            f"frames of {side} px, JPEG 95",
-            _records(folder / "j", [encoded(f, 95) for f in frames]),
-        ),
-        Form(
-            f"frames of {side} px, pixels",
-            _records(folder / "p", [f.tobytes() for f in frames]),
-            side,
-        ),
+        Form(f"{named}, JPEG 95", _records(folder / "jpeg", jpeg)),
+        Form(f"{named}, PPM", _records(folder / "ppm", ppm)),
+        Form(f"{named}, pixels", _records(folder / "pixels", [f.tobytes() for f in frames]), side),
     ]
 
 

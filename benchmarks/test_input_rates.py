@@ -3,7 +3,7 @@
     pytest benchmarks/test_input_rates.py            few small images
     pytest benchmarks/test_input_rates.py --full     photographs' sizes, 1 to 16 threads, a minute
 
-Below it stands what a preparation that stores frames would rest on.
+What stands below it is what a preparation that stores frames would rest on.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ SECONDS = {False: 1.0, True: 60.0}  # by --full
 
 def test_rates_by_threads(full: bool, tables: list[Table]) -> None:
     rows = input_rates.measure(not full, SECONDS[full])
-    assert len(rows) == len(input_rates.CROPS) * 4 * len(input_rates.THREADS[not full])
+    assert len(rows) == len(input_rates.CROPS) * 5 * len(input_rates.THREADS[not full])
     assert all(rate > 0 for row in rows for rate in row["rates"])
     tables.append(input_tables.table(rows))
 
@@ -32,7 +32,7 @@ def stored(tmp_path: Path) -> tuple[Preprocessing, dict[str, input_rates.Form]]:
     resize, size = input_rates.FRAMES[True]
     preprocessing = Preprocessing(resize=resize, size=size, fit="pad")
     made = input_rates.forms(tmp_path, preprocessing, small=True)
-    names = ("files", "records", "jpeg", "pixels")
+    names = ("files", "records", "jpeg", "ppm", "pixels")
     return preprocessing, dict(zip(names, made, strict=True))
 
 
@@ -55,10 +55,12 @@ def test_records_give_what_files_give(stored, crop: str) -> None:
 
 def test_plain_crops_of_stored_frames_are_those_of_files(stored) -> None:
     preprocessing, forms = stored
-    files, pixels, jpeg = (
-        np.array(seen(forms[name], preprocessing, "plain")) for name in ("files", "pixels", "jpeg")
+    files, jpeg, ppm, pixels = (
+        np.array(seen(forms[name], preprocessing, "plain"))
+        for name in ("files", "jpeg", "ppm", "pixels")
     )
     np.testing.assert_array_equal(files, pixels)
+    np.testing.assert_array_equal(files, ppm)
     assert (files != jpeg).any()
     assert np.abs(files.astype(int) - jpeg).mean() < 8
 
