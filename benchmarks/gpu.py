@@ -10,7 +10,7 @@ The parts, in this order:
     paper   the first call from nothing, then steps, of ABE-8, a single head and 8 heads
     cache   the first call once compiled programs are in the cache
     trace   the longest kernels by name and by stage
-    levers  ABE-8 with each value of each switch
+    levers  ABE-8, and where it says so 8 heads, with each value of each switch
     large   ResNet-50 at the batches of MultiGrain and NormSoftmax
     others  ABE-8 on EfficientNet-Lite0 and ViT-S/16
     input   training images a second by threads, from files and from prepared records
@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--small", action="store_true", help="small networks, for any machine")
     made.add_argument("--parts", default=",".join(PARTS), help="with commas between them")
     made.add_argument("--lever", action="append", help="NAME=VALUE,VALUE; may be repeated")
+    made.add_argument("--arm", help="that --lever is pulled on; ABE-8 unless said")
     made.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
     made.add_argument("--arm-seconds", type=float, default=150.0, help="for one arm to compile")
     made.add_argument(
@@ -71,15 +72,19 @@ def options(arguments: argparse.Namespace) -> Options:
     """What the arguments ask for.
 
     Raises:
-        ValueError: an unknown part, or a lever that is none.
+        ValueError: an unknown part or arm, or a lever that is none.
     """
     parts = tuple(arguments.parts.split(","))
     if unknown := set(parts) - set(PARTS):
         raise ValueError(f"--parts: no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     plan = SMALL if arguments.small else FULL
+    arm, arms = arguments.arm or plan.switched, [arm.name for arm in plan.paper]
+    if arm not in arms:
+        raise ValueError(f"--arm: no {arm!r}; there are {', '.join(map(repr, arms))}")
+    pulled = [(arm, text) for text in arguments.lever] if arguments.lever else plan.levers
     return Options(
         plan=plan,
-        levers=tuple(lever(text) for text in arguments.lever or plan.levers),
+        levers=tuple(lever(*each) for each in pulled),
         parts=parts,
         folder=arguments.folder,
         rounds=arguments.rounds,

@@ -27,8 +27,8 @@ class Plan:
     large: tuple[Arm, ...]  # of so much memory that PyTorch waits until JAX has gone
     others: tuple[Arm, ...]
     traced: tuple[str, ...]  # names of arms of `paper`
-    levers: tuple[str, ...]
-    switched: str  # the arm of `paper` that every lever is pulled on
+    levers: tuple[tuple[str, str], ...]  # an arm of `paper`, and what is switched in it
+    switched: str  # the arm of `paper` that other levers are pulled on
     ceiling: int  # side of the matrices whose product is the ceiling
     compute: str
 
@@ -42,9 +42,12 @@ def _on(backbone: str, norm: str, branch: str) -> tuple[str, ...]:
     )
 
 
-def _ways(pieces: tuple[str, ...]) -> str:
-    """The lever of ABE_JAX_GPU_WAYS, which names the pieces of a step that go a way for GPUs."""
-    without = [",".join(piece for piece in pieces if piece != each) for each in pieces]
+def _ways(pieces: tuple[str, ...], *kept: str) -> str:
+    """The lever of ABE_JAX_GPU_WAYS, which names the pieces of a step that go a way for GPUs.
+
+    Those `kept` are left out only where all are: the arm has no such piece.
+    """
+    without = [",".join((*(p for p in pieces if p != each), *kept)) for each in pieces]
     return f"ABE_JAX_GPU_WAYS={';'.join([UNSET, 'none', *without])}"
 
 
@@ -88,9 +91,10 @@ FULL = Plan(
     # The ways for GPUs as they are taken there, none, and all but one; command buffers as XLA has
     # them, none, and with convolutions; the network's own options.
     levers=(
-        _ways(("pooling", "bias", "siblings", "response", "norm")),
-        "xla_gpu_enable_command_buffer=unset;;+CONVOLUTION",
-        "model.norm=lrn,none",
+        ("ABE-8", _ways(("pooling", "bias", "siblings", "response", "masks", "norm"), "heads")),
+        ("ABE-8", "xla_gpu_enable_command_buffer=unset;;+CONVOLUTION"),
+        ("8 heads", "ABE_JAX_GPU_WAYS=unset;pooling,bias,siblings,response,masks,norm"),
+        ("ABE-8", "model.norm=lrn,none"),
     ),
     switched="ABE-8",
     ceiling=8192,
@@ -139,7 +143,7 @@ SMALL = Plan(
     ),
     others=(),
     traced=("ABE-2",),
-    levers=("model.norm=batch,none", "ABE_JAX_BENCHMARK_NOTHING=off,on"),
+    levers=(("ABE-2", "model.norm=batch,none"), ("2 heads", "ABE_JAX_GPU_WAYS=unset,none")),
     switched="ABE-2",
     ceiling=256,
     compute="float32",
@@ -165,6 +169,7 @@ class Lever:
 
     name: str
     values: tuple[str, ...]
+    arm: str  # of `paper`
 
     def setting(self, value: str) -> Setting:
         """How the switch is set to `value`."""
@@ -175,10 +180,11 @@ class Lever:
         return Setting(environment={self.name: None if value == UNSET else value})
 
 
-def lever(text: str) -> Lever:
-    """A lever of `NAME=VALUE,VALUE`; with a semicolon in the values, that separates them.
+def lever(arm: str, text: str) -> Lever:
+    """A lever of `NAME=VALUE,VALUE`, pulled on an arm of `paper`.
 
-    The value `unset` leaves the switch as it is; an empty one sets it to nothing.
+    With a semicolon among the values, that separates them, and they may have commas. The value
+    `unset` leaves the switch as it is; an empty one sets it to nothing.
 
     Raises:
         ValueError: no name, or fewer than two different values.
@@ -189,4 +195,4 @@ def lever(text: str) -> Lever:
         raise ValueError(f"{text!r} is not NAME=VALUE,VALUE")
     if len(set(values)) < 2 or len(set(values)) < len(values):
         raise ValueError(f"{text!r} needs two or more values, all different")
-    return Lever(name=name, values=values)
+    return Lever(name=name, values=values, arm=arm)

@@ -107,11 +107,10 @@ def trace(bench: Bench) -> None:
 
 
 def levers(bench: Bench) -> None:
-    """One arm with each value of each lever, those of a lever in turns."""
-    plan, clock = bench.options.plan, bench.clock("levers")
-    arm = next(arm for arm in plan.paper if arm.name == plan.switched)
+    """A step with each value of each lever, those of a lever in turns."""
+    arms, clock = {arm.name: arm for arm in bench.options.plan.paper}, bench.clock("levers")
     for lever in bench.options.levers:
-        _pull(bench, lever, arm, clock)
+        _pull(bench, lever, arms[lever.arm], clock)
 
 
 def _pull(bench: Bench, lever: Lever, arm: Arm, clock: Clock) -> None:

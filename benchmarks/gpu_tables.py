@@ -13,7 +13,7 @@ STEPS = (
     "GiB", "million parameters",
 )  # fmt: skip
 FIRST = ("arm", "by", "from nothing, s", "cache filled, s", "instructions")
-LEVERS = ("lever", "value", "ms a step", "quartiles", "time / first", "GiB", "first call, s")
+LEVERS = ("arm", "lever", "value", "ms a step", "quartiles", "time / first", "GiB", "first call, s")
 KERNELS = ("kernels", "ms a step", "launches", "share", "mostly in")
 STAGES = ("stage", "ms a step", "launches", "share", "mostly")
 NOTHING = "-"
@@ -152,9 +152,10 @@ def levers(results: Results) -> Table:
         if row["part"] != "levers" or not row["seconds"]:
             continue
         seconds = statistics.median(row["seconds"])
-        base = first.setdefault(row["lever"], seconds)
+        base = first.setdefault((row["arm"], row["lever"]), seconds)
         rows.append(
             (
+                row["arm"],
                 row["lever"],
                 row["value"] or "(nothing)",
                 number(1e3 * seconds),
@@ -164,9 +165,8 @@ def levers(results: Results) -> Table:
                 number(row["first_s"]),
             )
         )
-    arms = sorted({row["arm"] for row in results.rows if row["part"] == "levers"})
     return Table(
-        title=f"Levers, on {', '.join(arms)}",
+        title="Levers",
         note="The values of one lever in turns, each in a process of its own.",
         head=LEVERS,
         rows=rows,

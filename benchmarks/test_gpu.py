@@ -45,21 +45,21 @@ gpu_workers.serve(commands)
     ],
 )
 def test_a_lever_is_what_its_name_says(text: str, values: Any, setting: Setting) -> None:
-    made = lever(text)
+    made = lever("single", text)
     assert made.values == values
     assert made.setting(values[-1]) == setting
 
 
 def test_an_unset_switch_is_left_alone() -> None:
-    assert Lever(name="xla_a", values=()).setting("unset") == Setting()
-    assert Lever(name="a.b", values=()).setting("unset") == Setting()
-    assert lever("xla_a=unset;").setting("") == Setting(flags=("--xla_a=",))
+    assert Lever(name="xla_a", values=(), arm="").setting("unset") == Setting()
+    assert Lever(name="a.b", values=(), arm="").setting("unset") == Setting()
+    assert lever("single", "xla_a=unset;").setting("") == Setting(flags=("--xla_a=",))
 
 
 @pytest.mark.parametrize("text", ["a", "a=", "a=1", "a=1,1", "=1,2", "a b=1,2"])
 def test_what_is_no_lever_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="'"):
-        lever(text)
+        lever("single", text)
 
 
 @pytest.mark.parametrize("plan", [FULL, SMALL], ids=["full", "small"])
@@ -70,8 +70,8 @@ def test_the_plans_name_configs_that_load(plan: gpu_arms.Plan) -> None:
         assert facts["batch"] % 2 == 0 or arm.name.endswith("75")
         assert facts["compute"] == plan.compute
     names = {arm.name for arm in plan.paper}
-    assert {plan.switched, *plan.traced} <= names
-    assert all(len(lever(text).values) > 1 for text in plan.levers)
+    assert {plan.switched, *plan.traced, *(arm for arm, _ in plan.levers)} <= names
+    assert all(len(lever(*each).values) > 1 for each in plan.levers)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_tables_of_a_run() -> None:
     assert ours[6:8] == ("0.300", "0.0 %")
     first = made["The first step"].rows
     assert first[0] == ("ABE-8", "JAX", "60.0", "7.00", "-")
-    assert [row[4] for row in made["Levers, on ABE-8"].rows] == ["1.00", "1.50"]
+    assert [row[5] for row in made["Levers"].rows] == ["1.00", "1.50"]
     kernels = made["ABE-8: the 20 longest kernels"].rows
     assert len(kernels) == 21
     assert kernels[-1][:3] == ("5 others", "5.000", "10")

@@ -13,7 +13,7 @@ from processes import ROOT
 TITLES = (
     "Training steps on a GPU",
     "The first step",
-    "Levers, on ABE-2",
+    "Levers",
     "ABE-2: the 20 longest kernels",
     "ABE-2: the 20 longest stages",
     "Input: training images a second by threads",
@@ -80,6 +80,7 @@ def test_what_it_does_not_know_is_one_line(tmp_path: Path) -> None:
     for arguments, said in (
         (("--parts", "paper,nothing"), "no nothing"),
         (("--lever", "A=1"), "two or more values"),
+        (("--arm", "nobody"), "no 'nobody'"),
     ):
         run = measured("--folder", tmp_path, *arguments, timeout=120)
         assert run.returncode == 1
