@@ -4,6 +4,8 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
+WAYS = "ABE_JAX_GPU_WAYS"  # names the pieces of a step that go a way for GPUs: abe_jax/ways.py
+PIECES = ("pooling", "bias", "siblings", "response", "masks", "norm", "heads")  # of them
 UNSET = "unset"  # a lever's value: leave the switch as it is
 
 
@@ -31,6 +33,7 @@ class Plan:
     switched: str  # the arm of `paper` that other levers are pulled on
     ceiling: int  # side of the matrices whose product is the ceiling
     compute: str
+    gpu: bool  # whether there has to be one
 
 
 def _on(backbone: str, norm: str, branch: str) -> tuple[str, ...]:
@@ -42,13 +45,9 @@ def _on(backbone: str, norm: str, branch: str) -> tuple[str, ...]:
     )
 
 
-def _ways(pieces: tuple[str, ...], *kept: str) -> str:
-    """The lever of ABE_JAX_GPU_WAYS, which names the pieces of a step that go a way for GPUs.
-
-    Those `kept` are left out only where all are: the arm has no such piece.
-    """
-    without = [",".join((*(p for p in pieces if p != each), *kept)) for each in pieces]
-    return f"ABE_JAX_GPU_WAYS={';'.join([UNSET, 'none', *without])}"
+def _without(*left_out: str) -> str:
+    """The value of WAYS that has all pieces but these."""
+    return ",".join(piece for piece in PIECES if piece not in left_out)
 
 
 FULL = Plan(
@@ -88,20 +87,23 @@ FULL = Plan(
         ),
     ),
     traced=("ABE-8", "single", "8 heads"),
-    # The ways for GPUs as they are taken there, none, and all but one; command buffers as XLA has
-    # them, none, and with convolutions; the network's own options.
+    # What tells most comes first, since time may end: all ways for GPUs and none; 8 heads without
+    # theirs; command buffers as XLA has them, none, and with convolutions; no response
+    # normalisation; then all ways but one.
     levers=(
-        ("ABE-8", _ways(("pooling", "bias", "siblings", "response", "masks", "norm"), "heads")),
-        ("ABE-8", "xla_gpu_enable_command_buffer=unset;;+CONVOLUTION"),
-        ("8 heads", "ABE_JAX_GPU_WAYS=unset;pooling,bias,siblings,response,masks,norm"),
-        ("ABE-8", "model.norm=lrn,none"),
+        ("ABE-8", f"{WAYS}={UNSET},none"),
+        ("8 heads", f"{WAYS}={UNSET};{_without('heads')}"),
+        ("ABE-8", f"xla_gpu_enable_command_buffer={UNSET};;+CONVOLUTION"),
+        ("ABE-8", f"model.norm={UNSET},none"),
+        ("ABE-8", f"{WAYS}={';'.join([UNSET, *(_without(p) for p in PIECES if p != 'heads')])}"),
     ),
     switched="ABE-8",
     ceiling=8192,
     compute="bfloat16",
+    gpu=True,
 )
 
-_TINY = ("train.batch=8", "model.learners=2")
+_TINY = ("train.batch=8", "model.learners=2", "optimizer.name=sgd")
 SMALL = Plan(
     paper=(
         Arm(name="ABE-2", config="quickstart.py", overrides=_TINY, peers=("eager",)),
@@ -115,7 +117,7 @@ SMALL = Plan(
         Arm(
             name="single",
             config="quickstart.py",
-            overrides=("train.batch=8", "model.kind=single", "model.learners=1"),
+            overrides=(*_TINY, "model.kind=single", "model.learners=1"),
         ),
         Arm(
             name="2 heads",
@@ -143,10 +145,15 @@ SMALL = Plan(
     ),
     others=(),
     traced=("ABE-2",),
-    levers=(("ABE-2", "model.norm=batch,none"), ("2 heads", "ABE_JAX_GPU_WAYS=unset,none")),
+    levers=(
+        ("ABE-2", f"model.norm={UNSET},none"),
+        ("2 heads", f"{WAYS}={UNSET};norm;bias,heads"),
+        ("single", "OMP_NUM_THREADS=unset,1"),
+    ),
     switched="ABE-2",
     ceiling=256,
     compute="float32",
+    gpu=False,
 )
 
 
@@ -157,14 +164,21 @@ class Setting:
     environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)  # None: removed
     flags: tuple[str, ...] = ()  # of XLA, behind those of the environment
     overrides: tuple[str, ...] = ()  # of the arm's config
+    ways: str | None = None  # the value of WAYS; None leaves it alone
+
+    @property
+    def own_process(self) -> bool:
+        """Whether only a new process can be set so."""
+        return bool(self.environment or self.flags)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lever:
     """A switch and the values that are measured; the first is what the others are divided by.
 
-    By its name it is an XLA flag (`xla_...`), an option of the config (with a dot in it, such as
-    `model.norm`) or else an environment variable.
+    By its name it is WAYS, which one process can have several values of, an XLA flag (`xla_...`),
+    an option of the config (with a dot in it, such as `model.norm`) or else an environment
+    variable.
     """
 
     name: str
@@ -173,6 +187,8 @@ class Lever:
 
     def setting(self, value: str) -> Setting:
         """How the switch is set to `value`."""
+        if self.name == WAYS:
+            return Setting(ways=None if value == UNSET else value)
         if self.name.startswith("xla_"):
             return Setting(flags=() if value == UNSET else (f"--{self.name}={value}",))
         if "." in self.name:

@@ -7,13 +7,14 @@ STARTED = time.perf_counter()
 import contextlib  # noqa: E402 (the time until all is imported is told)
 import dataclasses  # noqa: E402
 import functools  # noqa: E402
+import importlib  # noqa: E402
 import math  # noqa: E402
 import tempfile  # noqa: E402
-from collections import Counter  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any, NamedTuple  # noqa: E402
 
+import gpu_programs  # noqa: E402
 import gpu_trace  # noqa: E402
 import gpu_workers  # noqa: E402
 import jax  # noqa: E402
@@ -30,7 +31,6 @@ from abe_jax.models.backbones import table  # noqa: E402
 from abe_jax.training import step  # noqa: E402
 
 IMPORTED = time.perf_counter()
-GIB = 2**30
 
 
 class Ready(NamedTuple):
@@ -77,7 +77,8 @@ class Steps:
         """The machine, in words, and the seconds that imports and the first device took."""
         text = machine()
         now = time.perf_counter()
-        return {"machine": text, "import_s": IMPORTED - STARTED, "device_s": now - IMPORTED}
+        times = {"import_s": IMPORTED - STARTED, "device_s": now - IMPORTED}
+        return {"machine": text, "platform": jax.default_backend(), **times}
 
     def ceiling(self, name: str, side: int, compute: str) -> float:
         """Makes a matrix product ready; its floating-point operations on all devices."""
@@ -85,13 +86,19 @@ class Steps:
         return 2.0 * side**3
 
     def prepare(
-        self, name: str, arm: dict[str, Any], compute: str, overrides: Sequence[str] = ()
+        self,
+        name: str,
+        arm: dict[str, Any],
+        compute: str,
+        overrides: Sequence[str] = (),
+        ways: str | None = None,
     ) -> dict[str, Any]:
         """Compiles a step and runs it once, from a random state.
 
         `first_s` are the seconds of that call, tracing and compilation included; `peer` is what
         another framework needs to know to do the same; `gib` is the memory of the program, with
-        arguments and results, `instructions` how many of its main computation do work.
+        arguments and results, `instructions` how many of its main computation do work, both None
+        where `untold` says why.
         """
         own = Arm(**arm)
         made = loaded(own, compute, overrides)
@@ -101,12 +108,12 @@ class Steps:
         batch = batch._replace(image_ids=ids)
         parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params["model"]))
         placed = batch if own.from_host else jax.device_put(batch)
-        run = timing.chained(run_step, state, placed)
-        before = _programs()
+        run = _within(_chosen(ways), timing.chained(run_step, state, placed))
+        programs = gpu_programs.Programs()
         start = time.perf_counter()
         _, metrics = jax.block_until_ready(run())
         first = time.perf_counter() - start
-        program = _new(before)
+        program, about = programs.newest()
         stages = [s.name for s in table.stages(made.model.backbone, norm=made.model.norm)]
         self._ready[name] = Ready(run, program, stages)
         return {
@@ -114,19 +121,20 @@ class Steps:
             "loss": step.fetch(metrics)["loss"],
             "parameters": parameters // jax.local_device_count(),
             "multiply_adds": made.train.batch * training.model_multiply_adds(made),
-            "gib": None if program is None else _gib(program),
-            "instructions": None if program is None else _instructions(_text(program)),
             "peer": facts(own, made),
+            **about,
         }
 
-    def rounds(self, names: Sequence[str], count: int, steps: int) -> dict[str, list[float]]:
-        """Seconds of a step of each arm in each of `count` rounds, which run all arms in turn.
+    def seconds(self, name: str, steps: int) -> float:
+        """Seconds of a step: of so many steps without waiting between them, over their number.
 
-        A time is that of `steps` steps without waiting between them, over their number.
+        One step before them is not counted.
         """
-        calls = {name: functools.partial(_times, self._ready[name].run, steps) for name in names}
-        taken = timing.interleaved(calls, count)
-        return {name: [each / steps for each in seconds] for name, seconds in taken.items()}
+        run = self._ready[name].run
+        jax.block_until_ready(run())
+        start = time.perf_counter()
+        jax.block_until_ready(_times(run, steps))
+        return (time.perf_counter() - start) / steps
 
     def trace(self, name: str, steps: int) -> dict[str, Any]:
         """The kernels of so many steps, as `gpu_trace.summary` has them."""
@@ -141,7 +149,7 @@ class Steps:
         found = gpu_trace.events(profile)
         if not found:
             raise ValueError("the profiler saw no kernel; may this user read the card's counters?")
-        text = "" if ready.program is None else _text(ready.program)
+        text = "" if ready.program is None else gpu_programs.text(ready.program)
         return gpu_trace.summary(found, text, ready.stages, steps)
 
 
@@ -151,49 +159,28 @@ def _times(run: Callable[[], Any], steps: int) -> Any:
     return run()
 
 
-def _programs() -> list[Any]:
-    """The compiled programs that this process holds; none where the platform does not tell."""
-    with contextlib.suppress(jax.errors.JaxRuntimeError, AttributeError):
-        return jax.devices()[0].client.live_executables()
-    return []
+def _chosen(ways: str | None) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """The context in which a step goes the ways for GPUs that are named, as WAYS names them."""
+    if ways is None:
+        return contextlib.nullcontext
+    module = importlib.import_module("abe_jax.ways")
+    pieces = [piece for piece in ways.split(",") if piece not in ("", "none")]
+    if unknown := set(pieces) - set(module.PIECES):
+        raise ValueError(f"abe_jax.ways has no {', '.join(sorted(unknown))}")
+    return functools.partial(module.only, *pieces)
 
 
-def _key(program: Any) -> tuple[Any, ...]:
-    stats = program.get_compiled_memory_stats()
-    sizes = stats.temp_size_in_bytes, stats.argument_size_in_bytes, stats.output_size_in_bytes
-    return (program.hlo_modules()[0].name, *sizes)
+def _within(
+    context: Callable[[], contextlib.AbstractContextManager[None]], run: Callable[[], Any]
+) -> Callable[[], Any]:
+    def call() -> Any:
+        with context():
+            return run()
 
-
-def _new(before: Sequence[Any]) -> Any:
-    """The largest program that is not among those of before; None where there is no new one."""
-    known = Counter(map(_key, before))
-    new = []
-    for program in _programs():
-        key = _key(program)
-        known[key] -= 1
-        if known[key] < 0:
-            new.append(program)
-    return max(new, key=_gib, default=None)
-
-
-def _gib(program: Any) -> float:
-    stats = program.get_compiled_memory_stats()
-    used = stats.temp_size_in_bytes + stats.argument_size_in_bytes + stats.output_size_in_bytes
-    return (used - stats.alias_size_in_bytes) / GIB
-
-
-def _text(program: Any) -> str:
-    return "\n".join(module.to_string() for module in program.hlo_modules())
-
-
-def _instructions(text: str) -> int:
-    """How many instructions of the main computation do work, and are not names of others."""
-    main = text[text.index("\nENTRY ") :].splitlines()[2:]
-    free = (" parameter(", " constant(", " bitcast(", " get-tuple-element(", " tuple(")
-    return sum(" = " in line and not any(word in line for word in free) for line in main)
+    return call
 
 
 if __name__ == "__main__":
     steps = Steps()
-    names = ("about", "ceiling", "prepare", "rounds", "trace")
+    names = ("about", "ceiling", "prepare", "seconds", "trace")
     gpu_workers.serve({name: getattr(steps, name) for name in names})

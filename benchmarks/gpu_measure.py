@@ -1,40 +1,40 @@
 """How benchmarks/gpu.py measures: its workers, its time, and what it has found by now.
 
-Arms that are compared are timed in turns, whatever their framework. What PyTorch compiles in
-minutes is compiled beside everything else, each in a worker of its own, which stands still while
-steps are timed.
+Arms that are compared are timed in turns, whatever their framework and process: a round runs each
+of them once. What PyTorch compiles in minutes is compiled beside everything else, each in a worker
+of its own, which stands still while steps are timed.
 """
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpu_arms import Arm, Lever, Plan, Setting
+from gpu_sides import CEILING, JAX, ONCE, PYTORCH, SCRIPTS, Side, Timed
 from gpu_workers import Clock, Worker, WorkerError
 
 HERE = Path(__file__).parent
-JAX, PYTORCH = "JAX", "PyTorch"
 RESULTS, JAX_CACHE, TORCH_CACHE = "results.json", "jax_cache", "torch_cache"  # in the folder
-CEILING = "ceiling"  # the name of the matrix product among a worker's arms
-START = 90.0  # seconds that a worker has for its imports and its first word
+TIMING = 30.0  # seconds that the rounds of arms timed together may take
 # The parts in their order, and how much of the time each may have, relative to the others.
 PARTS = {
-    "paper": 10.0,
-    "cache": 2.5,
-    "trace": 3.0,
-    "levers": 2.5,
-    "large": 2.5,
-    "others": 2.5,
-    "input": 1.5,
-    "peers": 5.0,
+    "paper": 12.0,
+    "trace": 1.0,
+    "levers": 6.0,
+    "others": 3.0,
+    "large": 3.0,
+    "input": 1.0,
+    "cache": 1.5,
+    "peers": 4.0,
 }
-NO_BUFFERS = Setting(flags=("--xla_gpu_enable_command_buffer=",))
+PREPARING = 0.85  # of a part's time; the rest of it is left for its rounds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,89 +66,63 @@ class Results:
     missing: list[str] = dataclasses.field(default_factory=list)
 
 
-class Side:
-    """A worker and the arms that it has ready.
+class Bench:
+    """Measures the parts one after the other; what is there is in `results`, whatever fails.
 
-    One that hangs or ends is started anew, with the arms that were ready before.
+    Args:
+        show: is given the results whenever there are more of them.
     """
 
-    def __init__(self, bench: "Bench", script: str, clock: Clock, setting: Setting | None = None):
-        self.framework = JAX if script == "gpu_jax.py" else PYTORCH
-        self._bench, self._script, self.clock = bench, HERE / script, clock
-        self._setting = setting or Setting()
-        self._made: dict[str, dict[str, Any]] = {}
-        self.worker = self._started()
-        self.operations = 0.0  # of the matrix product
-
-    def _started(self) -> Worker:
-        return self._bench.started(self._script, self._setting)
-
-    def open(self) -> dict[str, Any]:
-        """What the worker says of itself; makes the ceiling ready."""
-        about = self.worker.ask("about", self.clock.limit(START))
-        self.operations = self.worker.ask("ceiling", self.clock.limit(START), **self._ceiling())
-        return about
-
-    def _ceiling(self) -> dict[str, Any]:
-        plan = self._bench.options.plan
-        return {"name": CEILING, "side": plan.ceiling, "compute": plan.compute}
-
-    def begin(self, name: str, **arguments: Any) -> None:
-        """As `open` without its answer and `prepare`, without waiting; `finish` waits."""
-        self._made[name] = arguments
-        self.worker.send("ceiling", **self._ceiling())
-        self.worker.send("prepare", name=name, **arguments)
-        self._bench.background.append(self)
-
-    def finish(self, seconds: float) -> dict[str, Any]:
-        """The answer to what was begun, within so many more seconds; errors of `Worker.ask`."""
-        self._bench.background.remove(self)
-        try:
-            self.operations = self.worker.receive(self.clock.limit(seconds))
-            return self.worker.receive(self.clock.limit(seconds))
-        except WorkerError:
-            self.worker.end()
-            raise
-
-    def prepare(self, name: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        """Makes an arm ready; errors of `Worker.ask`."""
-        try:
-            answer = self.worker.ask("prepare", self.clock.limit(seconds), name=name, **arguments)
-        except WorkerError:
-            if not self.worker.running:
-                self._again()
-            raise
-        self._made[name] = arguments
-        return answer
-
-    def _again(self) -> None:
-        known, self._made = self._made, {}
-        self.worker = self._started()
-        with contextlib.suppress(WorkerError):
-            self.open()
-            for name, arguments in known.items():
-                self.prepare(name, self._bench.options.arm_seconds, **arguments)
-
-    def rounds(self, count: int) -> dict[str, list[float]]:
-        """Seconds of each arm that is ready, and of the ceiling, in so many rounds."""
-        names, steps = [*self._made, CEILING], self._bench.options.steps
-        limit = self.clock.limit(self._bench.options.arm_seconds)
-        return self.worker.ask("rounds", limit, names=names, count=count, steps=steps)
-
-
-class Bench:
-    """Measures the parts one after the other; what is there is in `results`, whatever fails."""
-
-    def __init__(self, options: Options, results: Results):
+    def __init__(
+        self, options: Options, results: Results, show: Callable[[Results], None] | None = None
+    ):
         self.options, self.results, self.all = options, results, Clock(options.seconds)
         self.background: list[Side] = []  # what compiles beside everything else
+        self._show = show
         self._workers: list[Worker] = []
+        self._shared: dict[str, Side] = {}
 
-    def started(self, script: Path, setting: Setting, *options: str) -> Worker:
+    def started(self, script: str, setting: Setting, *options: str) -> Worker:
         """A new worker; what it says of its own accord goes to a file in the folder."""
         log = self.options.folder / "workers.log"
-        self._workers.append(Worker(script, self.environment(setting), log, *options))
+        self._workers.append(Worker(HERE / script, self.environment(setting), log, *options))
         return self._workers[-1]
+
+    def side(self, framework: str, clock: Clock, setting: Setting | None = None) -> Side:
+        """A side with a new worker, which has not said a word yet."""
+        plan, script = self.options.plan, SCRIPTS[framework]
+        ceiling = {"side": plan.ceiling, "compute": plan.compute}
+        start = functools.partial(self.started, script, setting or Setting())
+        return Side(framework, start, ceiling, clock, gpu=plan.gpu)
+
+    def opened(
+        self, framework: str, part: str, clock: Clock, setting: Setting | None = None
+    ) -> Side | None:
+        """A side of its own, or none where its worker does not start; the reason is kept."""
+        if framework == PYTORCH and not self.options.torch:
+            return None
+        side = self.side(framework, clock, setting)
+        try:
+            about = side.open()
+        except WorkerError as error:
+            side.worker.end()
+            self.miss(f"{part}, {framework}", error)
+            return None
+        self.results.machines.setdefault(framework, about.pop("machine"))
+        self.results.starts.setdefault(framework, about)
+        return side
+
+    def shared(self, framework: str, part: str, clock: Clock) -> Side | None:
+        """The side that parts share, started where there is none."""
+        side = self._shared.get(framework) or self.opened(framework, part, clock)
+        if side is not None:
+            self._shared[framework], side.clock = side, clock
+        return side
+
+    def part_with(self, framework: str) -> None:
+        """Ends the shared side: the next one begins anew, and its memory is free."""
+        if side := self._shared.pop(framework, None):
+            side.worker.close()
 
     def forget(self) -> None:
         """Empties the caches of compiled programs: what comes next begins from nothing."""
@@ -179,10 +153,11 @@ class Bench:
         return {name: value for name, value in made.items() if value is not None}
 
     def clock(self, part: str) -> Clock:
-        """The time of a part: its share of what is left for it and those behind it."""
+        """The time of a part to prepare: of its share of what is left for it and those behind."""
         order = list(PARTS)
         behind = [p for p in order[order.index(part) :] if p in self.options.parts or p == part]
-        return Clock(self.all.left() * PARTS[part] / sum(PARTS[p] for p in behind))
+        share = PARTS[part] / sum(PARTS[p] for p in behind)
+        return Clock(self.all.left() * share * PREPARING)
 
     def row(self, part: str, framework: str, arm: Arm, **known: Any) -> dict[str, Any]:
         """A new row of the results."""
@@ -190,13 +165,26 @@ class Bench:
         self.results.rows.append(made)
         return made
 
-    def prepare(self, side: Side, row: dict[str, Any], seconds: float, **arguments: Any) -> None:
-        """Makes the arm of a row ready and puts what it tells there, or why it is not."""
+    def prepare(self, side: Side, row: dict[str, Any], arguments: dict[str, Any]) -> list[Timed]:
+        """Makes the arm of a row ready and puts what it tells there, or why it is not.
+
+        The arm, to be timed; none where it is not ready.
+        """
+        made = []
         try:
-            row |= side.prepare(name(row), seconds, **arguments)
+            key, answer = side.prepare(self.options.arm_seconds, arguments)
+            row |= answer
+            made = [Timed(side, key, row)]
         except WorkerError as error:
             row["error"] = str(error)
         self.tell(row)
+        return made
+
+    def miss(self, what: str, why: object) -> None:
+        """Keeps what could not be measured, and why."""
+        self.results.missing.append(f"{what}: {why}")
+        print(self.results.missing[-1], file=sys.stderr, flush=True)
+        self.keep()
 
     def keep(self) -> None:
         """Writes the results as JSON, whole or not at all."""
@@ -204,32 +192,49 @@ class Bench:
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(dataclasses.asdict(self.results), indent=1))
         partial.replace(path)
+        if self._show is not None:
+            self._show(self.results)
 
     def tell(self, row: Mapping[str, Any]) -> None:
         """Says on standard error what a row has by now, and keeps all results."""
         what = row.get("error") or f"first call {row.get('first_s', 0):.1f} s"
-        print(f"{row['part']}: {name(row)}: {what}", file=sys.stderr, flush=True)
+        named = ", ".join(filter(None, (row["arm"], row.get("setting"), row.get("mode"))))
+        print(f"{row['part']}: {named}: {what}", file=sys.stderr, flush=True)
         self.keep()
 
-    def time(self, rows: Sequence[dict[str, Any]], sides: Sequence[Side], blocks: int = 3) -> None:
-        """Times all arms that are ready, the sides in turns, and puts seconds into their rows."""
-        by_name = {name(row): row for row in rows}
-        count, working = -(-self.options.rounds // blocks), list(sides)
+    def time(self, arms: Sequence[Timed]) -> None:
+        """Times the arms in turns, while there is time, and puts seconds into their rows."""
+        end = Clock(min(TIMING, self.all.left()))
+        going: list[Timed] = []
+        for side in dict.fromkeys(arm.side for arm in arms):
+            side.clock = Clock(min(TIMING + ONCE, self.all.left()))
+            going.append(Timed(side, CEILING, {}))
+            going += [arm for arm in arms if arm.side is side]
         with self.quiet():
-            for _ in range(blocks):
-                for side in list(working):
-                    try:
-                        found = side.rounds(count)
-                    except WorkerError as error:
-                        self.results.missing.append(f"rounds of {side.framework}: {error}")
-                        working.remove(side)
-                        continue
-                    speeds = [side.operations / each for each in found.pop(CEILING)]
-                    self.results.ceilings.setdefault(side.framework, []).extend(speeds)
-                    for key, seconds in found.items():
-                        if key in by_name:
-                            by_name[key]["seconds"] += seconds
+            for _ in range(self.options.rounds):
+                for arm in list(going):
+                    if end.left() > 0 and not self._once(arm):
+                        going.remove(arm)
         self.keep()
+
+    def _once(self, arm: Timed) -> bool:
+        """One round's steps of an arm; False where it can have no more of them."""
+        side, row = arm.side, arm.row
+        try:
+            seconds = side.ask("seconds", arm.key, ONCE, steps=self.options.steps)
+        except WorkerError as error:
+            if arm.key == CEILING:
+                self.miss(f"ceiling of {side.framework}", error)
+            else:
+                row["error"] = f"while it was timed: {error}"
+                self.tell(row)
+            return False
+        if arm.key == CEILING:
+            speeds = self.results.ceilings.setdefault(side.framework, [])
+            speeds.append(side.operations / seconds)
+        else:
+            row["seconds"].append(seconds)
+        return True
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
@@ -241,8 +246,3 @@ class Bench:
         finally:
             for side in self.background:
                 side.worker.resume()
-
-
-def name(row: Mapping[str, Any]) -> str:
-    """An arm's name in its worker: what tells rows of one part apart."""
-    return ", ".join(filter(None, (row["arm"], row.get("setting"), row.get("mode"))))

@@ -74,7 +74,8 @@ class Steps:
     def about(self) -> dict[str, Any]:
         """The versions, in words."""
         device = torch.cuda.get_device_name() if DEVICE == "cuda" else DEVICE
-        return {"machine": f"PyTorch {torch.__version__} on {device}"}
+        platform = "gpu" if DEVICE == "cuda" else DEVICE
+        return {"machine": f"PyTorch {torch.__version__} on {device}", "platform": platform}
 
     def ceiling(self, name: str, side: int, compute: str) -> float:
         """Makes a matrix product ready; its floating-point operations."""
@@ -103,19 +104,16 @@ class Steps:
             "gib": None if peak is None else peak / GIB,
         }
 
-    def rounds(self, names: Sequence[str], count: int, steps: int) -> dict[str, list[float]]:
-        """Seconds of a step of each arm in each round, as the other worker measures them."""
-        taken: dict[str, list[float]] = {name: [] for name in names}
-        for name in names:
-            self._ready[name]()
+    def seconds(self, name: str, steps: int) -> float:
+        """Seconds of a step, as the other worker measures them."""
+        run = self._ready[name]
+        run()
         _wait()
-        for _ in range(count):
-            for name in names:
-                start = time.perf_counter()
-                for _ in range(steps):
-                    self._ready[name]()
-                _wait()
-                taken[name].append((time.perf_counter() - start) / steps)
+        start = time.perf_counter()
+        for _ in range(steps):
+            run()
+        _wait()
+        taken = (time.perf_counter() - start) / steps
         _give_back()
         return taken
 
@@ -133,5 +131,5 @@ def _give_back() -> None:
 
 if __name__ == "__main__":
     steps = Steps()
-    names = ("about", "ceiling", "prepare", "rounds")
+    names = ("about", "ceiling", "prepare", "seconds")
     gpu_workers.serve({name: getattr(steps, name) for name in names})

@@ -41,7 +41,7 @@ def events(profile: Any) -> list[Event]:
     planes = {plane.name: plane for plane in profile.planes}
     device = next((name for name in sorted(planes) if name.startswith("/device:")), "")
     found = []
-    for line in planes[device or "/host:CPU"].lines:
+    for line in getattr(planes.get(device or "/host:CPU"), "lines", ()):
         if device and "Stream" not in line.name:
             continue  # what a later version adds of its own, made of the same events
         for event in line.events:

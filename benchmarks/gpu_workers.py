@@ -69,27 +69,29 @@ class Worker:
                 text=True,
             )
         self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self._ended = False
 
     def _listen(self) -> None:
         for line in _pipe(self._process.stdout):
             self._answers.put(line)
         self._answers.put("")
 
-    def ask(self, command: str, seconds: float, **arguments: Any) -> Any:
+    def ask(self, command: str, limit: float, /, **arguments: Any) -> Any:
         """What `command` of the script gives.
 
         Raises:
             WorkerError: it raised, or its process ended.
-            LateError: no answer within so many seconds; the process is ended.
+            LateError: no answer within `limit` seconds; the process is ended.
         """
         self.send(command, **arguments)
-        return self.receive(seconds)
+        return self.receive(limit)
 
-    def send(self, command: str, **arguments: Any) -> None:
+    def send(self, command: str, /, **arguments: Any) -> None:
         """Asks without waiting; `receive` gives the answer."""
         asked = json.dumps({"command": command, "arguments": arguments})
-        with contextlib.suppress(BrokenPipeError):  # the end is told by `receive`
+        with contextlib.suppress(BrokenPipeError, ValueError):  # `receive` tells of the end
             print(asked, file=_pipe(self._process.stdin), flush=True)
 
     def receive(self, seconds: float) -> Any:
@@ -101,7 +103,9 @@ class Worker:
             raise LateError(f"no answer within {seconds:.0f} s") from None
         if not line:
             self._answers.put("")
-            raise WorkerError(f"its process ended ({self._process.wait()})")
+            how = self._how()
+            self.end()
+            raise WorkerError(f"its process {how}")
         answer = json.loads(line)
         if "error" in answer:
             raise WorkerError(answer["error"])
@@ -110,7 +114,7 @@ class Worker:
     @property
     def running(self) -> bool:
         """Whether the process is there."""
-        return self._process.poll() is None
+        return not self._ended and self._process.poll() is None
 
     def pause(self) -> None:
         """Lets the process and those that it started stand still until `resume`."""
@@ -125,13 +129,35 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             _pipe(self._process.stdin).close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=10)
         self.end()
 
     def end(self) -> None:
-        """Ends the process and those that it started."""
+        """Ends the process and those that it started.
+
+        One that a driver holds may outlive its signal for a while; nobody waits for that.
+        """
+        if self._ended:
+            return
+        self._ended = True
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        with contextlib.suppress(BrokenPipeError):
+            _pipe(self._process.stdin).close()
+        self._listener.join(timeout=10)
+        if not self._listener.is_alive():
+            _pipe(self._process.stdout).close()
+
+    def _how(self) -> str:
+        """How the process ended, which it has, or is about to."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "says no more"
+        if code < 0:
+            return f"was ended by signal {-code}"
+        return f"ended with {code}"
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

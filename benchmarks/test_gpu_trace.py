@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import gpu_jax
+import gpu_programs
 import gpu_trace
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def test_instructions_know_their_modules() -> None:
     found = gpu_trace.paths(PROGRAM)
     assert found["loop_fusion_4"] == "jit(one)/jvp(ABE)/encoder/conv1/max"
     assert found["cudnn_conv_2"].endswith("conv_general_dilated")
-    assert gpu_jax._instructions(PROGRAM) == 3
+    assert gpu_programs.instructions(PROGRAM) == 3
 
 
 def test_paths_become_stages() -> None:
