@@ -1,19 +1,19 @@
 """Training steps on a GPU, beside PyTorch's where it is installed, in about eight minutes.
 
-    python benchmarks/gpu.py --folder measured                           all parts
-    python benchmarks/gpu.py --folder measured --parts paper,cache,peers
-    python benchmarks/gpu.py --folder measured --parts trace,levers --more     joins what is there
-    python benchmarks/gpu.py --folder measured --parts levers --lever ABE_JAX_GPU_WAYS=unset,none
-    python benchmarks/gpu.py --folder measured --small                   any machine, a few minutes
+    python benchmarks/gpu.py                                  all parts
+    python benchmarks/gpu.py --parts paper,cache,peers        some of them
+    python benchmarks/gpu.py --parts trace,levers --more      joins what is there
+    python benchmarks/gpu.py --parts levers --lever ABE_JAX_GPU_WAYS=unset,none
+    JAX_PLATFORMS=cpu python benchmarks/gpu.py --small        any machine
 
 The parts, in this order:
     paper   the first call from nothing, then steps, of ABE-8, a single head and 8 heads
-    cache   the first call once compiled programs are in the cache
     trace   the longest kernels by name and by stage
     levers  ABE-8, and where it says so 8 heads, with each value of each switch
-    large   ResNet-50 at the batches of MultiGrain and NormSoftmax
     others  ABE-8 on EfficientNet-Lite0 and ViT-S/16
+    large   ResNet-50 at the batches of MultiGrain and NormSoftmax
     input   training images a second by threads, from files and from prepared records
+    cache   the first call of a new process once compiled programs are in the cache
     peers   the paper's systems in turns with PyTorch's, eager and under torch.compile, which
             compiles beside the parts before (it stands still while steps are timed)
 
@@ -21,15 +21,17 @@ A lever is a switch with two or more values: NAME=VALUE,VALUE, or with semicolon
 have commas. By its name it is a flag of XLA (xla_...), an option of the config (model.norm) or else
 an environment variable; the value `unset` leaves it alone. --lever replaces those of the plan.
 
-Every part has its share of --minutes, every arm its longest time; what hangs is ended, and the
-table "Not measured" says so. FOLDER/results.json has every number, by what it was measured up to
-then; FOLDER/workers.log what compilers and drivers said; tables are printed, and with --write take
-the place of a section of that file.
+Every part has its share of --minutes, every arm its longest time. What hangs is ended, what dies is
+started anew, and the table "Not measured" says so, as of what the time did not reach: on a card
+whose compiler is slow, run those parts once more with --more. FOLDER/results.json has every number
+and FOLDER/tables.md the tables, by what was measured up to then; FOLDER/workers.log what compilers
+and drivers said. The tables are printed, and with --write take the place of a section of that file.
 """
 
 import argparse
 import importlib.util
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,9 +39,10 @@ from pathlib import Path
 import gpu_parts
 import input_tables
 from gpu_arms import FULL, SMALL, lever
-from gpu_measure import JAX, PARTS, PYTORCH, RESULTS, Bench, Options, Results
+from gpu_measure import PARTS, RESULTS, Bench, Options, Results
+from gpu_sides import JAX, PYTORCH
 from gpu_tables import tables
-from results import Table, write
+from results import Table, section, write
 
 HEADING = {False: "On a GPU", True: "On a GPU, in miniature"}  # by --small
 
@@ -49,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--folder", type=Path, required=True, help="for results, caches and logs")
+    made.add_argument(
+        "--folder", type=Path, default=Path("measured"), help="for results, caches and logs"
+    )
     made.add_argument("--more", action="store_true", help="keep what results.json has of others")
     made.add_argument("--small", action="store_true", help="small networks, for any machine")
     made.add_argument("--parts", default=",".join(PARTS), help="with commas between them")
@@ -120,6 +125,12 @@ def shown(results: Results) -> list[Table]:
     return made
 
 
+def told(results: Results) -> str:
+    """What was measured on."""
+    found = results.machines
+    return ". ".join(found[by] for by in (JAX, PYTORCH) if by in found) + "."
+
+
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     arguments = parser().parse_args(argv)
@@ -128,21 +139,25 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         sys.exit(str(error))
     asked.folder.mkdir(parents=True, exist_ok=True)
-    path = asked.folder / RESULTS
+    path, heading = asked.folder / RESULTS, HEADING[arguments.small]
     more = arguments.more and path.exists()
-    bench = Bench(asked, earlier(path, asked.parts) if more else Results())
+
+    def show(results: Results) -> None:
+        text = section(shown(results), heading=heading, facts=told(results))
+        (asked.folder / "tables.md").write_text(text)
+
+    bench = Bench(asked, earlier(path, asked.parts) if more else Results(), show)
     if not asked.torch and not arguments.no_torch:
-        bench.results.missing.append("PyTorch: it is not installed")
+        bench.miss("PyTorch", "it is not installed")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     try:
         gpu_parts.run(bench)
-    finally:
+    finally:  # also where it is interrupted: no worker may outlive this process
         bench.end()
         bench.keep()
-    made, found = shown(bench.results), bench.results.machines
-    facts = ". ".join(found[by] for by in (JAX, PYTORCH) if by in found) + "."
-    print(facts, *made, sep="\n\n")
+        print(told(bench.results), *shown(bench.results), sep="\n\n")
     if arguments.write is not None:
-        write(arguments.write, made, heading=HEADING[arguments.small], facts=facts)
+        write(arguments.write, shown(bench.results), heading=heading, facts=told(bench.results))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_arms import Arm, Lever, Plan, Setting
-from gpu_sides import CEILING, JAX, ONCE, PYTORCH, SCRIPTS, Side, Timed
+from gpu_sides import CEILING, ONCE, PYTORCH, SCRIPTS, Side, Timed
 from gpu_workers import Clock, Worker, WorkerError
 
 HERE = Path(__file__).parent

@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpu_measure import JAX, PYTORCH, Results
+from gpu_measure import Results
+from gpu_sides import JAX, PYTORCH
 from results import Table, number
 
 TOP = 20  # kernels of a trace
@@ -152,7 +153,9 @@ def levers(results: Results) -> Table:
         if row["part"] != "levers" or not row["seconds"]:
             continue
         seconds = statistics.median(row["seconds"])
-        base = first.setdefault((row["arm"], row["lever"]), seconds)
+        key = (row["arm"], row["lever"], row["number"])
+        if row["value"] == row["first"]:
+            first[key] = seconds
         rows.append(
             (
                 row["arm"],
@@ -160,14 +163,14 @@ def levers(results: Results) -> Table:
                 row["value"] or "(nothing)",
                 number(1e3 * seconds),
                 quartiles(row),
-                f"{seconds / base:.2f}",
+                f"{seconds / first[key]:.2f}" if key in first else NOTHING,
                 gib(row),
                 number(row["first_s"]),
             )
         )
     return Table(
         title="Levers",
-        note="The values of one lever in turns, each in a process of its own.",
+        note="The values of one lever in turns.",
         head=LEVERS,
         rows=rows,
     )
@@ -189,9 +192,9 @@ def by_name(arm: str, trace: Mapping[str, Any], what: str, head: Sequence[str]) 
     return Table(
         title=f"{arm}: the {TOP} longest {what}",
         note=(
-            f"One step of a trace without command buffers: {trace['span_ms']:.2f} ms from its "
-            f"first kernel to its last, {trace['busy_ms']:.2f} ms of them with a kernel running, "
-            f"{trace['launches']:.0f} launches."
+            "One step of a trace, in which XLA launches kernels one by one: "
+            f"{trace['span_ms']:.2f} ms from its first kernel to its last, "
+            f"{trace['busy_ms']:.2f} ms of them with a kernel running, {trace['launches']:.0f} launches."
         ),
         head=head,
         rows=rows,
@@ -210,9 +213,17 @@ def top(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]
 def missing(results: Results) -> Table:
     """What was to be measured and was not, and why."""
     failed = [
-        (f"{row['part']}: {row['arm']}, {by(row)}", row.get("error", "not timed"))
+        (
+            f"{row['part']}: {row['arm']}, {by(row)}",
+            row.get("error", "not timed: the time was over"),
+        )
         for row in results.rows
-        if "error" in row or not row["seconds"]
+        if "error" in row or not (row["seconds"] or row["part"] == "cache")
+    ]
+    failed += [
+        (f"{row['part']}: {row['arm']}, memory and instructions", row["untold"])
+        for row in results.rows
+        if row.get("untold") and row["part"] in ("paper", "large", "others")
     ]
     others = [(what, why) for what, _, why in (text.partition(": ") for text in results.missing)]
     return Table(title="Not measured", note="And why.", head=("what", "why"), rows=failed + others)

@@ -12,9 +12,9 @@ same, and compares it with the steps' rates.
 import argparse
 import itertools
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter as now
 from typing import Any
 
 import cv2
@@ -38,8 +38,9 @@ CROPS = {
 THREADS = {False: (1, 2, 4, 8, 16), True: (1, 2)}  # by `small`
 SIDES = {False: (640, 480), True: (96, 72)}  # of the files, px
 FRAMES = {False: (256, 224), True: (40, 32)}  # px of the frame and of the crop
-PHOTOGRAPHS = {False: 256, True: 8}
-BATCH, BATCHES = {False: 16, True: 2}, {False: 12, True: 2}  # rows; batches by thread in a round
+PHOTOGRAPHS = {False: 64, True: 8}
+BATCH, BATCHES = {False: 16, True: 2}, {False: 4, True: 2}  # rows; batches by thread in a round
+Key = tuple[str, str, int]  # crop, form, threads
 Pixels = UInt8[np.ndarray, "h w c"]
 
 
@@ -145,16 +146,31 @@ def reading(
     return call
 
 
-def measure(small: bool, seconds: float) -> list[dict[str, Any]]:
-    """Images/s of every form, crop and number of threads, in rounds while there is time.
+def in_turns(
+    calls: Mapping[Key, Callable[[], int]], seconds: float, clock: Callable[[], float] = now
+) -> dict[Key, list[float]]:
+    """Images/s of each call in rounds that run all of them in turn, nine at most.
 
-    Every round runs all of them in turn; at least one is run, and at most nine.
+    No call begins behind so many seconds but the first, so that those of a slow machine may lack.
     """
+    rates: dict[Key, list[float]] = {}
+    end = clock() + seconds
+    for _ in range(9):
+        for key, call in calls.items():
+            start = clock()
+            if rates and start >= end:
+                return rates
+            images = call()
+            rates.setdefault(key, []).append(images / (clock() - start))
+    return rates
+
+
+def measure(small: bool, seconds: float) -> list[dict[str, Any]]:
+    """Images/s of every form, crop and number of threads, as `in_turns` has them."""
     resize, size = FRAMES[small]
     preprocessing = Preprocessing(resize=resize, size=size, fit="pad")
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    rates: dict[tuple[str, str, int], list[float]] = {}
     try:
         with tempfile.TemporaryDirectory() as folder:
             stored = forms(Path(folder), preprocessing, small)
@@ -163,15 +179,7 @@ def measure(small: bool, seconds: float) -> list[dict[str, Any]]:
                 for crop, form, threads in itertools.product(CROPS, stored, THREADS[small])
             }
             sizes = {form.name: form.kilobytes for form in stored}
-            end = time.perf_counter() + seconds
-            for turn in range(9):
-                for key, call in calls.items():
-                    start = time.perf_counter()
-                    images = call()
-                    rates.setdefault(key, []).append(images / (time.perf_counter() - start))
-                taken = seconds - (end - time.perf_counter())
-                if taken * (turn + 2) / (turn + 1) > seconds:
-                    break
+            rates = in_turns(calls, seconds)
     finally:
         cv2.setNumThreads(before)
     return [

@@ -18,12 +18,13 @@ def table(rows: Sequence[dict[str, Any]], steps: str = "") -> Table:
         by_thread = number(rate / row["threads"])
         named = row["crop"], row["form"], number(row["kilobytes"]), str(row["threads"])
         cells.append((*named, number(rate), by_thread, f"{number(low)} to {number(high)}"))
-    rounds = len(rows[0]["rates"])
+    rounds = sorted({len(row["rates"]) for row in rows})
+    counted = " to ".join(map(str, dict.fromkeys((rounds[0], rounds[-1]))))
     return Table(
         title="Input: training images a second by threads",
         note=(
-            f"Medians over {rounds} rounds, all rows in turns, of drawn noise with the spectrum of "
-            "photographs as JPEG files of quality 90 in the disk's cache, read anew each time, "
+            f"Medians over {counted} rounds, all rows in turns, of drawn noise with the spectrum "
+            "of photographs as JPEG files of quality 90 in the disk's cache, read anew each time, "
             f"decoded, cropped, mirrored and put into batches.{steps}"
         ),
         head=HEAD,

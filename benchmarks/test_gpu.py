@@ -10,7 +10,8 @@ import gpu_jax
 import gpu_tables
 import pytest
 from gpu_arms import FULL, SMALL, Arm, Lever, Setting, lever
-from gpu_measure import JAX, PYTORCH, Results
+from gpu_measure import Results
+from gpu_sides import JAX, PYTORCH
 from gpu_workers import Clock, LateError, Worker, WorkerError
 
 SCRIPT = """
@@ -140,7 +141,7 @@ def rows() -> list[dict[str, Any]]:
     peer = {"batch": 64}
     known = {"multiply_adds": 10**9, "parameters": 10**6, "peer": peer, "first_s": 60.0}
     step = {"part": "paper", "arm": "ABE-8", "framework": JAX, **known, "gib": 1.5}
-    lever_row = {**step, "part": "levers", "lever": "X", "setting": "X=on"}
+    lever_row = {**step, "part": "levers", "lever": "X", "first": "on", "number": 0}
     theirs = {"arm": "ABE-8", "framework": PYTORCH, "parameters": 10**6, "first_s": 30.0}
     return [
         {**step, "seconds": [0.03, 0.01, 0.02]},

@@ -26,6 +26,22 @@ def test_rates_by_threads(full: bool, tables: list[Table]) -> None:
     tables.append(input_tables.table(rows))
 
 
+def test_time_that_is_over_leaves_the_rates_so_far() -> None:
+    now = [0.0]
+
+    def call() -> int:
+        now[0] += 2.0
+        return 10
+
+    calls = {("plain", name, 1): call for name in "abc"}
+    rates = input_rates.in_turns(calls, 3.0, lambda: now[0])
+    assert rates == {("plain", "a", 1): [5.0], ("plain", "b", 1): [5.0]}
+    assert input_rates.in_turns(calls, 7.0, lambda: now[0])["plain", "a", 1] == [5.0, 5.0]
+    rows = [{"crop": c, "form": f, "kilobytes": 1.0, "threads": t, "rates": r}
+            for (c, f, t), r in rates.items()]  # fmt: skip
+    assert "over 1 rounds" in input_tables.table(rows).note
+
+
 @pytest.fixture
 def stored(tmp_path: Path) -> tuple[Preprocessing, dict[str, input_rates.Form]]:
     """The small photographs in every form."""
