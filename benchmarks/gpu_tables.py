@@ -194,7 +194,8 @@ def by_name(arm: str, trace: Mapping[str, Any], what: str, head: Sequence[str]) 
         note=(
             "One step of a trace, in which XLA launches kernels one by one: "
             f"{trace['span_ms']:.2f} ms from its first kernel to its last, "
-            f"{trace['busy_ms']:.2f} ms of them with a kernel running, {trace['launches']:.0f} launches."
+            f"{trace['busy_ms']:.2f} ms of them with a kernel running, "
+            f"{trace['launches']:.0f} launches."
         ),
         head=head,
         rows=rows,
