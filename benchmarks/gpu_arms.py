@@ -128,12 +128,14 @@ SMALL = Plan(
     ),
     large=(
         Arm(
-            name="ResNet-18, GeM, batch 6",
+            name="convnet, GeM, batch 6",
             config="multigrain_imagenet.py",
             overrides=(
-                "model.backbone=resnet18",
-                "model.branch=block3_1",
-                "model.dim=512",
+                "model.backbone=convnet",
+                "model.branch=pool4",
+                "model.norm=batch",
+                "model.width=16",
+                "model.dim=64",
                 "data.resize=32",
                 "data.size=32",
                 "data.classes=7",
@@ -146,9 +148,9 @@ SMALL = Plan(
     others=(),
     traced=("ABE-2",),
     levers=(
-        ("ABE-2", f"model.norm={UNSET},none"),
-        ("2 heads", f"{WAYS}={UNSET};norm;bias,heads"),
-        ("single", "OMP_NUM_THREADS=unset,1"),
+        ("single", f"model.norm={UNSET},none"),
+        ("single", f"{WAYS}={UNSET};norm;bias,norm"),
+        ("single", f"OMP_NUM_THREADS={UNSET},1"),
     ),
     switched="ABE-2",
     ceiling=256,

@@ -46,7 +46,7 @@ def test_the_gpu_benchmark_runs_in_miniature(tmp_path: Path) -> None:
     results = json.loads((folder / "results.json").read_text())
     own = {(r["part"], r["arm"]): r for r in results["rows"] if r["framework"] == "JAX"}
     assert all(row["seconds"] for row in own.values()), own
-    assert {("cache", "2 heads"), ("large", "ResNet-18, GeM, batch 6")} <= set(own)
+    assert {("cache", "2 heads"), ("large", "convnet, GeM, batch 6")} <= set(own)
     stages = results["traces"]["ABE-2"]["stages"]
     assert any(row["name"].startswith("decoder, conv5") for row in stages), stages
     if importlib.util.find_spec("torch"):
