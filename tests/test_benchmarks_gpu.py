@@ -5,11 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from processes import ROOT
 
+SCRIPT = ROOT / "benchmarks" / "gpu.py"
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
 TITLES = (
     "Training steps on a GPU",
     "The first step",
@@ -22,10 +25,10 @@ TITLES = (
 
 def measured(*arguments: object, timeout: float = 900) -> subprocess.CompletedProcess[str]:
     """The script's output."""
-    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--small", *arguments]
+    command = [sys.executable, SCRIPT, "--small", *arguments]
     return subprocess.run(
         [str(part) for part in command],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -37,7 +40,7 @@ def test_the_gpu_benchmark_runs_in_miniature(tmp_path: Path) -> None:
     folder, target = tmp_path / "measured", tmp_path / "results.md"
     run = measured(
         *("--folder", folder, "--write", target, "--rounds", 2, "--steps", 1),
-        *("--minutes", 13, "--arm-seconds", 400),
+        *("--minutes", 13, "--arm-seconds", 400, "--compile-seconds", 2),
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     text = target.read_text()
@@ -45,7 +48,8 @@ def test_the_gpu_benchmark_runs_in_miniature(tmp_path: Path) -> None:
         assert f"### {title}" in text, (folder / "workers.log").read_text()[-3000:]
     results = json.loads((folder / "results.json").read_text())
     own = {(r["part"], r["arm"]): r for r in results["rows"] if r["framework"] == "JAX"}
-    assert all(row["seconds"] for row in own.values()), own
+    assert all(row["seconds"] for row in own.values() if row["part"] != "cache"), own
+    assert (folder / "tables.md").read_text() in text
     assert {("cache", "2 heads"), ("large", "convnet, GeM, batch 6")} <= set(own)
     stages = results["traces"]["ABE-2"]["stages"]
     assert any(row["name"].startswith("decoder, conv5") for row in stages), stages
@@ -74,6 +78,28 @@ def test_time_that_is_over_leaves_what_was_measured(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr[-3000:]
     assert "### Not measured" in run.stdout
     assert json.loads((tmp_path / "results.json").read_text())["missing"]
+
+
+@pytest.mark.slow
+def test_a_measurement_that_is_ended_leaves_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--small", "--folder", str(tmp_path), "--no-torch"]
+    run = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with run:
+        log = tmp_path / "workers.log"
+        end = time.monotonic() + 120
+        while not log.exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        listed = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        while not (children := listed.read_text().split()) and time.monotonic() < end:
+            time.sleep(0.1)
+        run.terminate()
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert children
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert "." in said  # the tables by then, of which there may be none
 
 
 def test_what_it_does_not_know_is_one_line(tmp_path: Path) -> None:
