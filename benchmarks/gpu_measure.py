@@ -99,8 +99,6 @@ class Bench:
         self, framework: str, part: str, clock: Clock, setting: Setting | None = None
     ) -> Side | None:
         """A side of its own, or none where its worker does not start; the reason is kept."""
-        if framework == PYTORCH and not self.options.torch:
-            return None
         side = self.side(framework, clock, setting)
         try:
             about = side.open()
@@ -114,6 +112,8 @@ class Bench:
 
     def shared(self, framework: str, part: str, clock: Clock) -> Side | None:
         """The side that parts share, started where there is none."""
+        if framework == PYTORCH and not self.options.torch:
+            return None
         side = self._shared.get(framework) or self.opened(framework, part, clock)
         if side is not None:
             self._shared[framework], side.clock = side, clock

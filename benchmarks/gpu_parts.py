@@ -129,9 +129,9 @@ def large(bench: Bench) -> None:
     if arms and (side := bench.opened(JAX, "large", clock)):
         bench.time(prepare_ours(bench, side, "large", arms))
         side.worker.close()
-    if arms and (side := bench.opened(PYTORCH, "large", clock)):
+    if arms and (side := bench.shared(PYTORCH, "large", clock)):
         bench.time(prepare_theirs(bench, side, "large", arms))
-        side.worker.close()
+        bench.part_with(PYTORCH)
 
 
 class Compiling:

@@ -147,15 +147,18 @@ def reading(
 
 
 def in_turns(
-    calls: Mapping[Key, Callable[[], int]], seconds: float, clock: Callable[[], float] = now
+    calls: Mapping[Key, Callable[[], int]],
+    seconds: float,
+    rounds: int,
+    clock: Callable[[], float] = now,
 ) -> dict[Key, list[float]]:
-    """Images/s of each call in rounds that run all of them in turn, nine at most.
+    """Images/s of each call in so many rounds that run all of them in turn.
 
     No call begins behind so many seconds but the first, so that those of a slow machine may lack.
     """
     rates: dict[Key, list[float]] = {}
     end = clock() + seconds
-    for _ in range(9):
+    for _ in range(rounds):
         for key, call in calls.items():
             start = clock()
             if rates and start >= end:
@@ -165,7 +168,7 @@ def in_turns(
     return rates
 
 
-def measure(small: bool, seconds: float) -> list[dict[str, Any]]:
+def measure(small: bool, seconds: float, rounds: int = 9) -> list[dict[str, Any]]:
     """Images/s of every form, crop and number of threads, as `in_turns` has them."""
     resize, size = FRAMES[small]
     preprocessing = Preprocessing(resize=resize, size=size, fit="pad")
@@ -179,7 +182,7 @@ def measure(small: bool, seconds: float) -> list[dict[str, Any]]:
                 for crop, form, threads in itertools.product(CROPS, stored, THREADS[small])
             }
             sizes = {form.name: form.kilobytes for form in stored}
-            rates = in_turns(calls, seconds)
+            rates = in_turns(calls, seconds, rounds)
     finally:
         cv2.setNumThreads(before)
     return [

@@ -127,8 +127,9 @@ def test_levers_share_a_process_where_one_can_have_both(bench: Bench) -> None:
     start = bench.started
     bench.started = lambda *given: started.append(given) or start(*given)  # type: ignore[method-assign]
     gpu_parts.levers(bench)
-    assert [setting.environment for _, setting, *_ in started] == [{}, {"A_B": "1"}, {}, {}]
-    assert [setting.flags for _, setting, *_ in started][2:] == [("--xla_a=1",), ("--xla_a=2",)]
+    environments = [setting.environment for _, setting, *_ in started]
+    assert environments == [{}, {"A_B": None}, {"A_B": "1"}, {}, {}]
+    assert [setting.flags for _, setting, *_ in started][3:] == [("--xla_a=1",), ("--xla_a=2",)]
     made = gpu_tables.levers(bench.results).rows
     assert [row[2] for row in made] == ["unset", "none", "unset", "1", "1", "2"]
     assert {row[5] for row in made} == {"1.00"}

@@ -16,11 +16,11 @@ from results import Table
 
 from abe_jax.data import Preprocessing
 
-SECONDS = {False: 1.0, True: 60.0}  # by --full
+ROUNDS = {False: 1, True: 9}  # by --full
 
 
 def test_rates_by_threads(full: bool, tables: list[Table]) -> None:
-    rows = input_rates.measure(not full, SECONDS[full])
+    rows = input_rates.measure(not full, 60.0, ROUNDS[full])
     assert len(rows) == len(input_rates.CROPS) * 5 * len(input_rates.THREADS[not full])
     assert all(rate > 0 for row in rows for rate in row["rates"])
     tables.append(input_tables.table(rows))
@@ -34,9 +34,9 @@ def test_time_that_is_over_leaves_the_rates_so_far() -> None:
         return 10
 
     calls = {("plain", name, 1): call for name in "abc"}
-    rates = input_rates.in_turns(calls, 3.0, lambda: now[0])
+    rates = input_rates.in_turns(calls, 3.0, 9, lambda: now[0])
     assert rates == {("plain", "a", 1): [5.0], ("plain", "b", 1): [5.0]}
-    assert input_rates.in_turns(calls, 7.0, lambda: now[0])["plain", "a", 1] == [5.0, 5.0]
+    assert input_rates.in_turns(calls, 7.0, 9, lambda: now[0])["plain", "a", 1] == [5.0, 5.0]
     rows = [{"crop": c, "form": f, "kilobytes": 1.0, "threads": t, "rates": r}
             for (c, f, t), r in rates.items()]  # fmt: skip
     assert "over 1 rounds" in input_tables.table(rows).note

@@ -116,7 +116,7 @@ def test_losses_and_gradients_agree() -> None:
             train=True,
             mutable=["batch_stats"],
         )
-        rows = embeddings, batch.labels, batch.image_ids, batch.mask
+        rows = embeddings, *map(jnp.asarray, (batch.labels, batch.image_ids, batch.mask))
         total, _ = recipe.objective.apply({"params": {}}, *rows, jax.random.key(0))
         return total
 
