@@ -87,15 +87,18 @@ FULL = Plan(
         ),
     ),
     traced=("ABE-8", "single", "8 heads"),
-    # What tells most comes first, since time may end: all ways for GPUs and none; 8 heads without
-    # theirs; command buffers as XLA has them, none, and with convolutions; no response
-    # normalisation; then all ways but one.
+    # What tells most comes first, since time may end: the ways for GPUs that are taken there, none
+    # and all; 8 heads without theirs; command buffers as XLA has them, none, and with convolutions; no response
+    # normalisation; all ways but one.
     levers=(
-        ("ABE-8", f"{WAYS}={UNSET},none"),
-        ("8 heads", f"{WAYS}={UNSET};{_without('heads')}"),
+        ("ABE-8", f"{WAYS}={UNSET};none;{_without()}"),
+        ("8 heads", f"{WAYS}={UNSET};{_without()};{_without('heads')}"),
         ("ABE-8", f"xla_gpu_enable_command_buffer={UNSET};;+CONVOLUTION"),
         ("ABE-8", f"model.norm={UNSET},none"),
-        ("ABE-8", f"{WAYS}={';'.join([UNSET, *(_without(p) for p in PIECES if p != 'heads')])}"),
+        (
+            "ABE-8",
+            f"{WAYS}={';'.join([_without(), *(_without(p) for p in PIECES if p != 'heads')])}",
+        ),
     ),
     switched="ABE-8",
     ceiling=8192,

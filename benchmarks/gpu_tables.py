@@ -215,7 +215,7 @@ def missing(results: Results) -> Table:
     """What was to be measured and was not, and why."""
     failed = [
         (
-            f"{row['part']}: {row['arm']}, {by(row)}",
+            ", ".join(filter(None, (f"{row['part']}: {row['arm']}", row.get("setting"), by(row)))),
             row.get("error", "not timed: the time was over"),
         )
         for row in results.rows

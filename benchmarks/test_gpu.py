@@ -184,6 +184,15 @@ def test_tables_of_a_run() -> None:
     assert "trace of single" in missing
 
 
+def test_the_ways_under_test_are_those_that_there_are() -> None:
+    ways = pytest.importorskip("abe_jax.ways", reason="there are none yet")
+    assert set(gpu_arms.PIECES) == set(ways.PIECES)
+    step = gpu_jax._within(gpu_jax._chosen("bias,norm"), lambda: ways.taken("bias"))
+    assert step()
+    with pytest.raises(ValueError, match="has no nothing"):
+        gpu_jax._chosen("bias,nothing")
+
+
 def test_arms_are_told_apart_by_their_names() -> None:
     for plan in (FULL, SMALL):
         arms: tuple[Arm, ...] = (*plan.paper, *plan.large, *plan.others)
