@@ -88,8 +88,8 @@ FULL = Plan(
     ),
     traced=("ABE-8", "single", "8 heads"),
     # What tells most comes first, since time may end: the ways for GPUs that are taken there, none
-    # and all; 8 heads without theirs; command buffers as XLA has them, none, and with convolutions; no response
-    # normalisation; all ways but one.
+    # and all; 8 heads without theirs; command buffers as XLA has them, none, and with convolutions;
+    # no response normalisation; all ways but one.
     levers=(
         ("ABE-8", f"{WAYS}={UNSET};none;{_without()}"),
         ("8 heads", f"{WAYS}={UNSET};{_without()};{_without('heads')}"),
