@@ -73,5 +73,5 @@ def pytest_terminal_summary(
     if path is not None and exitstatus != pytest.ExitCode.OK:
         terminalreporter.write_line(f"\n{path} is left as it was: a benchmark failed")
     elif path is not None:
-        write(path, tables, full=is_full)
+        write(path, tables, heading=SIZES[is_full], facts=f"{machine()}.")
         terminalreporter.write_line(f"\nwritten to {path}")

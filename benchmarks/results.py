@@ -61,9 +61,9 @@ def machine() -> str:
     return ", ".join(facts)
 
 
-def section(tables: Sequence[Table], *, full: bool) -> str:
-    """What one run writes: its heading, its machine and its tables."""
-    return "\n\n".join([f"## {SIZES[full]}", machine() + ".", *map(str, tables)]) + "\n"
+def section(tables: Sequence[Table], *, heading: str, facts: str) -> str:
+    """What one run writes: its heading, what it was measured on, and its tables."""
+    return "\n\n".join([f"## {heading}", facts, *map(str, tables)]) + "\n"
 
 
 def replaced(text: str, new: str) -> str:
@@ -80,7 +80,7 @@ def replaced(text: str, new: str) -> str:
     return "\n\n".join([opening.strip(), *(f"## {part}" for part in kept)]).strip() + "\n"
 
 
-def write(path: Path, tables: Sequence[Table], *, full: bool) -> None:
-    """Puts the tables into the file; what other sizes or hands wrote there stays."""
+def write(path: Path, tables: Sequence[Table], *, heading: str, facts: str) -> None:
+    """Puts the tables into the file's section of this heading; all others stay."""
     text = path.read_text() if path.exists() else "# Benchmark results\n"
-    path.write_text(replaced(text, section(tables, full=full)))
+    path.write_text(replaced(text, section(tables, heading=heading, facts=facts)))

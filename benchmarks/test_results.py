@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from results import Table, number, replaced, write
+from results import SIZES, Table, machine, number, replaced, write
 
 TABLE = Table(title="Step", note="How.", head=("system", "ms"), rows=[("single", "7"), ("a", "12")])
 
@@ -27,7 +27,7 @@ def test_a_section_is_replaced_in_its_place_and_the_rest_stays() -> None:
 def test_both_sizes_stand_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "results.md"
     for full in (False, True, False):
-        write(path, [TABLE], full=full)
+        write(path, [TABLE], heading=SIZES[full], facts=machine())
     text = path.read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Small sizes",

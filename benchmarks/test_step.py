@@ -9,10 +9,8 @@ the gradients by maps and by weights. All else, such as pooling, losses, optimis
 """
 
 import math
-from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from results import Table, number
@@ -20,6 +18,7 @@ from training import (
     SYSTEMS,
     configuration,
     forward_multiply_adds,
+    matrix_product,
     model_multiply_adds,
     random_batch,
     random_state,
@@ -50,15 +49,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "compute" in metafunc.fixturenames:
         computes = ["bfloat16", "float32"] if metafunc.config.getoption("full") else ["float32"]
         metafunc.parametrize("compute", computes)
-
-
-def matrix_product(side: int, compute: str) -> Callable[[], jax.Array]:
-    """A product of two random square matrices on one device."""
-    left, right = (
-        jax.random.normal(jax.random.key(seed), (side, side), jnp.dtype(compute)) for seed in (0, 1)
-    )
-    product = jax.jit(jnp.matmul)
-    return lambda: product(left, right)
 
 
 def operations(made: Config) -> int:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from abe_jax import config
@@ -109,3 +111,12 @@ def forward_multiply_adds(made: Config) -> int:
     variables = {"params": state.params["model"], "batch_stats": state.batch_stats}
     counted = counting.multiply_adds(lambda v, x: model.apply(v, x), variables, images)
     return sum(counted.values())
+
+
+def matrix_product(side: int, compute: str) -> Callable[[], jax.Array]:
+    """A product of two random square matrices on one device."""
+    left, right = (
+        jax.random.normal(jax.random.key(seed), (side, side), jnp.dtype(compute)) for seed in (0, 1)
+    )
+    product = jax.jit(jnp.matmul)
+    return lambda: product(left, right)
