@@ -20,7 +20,9 @@ import jax
 
 from abe_jax.errors import UserError, nearest
 
-PIECES: tuple[str, ...] = ()
+PIECES = (
+    "pooling",  # maximum pooling keeps the places of its maxima: models/backbones/max_pooling.py
+)
 ON_GPU = frozenset(PIECES)
 VARIABLE = "ABE_JAX_GPU_WAYS"
 _NONE = "none"

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.models.backbones.layers import Conv, MaxPool, local_response, max_pool
+from abe_jax.models.backbones.layers import Conv, MaxPool, local_response
+from abe_jax.models.backbones.max_pooling import max_pool
 from abe_jax.models.backbones.stages import Options, Stage
 
 NORMS = ("none", "lrn")

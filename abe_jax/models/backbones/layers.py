@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError
+from abe_jax.models.backbones.max_pooling import max_pool
 
 HE = nn.initializers.he_normal()
 GLOROT = nn.initializers.glorot_uniform()
@@ -98,36 +99,6 @@ class BatchNorm(nn.Module):
         )
         nn.share_scope(self, norm)
         return norm(x.astype(jnp.float32)).astype(self.dtype)
-
-
-def max_pool(
-    x: Float[Array, "b h w c"], *, size: int, stride: int, pad: int = 0, ceil: bool = True
-) -> Float[Array, "b i j c"]:
-    """Maximum over square windows; `ceil`: windows over the map's far edge count, as in Caffe.
-
-    Rows and columns are pooled one after the other by maxima of slices, because the gradient of
-    XLA's own window maximum (select-and-scatter) is several times slower on CPU. Among equal
-    entries the gradient is shared; after a ReLU those are zeros, whose gradient is zero anyway.
-    """
-    pool = functools.partial(_max_pool_axis, size=size, stride=stride, pad=pad, ceil=ceil)
-    return pool(pool(x, axis=1), axis=2)
-
-
-def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int, ceil: bool) -> Array:
-    length = x.shape[axis]
-    room = length + 2 * pad - size
-    out = (-(-room // stride) if ceil else room // stride) + 1
-    if out < 1:
-        raise ArgumentError("size", f"too small, a map of side {length} cannot be pooled by {size}")
-    if ceil and (out - 1) * stride >= length + pad:
-        out -= 1  # Caffe drops a last window that would lie in the padding alone
-    span = (out - 1) * stride + 1
-    lowest = jnp.array(-jnp.inf, x.dtype)
-    widths = [(0, 0, 0)] * x.ndim
-    widths[axis] = (pad, max(span + size - 1 - length - pad, 0), 0)
-    x = jax.lax.pad(x, lowest, widths)
-    slices = [jax.lax.slice_in_dim(x, k, k + span, stride, axis) for k in range(size)]
-    return functools.reduce(jnp.maximum, slices)
 
 
 def average_pool(x: Float[Array, "b h w c"], *, size: int, stride: int) -> Float[Array, "b i j c"]:
