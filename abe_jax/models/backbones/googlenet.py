@@ -45,8 +45,8 @@ Unit = Callable[..., Callable[[Array, bool], Array]]
 
 def rectified(features: int, size: int, *, name: str, dtype: Any) -> Callable[[Array, bool], Array]:
     """A convolution and a ReLU, called with (x, train) as units that normalise are."""
-    conv = Conv(features, size, dtype=dtype, name=name)
-    return lambda x, train: nn.relu(conv(x))
+    conv = Conv(features, size, rectify=True, dtype=dtype, name=name)
+    return lambda x, train: conv(x)
 
 
 class Conv1(nn.Module):
@@ -56,7 +56,7 @@ class Conv1(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j 64"]:
-        return nn.relu(Conv(64, 7, stride=2, dtype=self.dtype, name="conv")(x))
+        return Conv(64, 7, stride=2, rectify=True, dtype=self.dtype, name="conv")(x)
 
 
 class Conv2(nn.Module):

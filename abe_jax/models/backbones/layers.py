@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError
+from abe_jax.models.backbones.bias import biased
 from abe_jax.models.backbones.max_pooling import max_pool
 
 HE = nn.initializers.he_normal()
@@ -40,7 +41,7 @@ def pads(length: int, size: int, stride: int, *, same: bool) -> Pads:
 
 
 class Conv(nn.Module):
-    """A square convolution with bias; zero padding as `pads` gives it.
+    """A square convolution with bias, and a ReLU if asked for; zero padding as `pads` gives it.
 
     Parameters stay float32; the product is computed in `dtype`. Kernels start He-normal, which
     keeps the variance through ReLUs where no normalisation does; biases start at zero.
@@ -51,6 +52,7 @@ class Conv(nn.Module):
     stride: int = 1
     same: bool = False  # TensorFlow's padding instead of the symmetric one
     use_bias: bool = True
+    rectify: bool = False  # behind the bias
     dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = HE
 
@@ -73,8 +75,8 @@ class Conv(nn.Module):
             )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            x = x + bias.astype(self.dtype)[None, None, None]
-        return x
+            return biased(x, bias, rectify=self.rectify)
+        return nn.relu(x) if self.rectify else x
 
 
 class BatchNorm(nn.Module):
