@@ -23,6 +23,7 @@ from abe_jax.errors import UserError, nearest
 PIECES = (
     "pooling",  # maximum pooling keeps the places of its maxima: models/backbones/max_pooling.py
     "bias",  # gradients of biases as matrix products: models/backbones/bias.py
+    "siblings",  # one product for 1x1 convolutions of one map: models/backbones/siblings.py
 )
 ON_GPU = frozenset(PIECES)
 VARIABLE = "ABE_JAX_GPU_WAYS"
