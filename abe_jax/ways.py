@@ -24,6 +24,7 @@ PIECES = (
     "pooling",  # maximum pooling keeps the places of its maxima: models/backbones/max_pooling.py
     "bias",  # gradients of biases as matrix products: models/backbones/bias.py
     "siblings",  # one product for 1x1 convolutions of one map: models/backbones/siblings.py
+    "response",  # response normalisation keeps its input alone: models/backbones/response.py
 )
 ON_GPU = frozenset(PIECES)
 VARIABLE = "ABE_JAX_GPU_WAYS"

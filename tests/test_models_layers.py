@@ -10,7 +10,6 @@ import pytest
 from abe_jax.models.backbones.layers import (
     BatchNorm,
     Conv,
-    local_response,
     mean_pool,
 )
 
@@ -29,16 +28,6 @@ def test_mean_pool_against_a_loop():
     # error: each of three sums of up to 10 is rounded by at most 5e-7, and a quarter of it is left.
     expected = np.array(expected).transpose(2, 0, 1, 3)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=4e-7)
-
-
-def test_local_response_against_a_loop():
-    x = 30 * image(2, 3, 3, 8)  # large, so that the small alpha makes itself felt
-    expected = np.zeros_like(x)
-    for k in range(8):
-        window = x[..., max(k - 2, 0) : k + 3].astype(np.float64)
-        expected[..., k] = x[..., k] / (1 + 1e-4 / 5 * (window**2).sum(-1)) ** 0.75
-    assert np.abs(expected / x - 1).max() > 0.02
-    np.testing.assert_allclose(local_response(jnp.asarray(x)), expected, rtol=1e-5)
 
 
 def loop_convolution(x, kernel, bias, stride):

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from abe_jax import ways
-from abe_jax.models.backbones.layers import Conv, MaxPool, local_response
+from abe_jax.models.backbones.layers import Conv, MaxPool
 from abe_jax.models.backbones.max_pooling import max_pool
+from abe_jax.models.backbones.response import local_response
 from abe_jax.models.backbones.siblings import rectified_siblings
 from abe_jax.models.backbones.stages import Options, Stage
 

@@ -157,21 +157,6 @@ def box_mean(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b h w c"
     return (wide / size**2).astype(x.dtype)
 
 
-def local_response(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Local response normalisation across channels with Caffe's numbers for GoogLeNet.
-
-    x / (1 + alpha / n * sum of x^2 over the n channels around)^beta, n 5, alpha 1e-4, beta 0.75;
-    channels beyond the ends count as zero. Computed in float32.
-    """
-    n, alpha, beta = 5, 1e-4, 0.75
-    wide = x.astype(jnp.float32)
-    half = n // 2
-    squares = jnp.pad(wide * wide, ((0, 0), (0, 0), (0, 0), (half, half)))
-    c = x.shape[-1]
-    total = sum(squares[..., k : k + c] for k in range(n))
-    return (wide * (1 + alpha / n * total) ** -beta).astype(x.dtype)
-
-
 class MaxPool(nn.Module):
     """A stage that pools by the maximum of windows at stride 2, 3x3 ones unless said."""
 
