@@ -25,6 +25,7 @@ PIECES = (
     "bias",  # gradients of biases as matrix products: models/backbones/bias.py
     "siblings",  # one product for 1x1 convolutions of one map: models/backbones/siblings.py
     "response",  # response normalisation keeps its input alone: models/backbones/response.py
+    "norm",  # the gradients' norm, of one array: training/norms.py
 )
 ON_GPU = frozenset(PIECES)
 VARIABLE = "ABE_JAX_GPU_WAYS"
