@@ -26,6 +26,7 @@ PIECES = (
     "siblings",  # one product for 1x1 convolutions of one map: models/backbones/siblings.py
     "response",  # response normalisation keeps its input alone: models/backbones/response.py
     "norm",  # the gradients' norm, of one array: training/norms.py
+    "heads",  # decoders of M-heads mapped over stacked parameters: models/multi_head.py
 )
 ON_GPU = frozenset(PIECES)
 VARIABLE = "ABE_JAX_GPU_WAYS"

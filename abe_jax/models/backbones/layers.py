@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.bias import biased
+from abe_jax.models.backbones.convolution import convolution
 from abe_jax.models.backbones.max_pooling import max_pool
 
 HE = nn.initializers.he_normal()
@@ -65,14 +66,10 @@ class Conv(nn.Module):
             # As a matrix product: XLA's CPU gradient of a 1x1 convolution's kernel is far slower.
             x = jax.lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
         else:
-            sides = x.shape[1:3]
-            x = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=[pads(n, self.size, self.stride, same=self.same) for n in sides],
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
+            height, width = x.shape[1:3]
+            rows = pads(height, self.size, self.stride, same=self.same)
+            columns = pads(width, self.size, self.stride, same=self.same)
+            x = convolution(x, kernel, self.stride, (rows, columns))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             return biased(x, bias, rectify=self.rectify)

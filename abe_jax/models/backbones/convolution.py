@@ -1,0 +1,100 @@
+"""A convolution; where heads with kernels of their own are computed at once, one for each of them.
+
+Mapped over kernels, XLA's convolution becomes a grouped one, for which the heads' channels are
+brought side by side and which few processors compute well. Inside `heads_apart` a mapped
+convolution is a loop, while all that stands around it is computed for the heads together.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros (above, below), (left, right)
+
+_APART = ContextVar("apart", default=False)
+
+
+@contextmanager
+def heads_apart() -> Iterator[None]:
+    """What is traced inside has a convolution for each head where heads are mapped over."""
+    before = _APART.set(True)
+    try:
+        yield
+    finally:
+        _APART.reset(before)
+
+
+def convolution(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k l c f"], stride: int, padding: Padding
+) -> Float[Array, "b i j f"]:
+    """The convolution of maps with a kernel.
+
+    Args:
+        x: maps.
+        kernel: in the type of `x`.
+        stride: of both sides.
+        padding: rows and columns of zeros.
+    """
+    return (apart if _APART.get() else _convolved)(x, kernel, stride, padding)
+
+
+def _convolved(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def apart(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k l c f"], stride: int, padding: Padding
+) -> Float[Array, "b i j f"]:
+    """`convolution` whose map over heads is a loop, as are those of its gradients."""
+    return _kept(x, kernel, stride, padding)[0]
+
+
+def _kept(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, Any]:
+    forward = functools.partial(_convolved, stride=stride, padding=padding)
+    return _looped(lambda x, kernel: forward(x, kernel))(x, kernel), (x, kernel)
+
+
+def _gradients(stride: int, padding: Padding, kept: Any, g: Array) -> tuple[Array, Array]:
+    def of_one(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        to_x = jax.linear_transpose(lambda x: _convolved(x, kernel, stride, padding), x)
+        to_kernel = jax.linear_transpose(lambda k: _convolved(x, k, stride, padding), kernel)
+        return to_x(g)[0], to_kernel(g)[0]
+
+    return _looped(of_one)(*kept, g)
+
+
+apart.defvjp(_kept, _gradients)
+
+
+def _looped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` whose map is a loop over its calls."""
+    mapped = jax.custom_batching.custom_vmap(function)
+
+    @mapped.def_vmap
+    def loop(size: int, is_mapped: Any, *arguments: Any) -> tuple[Any, Any]:
+        each = [
+            function(
+                *(
+                    given[i] if own else given
+                    for given, own in zip(arguments, is_mapped, strict=True)
+                )
+            )
+            for i in range(size)
+        ]
+        stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *each)
+        return stacked, jax.tree.map(lambda _: True, stacked)
+
+    return mapped
