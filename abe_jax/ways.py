@@ -25,6 +25,7 @@ PIECES = (
     "bias",  # gradients of biases as matrix products: models/backbones/bias.py
     "siblings",  # one product for 1x1 convolutions of one map: models/backbones/siblings.py
     "response",  # response normalisation keeps its input alone: models/backbones/response.py
+    "masks",  # the masks are computed again for their gradient: models/masking.py
     "norm",  # the gradients' norm, of one array: training/norms.py
     "heads",  # decoders of M-heads mapped over stacked parameters: models/multi_head.py
 )
