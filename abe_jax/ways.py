@@ -2,21 +2,26 @@
 
 A piece below has two ways: one for every platform, which is what a CPU takes, and one for GPUs.
 Both have the same parameters, so a checkpoint fits either, and the same numbers but for rounding;
-the file that a piece names says what differs. On a GPU the pieces of ON_GPU go its way, unless the
-environment says otherwise before the first step:
+the file that a piece names says what differs.
 
-    ABE_JAX_GPU_WAYS=pooling,bias python -m abe_jax.train ...    these, on whatever platform
+On a GPU the pieces of ON_GPU, all of them, go its way. That is a prediction: each answers something
+that took time in a step traced on an H100, but no way for GPUs has been timed on a GPU yet. One
+that turns out slower comes out of ON_GPU. docs/WAYS.md says what each answers, what was counted
+without a GPU, and the command that measures it. The environment says otherwise, before the first
+step and on whatever platform:
+
+    ABE_JAX_GPU_WAYS=pooling,bias python -m abe_jax.train ...    these, and no others
     ABE_JAX_GPU_WAYS=none python -m abe_jax.train ...            none, as on a CPU
 
 Within one process `only` chooses, for what is traced inside of it: to measure ways in turns, or to
 lower for a GPU where there is none.
 """
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import jax
+from typing import Any
 
 from abe_jax.errors import UserError, nearest
 
@@ -33,9 +38,6 @@ ON_GPU = frozenset(PIECES)
 VARIABLE = "ABE_JAX_GPU_WAYS"
 _NONE = "none"
 
-# Part of what JAX keeps traced functions by: one that was traced another way is traced again.
-_chosen = jax.make_user_context(default_value=None)
-
 
 def taken(piece: str) -> bool:
     """Whether a piece goes the way for GPUs, in what is being traced now.
@@ -43,25 +45,53 @@ def taken(piece: str) -> bool:
     Raises:
         UserError: the environment names a piece that there is not.
     """
-    if _chosen.value is not None:
-        return piece in _chosen.value
-    named = os.environ.get(VARIABLE)
+    chosen = _chosen().value
+    return piece in (pieces() if chosen is None else chosen)
+
+
+def pieces() -> frozenset[str]:
+    """The pieces that go the way for GPUs, by the environment or else by the platform.
+
+    Raises:
+        UserError: the environment names a piece that there is not.
+    """
+    named = by_environment()
     if named is not None:
-        return piece in _named(named)
-    return piece in ON_GPU and jax.default_backend() == "gpu"
+        return named
+    import jax
+
+    return ON_GPU if jax.default_backend() == "gpu" else frozenset()
+
+
+def by_environment() -> frozenset[str] | None:
+    """The pieces that the environment names; None: it leaves them to the platform.
+
+    Raises:
+        UserError: one that there is not.
+    """
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return None
+    words = {word.strip() for word in text.split(",")} - {"", _NONE}
+    for word in sorted(words - set(PIECES)):
+        raise UserError(f"{VARIABLE}: no piece is called {word!r}; {nearest(word, PIECES)}")
+    return frozenset(words)
 
 
 @contextmanager
 def only(*pieces: str) -> Iterator[None]:
     """The pieces that go the way for GPUs in what is traced inside, and no others."""
     assert set(pieces) <= set(PIECES), pieces
-    with _chosen(tuple(sorted(set(pieces)))):
+    with _chosen()(tuple(sorted(set(pieces)))):
         yield
 
 
-def _named(text: str) -> set[str]:
-    """The pieces of the environment's list."""
-    words = {word.strip() for word in text.split(",")} - {"", _NONE}
-    for word in sorted(words - set(PIECES)):
-        raise UserError(f"{VARIABLE}: no piece is called {word!r}; {nearest(word, PIECES)}")
-    return words
+@functools.cache
+def _chosen() -> Any:
+    """What `only` chose. Commands look at the environment before they import JAX, in seconds.
+
+    Part of what JAX keeps traced functions by: one that was traced another way is traced again.
+    """
+    import jax
+
+    return jax.make_user_context(default_value=None)

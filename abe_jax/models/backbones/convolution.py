@@ -8,7 +8,6 @@ convolution is a loop, while all that stands around it is computed for the heads
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -17,17 +16,15 @@ from jaxtyping import Array, Float
 
 Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros (above, below), (left, right)
 
-_APART = ContextVar("apart", default=False)
+# Part of what JAX keeps traced functions by.
+_apart_now = jax.make_user_context(default_value=False)
 
 
 @contextmanager
 def heads_apart() -> Iterator[None]:
     """What is traced inside has a convolution for each head where heads are mapped over."""
-    before = _APART.set(True)
-    try:
+    with _apart_now(True):
         yield
-    finally:
-        _APART.reset(before)
 
 
 def convolution(
@@ -41,7 +38,7 @@ def convolution(
         stride: of both sides.
         padding: rows and columns of zeros.
     """
-    return (apart if _APART.get() else _convolved)(x, kernel, stride, padding)
+    return (one_by_one if _apart_now.value else _convolved)(x, kernel, stride, padding)
 
 
 def _convolved(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
@@ -55,7 +52,7 @@ def _convolved(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def apart(
+def one_by_one(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k l c f"], stride: int, padding: Padding
 ) -> Float[Array, "b i j f"]:
     """`convolution` whose map over heads is a loop, as are those of its gradients."""
@@ -76,7 +73,7 @@ def _gradients(stride: int, padding: Padding, kept: Any, g: Array) -> tuple[Arra
     return _looped(of_one)(*kept, g)
 
 
-apart.defvjp(_kept, _gradients)
+one_by_one.defvjp(_kept, _gradients)
 
 
 def _looped(function: Callable[..., Any]) -> Callable[..., Any]:

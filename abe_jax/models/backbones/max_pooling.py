@@ -1,9 +1,10 @@
 """Maximum pooling, two ways: slices for CPUs, kept places for GPUs.
 
-Both give the same maxima to the bit. Their gradients differ where entries of a window are equal:
-by slices they share it, by places the first of them has all of it, as in Caffe and PyTorch. Behind
-a ReLU most equal entries are zeros, which pass no gradient on either way; in bfloat16 equal
-positive entries are not rare.
+Both give the same maxima, but for the sign of a zero. Their gradients differ where entries of a
+window are equal: by slices they share it, by places the first of them, row by row, has all of it,
+as in Caffe and PyTorch. Behind a ReLU most equal entries are zeros, which pass no gradient on
+either way; in bfloat16 equal positive entries are not rare. A window with a NaN is NaN; by slices
+no entry has its gradient, by places the last NaN.
 """
 
 import functools
@@ -16,6 +17,9 @@ from jaxtyping import Array, Float, Int8
 
 from abe_jax import ways
 from abe_jax.errors import ArgumentError
+
+
+LARGEST = 11  # side of a window whose places a byte numbers, with its sign
 
 
 class Windows(NamedTuple):
@@ -46,7 +50,7 @@ def max_pool(
     rows, columns = (
         _windows(length, size=size, stride=stride, pad=pad, ceil=ceil) for length in x.shape[1:3]
     )
-    if ways.taken("pooling"):
+    if size <= LARGEST and ways.taken("pooling"):
         return by_places(x, size, rows, columns)
     return _along(_along(x, 1, size, rows), 2, size, columns)
 
@@ -79,12 +83,13 @@ def by_places(
 ) -> Float[Array, "b i j c"]:
     """The maxima of windows; their places within the windows, a byte each, are what is kept.
 
-    A gradient goes to the first entry of its window, row by row, that is the maximum, or that is
-    NaN. An entry's sum over the windows that it is in is made in float32, or wider.
+    A gradient goes to the first entry of its window, row by row, that is the maximum, or to the
+    last that is NaN. An entry's sum over the windows that it is in is made in float32, or wider.
+    It cannot be differentiated forward (`jax.jvp`).
 
     Args:
         x: maps.
-        size: of the square windows, at most 11, so that a byte holds a place.
+        size: of the square windows, at most LARGEST.
         rows: the windows along axis 1.
         columns: those along axis 2.
     """
