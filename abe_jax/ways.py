@@ -72,7 +72,11 @@ def by_environment() -> frozenset[str] | None:
     text = os.environ.get(VARIABLE)
     if text is None:
         return None
-    words = {word.strip() for word in text.split(",")} - {"", _NONE}
+    words = {word.strip() for word in text.split(",")} - {""}
+    if words == {_NONE}:
+        return frozenset()
+    if _NONE in words:
+        raise UserError(f"{VARIABLE}: {_NONE!r} stands alone, or leave it out")
     for word in sorted(words - set(PIECES)):
         raise UserError(f"{VARIABLE}: no piece is called {word!r}; {nearest(word, PIECES)}")
     return frozenset(words)

@@ -22,9 +22,13 @@ def example(dtype: str, seed: int = 0) -> tuple[jax.Array, jax.Array, jax.Array]
 
 def value_and_gradients(way: tuple[str, ...], dtype: str, rectify: bool) -> Any:
     x, bias, g = example(dtype)
-    with ways.only(*way):
+
+    def both(x: jax.Array, bias: jax.Array, g: jax.Array) -> Any:
         y, backward = jax.vjp(lambda x, bias: biased(x, bias, rectify=rectify), x, bias)
         return y, *backward(g)
+
+    with ways.only(*way):
+        return jax.jit(both)(x, bias, g)
 
 
 @pytest.mark.parametrize("rectify", [False, True])
@@ -39,8 +43,9 @@ def test_against_sums_in_float64(way: tuple[str, ...], dtype: str, rectify: bool
     passed = np.where(before > 0, 1.0, 0.0) if rectify else np.ones_like(before)
     slope = np.asarray(g, np.float64) * passed
     np.testing.assert_array_equal(np.asarray(to_x, np.float64), slope)
-    # 90 terms of about 1: in float32 within 1e-5, rounded to bfloat16 within 2^-8 of the sum.
-    bound = 1e-5 if dtype == "float32" or way else 0.2
+    # 90 terms of about 1: in float32 within 1e-5. The way of all platforms adds them in the compute
+    # type, and in bfloat16 each addition rounds a sum of up to 16 by at most 2^-5.
+    bound = 1e-5 if dtype == "float32" or way else 0.3
     np.testing.assert_allclose(to_bias, slope.sum((0, 1, 2)), atol=bound, rtol=1e-6)
     assert to_bias.dtype == jnp.float32
 
@@ -70,8 +75,8 @@ def test_biases_of_several_learners_at_once() -> None:
     for way in WAYS:
         with ways.only(*way):
             each = jax.vmap(lambda bias: biased(x, bias, rectify=True))
-            _, backward = jax.vjp(each, biases)
-            found.append(backward(jnp.stack([g, 2 * g]))[0])
+            slopes = jax.jit(lambda b, g: jax.vjp(each, b)[1](g)[0])  # noqa: B023 (called at once)
+            found.append(slopes(biases, jnp.stack([g, 2 * g])))
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)
 
 

@@ -22,10 +22,12 @@ def example(dtype: str) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def value_and_gradients(way: tuple[str, ...], dtype: str) -> Any:
-    s, logits, g = example(dtype)
-    with ways.only(*way):
+    def both(s: jax.Array, logits: jax.Array, g: jax.Array) -> Any:
         y, backward = jax.vjp(masked, s, logits)
         return y, *backward(g)
+
+    with ways.only(*way):
+        return jax.jit(both)(*example(dtype))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -47,6 +49,24 @@ def test_against_the_formula_in_float64(way: tuple[str, ...], dtype: str, bound:
 def test_both_ways_give_the_same_values_to_the_bit(dtype: str) -> None:
     found = [np.asarray(value_and_gradients(way, dtype)[0], np.float32) for way in WAYS]
     np.testing.assert_array_equal(*found)
+
+
+def test_mapped_computed_again_and_differentiated_twice() -> None:
+    s, logits, _ = example("float32")
+
+    def slopes(s: jax.Array, logits: jax.Array) -> Any:
+        return jax.grad(jax.checkpoint(lambda s, a: (masked(s, a) ** 3).sum()), (0, 1))(s, logits)
+
+    def twice(s: jax.Array, logits: jax.Array) -> Any:
+        return jax.vmap(jax.grad(lambda s, a: slopes(s, a)[1].sum(), (0, 1)))(s, logits)
+
+    found = []
+    for way in WAYS:
+        with ways.only(*way):
+            found.append(jax.jit(twice)(jnp.stack([s, -s]), jnp.stack([logits, logits])))
+    assert np.abs(found[0][0]).max() > 0.1
+    for theirs, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_the_map_and_the_logits_alone_are_kept() -> None:

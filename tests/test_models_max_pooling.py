@@ -1,5 +1,6 @@
 """Maximum pooling against Caffe's loop and, on both of its ways, against itself."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -47,17 +48,23 @@ def caffe_max_pool(x: np.ndarray, size: int, stride: int, pad: int, ceil: bool) 
     return out, gradient
 
 
-def weighted_gradient(x: np.ndarray, way: tuple[str, ...], **options: Any) -> np.ndarray:
+def weighted_gradient(x: Any, way: tuple[str, ...], **options: Any) -> np.ndarray:
     """The gradient of the sum of the maxima, each with the weight of `caffe_max_pool`."""
+    return maxima_and_gradient(x, way, **options)[1]
 
-    def total(x: jax.Array) -> jax.Array:
+
+def maxima_and_gradient(x: Any, way: tuple[str, ...], **options: Any) -> Any:
+    """The maxima, and `weighted_gradient`."""
+
+    def total(x: jax.Array) -> Any:
         pooled = max_pool(x, **options)
         weights = 1 + np.arange(pooled.shape[1])[:, None] + 10 * np.arange(pooled.shape[2])[None]
         spread = np.broadcast_to(weights[None, :, :, None], pooled.shape)
-        return (pooled * jnp.asarray(spread, pooled.dtype)).sum()
+        return (pooled * jnp.asarray(spread, pooled.dtype)).sum(), pooled
 
     with ways.only(*way):
-        return np.asarray(jax.grad(total)(jnp.asarray(x)), np.float32)
+        gradient, pooled = jax.jit(jax.grad(total, has_aux=True))(jnp.asarray(x))
+    return np.asarray(pooled), np.asarray(gradient, np.float32)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -66,15 +73,15 @@ def test_value_and_gradient_against_caffes_loop(h, w, size, stride, pad, ceil, w
     x = image(2, h, w, 3)
     expected, gradient = caffe_max_pool(x, size, stride, pad, ceil)
     options = {"size": size, "stride": stride, "pad": pad, "ceil": ceil}
-    with ways.only(*way):
-        found = max_pool(jnp.asarray(x), **options)
+    found, slope = maxima_and_gradient(x, way, **options)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_allclose(weighted_gradient(x, way, **options), gradient, rtol=1e-6)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-6)
 
 
 def test_by_slices_equal_entries_share_the_gradient() -> None:
     with ways.only():
-        gradient = jax.grad(lambda x: max_pool(x, size=3, stride=2).sum())(jnp.ones((1, 6, 6, 1)))
+        slope = jax.jit(jax.grad(lambda x: max_pool(x, size=3, stride=2).sum()))
+        gradient = slope(jnp.ones((1, 6, 6, 1)))
     assert np.isfinite(gradient).all()
     np.testing.assert_allclose(gradient.sum(), 9)  # one for each of the 3 x 3 windows
 
@@ -90,13 +97,14 @@ def test_by_places_the_first_of_equal_entries_has_the_gradient(stride: int, pad:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_both_ways_give_the_same_maxima_to_the_bit(dtype: str) -> None:
+def test_both_ways_give_the_same_maxima(dtype: str) -> None:
     x = jnp.asarray(image(2, 9, 10, 4), dtype)  # of bfloat16 many are equal
     x = x.at[0, 3, 4, 1].set(jnp.nan).at[1, 0, 0, 2].set(-jnp.inf)
     found = []
     for way in WAYS:
         with ways.only(*way):
-            found.append(np.asarray(max_pool(x, size=3, stride=2), np.float32))
+            pool = jax.jit(partial(max_pool, size=3, stride=2))
+            found.append(np.asarray(pool(x), np.float32))
     assert np.isnan(found[0]).sum() == 2  # row 3 is in one window's rows, column 4 in two's columns
     np.testing.assert_array_equal(*found)
 
@@ -107,7 +115,7 @@ def test_behind_a_relu_both_ways_have_the_same_gradient() -> None:
 
     def gradient(way: tuple[str, ...]) -> Any:
         with ways.only(*way):
-            return jax.grad(lambda x: (max_pool(jax.nn.relu(x), **options) ** 2).sum())(x)
+            return jax.jit(jax.grad(lambda x: (max_pool(jax.nn.relu(x), **options) ** 2).sum()))(x)
 
     np.testing.assert_allclose(gradient(("pooling",)), gradient(()), rtol=1e-5, atol=1e-6)
 
@@ -118,10 +126,43 @@ def test_both_ways_have_the_same_second_derivative() -> None:
     def along(way: tuple[str, ...]) -> Any:
         with ways.only(*way):
             slope = jax.grad(lambda x: (max_pool(x, size=3, stride=2) ** 3).sum())
-            return jax.grad(lambda x: (slope(x) * v).sum())(x)
+            return jax.jit(jax.grad(lambda x: (slope(x) * v).sum()))(x)
 
-    assert np.abs(along(())).max() > 0.1
-    np.testing.assert_allclose(along(("pooling",)), along(()), rtol=1e-5, atol=1e-6)
+    expected = along(())
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(along(("pooling",)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_by_places_mapped_over_learners_and_computed_again() -> None:
+    x = jnp.asarray(image(2, 2, 9, 8, 3))
+
+    def slope(x: jax.Array) -> jax.Array:
+        return jax.grad(lambda x: (max_pool(x, size=3, stride=2) ** 2).sum())(x)
+
+    def again(x: jax.Array) -> jax.Array:
+        pooled = jax.checkpoint(lambda x: max_pool(x, size=3, stride=2))
+        return jax.grad(lambda x: (pooled(x) ** 2).sum())(x)
+
+    with ways.only("pooling"):
+        found = jax.jit(jax.vmap(slope))(x), jax.jit(jax.vmap(again))(x)
+        each = jax.jit(slope)
+        expected = np.stack([each(x[0]), each(x[1])])
+    for gradient in found:
+        np.testing.assert_array_equal(gradient, expected)
+
+
+def test_by_places_the_last_nan_of_a_window_has_the_gradient() -> None:
+    x = jnp.asarray([[1.0, jnp.nan], [jnp.nan, 3.0]])[None, :, :, None]
+    found = weighted_gradient(x, ("pooling",), size=2, stride=2)
+    np.testing.assert_array_equal(found.ravel(), [0, 0, 1, 0])
+
+
+def test_a_window_of_more_places_than_a_byte_numbers_is_pooled_by_slices() -> None:
+    x, programs = jax.ShapeDtypeStruct((1, 24, 24, 1), jnp.float32), []
+    for way in WAYS:
+        with ways.only(*way):
+            programs.append(str(jax.make_jaxpr(lambda x: max_pool(x, size=12, stride=12))(x)))
+    assert programs[0] == programs[1]
 
 
 def kept_bytes(way: tuple[str, ...], x: jax.ShapeDtypeStruct, **options: Any) -> int:

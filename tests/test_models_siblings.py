@@ -1,8 +1,9 @@
-"""An inception stage whose 1x1 convolutions of one map are one product, against itself."""
+"""1x1 convolutions of one map as one product, against float64 and against convolutions apart."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +14,15 @@ from abe_jax.models import counting
 from abe_jax.models.backbones.googlenet import Inception, Widths, rectified
 from abe_jax.models.backbones.siblings import rectified_siblings
 
-WIDTHS = Widths(6, 5, 7, 3, 4, 2)
+FEATURES = {"one": 6, "three_reduce": 5, "five_reduce": 3}
 WAYS = ((), ("siblings",))
 
 
-def stage(dtype: Any = jnp.float32) -> Inception:
+def stage() -> Inception:
     return Inception(
-        widths=WIDTHS,
-        unit=partial(rectified, dtype=dtype),
-        siblings=partial(rectified_siblings, dtype=dtype),
+        widths=Widths(6, 5, 7, 3, 4, 2),
+        unit=partial(rectified, dtype=jnp.float32),
+        siblings=partial(rectified_siblings, dtype=jnp.float32),
     )
 
 
@@ -29,40 +30,84 @@ def maps(dtype: Any = jnp.float32) -> jax.Array:
     return jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 4, 9)), dtype)
 
 
+@cache
 def random_variables() -> Any:
     """Parameters with biases that are not zero."""
-    rng, made = np.random.default_rng(1), stage().init(jax.random.key(0), maps(), True)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), made)
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(partial(stage().init, train=True), jax.random.key(0), maps())
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), shapes)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_value_and_gradients_are_those_of_convolutions_apart(dtype: Any) -> None:
-    variables, x, found = random_variables(), maps(dtype), []
+def of_siblings(variables: Any, x: jax.Array) -> Any:
+    """Their maps side by side, and the gradients of these."""
+
+    class Alone(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            made = rectified_siblings(x, FEATURES, dtype=x.dtype)
+            return jnp.concatenate([made[name] for name in FEATURES], axis=-1)
+
+    y, backward = jax.vjp(lambda v, x: Alone().apply(v, x), variables, x)
+    return y, *backward(jnp.asarray(np.random.default_rng(2).normal(size=y.shape), y.dtype))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(jnp.float32, 1e-5), (jnp.bfloat16, 2**-6)])
+def test_value_and_gradients_in_float64(dtype: Any, bound: float) -> None:
+    params = {name: random_variables()["params"][name] for name in FEATURES}
+    x = maps(dtype)
+    y, to_params, to_x = jax.jit(of_siblings)({"params": params}, x)
+    wide, g = np.asarray(x, np.float64), np.random.default_rng(2).normal(size=y.shape)
+    g, at, whole = np.asarray(jnp.asarray(g, dtype), np.float64), 0, np.zeros(x.shape)
+    for name, own in params.items():
+        kernel = np.asarray(own["kernel"].astype(dtype), np.float64)[0, 0]
+        before = wide @ kernel + np.asarray(own["bias"], np.float64)
+        slope = g[..., at : at + FEATURES[name]] * (before > 0)
+        found, at = np.asarray(y[..., at : at + FEATURES[name]], np.float64), at + FEATURES[name]
+        close = partial(np.testing.assert_allclose, rtol=bound)
+        close(found, np.maximum(before, 0), atol=bound * np.abs(before).max())
+        to_kernel = np.einsum("bhwc,bhwk->ck", wide, slope)
+        ours = to_params["params"][name]
+        close(ours["kernel"][0, 0], to_kernel, atol=bound * np.abs(to_kernel).max())
+        close(ours["bias"], slope.sum((0, 1, 2)), atol=bound * np.abs(slope).sum((0, 1, 2)).max())
+        whole += slope @ kernel.T
+    close(np.asarray(to_x, np.float64), whole, atol=bound * np.abs(whole).max())
+
+
+def test_an_inception_stage_is_that_of_convolutions_apart() -> None:
+    found = []
     for way in WAYS:
         with ways.only(*way):
-            y, backward = jax.vjp(lambda v, x: stage(dtype).apply(v, x, True), variables, x)
-            g = jnp.asarray(np.random.default_rng(2).normal(size=y.shape), y.dtype)
-            found.append((y, *backward(g)))
-    # In bfloat16 the three gradients of the map are rounded apart, each by 2^-9 of itself.
-    bound = {"rtol": 1e-5, "atol": 1e-4} if dtype == jnp.float32 else {"rtol": 0.02, "atol": 1.0}
-    for apart, together in zip(*map(jax.tree.leaves, found), strict=True):
-        assert apart.dtype == together.dtype
-        assert np.abs(np.asarray(apart, np.float32)).max() > 4
-        np.testing.assert_allclose(*(np.asarray(a, np.float32) for a in (together, apart)), **bound)
+            found.append(jax.jit(partial(stage().apply, train=True))(random_variables(), maps()))
+    assert np.abs(found[0]).max() > 4
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-4)
 
 
-def test_the_same_parameters_start_alike() -> None:
-    made = []
+def test_parameters_have_the_names_of_convolutions_and_start_alike() -> None:
+    def one(x: jax.Array, way: str) -> jax.Array:
+        if way:
+            return rectified_siblings(x, {"one": 6}, dtype=x.dtype)["one"]
+        return rectified(6, 1, name="one", dtype=x.dtype)(x, True)
+
+    class Alone(nn.Module):
+        way: str
+
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return one(x, self.way)
+
+    shapes, made = [], []
     for way in WAYS:
         with ways.only(*way):
-            made.append(stage().init(jax.random.key(3), maps(), True))
+            init = partial(stage().init, train=True)
+            shapes.append(jax.eval_shape(init, jax.random.key(3), maps()))
+            made.append(jax.jit(Alone("".join(way)).init)(jax.random.key(3), maps()))
+    assert shapes[0] == shapes[1]
     assert jax.tree.structure(made[0]) == jax.tree.structure(made[1])
     jax.tree.map(np.testing.assert_array_equal, *made)
 
 
 def test_six_products_become_four_with_as_many_multiply_adds() -> None:
-    variables = jax.eval_shape(random_variables)
-    products, counted = [], []
+    variables, products, counted = random_variables(), [], []
     for way in WAYS:
         with ways.only(*way):
             run = partial(lambda v, x: stage().apply(v, x, True))

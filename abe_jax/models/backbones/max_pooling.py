@@ -18,7 +18,6 @@ from jaxtyping import Array, Float, Int8
 from abe_jax import ways
 from abe_jax.errors import ArgumentError
 
-
 LARGEST = 11  # side of a window whose places a byte numbers, with its sign
 
 
@@ -104,14 +103,14 @@ def _largest(
     around = [(0, 0, 0), *((axis.before, axis.after, 0) for axis in (rows, columns)), (0, 0, 0)]
     wide = jax.lax.pad(x, lowest, around)
     best = _entries(wide, 0, 0, rows, columns)
-    places = jnp.zeros(best.shape, jnp.int8)
+    argmax = jnp.zeros(best.shape, jnp.int8)
     for place, (i, j) in enumerate(itertools.product(range(size), repeat=2)):
         if place:
             entries = _entries(wide, i, j, rows, columns)
             above = (entries > best) | (entries != entries)  # a NaN is above all, and stays
             best = jnp.where(above, entries, best)
-            places = jnp.where(above, jnp.int8(place), places)
-    return best, places
+            argmax = jnp.where(above, jnp.int8(place), argmax)
+    return best, argmax
 
 
 def _entries(wide: Array, i: int, j: int, rows: Windows, columns: Windows) -> Array:
@@ -124,13 +123,13 @@ def _kept(x: Array, size: int, rows: Windows, columns: Windows) -> tuple[Array, 
     return _largest(x, size, rows, columns)
 
 
-def _to_places(size: int, rows: Windows, columns: Windows, places: Array, g: Array) -> tuple[Array]:
+def _to_places(size: int, rows: Windows, columns: Windows, argmax: Array, g: Array) -> tuple[Array]:
     """The gradient: for each place in a window, those of the windows whose maximum is there."""
     sums = jnp.dtype(jnp.float32) if g.dtype.itemsize < 4 else g.dtype
     nothing = jnp.zeros((), sums)
     parts = []
     for place, (i, j) in enumerate(itertools.product(range(size), repeat=2)):
-        own = jnp.where(places == place, g, 0).astype(sums)
+        own = jnp.where(argmax == place, g, 0).astype(sums)
         around = [(0, 0, 0), _back(rows, i), _back(columns, j), (0, 0, 0)]
         parts.append(jax.lax.pad(own, nothing, around))
     return (functools.reduce(jnp.add, parts).astype(g.dtype),)
