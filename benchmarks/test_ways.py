@@ -79,8 +79,12 @@ def kept(made: Config) -> float:
     shape = (made.train.batch, made.data.size, made.data.size, made.data.channels)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
 
+    def vectors(params: Any, images: jax.Array) -> Any:
+        embeddings: Any = model.apply({"params": params}, images, train=True)
+        return embeddings.vectors
+
     def backward(params: Any, images: jax.Array) -> Any:
-        return jax.vjp(lambda p: model.apply({"params": p}, images, train=True).vectors, params)[1]
+        return jax.vjp(lambda p: vectors(p, images), params)[1]
 
     leaves = jax.tree.leaves(jax.eval_shape(backward, state.params["model"], images))
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves) / 2**20

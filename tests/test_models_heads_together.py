@@ -43,9 +43,11 @@ def abstract_variables() -> Any:
 def random_variables() -> Any:
     """Parameters with biases that are not zero."""
     rng = np.random.default_rng(1)
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), abstract_variables()
-    )
+
+    def parameter(leaf: Any) -> jax.Array:
+        return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
+
+    return jax.tree.map(parameter, abstract_variables())
 
 
 def value_and_gradients(variables: Any, x: jax.Array) -> Any:

@@ -48,7 +48,7 @@ def test_against_the_formula_in_float64(way: tuple[str, ...], dtype: str, bound:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_both_ways_give_the_same_values_to_the_bit(dtype: str) -> None:
     found = [np.asarray(value_and_gradients(way, dtype)[0], np.float32) for way in WAYS]
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_mapped_computed_again_and_differentiated_twice() -> None:

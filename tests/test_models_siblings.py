@@ -35,7 +35,11 @@ def random_variables() -> Any:
     """Parameters with biases that are not zero."""
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(partial(stage().init, train=True), jax.random.key(0), maps())
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), shapes)
+
+    def parameter(leaf: Any) -> jax.Array:
+        return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
+
+    return jax.tree.map(parameter, shapes)
 
 
 def of_siblings(variables: Any, x: jax.Array) -> Any:

@@ -1,36 +1,44 @@
 """Whole networks with every piece on its way for GPUs, against the way of all platforms."""
 
-from typing import Any
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from processes import ROOT, environment
 
-from abe_jax import models, ways
-
-pytestmark = pytest.mark.slow  # GoogLeNet is compiled four times
+pytestmark = pytest.mark.slow  # a process that compiles two steps
 
 
 @pytest.mark.parametrize("kind", ["attention", "heads"])
-def test_googlenets_vectors_and_gradients_agree(kind: str) -> None:
-    model = models.build(kind, backbone="googlenet", norm="lrn", learners=2, dim=8)
-    rng = np.random.default_rng(0)
-    # As the configs have it: pixels less their mean, so that response normalisation does something.
-    images = jnp.asarray(rng.uniform(-120, 130, size=(2, 64, 64, 3)), jnp.float32)
-    variables = model.init(jax.random.key(0), images)
-    target = jnp.asarray(rng.normal(size=(2, 2, 4)), jnp.float32)
-
-    def loss(variables: Any) -> Any:
-        vectors = model.apply(variables, images, train=True).vectors
-        return (vectors * target).sum(), vectors
-
-    found = []
-    for way in ((), ways.PIECES):
-        with ways.only(*way):
-            found.append(jax.jit(jax.grad(loss, has_aux=True))(variables))
-    (plain, vectors), (other, others) = found
-    np.testing.assert_allclose(others, vectors, atol=1e-5)
-    assert jax.tree.structure(plain) == jax.tree.structure(other)
-    for ours, theirs in zip(jax.tree.leaves(other), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+def test_steps_on_two_devices_agree_and_the_checkpoint_goes_on(kind: str, tmp_path: Path) -> None:
+    target, script = tmp_path / "written.npz", ROOT / "tests" / "ways_steps.py"
+    env = {**environment(tmp_path, devices=2), "PYTHONPATH": str(ROOT), "JAX_ENABLE_X64": "True"}
+    # What is compared is the numbers, so the compiler need not take its time.
+    env["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+    env.pop("ABE_JAX_GPU_WAYS", None)
+    words = [sys.executable, script, target, tmp_path / "latest", kind]
+    subprocess.run(list(map(os.fspath, words)), env=env, check=True, timeout=300)
+    with np.load(target) as file:
+        found = dict(file)
+    assert found.pop("devices") == 2
+    names = [name.removeprefix("plain") for name in found if name.startswith("plain")]
+    assert sum("bias" in name for name in names) > 10
+    for name in names:
+        plain, other = found["plain" + name], found["for GPUs" + name]
+        assert plain.dtype == other.dtype and plain.dtype in (np.float64, np.int32)
+        largest = np.abs(plain).max()
+        np.testing.assert_allclose(other, plain, 1e-7, 1e-8 * largest, err_msg=name)
+        if "/" not in name:  # parameters, on both devices
+            assert largest > 0
+            for way in ("plain", "for GPUs"):
+                first, second = found[way + name]
+                np.testing.assert_array_equal(first, second, err_msg=name)
+            np.testing.assert_array_equal(found["read" + name], other, err_msg=name)
+            assert np.isfinite(found["on" + name]).all()
+    moved = [
+        (found["on" + name] != found["read" + name]).any() for name in names if "/" not in name
+    ]
+    assert np.mean(moved) > 0.5  # of so few channels some are never above zero

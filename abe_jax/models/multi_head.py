@@ -78,7 +78,7 @@ class Decoders(nn.Module):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
         decoder = Stages(self.stages, parent=None)
 
-        def one(params: Any) -> Array:
+        def one(params: Any) -> Any:
             return decoder.apply({"params": params}, x, train)
 
         with heads_apart():

@@ -48,7 +48,7 @@ def summed_by_product(
 
 
 def _kept(x: Array, bias: Array, rectify: bool) -> tuple[Array, Array | None]:
-    y = summed_by_product(x, bias, rectify)
+    y: Array = summed_by_product(x, bias, rectify)
     return y, y if rectify else None
 
 
