@@ -17,6 +17,7 @@ ORDER = (
     "choices",
     "files",
     "hosts",
+    "ways",
     "data",
     "models",
     "pretrained",

@@ -14,7 +14,8 @@ from abe_jax.errors import ArgumentError
 from abe_jax.models import counting
 from abe_jax.models.backbones import mobile
 from abe_jax.models.backbones.depthwise import Depthwise, depthwise
-from abe_jax.models.backbones.layers import Conv, max_pool, pads
+from abe_jax.models.backbones.layers import Conv, pads
+from abe_jax.models.backbones.max_pooling import max_pool
 from abe_jax.models.backbones.stages import Options, Stages
 from abe_jax.models.backbones.table import backbone
 

@@ -13,7 +13,8 @@ from abe_jax import models
 from abe_jax.errors import UserError
 from abe_jax.models import counting
 from abe_jax.models.backbones import bn_inception, googlenet_bn, vit
-from abe_jax.models.backbones.layers import box_mean, max_pool
+from abe_jax.models.backbones.layers import box_mean
+from abe_jax.models.backbones.max_pooling import max_pool
 from abe_jax.models.backbones.stages import Options
 from abe_jax.models.pooling import patches, rmac
 

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from abe_jax.models.backbones import kernel_gradient
-from abe_jax.models.backbones.kernel_gradient import convolution, products_of_windows
+from abe_jax.models.backbones.kernel_gradient import convolved, products_of_windows
 
 
 def numbers(*shape: int) -> jax.Array:
@@ -56,7 +56,7 @@ def gradients(x, kernel, g, padding):
         return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=names)
 
     def ours(x, kernel):
-        return convolution(x, kernel, 1, padding)
+        return convolved(x, kernel, 1, padding)
 
     return [jax.vjp(each, x, kernel)[1](g) for each in (ours, plain)]
 
@@ -87,7 +87,7 @@ def test_learners_map_over_it():
     x, kernels, g = numbers(3, 1, 40, 40, 16), numbers(3, 3, 3, 16, 4), numbers(3, 1, 40, 40, 4)
 
     def to_kernel(x, kernel, g):
-        return jax.vjp(lambda k: convolution(x, k, 1, ((1, 1), (1, 1))), kernel)[1](g)[0]
+        return jax.vjp(lambda k: convolved(x, k, 1, ((1, 1), (1, 1))), kernel)[1](g)[0]
 
     found = jax.vmap(to_kernel)(x, kernels, g)
     for one, *given in zip(found, x, kernels, g, strict=True):
@@ -99,7 +99,7 @@ def test_other_platforms_have_a_plain_convolution():
     shapes = (1, 40, 40, 16), (3, 3, 16, 4)
 
     def loss(x, kernel):
-        return convolution(x, kernel, 1, ((1, 1), (1, 1))).sum()
+        return convolved(x, kernel, 1, ((1, 1), (1, 1))).sum()
 
     arguments = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
     traced = jax.jit(jax.grad(loss, argnums=1)).trace(*arguments)

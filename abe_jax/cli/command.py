@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from abe_jax import files
+from abe_jax import files, ways
 from abe_jax.cli import ending
 from abe_jax.errors import ArgumentError, UserError, nearest
 
@@ -135,6 +135,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     _quieten_orbax()
     _show_progress()
     try:
+        ways.by_environment()  # a mistake in it, before anything is computed
         status = _status(main)
         ending.flush()
     except UserError as error:

@@ -5,8 +5,9 @@ import math
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
-from abe_jax import evaluation
+from abe_jax import evaluation, hosts, ways
 from abe_jax.config import annotated, build, near_duplicates
 from abe_jax.config.parse import absent
 from abe_jax.config.schema import Config
@@ -142,6 +143,21 @@ def _check_classes(config: Config, train: Split) -> None:
             f"config.data.classes: {classes}, but the training split has "
             f"{len(train.class_names)} classes; leave it at 0 to have them counted"
         )
+
+
+def check_ways() -> None:
+    """Refuses hosts of one job that go different ways: rounding would part their parameters.
+
+    Raises:
+        UserError: on all hosts.
+    """
+    own = ways.pieces()
+    taken = hosts.gather_rows(np.array([[piece in own for piece in ways.PIECES]]))
+    for piece, by_host in zip(ways.PIECES, taken.T, strict=True):
+        if by_host.any() and not by_host.all():
+            raise UserError(
+                f"{ways.VARIABLE}: {piece!r} on some hosts and not on others; set it alike on all"
+            )
 
 
 def check_devices(config: Config) -> None:

@@ -43,6 +43,7 @@ def prepare_training(
     with contextlib.ExitStack() as lock:
         with hosts.together():
             training = _prepared(config, RunFolder(workdir), say, dataset, lock)
+        checks.check_ways()
         return dataclasses.replace(training, lock=lock.pop_all())
 
 

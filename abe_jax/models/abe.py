@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from abe_jax.models.backbones.layers import GLOROT, Conv
 from abe_jax.models.backbones.stages import Stages
 from abe_jax.models.ensemble import Embeddings, Ensemble, fold
+from abe_jax.models.masking import masked
 from abe_jax.models.pooling import patches
 
 
@@ -37,12 +38,16 @@ class ABE(Ensemble):
     def __call__(self, images: Float[Array, "b h w c"], train: bool = False) -> Embeddings:
         """B_m(x) for every learner; keep `batch_stats` mutable when `train` is true."""
         s = self.encoder(images.astype(self.dtype), train)
-        x = s[:, None] * self.attention(s, train)  # S(x) * A_m(S(x)): [b, m, h, w, c]
+        x = masked(s[:, None], self.logits(s, train))  # S(x) * A_m(S(x)): [b, m, h, w, c]
         x = self.decoder(fold(x), train)  # M learners as M times as many images
         return self.embed(x.reshape(-1, self.learners, *x.shape[1:]), train, self.grid(images))
 
     def attention(self, s: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m h w c"]:
-        """A_m(s) for every learner; the trunk runs once."""
+        """A_m(s) for every learner."""
+        return nn.sigmoid(self.logits(s, train))
+
+    def logits(self, s: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m h w c"]:
+        """What A_m(s) is the sigmoid of, for every learner; the trunk runs once."""
         return self.mask_heads(self.trunk(s, train), s.shape[-1])
 
     def masks(self, images: Float[Array, "b h w c"], train: bool = False) -> Array:
@@ -55,9 +60,10 @@ class ABE(Ensemble):
 
 
 class MaskHeads(nn.Module):
-    """sigmoid(1x1 convolution of the trunk's map) over every position and channel, M times.
+    """A 1x1 convolution of the trunk's map over every position and channel, M times.
 
-    The M convolutions are one vmapped module, which XLA runs as one matrix product.
+    Masks are its sigmoids. The M convolutions are one vmapped module, which XLA runs as one matrix
+    product.
     """
 
     learners: int
@@ -74,4 +80,4 @@ class MaskHeads(nn.Module):
             axis_size=self.learners,
         )
         conv = convolutions(channels, 1, dtype=self.dtype, kernel_init=GLOROT, name="conv")
-        return nn.sigmoid(conv(trunk))
+        return conv(trunk)

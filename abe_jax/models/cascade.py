@@ -116,7 +116,7 @@ class SideHead(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b k"]:
         x = average_pool(x, size=WINDOW, stride=STRIDE)
-        x = nn.relu(Conv(self.width, 1, dtype=self.dtype, name="reduce")(x))
+        x = Conv(self.width, 1, rectify=True, dtype=self.dtype, name="reduce")(x)
         dense = nn.Dense(self.hidden, dtype=self.dtype, kernel_init=HE, name="hidden")
         return nn.relu(dense(x.reshape(len(x), -1))).astype(jnp.float32)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from abe_jax.bounds import Amount, Natural
 from abe_jax.errors import ArgumentError, require
+from abe_jax.training import norms
 
 # Optax takes a quarter of a second to import, which a search does without.
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Optimizer:
                 f"{self.new_only} steps of new layers alone leave nothing of {steps} steps; at "
                 f"most {steps - 1}",
             )
-        clip = [optax.clip_by_global_norm(self.clip)] if self.clip > 0 else []
+        clip = [norms.clipped(self.clip)] if self.clip > 0 else []
         direction = self._direction()
         if self.new_only:
             clip = [_in_stages(optax.identity(), self.new_only, new), *clip] if clip else []

@@ -6,7 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from abe_jax import models
+from abe_jax import models, ways
 from abe_jax.data import annotations
 from abe_jax.losses.objective import Objective
 
@@ -68,7 +68,7 @@ def create(
             opt_state=tx.init(params),
         )
 
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(jax.local_devices(backend="cpu")[0]), ways.only():
         return jax.jit(init)()
 
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Shaped, UInt8
 from abe_jax import losses, models
 from abe_jax.data.loader import Batch
 from abe_jax.losses.objective import Objective
+from abe_jax.training import norms
 from abe_jax.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return stepped, {**metrics, "gradient_norm": optax.tree.norm(grads), **measured}
+        return stepped, {**metrics, "gradient_norm": norms.norm(grads), **measured}
 
     mapped = jax.pmap(one, axis_name=AXIS, donate_argnums=(0,))
     # An argument and no constant, so that runs of several seeds share one compiled program.

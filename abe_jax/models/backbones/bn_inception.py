@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 from abe_jax.errors import ArgumentError
 from abe_jax.models.backbones.conv_norm import ConvNorm
 from abe_jax.models.backbones.googlenet import Conv2, Unit
-from abe_jax.models.backbones.layers import MaxPool, box_mean, max_pool
+from abe_jax.models.backbones.layers import MaxPool, box_mean
+from abe_jax.models.backbones.max_pooling import max_pool
 from abe_jax.models.backbones.stages import Options, Stage, staged
 
 

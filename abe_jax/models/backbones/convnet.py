@@ -22,9 +22,15 @@ class ConvReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j k"]:
-        dtype = self.options.dtype
-        conv = Conv(self.features, self.size, stride=self.stride, dtype=dtype, name="conv")
-        return nn.relu(conv(x))
+        conv = Conv(
+            self.features,
+            self.size,
+            stride=self.stride,
+            rectify=True,
+            dtype=self.options.dtype,
+            name="conv",
+        )
+        return conv(x)
 
 
 def stages(options: Options) -> tuple[Stage, ...]:

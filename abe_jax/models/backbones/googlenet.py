@@ -8,7 +8,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from abe_jax.models.backbones.layers import Conv, MaxPool, local_response, max_pool
+from abe_jax import ways
+from abe_jax.models.backbones.layers import Conv, MaxPool
+from abe_jax.models.backbones.max_pooling import max_pool
+from abe_jax.models.backbones.response import local_response
+from abe_jax.models.backbones.siblings import rectified_siblings
 from abe_jax.models.backbones.stages import Options, Stage
 
 NORMS = ("none", "lrn")
@@ -40,12 +44,14 @@ INCEPTIONS = {
 
 # `Unit(features, size, name=...)` gives a convolution with its ReLU, called with (x, train).
 Unit = Callable[..., Callable[[Array, bool], Array]]
+# `siblings(x, {name: features})` gives what 1x1 units of these names make of x, by name.
+Siblings = Callable[[Array, dict[str, int]], dict[str, Array]]
 
 
 def rectified(features: int, size: int, *, name: str, dtype: Any) -> Callable[[Array, bool], Array]:
     """A convolution and a ReLU, called with (x, train) as units that normalise are."""
-    conv = Conv(features, size, dtype=dtype, name=name)
-    return lambda x, train: nn.relu(conv(x))
+    conv = Conv(features, size, rectify=True, dtype=dtype, name=name)
+    return lambda x, train: conv(x)
 
 
 class Conv1(nn.Module):
@@ -55,7 +61,7 @@ class Conv1(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b i j 64"]:
-        return nn.relu(Conv(64, 7, stride=2, dtype=self.dtype, name="conv")(x))
+        return Conv(64, 7, stride=2, rectify=True, dtype=self.dtype, name="conv")(x)
 
 
 class Conv2(nn.Module):
@@ -78,15 +84,23 @@ class Inception(nn.Module):
     widths: Widths
     unit: Unit
     five: int = 5  # the true size of the "5x5" convolution
+    siblings: Siblings | None = None  # of what units make together; None: of nothing
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h w k"]:
         unit, w = self.unit, self.widths
-        one = unit(w.one, 1, name="one")(x, train)
-        three = unit(w.three_reduce, 1, name="three_reduce")(x, train)
-        three = unit(w.three, 3, name="three")(three, train)
-        five = unit(w.five_reduce, 1, name="five_reduce")(x, train)
-        five = unit(w.five, self.five, name="five")(five, train)
+        together = {}
+        if self.siblings is not None and ways.taken("siblings"):
+            names = ("one", "three_reduce", "five_reduce")
+            together = self.siblings(x, {name: getattr(w, name) for name in names})
+
+        def first(name: str) -> Array:
+            made = together.get(name)
+            return unit(getattr(w, name), 1, name=name)(x, train) if made is None else made
+
+        one = first("one")
+        three = unit(w.three, 3, name="three")(first("three_reduce"), train)
+        five = unit(w.five, self.five, name="five")(first("five_reduce"), train)
         pool = unit(w.pool, 1, name="pool")(max_pool(x, size=3, stride=1, pad=1), train)
         return jnp.concatenate([one, three, five, pool], axis=-1)
 
@@ -97,7 +111,7 @@ def stages(options: Options) -> tuple[Stage, ...]:
     return assembled(
         partial(Conv1, dtype=options.dtype),
         partial(Conv2, unit=unit, lrn=options.norm == "lrn"),
-        partial(Inception, unit=unit),
+        partial(Inception, unit=unit, siblings=partial(rectified_siblings, dtype=options.dtype)),
     )
 
 

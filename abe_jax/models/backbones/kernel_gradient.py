@@ -21,7 +21,7 @@ CHANNELS = 16
 AT_ONCE = 2**21  # bytes of windows that one product takes, which stay in a core's cache
 
 
-def convolution(
+def convolved(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k c f"], stride: int, padding: Padding
 ) -> Float[Array, "b i j f"]:
     """The convolution of maps with a square kernel.
@@ -41,10 +41,13 @@ def convolution(
     )
     large = height * width >= LARGE and x.shape[-1] >= CHANNELS
     summed = large and x.dtype == jnp.float32
-    return (_summed if summed else _plain)(x, kernel, stride, padding)
+    return (_summed if summed else plain)(x, kernel, stride, padding)
 
 
-def _plain(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+def plain(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c f"], stride: int, padding: Padding
+) -> Float[Array, "b i j f"]:
+    """The convolution with XLA's own gradients."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -56,16 +59,16 @@ def _plain(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _summed(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    return _plain(x, kernel, stride, padding)
+    return plain(x, kernel, stride, padding)
 
 
 def _kept(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array, Any]:
-    return _plain(x, kernel, stride, padding), (x, kernel)
+    return plain(x, kernel, stride, padding), (x, kernel)
 
 
 def _gradients(stride: int, padding: Padding, kept: Any, g: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    plain = functools.partial(_plain, stride=stride, padding=padding)
+    plain = functools.partial(plain, stride=stride, padding=padding)
     (to_x,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(g)
     to_kernel = lax.platform_dependent(
         x,

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax.errors import ArgumentError
-from abe_jax.models.backbones.kernel_gradient import convolution
+from abe_jax.models.backbones.bias import biased
+from abe_jax.models.backbones.convolution import convolution
+from abe_jax.models.backbones.max_pooling import max_pool
 
 HE = nn.initializers.he_normal()
 GLOROT = nn.initializers.glorot_uniform()
@@ -40,7 +42,7 @@ def pads(length: int, size: int, stride: int, *, same: bool) -> Pads:
 
 
 class Conv(nn.Module):
-    """A square convolution with bias; zero padding as `pads` gives it.
+    """A square convolution with bias, and a ReLU if asked for; zero padding as `pads` gives it.
 
     Parameters stay float32; the product is computed in `dtype`. Kernels start He-normal, which
     keeps the variance through ReLUs where no normalisation does; biases start at zero.
@@ -51,6 +53,7 @@ class Conv(nn.Module):
     stride: int = 1
     same: bool = False  # TensorFlow's padding instead of the symmetric one
     use_bias: bool = True
+    rectify: bool = False  # behind the bias
     dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = HE
 
@@ -69,8 +72,8 @@ class Conv(nn.Module):
             x = convolution(x, kernel, self.stride, (rows, columns))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            x = x + bias.astype(self.dtype)[None, None, None]
-        return x
+            return biased(x, bias, rectify=self.rectify)
+        return nn.relu(x) if self.rectify else x
 
 
 class BatchNorm(nn.Module):
@@ -95,36 +98,6 @@ class BatchNorm(nn.Module):
         )
         nn.share_scope(self, norm)
         return norm(x.astype(jnp.float32)).astype(self.dtype)
-
-
-def max_pool(
-    x: Float[Array, "b h w c"], *, size: int, stride: int, pad: int = 0, ceil: bool = True
-) -> Float[Array, "b i j c"]:
-    """Maximum over square windows; `ceil`: windows over the map's far edge count, as in Caffe.
-
-    Rows and columns are pooled one after the other by maxima of slices, because the gradient of
-    XLA's own window maximum (select-and-scatter) is several times slower on CPU. Among equal
-    entries the gradient is shared; after a ReLU those are zeros, whose gradient is zero anyway.
-    """
-    pool = functools.partial(_max_pool_axis, size=size, stride=stride, pad=pad, ceil=ceil)
-    return pool(pool(x, axis=1), axis=2)
-
-
-def _max_pool_axis(x: Array, axis: int, *, size: int, stride: int, pad: int, ceil: bool) -> Array:
-    length = x.shape[axis]
-    room = length + 2 * pad - size
-    out = (-(-room // stride) if ceil else room // stride) + 1
-    if out < 1:
-        raise ArgumentError("size", f"too small, a map of side {length} cannot be pooled by {size}")
-    if ceil and (out - 1) * stride >= length + pad:
-        out -= 1  # Caffe drops a last window that would lie in the padding alone
-    span = (out - 1) * stride + 1
-    lowest = jnp.array(-jnp.inf, x.dtype)
-    widths = [(0, 0, 0)] * x.ndim
-    widths[axis] = (pad, max(span + size - 1 - length - pad, 0), 0)
-    x = jax.lax.pad(x, lowest, widths)
-    slices = [jax.lax.slice_in_dim(x, k, k + span, stride, axis) for k in range(size)]
-    return functools.reduce(jnp.maximum, slices)
 
 
 def average_pool(x: Float[Array, "b h w c"], *, size: int, stride: int) -> Float[Array, "b i j c"]:
@@ -179,21 +152,6 @@ def box_mean(x: Float[Array, "b h w c"], *, size: int) -> Float[Array, "b h w c"
         slices = [jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(size)]
         wide = functools.reduce(jnp.add, slices)
     return (wide / size**2).astype(x.dtype)
-
-
-def local_response(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Local response normalisation across channels with Caffe's numbers for GoogLeNet.
-
-    x / (1 + alpha / n * sum of x^2 over the n channels around)^beta, n 5, alpha 1e-4, beta 0.75;
-    channels beyond the ends count as zero. Computed in float32.
-    """
-    n, alpha, beta = 5, 1e-4, 0.75
-    wide = x.astype(jnp.float32)
-    half = n // 2
-    squares = jnp.pad(wide * wide, ((0, 0), (0, 0), (0, 0), (half, half)))
-    c = x.shape[-1]
-    total = sum(squares[..., k : k + c] for k in range(n))
-    return (wide * (1 + alpha / n * total) ** -beta).astype(x.dtype)
 
 
 class MaxPool(nn.Module):
