@@ -68,15 +68,15 @@ def _kept(x: Array, kernel: Array, stride: int, padding: Padding) -> tuple[Array
 
 def _gradients(stride: int, padding: Padding, kept: Any, g: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    plain = functools.partial(plain, stride=stride, padding=padding)
-    (to_x,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(g)
+    own = functools.partial(plain, stride=stride, padding=padding)
+    (to_x,) = jax.linear_transpose(lambda x: own(x, kernel), x)(g)
     to_kernel = lax.platform_dependent(
         x,
         g,
         cpu=functools.partial(
             products_of_windows, size=kernel.shape[0], stride=stride, padding=padding
         ),
-        default=lambda x, g: jax.linear_transpose(lambda k: plain(x, k), kernel)(g)[0],
+        default=lambda x, g: jax.linear_transpose(lambda k: own(x, k), kernel)(g)[0],
     )
     return to_x, to_kernel
 
