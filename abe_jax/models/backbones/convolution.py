@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros (above, below), (left, right)
@@ -28,7 +29,10 @@ def heads_apart() -> Iterator[None]:
 
 
 def convolution(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k l c f"], stride: int, padding: Padding
+    x: Float[Array | np.ndarray, "b h w c"],
+    kernel: Float[Array | np.ndarray, "k l c f"],
+    stride: int,
+    padding: Padding,
 ) -> Float[Array, "b i j f"]:
     """The convolution of maps with a kernel.
 
@@ -38,10 +42,12 @@ def convolution(
         stride: of both sides.
         padding: rows and columns of zeros.
     """
-    return (one_by_one if _apart_now.value else _convolved)(x, kernel, stride, padding)
+    if _apart_now.value:
+        return one_by_one(jnp.asarray(x), jnp.asarray(kernel), stride, padding)
+    return _convolved(x, kernel, stride, padding)
 
 
-def _convolved(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+def _convolved(x: Any, kernel: Any, stride: int, padding: Padding) -> Array:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
