@@ -120,6 +120,7 @@ def test_parameters_may_be_of_numpy_on_both_ways(monkeypatch: pytest.MonkeyPatch
             y: Any = Conv(4, 3, rectify=True).apply({"params": params}, x)
             assert y[0, 1, 1, 0] == 18.5
             clip = norms.clipped(1.0)
-            assert np.allclose(clip.update(gradients, clip.init(gradients))[0]["bias"], 0.5)
+            clipped: Any = clip.update(gradients, clip.init(gradients))
+            assert np.allclose(clipped[0]["bias"], 0.5)
     together: Any = OfOne().apply({"params": single}, x)
     assert together[0, 0, 0, 0] == 2.5
