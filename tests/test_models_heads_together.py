@@ -51,7 +51,10 @@ def random_variables() -> Any:
 
 
 def value_and_gradients(variables: Any, x: jax.Array) -> Any:
-    y, backward = jax.vjp(lambda v, x: decoders().apply(v, x, True), variables, x)
+    def run(variables: Any, x: jax.Array) -> Any:
+        return decoders().apply(variables, x, True)
+
+    y, backward = jax.vjp(run, variables, x)
     g = jnp.asarray(np.random.default_rng(2).normal(size=y.shape), y.dtype)
     return y, *backward(g)
 

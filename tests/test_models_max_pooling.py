@@ -111,7 +111,7 @@ def test_both_ways_give_the_same_maxima(dtype: str) -> None:
 
 def test_behind_a_relu_both_ways_have_the_same_gradient() -> None:
     x = image(2, 9, 10, 4)  # half of it becomes zeros, which are equal
-    options = {"size": 3, "stride": 1, "pad": 1}
+    options: dict[str, Any] = {"size": 3, "stride": 1, "pad": 1}
 
     def gradient(way: tuple[str, ...]) -> Any:
         with ways.only(*way):

@@ -51,7 +51,10 @@ def of_siblings(variables: Any, x: jax.Array) -> Any:
             made = rectified_siblings(x, FEATURES, dtype=x.dtype)
             return jnp.concatenate([made[name] for name in FEATURES], axis=-1)
 
-    y, backward = jax.vjp(lambda v, x: Alone().apply(v, x), variables, x)
+    def run(variables: Any, x: jax.Array) -> Any:
+        return Alone().apply(variables, x)
+
+    y, backward = jax.vjp(run, variables, x)
     return y, *backward(jnp.asarray(np.random.default_rng(2).normal(size=y.shape), y.dtype))
 
 

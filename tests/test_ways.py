@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,19 @@ from processes import ROOT, command, environment
 from abe_jax import hosts, ways
 from abe_jax.config import checks
 from abe_jax.errors import UserError
+from abe_jax.models.backbones.layers import Conv
+from abe_jax.models.backbones.siblings import rectified_siblings
+from abe_jax.training import norms
+
+EVERY = ways.PIECES
+
+
+class OfOne(nn.Module):
+    """One sibling."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return rectified_siblings(x, {"one": 4}, dtype=x.dtype)["one"]
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +104,23 @@ def test_a_function_traced_one_way_is_traced_again_the_other(transformed: Any) -
         with ways.only(*chosen):
             found.append(int(step(zeros)[0]))
     assert found == [2, 1, 2]
+
+
+def test_parameters_may_be_of_numpy_on_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = {
+        "kernel": np.ones((3, 3, 2, 4), np.float32),
+        "bias": np.full(4, 0.5, np.float32),
+    }
+    single = {"one": {"kernel": np.ones((1, 1, 2, 4), np.float32), "bias": params["bias"]}}
+    x = jnp.ones((1, 3, 3, 2))
+    gradients = {"bias": np.full(4, 3.0, np.float32)}
+    monkeypatch.setattr(ways, "PIECES", EVERY)
+    for way in ((), EVERY):
+        with ways.only(*way):
+            y: Any = Conv(4, 3, rectify=True).apply({"params": params}, x)
+            assert y[0, 1, 1, 0] == 18.5
+            clip = norms.clipped(1.0)
+            clipped: Any = clip.update(gradients, clip.init(gradients))
+            assert np.allclose(clipped[0]["bias"], 0.5)
+    together: Any = OfOne().apply({"params": single}, x)
+    assert together[0, 0, 0, 0] == 2.5

@@ -61,7 +61,8 @@ def main(target: Path, folder: Path, kind: str) -> None:
         read, _ = checkpoints.restore(recipe.abstract())
         state, _ = taken(steps["plain"], read)
     checkpoints.close()
-    np.savez(target, **written, **by_name("read", step.replicate(read)), **by_name("on", state))
+    written |= by_name("read", step.replicate(read)) | by_name("on", state)
+    np.savez(target, **written)  # pyright: ignore[reportArgumentType]
 
 
 def random_state(recipe: Recipe) -> TrainState:

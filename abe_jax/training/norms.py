@@ -42,7 +42,7 @@ def clipped(most: float) -> "optax.GradientTransformation":
         length = norm(updates)
         within = length < most
 
-        def clip(leaf: Array) -> Array:
+        def clip(leaf: Any) -> Array:
             return jax.lax.select(within, leaf, (leaf / length.astype(leaf.dtype)) * most)
 
         return jax.tree.map(clip, updates), state

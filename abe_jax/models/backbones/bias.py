@@ -7,10 +7,12 @@ which tells where it passed, so that the sum before the ReLU need not be stored.
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax import ways
@@ -19,7 +21,7 @@ ROWS = 8  # of partial sums: what the units that multiply matrices take at least
 
 
 def biased(
-    x: Float[Array, "b h w c"], bias: Float[Array, " c"], *, rectify: bool = False
+    x: Float[Array, "b h w c"], bias: Float[Array | np.ndarray, " c"], *, rectify: bool = False
 ) -> Float[Array, "b h w c"]:
     """x + bias in the type of `x`, and with `rectify` a ReLU of it.
 
@@ -29,12 +31,12 @@ def biased(
         rectify: whether a ReLU follows.
     """
     if ways.taken("bias"):
-        return summed_by_product(x, bias, rectify)
+        return summed_by_product(x, jnp.asarray(bias), rectify)
     y = _plus(x, bias)
     return nn.relu(y) if rectify else y
 
 
-def _plus(x: Array, bias: Array) -> Array:
+def _plus(x: Array, bias: Any) -> Array:
     return x + bias.astype(x.dtype)[None, None, None]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from abe_jax.models.backbones.kernel_gradient import Padding, convolved, plain
@@ -28,7 +29,10 @@ def heads_apart() -> Iterator[None]:
 
 
 def convolution(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k l c f"], stride: int, padding: Padding
+    x: Float[Array | np.ndarray, "b h w c"],
+    kernel: Float[Array | np.ndarray, "k l c f"],
+    stride: int,
+    padding: Padding,
 ) -> Float[Array, "b i j f"]:
     """The convolution of maps with a kernel.
 
@@ -38,7 +42,8 @@ def convolution(
         stride: of both sides.
         padding: rows and columns of zeros.
     """
-    return (one_by_one if _apart_now.value else convolved)(x, kernel, stride, padding)
+    made = one_by_one if _apart_now.value else convolved
+    return made(jnp.asarray(x), jnp.asarray(kernel), stride, padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

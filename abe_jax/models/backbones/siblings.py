@@ -44,7 +44,8 @@ class PointWeights(nn.Module):
     kernel_init: nn.initializers.Initializer = HE
 
     @nn.compact
-    def __call__(self, channels: int) -> tuple[Float[Array, "c k"], Float[Array, " k"]]:
+    def __call__(self, channels: int) -> tuple[Any, Any]:
+        """The kernel [c, k] and the bias [k]: of JAX, or of NumPy where the parameters are."""
         init, shape = initial(self, self.kernel_init), (1, 1, channels, self.features)
         kernel = self.param("kernel", init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
