@@ -4,11 +4,12 @@ A piece below has two ways: one for every platform, which is what a CPU takes, a
 Both have the same parameters, so a checkpoint fits either, and the same numbers but for rounding;
 the file that a piece names says what differs.
 
-On a GPU the pieces of ON_GPU, all of them, go its way. That is a prediction: each answers something
-that took time in a step traced on an H100, but no way for GPUs has been timed on a GPU yet. One
-that turns out slower comes out of ON_GPU. docs/WAYS.md says what each answers, what was counted
-without a GPU, and the command that measures it. The environment says otherwise, before the first
-step and on whatever platform:
+On a GPU the pieces of ON_GPU go its way. That is a prediction: each answers something that took
+time in a step traced on an H100, but no way for GPUs has been timed on a GPU yet. One that turns
+out slower comes out of ON_GPU; `siblings` and `heads` copy parameters at every step, and wait for
+their first measurement. docs/WAYS.md says what each answers, what was counted without a GPU, and
+the command that measures it. The environment says otherwise, before the first step and on whatever
+platform:
 
     ABE_JAX_GPU_WAYS=pooling,bias python -m abe_jax.train ...    these, and no others
     ABE_JAX_GPU_WAYS=none python -m abe_jax.train ...            none, as on a CPU
@@ -34,7 +35,7 @@ PIECES = (
     "norm",  # the gradients' norm, of one array: training/norms.py
     "heads",  # decoders of M-heads mapped over stacked parameters: models/multi_head.py
 )
-ON_GPU = frozenset(PIECES)
+ON_GPU = frozenset(PIECES) - {"siblings", "heads"}
 VARIABLE = "ABE_JAX_GPU_WAYS"
 _NONE = "none"
 

@@ -3,7 +3,7 @@
 XLA writes that gradient as a convolution of the images with a window as large as the map they give.
 On a CPU its library computes windows of 56 x 56 at a quarter of the speed at which it multiplies
 matrices; those of 28 x 28 and less, few channels, and all on other platforms it does well
-(`benchmarks/test_kernel_gradient.py`). The sum takes longer to compile, and is of no use elsewhere.
+(`benchmarks/test_convolutions.py`). The sum takes longer to compile, and is of no use elsewhere.
 """
 
 import functools
