@@ -66,7 +66,9 @@ def trace(bench: Bench) -> None:
     """The kernels of a few steps. XLA launches them one by one while it is traced."""
     plan = bench.options.plan
     side = bench.shared(JAX, "trace", bench.clock("trace"))
-    for arm in plan.paper if side is not None else ():
+    if side is None:
+        return
+    for arm in plan.paper:
         if arm.name not in plan.traced:
             continue
         try:

@@ -22,7 +22,8 @@ class Step:
     """
 
     def __init__(self, facts: Facts, *, compiled: bool):
-        network = Network(facts).to(DEVICE, memory_format=torch.channels_last)
+        # PyTorch's own types lack this form.
+        network = Network(facts).to(DEVICE, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         losses = Losses(facts).to(DEVICE)
         self.parameters = sum(p.numel() for p in network.parameters())
         self._all = [*network.parameters(), *losses.parameters()]

@@ -121,8 +121,8 @@ def figure(what: str, found: dict[str, list[Point]], of_memory: str) -> Figure:
     for series, (name, points) in enumerate(found.items()):
         sizes, marks = [point.size for point in points], plots.marks(series)
         parts[0].plot(sizes, [1e3 * point.median for point in points], label=name, **marks)
-        ends = ([1e3 * f(point.seconds) for point in points] for f in (min, max))
-        parts[0].fill_between(sizes, *ends, color=marks["color"], alpha=0.18, linewidth=0)
+        least, most = ([1e3 * f(point.seconds) for point in points] for f in (min, max))
+        parts[0].fill_between(sizes, least, most, color=marks["color"], alpha=0.18, linewidth=0)
         held = [(point.size, point.held / 2**20) for point in points if point.held]
         if known and held:
             parts[1].plot(*zip(*held, strict=True), **marks)

@@ -10,7 +10,6 @@ same, and compares it with the steps' rates.
 """
 
 import argparse
-import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -179,7 +178,9 @@ def measure(small: bool, seconds: float, rounds: int = 9) -> list[dict[str, Any]
             stored = forms(Path(folder), preprocessing, small)
             calls = {
                 (crop, form.name, threads): reading(form, preprocessing, crop, threads, small)
-                for crop, form, threads in itertools.product(CROPS, stored, THREADS[small])
+                for crop in CROPS
+                for form in stored
+                for threads in THREADS[small]
             }
             sizes = {form.name: form.kilobytes for form in stored}
             rates = in_turns(calls, seconds, rounds)

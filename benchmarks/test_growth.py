@@ -54,7 +54,7 @@ class Run:
     def __init__(self, request: pytest.FixtureRequest, rounds: int, tables: list[Table]) -> None:
         option = request.config.getoption
         self.rounds, self.tables = max(1, rounds // 4), tables
-        self.budget, self.figures = float(option("budget")), option("figures")
+        self.budget, self.figures = float(option("budget") or 0), option("figures")
 
     def report(
         self, series: list[Series], title: str, what: str, note: str, *, memory: str = MEMORY

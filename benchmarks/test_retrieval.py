@@ -7,7 +7,7 @@ pytest benchmarks/test_retrieval.py --full --queries 4000    a fifth of its quer
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -176,7 +176,7 @@ CODE_HEAD = ("dimensions", "rows", "ms", "time / faiss's codes", "queries/s", "g
 def code_row(
     dim: int,
     form: str,
-    seconds: dict[str, Sequence[float]],
+    seconds: Mapping[str, Sequence[float]],
     held: dict[str, int],
     queries: int,
 ) -> tuple[str, ...]:

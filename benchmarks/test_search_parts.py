@@ -109,7 +109,7 @@ def test_counting(full: bool, rounds: int, tables: list[Table]) -> None:
         own = [jax.device_put(binary_codes.words(c, "codes")) for c in (codes[:QUERIES], codes)]
         np.testing.assert_array_equal(minima(*own)[:, 0], distances(*own)[:, :64].min(axis=1))
         calls = {"kept": partial(distances, *own), "minima of 64 rows": partial(minima, *own)}
-        wide = codes.view(np.uint64)
+        wide = np.asarray(codes).view(np.uint64)
         if dim == 128:  # NumPy goes through memory for every word: the shortest says enough
             calls["NumPy, kept"] = partial(by_numpy, wide[:QUERIES], wide)
         for name, times in timing.interleaved(calls, rounds).items():

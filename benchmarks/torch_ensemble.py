@@ -83,7 +83,7 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         facts, m = self.facts, self.facts.learners
         with torch.autocast(images.device.type, torch.bfloat16, facts.compute == "bfloat16"):
-            s = self.encoder((images - self.mean) / self.std)
+            s = self.encoder((images - self.get_buffer("mean")) / self.get_buffer("std"))
             if facts.kind == "attention":
                 maps = self.decoder(self._masked(s))
             elif isinstance(self.decoder, nn.ModuleDict):

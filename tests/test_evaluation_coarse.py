@@ -23,7 +23,7 @@ def beside_the_middle(x, steps):
 
 
 def of_sizes(x, exponents):
-    return np.ldexp(x, np.random.default_rng(1).integers(*exponents, (len(x), 1)))
+    return np.ldexp(x, np.random.default_rng(1).integers(exponents[0], exponents[1], (len(x), 1)))
 
 
 def every(step, x, value):

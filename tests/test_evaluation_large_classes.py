@@ -118,14 +118,14 @@ def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
     m = 3 if rooted else 1
     queries, gallery = (rng.normal(size=(m, n, dim)).astype(np.float32) for n in (20, 300))
     gallery[:, 7] = queries[:, 3]
-    apart = distances(*(np.swapaxes(x, 0, 1) for x in (queries, gallery)), rooted)
+    apart = distances(np.swapaxes(queries, 0, 1), np.swapaxes(gallery, 0, 1), rooted)
     with jax.enable_x64(True):
         found = [
             np.asarray(bound)
-            for bound in deep._bounds(*map(jnp.asarray, (queries, gallery)), rooted)
+            for bound in deep._bounds(jnp.asarray(queries), jnp.asarray(gallery), rooted)
         ]
     still = frame.Frame(None, 0, -1000)
-    host = frame.bounds(still, *(x.astype(np.float64) for x in (queries, gallery)), rooted)
+    host = frame.bounds(still, queries.astype(np.float64), gallery.astype(np.float64), rooted)
     assert (found[0] <= apart).all() and (apart <= found[1]).all()
     for own, other in zip(found, host, strict=True):
         assert own.dtype == np.float64

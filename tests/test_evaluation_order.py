@@ -178,6 +178,6 @@ def test_a_pair_is_equally_far_wherever_it_stands(dim):
     """To the last bit, or copies of a row would not rank by their number."""
     x = np.random.default_rng(0).normal(size=(2, 1, 20, dim)).astype(np.float32)
     x[:] = x[:, :, :1]
-    apart = order.pairwise(*x, 0, False)(np.arange(20), np.arange(20))
+    apart = order.pairwise(x[0], x[1], 0, False)(np.arange(20), np.arange(20))
     assert len(set(apart)) == 1
     assert apart[0] == pytest.approx(((x[0] - x[1].astype(np.float64)) ** 2)[0, 0].sum())
