@@ -65,7 +65,8 @@ def inputs(layer: Layer, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def ours(layer: Layer, x: Any, kernel: Any, g: Any) -> list[Callable[[], Any]]:
     """The three of JAX, compiled, in the order of WAYS."""
-    zeros = ((layer.size - 1) // 2,) * 2
+    half = (layer.size - 1) // 2
+    zeros = (half, half)
 
     def convolved(x: Any, kernel: Any) -> jax.Array:
         if layer.size == 1:
