@@ -11,7 +11,7 @@ from abe_jax import evaluation
 from abe_jax.evaluation import LabelledGallery, Ranking, deep, frame, search, whole_rows
 from abe_jax.evaluation.knn import ENSEMBLES, knn
 
-N, CLASSES = 1200, 4  # R = 299: deep enough, and a quarter of the rows
+N, CLASSES = 520, 4  # R = 129: deep enough, and a quarter of the rows
 
 
 def clusters():
@@ -43,7 +43,7 @@ def place(request, monkeypatch):
     if request.param != "host":
         monkeypatch.setattr(deep, "PLATFORMS", ("cpu",))
     if request.param == "device, in chunks":
-        monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 500)  # rows: 512, 512, 176
+        monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 60)  # five; of knn's queries two
     return request.param
 
 
@@ -139,7 +139,8 @@ def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():
     asked = mock.Mock(wraps=whole_rows.all_candidates)
     with mock.patch.object(whole_rows, "all_candidates", asked):
         evaluation.r_precision(x, labels)
-        assert {call.args[3] for call in asked.call_args_list} == {299 + whole_rows.EXTRA}
+        few = N // CLASSES - 1 + whole_rows.EXTRA
+        assert {call.args[3] for call in asked.call_args_list} == {few}
         evaluation.r_precision(np.full_like(x, 0.3), labels)
         assert asked.call_args.args[3] == N
 
