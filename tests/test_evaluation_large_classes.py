@@ -9,7 +9,7 @@ import pytest
 
 from abe_jax import evaluation
 from abe_jax.evaluation import LabelledGallery, Ranking, deep, frame, search, whole_rows
-from abe_jax.evaluation.knn import ENSEMBLES, knn
+from abe_jax.evaluation.knn import ENSEMBLES, knn, prepare
 
 N, CLASSES = 520, 4  # R = 129: deep enough, and a quarter of the rows
 
@@ -132,6 +132,20 @@ def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
         off = 4 * frame.share(dim, np.float64) * (dim + 8)
         # Of a row equal to the query the root of what is left of rounding is all there is.
         np.testing.assert_allclose(own, other, rtol=1e-12, atol=np.sqrt(off) if rooted else off)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_a_devices_chunks_bring_the_nearest_of_all_in_order(ensemble, monkeypatch):
+    x, rows = clusters()[0].astype(np.float32), np.arange(0, N, 9)
+    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 60)
+    ranking = Ranking(ensemble=ensemble)
+    made = prepare(x, x, exclude_self=True, groups=None, ranking=ranking)
+    assert len(made.gallery) == 5
+    found = deep.candidates(made, rows, 140)
+    wanted = whole_rows.all_candidates(made, made.originals, rows, 140)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    for own, other in zip(found[:2], wanted[:2], strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-10)
 
 
 def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():
