@@ -121,22 +121,30 @@ def refused() -> np.ndarray:
     return np.array(said)
 
 
+def in_small_chunks() -> Written:
+    """What is found in all sets, the gallery in chunks of one tile each."""
+    written = {}
+    with (
+        mock.patch.object(search, "DISTANCES_AT_ONCE", BLOCK * search.GALLERY_TILE),
+        mock.patch.object(metrics, "nearest", wraps=metrics.nearest) as counted,
+    ):
+        for name, x, labels in sets():
+            written |= {f"{name}: {key}": value for key, value in ranked(x, labels).items()}
+        written |= deeper_than_a_share()
+    written["calls"] = np.array(counted.call_count)  # blocks of queries that this host ranked
+    return written
+
+
 def main(target: Path, *host: str) -> None:
-    """Writes what is found in all sets, the gallery in chunks of one tile each.
+    """Writes what is found in all sets.
 
     `host`: where the first host listens, and this one's number.
     """
     if host:
         jax.distributed.initialize(host[0], 2, int(host[1]))
-    search.DISTANCES_AT_ONCE = BLOCK * search.GALLERY_TILE
-    written = {"devices": np.array(jax.device_count())}
-    with mock.patch.object(metrics, "nearest", wraps=metrics.nearest) as counted:
-        for name, x, labels in sets():
-            written |= {f"{name}: {key}": value for key, value in ranked(x, labels).items()}
-    written |= {**deeper_than_a_share(), "named": named()}
+    written = {"devices": np.array(jax.device_count()), "named": named(), **in_small_chunks()}
     if host:
         written["refused"] = refused()
-    written["calls"] = np.array(counted.call_count)  # blocks of queries that this host ranked
     np.savez(target, **written)  # pyright: ignore[reportArgumentType]
 
 

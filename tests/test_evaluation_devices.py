@@ -5,13 +5,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import device_rankings
+import jax
 import numpy as np
 import pytest
 from processes import ROOT, environment, port
 
 from abe_jax import evaluation
+from abe_jax.evaluation import search
 from abe_jax.evaluation.binary_codes import HAMMING
 from abe_jax.evaluation.knn import ENSEMBLES
 
@@ -44,7 +47,8 @@ def read(target: Path) -> dict[str, np.ndarray]:
         return dict(written)
 
 
-@pytest.mark.parametrize("devices", [8, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4])
 def test_several_devices_rank_as_one_to_the_bit(devices: int, ranked: Ranked) -> None:
     one, several = ranked(1), ranked(devices)
     assert (one["devices"], several["devices"]) == (1, devices)
@@ -86,12 +90,20 @@ def test_two_hosts_that_divide_the_queries_rank_as_one_to_the_bit(
                 np.testing.assert_array_equal(each[name], one[name], err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def here() -> dict[str, np.ndarray]:
+    """What this process comes to, its one device taken as three."""
+    several = 3 * tuple(jax.local_devices()[:1])
+    with mock.patch.object(search, "_devices", lambda: several):
+        return device_rankings.in_small_chunks()
+
+
 @pytest.mark.parametrize("ensemble", [*ENSEMBLES, HAMMING])
-def test_one_device_ranks_as_a_loop(ensemble: str, ranked: Ranked) -> None:
+def test_shares_rank_as_a_loop(ensemble: str, here: dict[str, np.ndarray]) -> None:
     for name, x, labels in device_rankings.sets():
         found = {
             key.rsplit(": ")[-1]: value
-            for key, value in ranked(1).items()
+            for key, value in here.items()
             if key.startswith(f"{name}: {ensemble}: ")
         }
         distances, hits = by_loop(ensemble, x, labels, grouped=ensemble != HAMMING)

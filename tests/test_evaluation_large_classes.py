@@ -9,9 +9,9 @@ import pytest
 
 from abe_jax import evaluation
 from abe_jax.evaluation import LabelledGallery, Ranking, deep, frame, search, whole_rows
-from abe_jax.evaluation.knn import ENSEMBLES, knn
+from abe_jax.evaluation.knn import ENSEMBLES, knn, prepare
 
-N, CLASSES = 1200, 4  # R = 299: deep enough, and a quarter of the rows
+N, CLASSES = 520, 4  # R = 129: deep enough, and a quarter of the rows
 
 
 def clusters():
@@ -43,7 +43,7 @@ def place(request, monkeypatch):
     if request.param != "host":
         monkeypatch.setattr(deep, "PLATFORMS", ("cpu",))
     if request.param == "device, in chunks":
-        monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 500)  # rows: 512, 512, 176
+        monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 60)  # five; of knn's queries two
     return request.param
 
 
@@ -134,12 +134,27 @@ def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
         np.testing.assert_allclose(own, other, rtol=1e-12, atol=np.sqrt(off) if rooted else off)
 
 
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_a_devices_chunks_bring_the_nearest_of_all_in_order(ensemble, monkeypatch):
+    x, rows = clusters()[0].astype(np.float32), np.arange(0, N, 9)
+    monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 60)
+    ranking = Ranking(ensemble=ensemble)
+    made = prepare(x, x, exclude_self=True, groups=None, ranking=ranking)
+    assert len(made.gallery) == 5
+    found = deep.candidates(made, rows, 140)
+    wanted = whole_rows.all_candidates(made, made.originals, rows, 140)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    for own, other in zip(found[:2], wanted[:2], strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-10)
+
+
 def test_what_is_far_is_not_sorted_unless_a_tie_asks_for_it():
     x, labels = clusters()
     asked = mock.Mock(wraps=whole_rows.all_candidates)
     with mock.patch.object(whole_rows, "all_candidates", asked):
         evaluation.r_precision(x, labels)
-        assert {call.args[3] for call in asked.call_args_list} == {299 + whole_rows.EXTRA}
+        few = N // CLASSES - 1 + whole_rows.EXTRA
+        assert {call.args[3] for call in asked.call_args_list} == {few}
         evaluation.r_precision(np.full_like(x, 0.3), labels)
         assert asked.call_args.args[3] == N
 

@@ -1,8 +1,8 @@
 """Long lists of neighbours from the float64 of a GPU, where the host would take minutes.
 
 Where classes are a large part of a gallery, its rows are so dense that float32 proves little, and
-every row is bounded in float64. GPUs of data centres multiply there fifty times as fast as a host's
-cores, and any GPU sorts faster. The bounds are those of `frame.bounds`, whichever machine sums.
+every row is bounded in float64. The bounds are those of `frame.bounds`, whichever machine sums.
+The tests run this program on a CPU; on a GPU it was neither run nor timed yet.
 """
 
 from functools import partial
@@ -18,8 +18,8 @@ from abe_jax.evaluation.chunks import Rows, counted_distances
 from abe_jax.evaluation.order import NO_ROW, Candidates
 from abe_jax.evaluation.search import Search, query_blocks
 
-# Whose float64 rounds as IEEE 754 has it, which the bounds need, and is worth the way. A TPU's does
-# not; a CPU's is as good as NumPy's, but XLA sorts there on one core.
+# Whose float64 rounds as IEEE 754 has it, which the bounds need. A TPU's does not; on a CPU NumPy's
+# is as good.
 PLATFORMS = ("gpu", "cuda", "rocm")
 
 
