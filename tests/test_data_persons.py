@@ -53,7 +53,7 @@ def test_market_leaves_junk_out_and_keeps_nobody_in_the_gallery(root):
     ]
     assert test.cameras is not None and test.class_names == ("0000", "0001", "0003")
     by_path = dict(zip(test.paths, test.cameras.tolist(), strict=True))
-    assert by_path["bounding_box_test/0003_c5s1_001051_03.jpg"] == 5
+    assert by_path["bounding_box_test/0003_c5s1_001051_03.jpg.jpg"] == 5
     train = data.benchmark("market1501", root).split("train")
     assert train.class_names == ("0002", "0007") and train.gallery is None
     assert train.cameras is not None and train.cameras.tolist() == [1, 2, 3, 6]
