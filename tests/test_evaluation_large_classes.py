@@ -140,7 +140,7 @@ def test_a_devices_chunks_bring_the_nearest_of_all_in_order(ensemble, monkeypatc
     monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 60)
     ranking = Ranking(ensemble=ensemble)
     made = prepare(x, x, exclude_self=True, groups=None, ranking=ranking)
-    assert len(made.gallery) == 5
+    assert len(made.gallery) == 5 and made.originals is not None
     found = deep.candidates(made, rows, 140)
     wanted = whole_rows.all_candidates(made, made.originals, rows, 140)
     np.testing.assert_array_equal(found.ids, wanted.ids)
