@@ -18,7 +18,7 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=2400,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
