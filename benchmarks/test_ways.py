@@ -96,8 +96,10 @@ def test_the_steps_operations(taken: tuple[str, ...], kind: str, tables: list[Ta
     made = configuration(kind, 8, full=True, compute="bfloat16")
     with ways.only(*taken):
         kinds, size_kept = counted(made), kept(made)
-    # Each has its bias, whose gradient is a sum over a large map; the way for GPUs has none left.
-    assert (kinds["sums"] > 50) != ("bias" in taken)
+    # Each has its bias, whose gradient is a sum over a large map; the way for GPUs has none left. Of
+    # 8 heads some hundred sums of large kernels' squares stay, those of the gradients' norm.
+    most = 50 if kind == "attention" else 150
+    assert (kinds["sums"] > most) != ("bias" in taken)
     name = {(): "none", ways.PIECES: "all"}.get(taken, "+".join(taken))
     row = (name, *(f"{kinds[word]:,}" for word in HEAD[1:-1]), f"{size_kept:,.0f}")
     title = f"Operations in the trace of a step: {kind}, M = 8, 224 px, batch 64, bfloat16"

@@ -13,6 +13,8 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
     target = tmp_path / "results.md"
     command = [sys.executable, "-m", "pytest", "benchmarks", "-m", "slow or not slow"]
     small = ["--rounds", "1", "--budget", "0"]
+    # Traces of the paper's sizes, of which each takes half a minute.
+    small += ["--deselect", "benchmarks/test_ways.py::test_the_steps_operations"]
     run = subprocess.run(
         [*command, *small, "--write", str(target), "--figures", str(tmp_path / "figures")],
         cwd=ROOT,
