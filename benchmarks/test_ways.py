@@ -96,8 +96,8 @@ def test_the_steps_operations(taken: tuple[str, ...], kind: str, tables: list[Ta
     made = configuration(kind, 8, full=True, compute="bfloat16")
     with ways.only(*taken):
         kinds, size_kept = counted(made), kept(made)
-    # Each has its bias, whose gradient is a sum over a large map; the way for GPUs has none left. Of
-    # 8 heads some hundred sums of large kernels' squares stay, those of the gradients' norm.
+    # Each has its bias, whose gradient is a sum over a large map; the way for GPUs has none left.
+    # Of 8 heads a hundred sums of large kernels' squares stay, those of the gradients' norm.
     most = 50 if kind == "attention" else 150
     assert (kinds["sums"] > most) != ("bias" in taken)
     name = {(): "none", ways.PIECES: "all"}.get(taken, "+".join(taken))
