@@ -15,12 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jax.extend.core import Jaxpr, JaxprEqn
 from results import Table
 from training import abstract_state, configuration, random_batch
 
 from abe_jax import ways
 from abe_jax.config import Config, build
+from abe_jax.models import counting
 
 LARGE = 2**20  # bytes
 PRODUCTS = ("conv_general_dilated", "dot_general")
@@ -34,21 +35,11 @@ ALONE = [pytest.param((piece,), marks=pytest.mark.slow) for piece in ways.PIECES
 def operations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
     """Every operation, at any depth, those of a function as often as it is called."""
     for eqn in jaxpr.eqns:
-        inner = [one for value in eqn.params.values() for one in _inner(value)]
+        inner = [one for value in eqn.params.values() for one in counting.nested(value)]
         if not inner:
             yield eqn
         for one in inner:
             yield from operations(one)
-
-
-def _inner(value: Any) -> Iterator[Jaxpr]:
-    if isinstance(value, ClosedJaxpr):
-        yield value.jaxpr
-    elif isinstance(value, Jaxpr):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _inner(item)
 
 
 def size(variable: Any) -> int:

@@ -110,7 +110,7 @@ def _products(jaxpr: Jaxpr, outer: str, times: int) -> Iterator[tuple[str, int]]
         if name in COUNTS:
             yield stack, times * COUNTS[name](eqn)
             continue
-        inner = [nested for value in eqn.params.values() for nested in _jaxprs(value)]
+        inner = [one for value in eqn.params.values() for one in nested(value)]
         turns = times * eqn.params["length"] if name == "scan" else times
         products = [list(_products(one, stack, turns)) for one in inner]
         if name == "while" and any(products):
@@ -121,14 +121,15 @@ def _products(jaxpr: Jaxpr, outer: str, times: int) -> Iterator[tuple[str, int]]
             yield from counted
 
 
-def _jaxprs(value: Any) -> Iterator[Jaxpr]:
+def nested(value: Any) -> Iterator[Jaxpr]:
+    """The traced functions in a parameter of an operation."""
     if isinstance(value, ClosedJaxpr):
         yield value.jaxpr
     elif isinstance(value, Jaxpr):
         yield value
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _jaxprs(item)
+            yield from nested(item)
 
 
 def _convolution(eqn: JaxprEqn) -> int:
