@@ -7,9 +7,9 @@ from pathlib import Path
 
 import jax
 import pytest
-from jaxtyping import install_import_hook
+import typecheck
 
-install_import_hook("abe_jax", "typecheck.checker")
+typecheck.install("abe_jax")
 
 from abe_jax import data  # noqa: E402 (after the hook, which checks what is imported)
 

@@ -1,5 +1,6 @@
 """An objective's parameters: names and sizes, start and rate; and what draws at random."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,14 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
     total, values = jax.jit(objective.apply)(variables, x, y, image_ids, mask)
     p = variables["params"]
     classifier = p["cross_entropy"]
+    proxy_nca = jax.jit(partial(losses.proxy_nca, scale=2.0))
+    norm_softmax = jax.jit(partial(losses.norm_softmax, temperature=0.2))
+    cross_entropy = jax.jit(partial(losses.cross_entropy, smoothing=0.1))
+    kernel, bias = classifier["kernel"], classifier["bias"]
     expected = {
-        "proxy_nca": losses.proxy_nca(
-            x.vectors, p["proxy_nca"]["proxies"], y, scale=2.0, mask=mask
-        ),
-        "norm_softmax": losses.norm_softmax(
-            x.vectors, p["norm_softmax"]["proxies"], y, temperature=0.2, mask=mask
-        ),
-        "cross_entropy": losses.cross_entropy(
-            x.unnormalised, classifier["kernel"], classifier["bias"], y, smoothing=0.1, mask=mask
-        ),
+        "proxy_nca": proxy_nca(x.vectors, p["proxy_nca"]["proxies"], y, mask=mask),
+        "norm_softmax": norm_softmax(x.vectors, p["norm_softmax"]["proxies"], y, mask=mask),
+        "cross_entropy": cross_entropy(x.unnormalised, kernel, bias, y, mask=mask),
     }
     for name, value in expected.items():
         assert float(values[name]) == pytest.approx(float(value), rel=1e-5)

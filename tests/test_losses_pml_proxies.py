@@ -36,7 +36,7 @@ def ours(loss, *arrays):
         return loss(*arrays, jnp.asarray(LABELS))
 
     places = tuple(range(len(arrays)))
-    value, gradients = jax.value_and_grad(of, places)(*map(jnp.asarray, arrays))
+    value, gradients = jax.jit(jax.value_and_grad(of, places))(*map(jnp.asarray, arrays))
     return float(value), [np.asarray(g) for g in gradients]
 
 

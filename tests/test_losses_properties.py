@@ -279,7 +279,7 @@ def test_degenerate_batches_have_the_oracles_value_and_finite_gradients(case, ki
 @every
 def test_half_precision_is_computed_in_float32(case):
     x = jnp.asarray(batch()).astype(jnp.bfloat16)
-    value = case.loss(x, jnp.asarray(LABELS))
+    value = jax.jit(case.loss)(x, jnp.asarray(LABELS))
     assert value.dtype == jnp.float32
     exact = case.by_oracle(np.asarray(x.astype(jnp.float32)), LABELS)
     assert float(value) == pytest.approx(exact, rel=1e-5)

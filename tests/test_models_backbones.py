@@ -417,15 +417,15 @@ def test_multiply_adds_of_a_depthwise_convolution(train):
 def test_depthwise_module_computes_in_its_type_and_keeps_float32_parameters(dtype):
     x, _, _ = depthwise_case(2, 6, 6, 3, 1, True)
     module = Depthwise(3, same=True, dtype=dtype)
-    variables: Any = module.init(jax.random.key(0), x.astype(dtype))
+    variables: Any = jax.eval_shape(module.init, jax.random.key(0), x.astype(dtype))
     assert variables["params"]["kernel"].dtype == jnp.float32
 
     def run(variables) -> Any:
         return module.apply(variables, x.astype(dtype))
 
-    assert run(variables).dtype == dtype
-    gradient = jax.grad(lambda v: run(v).astype(jnp.float32).sum())
-    assert gradient(variables)["params"]["kernel"].dtype == jnp.float32
+    assert jax.eval_shape(run, variables).dtype == dtype
+    gradient = jax.eval_shape(jax.grad(lambda v: run(v).astype(jnp.float32).sum()), variables)
+    assert gradient["params"]["kernel"].dtype == jnp.float32
 
 
 @pytest.mark.parametrize(("side", "after"), [(112, 56), (7, 4), (8, 4), (1, 1)])

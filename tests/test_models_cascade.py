@@ -202,9 +202,7 @@ def test_side_heads_are_counted():
 
 def test_stages_are_taken_from_other_networks_and_heads_are_new():
     net, single = models.Cascade(**SMALL, **OWN), models.SingleHead(**{**SMALL, "dim": 3})
-    params, given = (
-        n.init(jax.random.key(i), IMAGES)["params"] for i, n in enumerate((net, single))
-    )
+    params, given = (made(n, seed)["params"] for seed, n in enumerate((net, single)))
     grafted = models.graft(params, models.stage_params(given))
     for part in ("encoder", "decoder"):
         jax.tree.map(np.testing.assert_array_equal, grafted[part], given[part])
