@@ -37,9 +37,8 @@ def traced(name: str):
     """The last map's channels, parameters and multiply-adds of a whole backbone."""
     net = Stages(backbone(name).stages(Options(norm="batch")))
     image = jax.ShapeDtypeStruct((1, SIZES[name], SIZES[name], 3), jnp.float32)
-    key = jax.random.key(0)
-    out, variables = jax.eval_shape(lambda x: net.init_with_output(key, x, False), image)
-    macs = counting.multiply_adds(lambda v, x: net.apply(v, x, False), variables, image)
+    run = functools.partial(net.init_with_output, jax.random.key(0), train=False)
+    macs, (out, variables) = counting.traced(run, image)
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])]
     return out.shape[-1], sum(sizes), sum(macs.values())
 

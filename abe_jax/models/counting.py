@@ -40,6 +40,7 @@ OF_FASHION_NET = {
     "attribute_head": "attributes",
 }
 _NAMES = PARTS | OF_FASHION_NET
+KEY = jax.eval_shape(lambda: jax.random.key(0))  # a network's parameters are drawn by none
 OTHER = "other"  # a computation outside all parts; models have none so far
 
 
@@ -64,10 +65,8 @@ def parts(model: Ensemble, size: Sides, channels: int) -> list[PartCount]:
         channels: of its images.
     """
     image = jax.ShapeDtypeStruct((1, *both(size), channels), jnp.float32)
-    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
-    macs = multiply_adds(
-        lambda v, x: model.apply(v, x, train=False, **blank_points(model, 1)), variables, image
-    )
+    given = {"train": False, **blank_points(model, 1)}
+    macs, (_, variables) = traced(lambda k, x: model.init_with_output(k, x, **given), KEY, image)
     details = _details(model)
     counts = [
         PartCount(
@@ -94,12 +93,18 @@ def multiply_adds(function: Callable[..., Any], *args: Any) -> Counter[str]:
     Raises:
         ValueError: a while loop with a product in it, whose number of turns no trace tells.
     """
+    return traced(function, *args)[0]
+
+
+def traced(function: Callable[..., Any], *args: Any) -> tuple[Counter[str], Any]:
+    """`multiply_adds`, and the shapes of what `function` returns, from one trace."""
     counted: Counter[str] = Counter()
-    for stack, macs in _products(jax.make_jaxpr(function)(*args).jaxpr, "", 1):
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    for stack, macs in _products(closed.jaxpr, "", 1):
         # Flax puts the modules' names on the stack, such as MultiHead/decoder/head0/inception5a.
         part = next((word for word in re.findall(r"\w+", stack) if word in _NAMES), OTHER)
         counted[part] += macs
-    return counted
+    return counted, shapes
 
 
 def _products(jaxpr: Jaxpr, outer: str, times: int) -> Iterator[tuple[str, int]]:

@@ -1,6 +1,7 @@
 """Foreign arrays put where our stages have them, every key and every shape accounted for."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -87,8 +88,12 @@ class Layer:
             yield f"{self.source}.{part.key}", (part.collection, *self.path, part.name), part.change
 
 
-def template(backbone: str, norm: str) -> dict[str, Any]:
-    """Collection -> stage -> tree of shapes, of a backbone on images of 224 x 224 x 3."""
+@functools.cache
+def template(backbone: str, norm: str) -> Mapping[str, Any]:
+    """Collection -> stage -> tree of shapes, of a backbone on images of 224 x 224 x 3.
+
+    A second's tracing, so it is done once: what it gives is to be read, not changed.
+    """
     net, images = Stages(models.stages(backbone, norm=norm)), jnp.zeros((1, 224, 224, 3))
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), images, False))
     return {"params": {}, "batch_stats": {}, **shapes}
