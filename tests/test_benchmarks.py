@@ -13,8 +13,9 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
     target = tmp_path / "results.md"
     command = [sys.executable, "-m", "pytest", "benchmarks", "-m", "slow or not slow"]
     small = ["--rounds", "1", "--budget", "0"]
-    # Traces of the paper's sizes, of which each takes half a minute.
+    # Traces of the paper's sizes, of which each takes up to half a minute; in bfloat16 they remain.
     small += ["--deselect", "benchmarks/test_ways.py::test_the_steps_operations"]
+    small += ["-k", "not (papers_size_lowers and float32)"]
     run = subprocess.run(
         [*command, *small, "--write", str(target), "--figures", str(tmp_path / "figures")],
         cwd=ROOT,

@@ -188,7 +188,7 @@ def convert(source: str, path: Path) -> Weights:
         layers = checkpoint.layers
         if any(key in arrays for layer in checkpoint.sides for key, _, _ in layer.targets()):
             layers = (*layers, *checkpoint.sides)
-            shapes = shapes | {"params": {**shapes["params"], **checkpoint.side_shapes}}
+            shapes = {**shapes, "params": {**shapes["params"], **checkpoint.side_shapes}}
         trees = placed(arrays, layers, checkpoint.left_out, shapes)
     except UserError as error:
         raise UserError(f"{path} is not as {source} should be: {error}") from None
