@@ -1,22 +1,24 @@
 """What the tests' checker of shapes and types refuses, and that it looks at the package."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import pytest
 from beartype.roar import BeartypeCallHintViolation
-from jaxtyping import Array, Float
-from typecheck import checked
+from jaxtyping import Array, Float, TypeCheckError
+from typecheck import checked, checker
 
 from abe_jax.losses.contrastive import all_pairs
 
 X, HERE = jnp.zeros((1, 4, 2)), jnp.ones(4, bool)
 
 
-@checked
+@checked(typechecker=checker)
 def first(rows: Float[Array, "n d"], by: Float[Array, " n"], keep: float) -> Float[Array, "k d"]:
     return (rows * by[:, None])[: int(keep)]
 
 
-@checked
+@checked(typechecker=checker)
 def cut(rows: Float[Array, "n d"], keep: int) -> Float[Array, "n d"]:
     return rows[:keep]
 
@@ -31,6 +33,21 @@ def test_an_axis_has_one_length_in_a_call_and_another_in_the_next() -> None:
         cut(jnp.ones((3, 2)), 2)
     with pytest.raises(BeartypeCallHintViolation, match="keep="):
         cut(jnp.ones((3, 2)), "2")
+
+
+@checked(typechecker=checker)
+def one_by_one(rows: Float[Array, "n d"]) -> Iterator[Array]:
+    yield from rows
+
+
+def test_a_generator_is_called_in_a_context_of_its_own() -> None:
+    @checked(typechecker=checker)
+    def of_others(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return rows + sum(one_by_one(jnp.ones((5, 1))))[0]
+
+    assert of_others(jnp.zeros((3, 2))).tolist() == [[5, 5]] * 3
+    with pytest.raises(TypeCheckError, match="rows"):
+        one_by_one(jnp.ones(3))
 
 
 def test_functions_of_the_package_are_checked() -> None:

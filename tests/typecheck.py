@@ -6,6 +6,7 @@ one context of jaxtyping's, in which an axis has one length.
 """
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,7 @@ def checked(fn: Any = None, *, typechecker: Any = None) -> Any:
     """`jaxtyping.jaxtyped(typechecker=checker)` of a function; of all else it is that itself."""
     if fn is None:
         return functools.partial(checked, typechecker=typechecker)
-    if not isinstance(fn, types.FunctionType) or _quoted(fn):
+    if not isinstance(fn, types.FunctionType) or _needs_more(fn):
         return _whole(fn, typechecker=typechecker)
     once: Callable = checker(fn)
     if once is fn:  # without annotations
@@ -37,9 +38,10 @@ def checked(fn: Any = None, *, typechecker: Any = None) -> Any:
     return in_one_context
 
 
-def _quoted(fn: types.FunctionType) -> bool:
-    """Whether a type is a string, which may name what a type checker alone imports."""
-    return any(isinstance(hint, str) for hint in fn.__annotations__.values())
+def _needs_more(fn: types.FunctionType) -> bool:
+    """Of a generator, which runs behind its context; of names that a type checker alone imports."""
+    quoted = any(isinstance(hint, str) for hint in fn.__annotations__.values())
+    return quoted or inspect.isgeneratorfunction(fn)
 
 
 def install(package: str) -> None:
