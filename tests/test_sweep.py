@@ -64,7 +64,7 @@ def test_a_sweep_trains_every_place_and_names_the_best(tmp_path: Path, tiny_data
     assert [row[1].strip() for row in rows] == ["pool2 0", "pool4 0"]
     assert int(rows[0][6].replace(",", "")) != int(rows[1][6].replace(",", ""))  # really two places
     last = found.stdout.strip().splitlines()[-1]
-    highest = max(rows, key=lambda row: float(row[2]))[1].split()[0]
+    highest = max(rows, key=lambda row: float(row[3]))[1].split()[0]  # by R@1, its metric
     assert last.startswith("best on validation classes: --config.model.branch=" + highest)
     made = config.read_json(tmp_path / "pool2 0 seed 0" / "config.json")
     assert made.model.branch == "pool2" and made.model.trunk_depth == 0
