@@ -40,7 +40,7 @@ OF_FASHION_NET = {
     "attribute_head": "attributes",
 }
 _NAMES = PARTS | OF_FASHION_NET
-KEY = jax.eval_shape(lambda: jax.random.key(0))  # a network's parameters are drawn by none
+_KEY = jax.eval_shape(lambda: jax.random.key(0))  # abstract: parameters are traced, not drawn
 OTHER = "other"  # a computation outside all parts; models have none so far
 
 
@@ -66,7 +66,7 @@ def parts(model: Ensemble, size: Sides, channels: int) -> list[PartCount]:
     """
     image = jax.ShapeDtypeStruct((1, *both(size), channels), jnp.float32)
     given = {"train": False, **blank_points(model, 1)}
-    macs, (_, variables) = traced(lambda k, x: model.init_with_output(k, x, **given), KEY, image)
+    macs, (_, variables) = traced(lambda k, x: model.init_with_output(k, x, **given), _KEY, image)
     details = _details(model)
     counts = [
         PartCount(
