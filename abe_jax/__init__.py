@@ -3,8 +3,8 @@
     import abe_jax as abe
 
     run = abe.load("runs/cars")                    # a trained run
-    z = run.embed(["a.jpg", "b.jpg"])              # [n, m, d], rows aligned with the files
-    distances, indices = abe.knn(z, z, k=5)        # exact
+    z = run.embed(["a.jpg", "b.jpg"])              # [n, m, d]; NaN where a file cannot be read
+    distances, indices = abe.knn(z, z, k=1, exclude_self=True)    # exact, squared Euclidean
 
     data = abe.data.folder("photos", test_share=0.5)
     model = abe.ABE(backbone="resnet50", learners=8, dim=512)

@@ -81,7 +81,8 @@ class Index:
             folder: of the index, a new one.
             source: a run, or another network that embeds images.
             images: a folder (every image below it; an image's label is its class as training sees
-                it, see `list_images`), a CSV file with the column `path`, or one image.
+                it, see `list_images`), a CSV file with the column `path`, or one image. Those that
+                cannot be read are left out and named in the index's unreadable.txt.
             storage: of the vectors: float32, float16 or binary.
             label_column: of a CSV file; `label` where there is such a column.
 

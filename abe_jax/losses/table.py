@@ -1,6 +1,7 @@
 """The losses that can be named in a configuration.
 
-To add a loss:
+In a notebook a function of one's own is a loss without any of this (`abe.losses.custom`). To add a
+loss; 1 and 2 make it work, 3 to 5 are the project's:
   1. Write its file in abe_jax/losses/: a function of arrays, and a dataclass of its options.
 
          import dataclasses
@@ -27,12 +28,17 @@ To add a loss:
 
      The options in config files and their checks follow from the dataclass. A loss that learns
      arrays declares them in `parameters`: proxy_nca.py is a short example.
-  2. Add its row to TERMS below, and both names to abe_jax/losses/__init__.py.
+     `name`, `weight`, `label`, `rate` and `reads` are every term's; `options()` has the others.
+  2. Add its row to TERMS below, for configs: `{"name": "my_loss", "margin": 2.0}`. Import function
+     and term in abe_jax/losses/__init__.py and name both in `__all__` there, for notebooks:
+     `losses.my_loss(vectors, labels)`, `losses.MyLoss(margin=2.0)`.
   3. Add a loop in float64 that says what it is to tests/oracles_pairs.py (oracles_classes.py,
-     oracles_domains.py), and a row that compares them to LOSSES in tests/test_losses_properties.py,
-     which then tests what every loss must hold. Every option has a default.
+     oracles_domains.py). Add a row of `_rows(name, loop, {option: choices})` to LOSSES in
+     tests/test_losses_properties.py, which then tests what every loss must hold. Every option has
+     a default.
   4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices; a
-     loss over domains to OVER_DOMAINS there and in tests/test_combinations.py.
+     loss over domains to OVER_DOMAINS there and in tests/test_combinations.py; one that reads a
+     layer's kernel to BOOSTING there; one of a network's predictions to OF_PREDICTIONS below.
   5. Name it in README's table of parts.
 Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """

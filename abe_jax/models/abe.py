@@ -43,7 +43,7 @@ class ABE(Ensemble):
         return self.embed(x.reshape(-1, self.learners, *x.shape[1:]), train, self.grid(images))
 
     def attention(self, s: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m h w c"]:
-        """A_m(s) for every learner."""
+        """A_m(s) for every learner, to look at; the forward pass has its sigmoid in `masked`."""
         return nn.sigmoid(self.logits(s, train))
 
     def logits(self, s: Float[Array, "b h w c"], train: bool) -> Float[Array, "b m h w c"]:

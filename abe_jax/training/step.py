@@ -1,4 +1,4 @@
-"""The training step and the embedding step on all devices; the only file that knows pmap.
+"""The training step and the embedding step on all devices; the only file that calls pmap.
 
 Every replica gathers the embeddings and labels of the whole global batch and computes the whole
 loss; the gradients are then averaged over the devices. That is the gradient of the global loss:
@@ -65,7 +65,7 @@ def train_step(
     """One step on a replicated state, whose buffers are donated, and a sharded batch.
 
     Args:
-        model: the network; its batch normalisation gathers over all devices.
+        model: the network; its batch normalisation takes its statistics over all devices.
         objective: the losses of the global batch.
         tx: the optimiser.
         preprocess: from the loader's pixels to the network's input.

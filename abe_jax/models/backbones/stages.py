@@ -1,4 +1,4 @@
-"""A backbone is a tuple of named stages that can be cut anywhere."""
+"""A backbone is a tuple of named stages that can be cut behind each but the last."""
 
 import dataclasses
 from collections.abc import Callable

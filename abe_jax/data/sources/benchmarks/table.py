@@ -2,13 +2,15 @@
 
 To add one (images of one's own need nothing of this: `abe.data.folder(path)`):
   1. Write its file in this folder: `key`, `listing` and a `Benchmark` (benchmark.py says what each
-     of its fields is); cub.py is an example.
-  2. Add it to _SETS below and, at the same place, its name to DATASETS in abe_jax/choices.py: then
+     of its fields is); cub.py is an example. A KeyError, IndexError, TypeError or ValueError of
+     `listing` becomes a message that names the set and the folder.
+  2. Add it to _SETS below and, in the same order, its name to DATASETS in abe_jax/choices.py: then
      `prepare --dataset`, `data.name` and `evaluate --dataset` know it.
   3. In the tests: a small copy laid out as the authors do it, by a function of its name in TREES of
-     benchmark_trees.py; its published counts in PUBLISHED of test_data_benchmarks.py; its lists
-     among those that may be missing or damaged in test_data_benchmarks_sources.py.
-  4. Its protocol in docs/PROTOCOLS.md, its name in README and in the help of cli/prepare.py.
+     benchmark_trees.py, each image by `image(name)`; its published counts in PUBLISHED of
+     test_data_benchmarks.py. If it comes with files that list its images, a row for one that is
+     missing and for one that is damaged in test_data_benchmarks_sources.py.
+  4. Its protocol in docs/PROTOCOLS.md, its name in README and in the docstring of cli/prepare.py.
   5. Only if it is evaluated in its own way: the K of its Recall@K in PUBLISHED_KS of
      config/other_data.py, its own figure in FIGURES of evaluation/benchmark_figures.py.
 """
