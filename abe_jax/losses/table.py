@@ -28,7 +28,8 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
 
      The options in config files and their checks follow from the dataclass. A loss that learns
      arrays declares them in `parameters`: proxy_nca.py is a short example.
-     `name`, `weight`, `label`, `rate` and `reads` are every term's; `options()` has the others.
+     `options()` leaves out what is no argument of the function: fields called `name`, `weight`,
+     `label`, `rate` and `reads`.
   2. Add its row to TERMS below, for configs: `{"name": "my_loss", "margin": 2.0}`. Import function
      and term in abe_jax/losses/__init__.py and name both in `__all__` there, for notebooks:
      `losses.my_loss(vectors, labels)`, `losses.MyLoss(margin=2.0)`.
@@ -37,9 +38,12 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
      tests/test_losses_properties.py, which then tests what every loss must hold. Every option has
      a default.
   4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices; a
-     loss over domains to OVER_DOMAINS there and in tests/test_combinations.py; one that reads a
-     layer's kernel to BOOSTING there; one of a network's predictions to OF_PREDICTIONS below.
+     loss over domains to OVER_DOMAINS there and in tests/test_combinations.py.
   5. Name it in README's table of parts.
+A loss that reads a layer's kernel (adversarial.py) is listed in BOOSTING and WITH_THEIR_NETWORK of
+those two files, and its test is a file of its own, as test_losses_adversarial.py. One of what a
+network predicts (annotated.py) also has a row in OF_PREDICTIONS below, READS of config/annotated.py
+and TERMS of tests/inshop_data.py, and its loop in test_losses_annotated.py.
 Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """
 

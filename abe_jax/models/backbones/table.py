@@ -5,21 +5,21 @@ To add a backbone:
      `staged(name, make, stride)`: `make(name=...)` gives its Linen module, called with (x, train),
      and with a stride other than 1 `make` takes `stride=` too; a stride divides the map's sides,
      rounded up. A pooling is `Stage(..., stride=2, pooling=True)`. With the layers of conv_norm.py
-     it takes every norm. vgg.py and resnet.py are examples. The cut can lie behind any stage but
-     the last.
+     it takes the norms batch and bin. vgg.py and resnet.py are examples. The cut can lie behind
+     any stage but the last.
   2. Add its row to BACKBONES below: stages, normalisations (the first is the default), and a
      default cut that leaves the trunk a stage.
   3. In the tests: its cut in CUTS of test_combinations.py. In test_models_backbones.py its
      published parameters and multiply-adds beside the others of its kind, its input in SIZES, its
-     maps in SIDES; if its maps are tokens, all of that in test_models_inception_vit.py. Its row in
-     RUNS of test_step_devices.py; if that runs its code by another name, in `same_code` there and
-     SAME_CODE of test_combinations.py. Without batch normalisation, in RUNS's place: its name in
+     maps in SIDES; if its maps are tokens, as vit_s16 in test_models_inception_vit.py. Its row in
+     RUNS of test_step_devices.py. If another name runs its code already, in their places: SAME_CODE
+     and `same_code` of the two files. Without batch normalisation, in RUNS's place: its name in
      WITHOUT_NORM of test_combinations.py, `without_norm` of test_step_devices.py and `without` of
      test_models_batch_instance.py.
   4. If weights of others are to be read: their names in abe_jax/pretrained/, in sources.py and in a
-     file that says which array is which; SOURCES of abe_jax/choices.py in the same order; in the
-     tests a network in torch_networks.py and a row in test_pretrained_parity.py, which compares
-     every stage with it.
+     file that says which array is which and is named in ARCHITECTURE.md; SOURCES of
+     abe_jax/choices.py in the same order; in the tests a network in torch_networks.py and a row in
+     test_pretrained_parity.py, which compares every stage with it.
   5. Name it in README's table of parts.
 """
 
