@@ -89,14 +89,14 @@ class Steps:
         """Makes a step and runs it once, in `first_s` seconds, compilation included."""
         if DEVICE == "cuda":
             torch.cuda.reset_peak_memory_stats()
-            held = torch.cuda.memory_allocated()
+            in_use = torch.cuda.memory_allocated()
         step = Step(Facts(**facts), compiled=compiled)
         start = time.perf_counter()
         loss = step().item()
         _wait()
         first = time.perf_counter() - start
         self._ready[name] = step
-        peak = torch.cuda.max_memory_allocated() - held if DEVICE == "cuda" else None
+        peak = torch.cuda.max_memory_allocated() - in_use if DEVICE == "cuda" else None
         _give_back()
         return {
             "first_s": first,

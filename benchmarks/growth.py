@@ -23,7 +23,7 @@ class Case(NamedTuple):
     """One size's work, ready to be done again and again."""
 
     call: Callable[[], Any]
-    held: int | None = None  # bytes
+    in_use: int | None = None  # bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Point(NamedTuple):
 
     size: int
     seconds: list[float]
-    held: int | None
+    in_use: int | None
 
     @property
     def median(self) -> float:
@@ -55,8 +55,8 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Iterator[Case]:
     on_device = jax.device_put(arguments)
     program = jax.jit(function).lower(*on_device).compile()
     needs = program.memory_analysis()
-    held = None if needs is None else needs.temp_size_in_bytes + needs.output_size_in_bytes
-    yield Case(lambda: program(*on_device), held)
+    in_use = None if needs is None else needs.temp_size_in_bytes + needs.output_size_in_bytes
+    yield Case(lambda: program(*on_device), in_use)
 
 
 def measured(series: Series, rounds: int, budget: float) -> list[Point]:
@@ -72,7 +72,7 @@ def measured(series: Series, rounds: int, budget: float) -> list[Point]:
             jax.block_until_ready(case.call())
             first = time.perf_counter() - start
             seconds = timing.interleaved({series.name: case.call}, rounds)[series.name]
-        points.append(Point(size, seconds, case.held))
+        points.append(Point(size, seconds, case.in_use))
         if following is None:
             break
         once = max(0.0, first - points[-1].median)  # a compilation in the first call
@@ -102,8 +102,8 @@ def _rows(name: str, points: Sequence[Point]) -> Iterator[tuple[str, ...]]:
     for point in points:
         grows = "" if before is None else f"{_exponent(before, point):.2f}"
         ms = [number(1e3 * s) for s in (point.median, min(point.seconds), max(point.seconds))]
-        held = "" if point.held is None else number(point.held / 2**20)
-        yield (name, f"{point.size:,}", *ms, grows, held)
+        in_use = "" if point.in_use is None else number(point.in_use / 2**20)
+        yield (name, f"{point.size:,}", *ms, grows, in_use)
         before = point
 
 
@@ -115,7 +115,7 @@ def _exponent(one: Point, other: Point) -> float:
 @matplotlib.rc_context(layout.RC)
 def figure(what: str, found: dict[str, list[Point]], of_memory: str) -> Figure:
     """Time over size on logarithmic axes, from the least to the most; memory below, where known."""
-    known = any(point.held is not None for points in found.values() for point in points)
+    known = any(point.in_use is not None for points in found.values() for point in points)
     height = 2.2 + 1.6 * known + layout.LINE * len(found)
     drawn, parts = plots.axes(layout.PAPER, layout.COLUMN, height, rows=1 + known)
     for series, (name, points) in enumerate(found.items()):
@@ -123,9 +123,9 @@ def figure(what: str, found: dict[str, list[Point]], of_memory: str) -> Figure:
         parts[0].plot(sizes, [1e3 * point.median for point in points], label=name, **marks)
         least, most = ([1e3 * f(point.seconds) for point in points] for f in (min, max))
         parts[0].fill_between(sizes, least, most, color=marks["color"], alpha=0.18, linewidth=0)
-        held = [(point.size, point.held / 2**20) for point in points if point.held]
-        if known and held:
-            parts[1].plot(*zip(*held, strict=True), **marks)
+        in_use = [(point.size, point.in_use / 2**20) for point in points if point.in_use]
+        if known and in_use:
+            parts[1].plot(*zip(*in_use, strict=True), **marks)
     for part, said in zip(parts, ("ms", of_memory), strict=False):
         part.set(xscale="log", yscale="log", ylabel=said)
     parts[-1].set_xlabel(what)

@@ -25,12 +25,12 @@ def main(folder: Path, queries: np.ndarray, k: int) -> dict[str, int]:
     before = most = memory_used()
     over = threading.Event()
 
-    def watch() -> None:
+    def follow() -> None:
         nonlocal most
         while not over.wait(0.002):
             most = {name: max(most[name], now) for name, now in memory_used().items()}
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=follow)
     watcher.start()
     index.nearest_rows(index.read(folder), queries, k)
     over.set()

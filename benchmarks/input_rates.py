@@ -92,16 +92,16 @@ class Form:
 def forms(folder: Path, preprocessing: Preprocessing, small: bool) -> list[Form]:
     """All ways, each of the same photographs, written below `folder`."""
     rng = np.random.default_rng(0)
-    whole = [encoded(photograph(rng, *SIDES[small]), 90) for _ in range(PHOTOGRAPHS[small])]
-    frames = [preprocessing.decode(each) for each in whole]
-    paths = [f"{i}.jpg" for i in range(len(whole))]
-    for path, content in zip(paths, whole, strict=True):
+    complete = [encoded(photograph(rng, *SIDES[small]), 90) for _ in range(PHOTOGRAPHS[small])]
+    frames = [preprocessing.decode(each) for each in complete]
+    paths = [f"{i}.jpg" for i in range(len(complete))]
+    for path, content in zip(paths, complete, strict=True):
         (folder / path).write_bytes(content)
     side, named = frames[0].shape[0], f"frames of {frames[0].shape[0]} px"
     jpeg, ppm = [encoded(f, 95) for f in frames], [plain(f) for f in frames]
     return [
         Form("files", Files(folder, paths)),
-        Form("records of files", _records(folder / "whole", whole)),
+        Form("records of files", _records(folder / "whole", complete)),
         Form(f"{named}, JPEG 95", _records(folder / "jpeg", jpeg)),
         Form(f"{named}, PPM", _records(folder / "ppm", ppm)),
         Form(f"{named}, pixels", _records(folder / "pixels", [f.tobytes() for f in frames]), side),

@@ -72,9 +72,9 @@ def replaced(text: str, new: str) -> str:
     heading = new.removeprefix(SECTION[1:]).splitlines()[0]
     kept = [part.strip() for part in sections]
     body = new.removeprefix(SECTION[1:]).strip()
-    places = [i for i, part in enumerate(kept) if part.splitlines()[0] == heading]
-    if places:
-        kept[places[0]] = body
+    positions = [i for i, part in enumerate(kept) if part.splitlines()[0] == heading]
+    if positions:
+        kept[positions[0]] = body
     else:
         kept.append(body)
     return "\n\n".join([opening.strip(), *(f"## {part}" for part in kept)]).strip() + "\n"

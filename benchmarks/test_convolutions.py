@@ -127,8 +127,8 @@ def row(layer: Layer, batch: int, rounds: int) -> list[str]:
     cells = [layer.name, f"{layer.side} x {layer.channels}"]
     cells.append(f"{layer.size} x {layer.size} x {layer.features}")
     for mine, other, order in zip(*both, axes, strict=True):
-        wanted = other().detach().numpy().transpose(order)
-        np.testing.assert_allclose(mine(), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+        expected = other().detach().numpy().transpose(order)
+        np.testing.assert_allclose(mine(), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
         seconds = timing.interleaved({"ours": mine, "theirs": other}, rounds)
         own, its = seconds["ours"], seconds["theirs"]
         ratio = statistics.median([a / b for a, b in zip(own, its, strict=True)])
@@ -150,8 +150,10 @@ def test_kernel_gradients(full: bool, rounds: int, tables: list[Table]) -> None:
             )(g)[0]
         )
         calls = {"sum": partial(jax.jit(products), x, g), "XLA": partial(own, x, g)}
-        wanted = np.asarray(calls["XLA"]())
-        np.testing.assert_allclose(calls["sum"](), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+        expected = np.asarray(calls["XLA"]())
+        np.testing.assert_allclose(
+            calls["sum"](), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+        )
         seconds = timing.interleaved(calls, rounds)
         ratios = [a / b for a, b in zip(seconds["sum"], seconds["XLA"], strict=True)]
         times = [number(1e3 * statistics.median(seconds[name])) for name in calls]

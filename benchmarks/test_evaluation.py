@@ -124,18 +124,18 @@ def of_faiss(x: np.ndarray, deep: int) -> Callable[[], Any]:
 
 def distances(x: np.ndarray, row: int) -> np.ndarray:
     """Of one image to all, by differences in float64; infinite to itself."""
-    apart = ((x.astype(np.float64) - x[row]) ** 2).sum(axis=1)
-    apart[row] = np.inf
-    return apart
+    difference = ((x.astype(np.float64) - x[row]) ** 2).sum(axis=1)
+    difference[row] = np.inf
+    return difference
 
 
 def check_neighbours(found: tuple[np.ndarray, np.ndarray], x: np.ndarray) -> None:
     """The first queries' neighbours are those by definition."""
     for row in range(CHECKED):
-        apart, k = distances(x, row), found[1].shape[1]
-        order = np.argsort(apart, kind="stable")[:k]
+        difference, k = distances(x, row), found[1].shape[1]
+        order = np.argsort(difference, kind="stable")[:k]
         np.testing.assert_array_equal(found[1][row], order)
-        np.testing.assert_allclose(found[0][row], apart[order], rtol=1e-12)
+        np.testing.assert_allclose(found[0][row], difference[order], rtol=1e-12)
 
 
 def check_metrics(found: Any, x: np.ndarray, labels: np.ndarray) -> None:

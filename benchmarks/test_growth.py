@@ -90,7 +90,7 @@ def test_batch(run: Run) -> None:
     )
     found = run.report(series, "Growth: losses over pairs, by batch", "batch", note)
     for points in found.values():
-        assert all(point.held for point in points) and points[0].median > 0
+        assert all(point.in_use for point in points) and points[0].median > 0
 
 
 def of_learners(learners: int) -> Any:
@@ -134,9 +134,9 @@ def a_search(folder: Path, storage: str, rows: int) -> Iterator[Case]:
                 named = [ImageRow(f"images/{start + i:08d}.jpg") for i in range(PIECE)]
                 new.append(unit(PIECE, WIDTH, rng), named)
         snapshot = index.read(folder)
-        held = sum(segment.vectors.bytes for segment in snapshot.manifest.segments)
+        in_use = sum(segment.vectors.bytes for segment in snapshot.manifest.segments)
         queries = unit(QUERIES, WIDTH, np.random.default_rng(1))
-        yield Case(partial(index.nearest_rows, snapshot, queries, K), held)
+        yield Case(partial(index.nearest_rows, snapshot, queries, K), in_use)
     finally:
         shutil.rmtree(folder)
 

@@ -117,12 +117,12 @@ def check(ours: NearestRows, faiss: NearestRows, snapshot: Snapshot, queries: np
     np.testing.assert_allclose(ours.distances, faiss.distances, atol=1e-4)
     k, ids = ours.ids.shape[1], snapshot.ids()
     for query, near, own in zip(queries[:CHECKED], ours.distances, ours.ids, strict=False):
-        apart = np.concatenate(
+        difference = np.concatenate(
             [by_definition(snapshot, query, ids[at : at + PIECE]) for at in ids[::PIECE]]
         )
-        order = np.argsort(apart, kind="stable")[:k]
+        order = np.argsort(difference, kind="stable")[:k]
         np.testing.assert_array_equal(own, ids[order])
-        np.testing.assert_allclose(near, apart[order], rtol=1e-12)
+        np.testing.assert_allclose(near, difference[order], rtol=1e-12)
 
 
 def by_definition(snapshot: Snapshot, query: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -66,13 +66,13 @@ OURS: dict[str, Picture] = {
 def photographs(place: Path, side: int, count: int) -> list[str]:
     """Square JPEG files of parts of photographs, of quality 90."""
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
-    originals = [getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    sources = [getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
     rng, paths = np.random.default_rng(0), []
     place.mkdir()
     for index in range(count):
-        original = originals[index % len(originals)]
+        original = sources[index % len(sources)]
         part = round(min(original.shape[:2]) * rng.uniform(0.7, 1))
-        top, left = (int(rng.integers(0, whole - part + 1)) for whole in original.shape[:2])
+        top, left = (int(rng.integers(0, complete - part + 1)) for complete in original.shape[:2])
         shown = original[top : top + part, left : left + part, ::-1]
         shown = cv2.resize(shown, (side, side), interpolation=cv2.INTER_CUBIC)
         paths.append(str(place / f"{index}.jpg"))

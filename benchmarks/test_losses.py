@@ -48,10 +48,10 @@ def exact_contrastive(x: np.ndarray, labels: np.ndarray) -> float:
     for own in np.swapaxes(x.astype(np.float64), 0, 1):
         positive, negative = [], []
         for i in range(len(own) - 1):
-            apart = ((own[i] - own[i + 1 :]) ** 2).sum(-1)
+            difference = ((own[i] - own[i + 1 :]) ** 2).sum(-1)
             same = labels[i + 1 :] == labels[i]
-            positive.append(apart[same])
-            negative.append(np.maximum(1 - apart[~same], 0))
+            positive.append(difference[same])
+            negative.append(np.maximum(1 - difference[~same], 0))
         inside = np.concatenate(negative)
         total += np.concatenate(positive).mean() + inside[inside > 0].mean()
     return total

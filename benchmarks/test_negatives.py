@@ -30,8 +30,8 @@ def vectors(common: float | None, size: int) -> np.ndarray:
 def row(name: str, common: float | None, size: int) -> tuple[str, ...]:
     """One line of the table."""
     x = vectors(common, size)
-    apart = np.sqrt(np.maximum(2 - 2 * x[:, 0] @ x[:, 0].T, 0))[LABELS[:, None] != LABELS]
-    cells = [name, f"{size:,}", f"{apart.mean():.2f}", f"{apart.min():.2f}"]
+    difference = np.sqrt(np.maximum(2 - 2 * x[:, 0] @ x[:, 0].T, 0))[LABELS[:, None] != LABELS]
+    cells = [name, f"{size:,}", f"{difference.mean():.2f}", f"{difference.min():.2f}"]
     for numerics in NUMERICS:
         found = np.asarray(
             effective_negatives(logits(jnp.asarray(x), jnp.asarray(LABELS), numerics=numerics))

@@ -54,11 +54,11 @@ def check(found: tuple, queries: np.ndarray, gallery: np.ndarray, k: int) -> Non
     """The first queries' neighbours are as near as the nearest there are, from differences."""
     distances, indices = found
     assert distances.shape == indices.shape == (len(queries), k)
-    for query, near, places in zip(queries[:CHECKED], distances, indices, strict=False):
-        apart = ((query.astype(np.float64) - gallery) ** 2).sum(-1)
-        np.testing.assert_allclose(near, np.sort(apart)[:k], atol=1e-5)
-        np.testing.assert_allclose(near, apart[places], atol=1e-5)
-        assert len(set(places.tolist())) == k
+    for query, near, positions in zip(queries[:CHECKED], distances, indices, strict=False):
+        difference = ((query.astype(np.float64) - gallery) ** 2).sum(-1)
+        np.testing.assert_allclose(near, np.sort(difference)[:k], atol=1e-5)
+        np.testing.assert_allclose(near, difference[positions], atol=1e-5)
+        assert len(set(positions.tolist())) == k
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
@@ -150,12 +150,12 @@ def test_codes(full: bool, rounds: int, asked: int | None, tables: list[Table]) 
         ours, others = calls["codes"]()[0], calls["codes, faiss"]()[0]
         np.testing.assert_array_equal(ours, others)  # of equal distances faiss takes other rows
         seconds = timing.interleaved(calls, rounds)
-        held = {
+        in_use = {
             "vectors": gallery.nbytes,
             "codes": codes[1].nbytes,
             "codes, faiss": codes[1].nbytes,
         }
-        rows += [code_row(dim, form, seconds, held, number_of_queries) for form in calls]
+        rows += [code_row(dim, form, seconds, in_use, number_of_queries) for form in calls]
     title = f"Exact neighbours of codes: {number_of_queries:,} queries, gallery {n:,}, k = {k}"
     tables.append(Table(title=title, note=code_note(rounds), head=CODE_HEAD, rows=rows))
 
@@ -163,11 +163,11 @@ def test_codes(full: bool, rounds: int, asked: int | None, tables: list[Table]) 
 def check_codes(call: Callable[[], tuple], queries: np.ndarray, gallery: np.ndarray) -> None:
     """The first queries' neighbours are those of a stable sort of all distances."""
     distances, indices = call()
-    for query, found, places in zip(queries[:CHECKED], distances, indices, strict=False):
-        apart = ((query > 0) != (gallery > 0)).sum(-1)
-        nearest = np.argsort(apart, kind="stable")[: len(places)]
-        np.testing.assert_array_equal(places, nearest)
-        np.testing.assert_array_equal(found, apart[nearest])
+    for query, found, positions in zip(queries[:CHECKED], distances, indices, strict=False):
+        difference = ((query > 0) != (gallery > 0)).sum(-1)
+        nearest = np.argsort(difference, kind="stable")[: len(positions)]
+        np.testing.assert_array_equal(positions, nearest)
+        np.testing.assert_array_equal(found, difference[nearest])
 
 
 CODE_HEAD = ("dimensions", "rows", "ms", "time / faiss's codes", "queries/s", "gallery MiB")
@@ -177,7 +177,7 @@ def code_row(
     dim: int,
     form: str,
     seconds: Mapping[str, Sequence[float]],
-    held: dict[str, int],
+    in_use: dict[str, int],
     queries: int,
 ) -> tuple[str, ...]:
     """One line of the table: vectors or codes of some dimensions."""
@@ -188,7 +188,7 @@ def code_row(
         number(1e3 * time),
         times_of(seconds[form], seconds["codes, faiss"]),
         number(queries / time),
-        number(held[form] / 2**20),
+        number(in_use[form] / 2**20),
     )
 
 

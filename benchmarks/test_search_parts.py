@@ -71,10 +71,10 @@ def test_products(full: bool, rounds: int, tables: list[Table]) -> None:
 def selections(values: np.ndarray, k: int) -> dict[str, Callable[[], Any]]:
     """The k smallest of rows, each way with its columns."""
     own = jax.device_put(values)
-    whole = jax.jit(lambda x: lax.top_k(-x, k))
+    complete = jax.jit(lambda x: lax.top_k(-x, k))
     groups = jax.jit(partial(top_k.smallest, k=k))
     return {
-        "lax.top_k": partial(whole, own),
+        "lax.top_k": partial(complete, own),
         "top_k.smallest": partial(groups, own),
         "the minima alone": partial(
             jax.jit(partial(top_k.group_minima, length=top_k.group_length(values.shape[1], k))), own

@@ -130,9 +130,9 @@ def test_losses_and_gradients_agree() -> None:
     for keys, leaf in jax.tree_util.tree_flatten_with_path(gradient)[0]:
         path = tuple(key.key for key in keys)
         found = own[torch_name(path)].grad
-        wanted = torch_value(path, np.asarray(leaf), found)
-        scale = max(float(wanted.abs().max()), 1e-4)
-        torch.testing.assert_close(found, wanted, atol=2e-3 * scale, rtol=0, msg=str(path))
+        expected = torch_value(path, np.asarray(leaf), found)
+        scale = max(float(expected.abs().max()), 1e-4)
+        torch.testing.assert_close(found, expected, atol=2e-3 * scale, rtol=0, msg=str(path))
 
 
 @pytest.mark.parametrize("arm", [*FULL.paper, *FULL.large, *FULL.others], ids=lambda arm: arm.name)
@@ -159,12 +159,12 @@ def test_losses_of_classes_and_margins_by_their_formulas() -> None:
     with torch.no_grad():
         losses.beta.fill_(1.0)
     given = torch.tensor(z), torch.tensor(z), torch.tensor(labels), torch.tensor(ids)
-    kernel, wanted = losses.kernel.detach().numpy(), 0.0
+    kernel, expected = losses.kernel.detach().numpy(), 0.0
     weight = {term["name"]: term["weight"] for term in facts.objective}
     for m in range(2):
         for i in range(6):
             logits = z[i, m] @ kernel[m]
-            wanted -= (
+            expected -= (
                 weight["cross_entropy"] / 6 * (logits[labels[i]] - np.log(np.exp(logits).sum()))
             )
         hinges = []
@@ -174,5 +174,5 @@ def test_losses_of_classes_and_margins_by_their_formulas() -> None:
                 if i != j:
                     hinges.append(away - 1.0 + 0.2 if ids[i] == ids[j] else 1.0 - away + 0.2)
         active = [h for h in hinges if h > 0]
-        wanted += weight["margin"] * sum(active) / max(1, len(active))
-    np.testing.assert_allclose(losses(*given).item(), wanted, rtol=1e-6)
+        expected += weight["margin"] * sum(active) / max(1, len(active))
+    np.testing.assert_allclose(losses(*given).item(), expected, rtol=1e-6)

@@ -340,7 +340,7 @@ def ukbench() -> Tree:
 
 def copydays() -> Tree:
     """Two originals, three strong attacks, two crops and one quality of each."""
-    originals = ["200000.jpg", "200100.jpg"]
+    sources = ["200000.jpg", "200100.jpg"]
     strong = ["200001.jpg", "200101.jpg", "200102.jpg"]
 
     def files(folder: str, names: list[str]) -> dict[str, bytes]:
@@ -349,13 +349,13 @@ def copydays() -> Tree:
     return Tree(
         small("copydays", original=(2, 2), strong=(3, 0), crops=(4, 2), jpegqual=(2, 2)),
         [
-            Archive("copydays_original.tar.gz", files("", originals), into="original"),
+            Archive("copydays_original.tar.gz", files("", sources), into="original"),
             Archive("copydays_strong.tar.gz", files("", strong), into="strong"),
             Archive(
                 "copydays_crop.tar.gz",
-                files("crops/10/", originals) | files("crops/80/", originals),
+                files("crops/10/", sources) | files("crops/80/", sources),
             ),
-            Archive("copydays_jpeg.tar.gz", files("jpegqual/3/", originals)),
+            Archive("copydays_jpeg.tar.gz", files("jpegqual/3/", sources)),
         ],
     )
 

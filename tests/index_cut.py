@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     built(folder, drawn(3000), pieces=1)
     for ending in TOUCHED:
         (path,) = folder.rglob(f"*.{ending}")
-        whole, refused = path.read_bytes(), []
+        complete, refused = path.read_bytes(), []
         for size in (0, 4096):
             for name, use in USES.items():
                 now = index.read(folder)
@@ -44,9 +44,9 @@ def main(folder: Path) -> None:
                 try:
                     use(now)
                 except UserError as error:
-                    assert str(error) == f"{path} is damaged: {size} bytes of {len(whole)}"
+                    assert str(error) == f"{path} is damaged: {size} bytes of {len(complete)}"
                     refused.append(name)
-                path.write_bytes(whole)
+                path.write_bytes(complete)
         print(ending, *sorted(refused), flush=True)
 
 

@@ -45,8 +45,8 @@ def with_vectors(folder: Path, change: Callable[[np.ndarray, np.ndarray], object
             stored = np.load(vectors)
             with np.errstate(over="ignore"):
                 change(stored, np.load(ids))
-            whole = vectors.read_bytes()
-            head = whole[: len(whole) - stored.nbytes]
+            complete = vectors.read_bytes()
+            head = complete[: len(complete) - stored.nbytes]
             vectors.write_bytes(head + stored.tobytes())
             segment["vectors"]["sha256"] = hashlib.sha256(vectors.read_bytes()).hexdigest()
 

@@ -54,7 +54,7 @@ def stopped(change: Callable[[Path], object], folder: Path, at: int) -> bool:
         return os.WIFSIGNALED(status)
     left = at
 
-    def watch(_, event: str, function: Callable) -> None:
+    def traced(_, event: str, function: Callable) -> None:
         nonlocal left
         if event in ("c_call", "c_return") and function.__name__ in CALLS:
             if not left:
@@ -62,7 +62,7 @@ def stopped(change: Callable[[Path], object], folder: Path, at: int) -> bool:
             left -= 1
 
     try:
-        sys.setprofile(watch)
+        sys.setprofile(traced)
         change(folder)
         os._exit(0)
     finally:

@@ -312,14 +312,14 @@ def _ways(planes: bool) -> dict[str, dict[str, Any]]:
         "by pixel, tiles, deflate, predictor": small | _DEFLATE | {"predictor": True},
     }
     if planes:
-        apart = {"planarconfig": "separate"}
+        separate = {"planarconfig": "separate"}
         ways |= {
-            "planes": apart,
-            "planes, big endian, deflate, predictor": apart
+            "planes": separate,
+            "planes, big endian, deflate, predictor": separate
             | large
             | _DEFLATE
             | {"predictor": True},
-            "planes, tiles, deflate": apart | small | _DEFLATE,
+            "planes, tiles, deflate": separate | small | _DEFLATE,
         }
     return ways
 

@@ -85,31 +85,31 @@ def images() -> Dataset:
     return Dataset.of_splits(split("train"), split("val"), split("test"))
 
 
-def places(node: Any) -> Iterator[tuple[Any, Any]]:
+def positions(node: Any) -> Iterator[tuple[Any, Any]]:
     """Every value in nested dicts and lists, as its holder and its key."""
     for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
         yield node, key
         if isinstance(value, dict | list):
-            yield from places(value)
+            yield from positions(value)
 
 
 def mutated(mapping: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     changed = copy.deepcopy(mapping)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
-        node, key = rng.choice(list(places(changed)))
+        node, key = rng.choice(list(positions(changed)))
         kind = rng.random()
         if kind < 0.6:
             node[key] = copy.deepcopy(rng.choice(ODD))
         elif kind < 0.75 and isinstance(node[key], int | float):
             node[key] = node[key] * rng.choice((-1, 2, 10, 0.5, 1000)) + rng.choice((0, 1))
         elif kind < 0.85:
-            other, name = rng.choice(list(places(changed)))
+            other, name = rng.choice(list(positions(changed)))
             node[key] = copy.deepcopy(other[name])
         elif isinstance(node, dict):
             node[rng.choice(("x", "name", "steps", "custom", "", "a\nb", "é"))] = node.pop(key)
         else:
             node.insert(key, copy.deepcopy(node[key]))
-        if not any(True for _ in places(changed)):
+        if not any(True for _ in positions(changed)):
             break
     return changed
 

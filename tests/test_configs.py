@@ -229,22 +229,22 @@ def test_what_trains_over_domains_is_evaluated_by_them(file: Path) -> None:
 
 def shrunk(file: Path, root: Path) -> Config:
     """The config with its data and its length made small; two stages become one step each."""
-    whole = config.load(file)
-    model = whole.model
+    complete = config.load(file)
+    model = complete.model
     own = model.dims or model.test_weights or model.side_stages
     overrides = [
         *SMALL,
         f"data.root={root}",
         # Each learner may compile a decoder of its own; those with something of their own are kept.
-        f"model.learners={whole.model.learners if own else min(2, whole.model.learners)}",
-        f"train.batch={8 * whole.data.repeats}",
-        f"data.held_out={0.1 if whole.data.held_out else 0.0}",  # the classes are small
-        f"optimizer.new_only={min(1, whole.optimizer.new_only)}",
-        f"meta.domains={min(1, whole.meta.domains)}",
+        f"model.learners={complete.model.learners if own else min(2, complete.model.learners)}",
+        f"train.batch={8 * complete.data.repeats}",
+        f"data.held_out={0.1 if complete.data.held_out else 0.0}",  # the classes are small
+        f"optimizer.new_only={min(1, complete.optimizer.new_only)}",
+        f"meta.domains={min(1, complete.meta.domains)}",
         "meta.start=0",
-        *(["data.images_per_class=2"] if whole.data.sampler == "domains" else []),
+        *(["data.images_per_class=2"] if complete.data.sampler == "domains" else []),
     ]
-    if whole.model.kind == "fashion_net":
+    if complete.model.kind == "fashion_net":
         overrides += inshop_data.OVERRIDES
         widths = ("pose_width", "local_width", "global_width")
         overrides += ["model.dim=32", *(f"model.fashion.{width}=16" for width in widths)]

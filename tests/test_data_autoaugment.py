@@ -117,14 +117,14 @@ def test_a_larger_magnitude_is_stronger_and_the_ends_are_the_papers():
 def pillow(name, picture, strength):
     """What Pillow makes of a picture."""
     image = Image.fromarray(picture.squeeze())
-    filling = GREY if picture.shape[2] == 3 else GREY[0]
+    grey = GREY if picture.shape[2] == 3 else GREY[0]
     shear = (1, strength, 0, 0, 1, 0)
     bilinear = Image.Resampling.BILINEAR
     made = {
         "shear_x": lambda: image.transform(
-            image.size, Image.Transform.AFFINE, shear, bilinear, fillcolor=filling
+            image.size, Image.Transform.AFFINE, shear, bilinear, fillcolor=grey
         ),
-        "rotate": lambda: image.rotate(strength, bilinear, fillcolor=filling),
+        "rotate": lambda: image.rotate(strength, bilinear, fillcolor=grey),
         "auto_contrast": lambda: ImageOps.autocontrast(image),
         "invert": lambda: ImageOps.invert(image),
         "equalise": lambda: ImageOps.equalize(image),
@@ -163,8 +163,8 @@ def test_blends_are_pillows_up_to_its_rounding(name, picture):
 
 def inside(name, picture, strength):
     """Pixels well inside the picture or the filling, since Pillow's border has no gradation."""
-    everywhere = np.full((*picture.shape[:2], 1), 255, np.uint8)
-    shown = (pillow(name, everywhere, strength) == 255).squeeze().astype(np.uint8)
+    white = np.full((*picture.shape[:2], 1), 255, np.uint8)
+    shown = (pillow(name, white, strength) == 255).squeeze().astype(np.uint8)
     kernel = np.ones((5, 5), np.uint8)
     within = cv2.erode(shown, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return (within == 1) | (cv2.dilate(shown, kernel) == 0)

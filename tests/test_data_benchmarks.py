@@ -175,9 +175,11 @@ def test_imagenet_is_tested_on_new_images_of_its_classes(prepared):
 
 def test_imagenets_held_out_images_are_of_the_classes_trained_on(prepared):
     train = load(prepared, "imagenet", "train", validation_classes=1)
-    held = load(prepared, "imagenet", "held", validation_classes=1)
-    assert held.name == "held" and held.class_names == train.class_names == tuple(trees.WNIDS[:3])
-    np.testing.assert_array_equal(held.labels, [0, 2, 1, 2])
+    held_out = load(prepared, "imagenet", "held", validation_classes=1)
+    assert held_out.name == "held" and held_out.class_names == train.class_names == tuple(
+        trees.WNIDS[:3]
+    )
+    np.testing.assert_array_equal(held_out.labels, [0, 2, 1, 2])
     assert benchmark("imagenet").has_held_out
     assert not benchmark("cub").has_held_out
     with pytest.raises(
@@ -198,9 +200,9 @@ def test_held_images_keep_the_numbers_of_training(prepared):
     of_split = reading._in_split(imagenet, SourceOptions(), "held", arrays)
     trained = np.unique(arrays["labels"][arrays["parts"] == 0])
     stored = reading.Prepared(folder, len(keep), arrays)
-    held = reading._split(imagenet, stored, "held", np.flatnonzero(keep & of_split), trained)
-    np.testing.assert_array_equal(held.labels, [0, 2, 3, 2])
-    assert held.class_names == tuple(trees.WNIDS)
+    held_out = reading._split(imagenet, stored, "held", np.flatnonzero(keep & of_split), trained)
+    np.testing.assert_array_equal(held_out.labels, [0, 2, 3, 2])
+    assert held_out.class_names == tuple(trees.WNIDS)
 
 
 def test_validation_images_in_folders_of_their_classes_need_no_kit(tmp_path):

@@ -82,12 +82,12 @@ LENGTHS = (0.02, 0.3, 0.6, 0.9, 0.99)
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
 def test_an_archive_that_ends_early_is_one_line(name, tmp_path):
-    whole = trees.pack(name, FILES)
-    cuts = {int(len(whole) * share) for share in LENGTHS}
-    cuts |= {1024, len(whole) - 1} if name != "a.tar" else {1024, 512 * 7, 512 * 8}
+    complete = trees.pack(name, FILES)
+    cuts = {int(len(complete) * share) for share in LENGTHS}
+    cuts |= {1024, len(complete) - 1} if name != "a.tar" else {1024, 512 * 7, 512 * 8}
     for cut in cuts:
-        (tmp_path / name).write_bytes(whole[:cut])
-        if name == "a.tar" and not any(whole[cut:]):
+        (tmp_path / name).write_bytes(complete[:cut])
+        if name == "a.tar" and not any(complete[cut:]):
             continue  # of the padding behind its end
         with pytest.raises(UserError) as caught:
             found(tmp_path)
@@ -97,8 +97,8 @@ def test_an_archive_that_ends_early_is_one_line(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
 def test_an_inner_archive_that_ends_early_is_named(name, tmp_path):
-    whole = trees.pack("in.tar", FILES)
-    (tmp_path / name).write_bytes(trees.pack(name, {"x/in.tar": whole[: len(whole) // 2]}))
+    complete = trees.pack("in.tar", FILES)
+    (tmp_path / name).write_bytes(trees.pack(name, {"x/in.tar": complete[: len(complete) // 2]}))
     with pytest.raises(UserError, match=rf"^{name}/x/in.tar.*: damaged"):
         found(tmp_path)
 

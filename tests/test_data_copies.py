@@ -170,20 +170,20 @@ def labelled(table: Path, **options) -> data.Dataset:
 
 def test_a_share_of_every_training_class_is_held_out(table):
     full, chosen = labelled(table), labelled(table, held_out=0.3)
-    every, train, held = full.split("train"), chosen.split("train"), chosen.split("held")
-    assert np.bincount(held.labels, minlength=3).tolist() == [3, 1, 0]
+    every, train, held_split = full.split("train"), chosen.split("train"), chosen.split("held")
+    assert np.bincount(held_split.labels, minlength=3).tolist() == [3, 1, 0]
     assert np.bincount(train.labels).tolist() == [7, 3, 1]
-    assert train.class_names == held.class_names == every.class_names
-    assert (train.name, held.name) == ("train", "held")
-    assert sorted(train.paths + held.paths) == sorted(every.paths)
-    for part in (train, held):
+    assert train.class_names == held_split.class_names == every.class_names
+    assert (train.name, held_split.name) == ("train", "held")
+    assert sorted(train.paths + held_split.paths) == sorted(every.paths)
+    for part in (train, held_split):
         for i, path in enumerate(part.paths):
             assert part.records[i] == (table.parent / path).read_bytes()
             assert part.class_names[part.labels[i]] == path.split("/")[0]
     # The choice is by name: an image more elsewhere changes nothing, another share takes more.
-    assert held.paths == labelled(table, held_out=0.3).split("held").paths
+    assert held_split.paths == labelled(table, held_out=0.3).split("held").paths
     more = labelled(table, held_out=0.6).split("held")
-    assert set(held.paths) < set(more.paths)
+    assert set(held_split.paths) < set(more.paths)
     assert chosen.split("test").paths == full.split("test").paths
 
 
@@ -195,11 +195,15 @@ def test_one_image_of_each_class_stays_in_training(table):
 def test_glyphs_are_held_out_by_row(tiny_data):
     every = data.glyphs(tiny_data, tiny=True).split("train")
     chosen = data.glyphs(tiny_data, tiny=True, held_out=0.25)
-    train, held = chosen.split("train"), chosen.split("held")
-    assert len(train.labels) + len(held.labels) == len(every.labels)
-    assert len(held.labels) / len(every.labels) == pytest.approx(0.25, abs=0.05)
+    train, held_split = chosen.split("train"), chosen.split("held")
+    assert len(train.labels) + len(held_split.labels) == len(every.labels)
+    assert len(held_split.labels) / len(every.labels) == pytest.approx(0.25, abs=0.05)
     both = {train.records[i] for i in range(len(train.labels))}
-    assert held.records[0] not in both and held.object_ids is not None and held.groups is not None
+    assert (
+        held_split.records[0] not in both
+        and held_split.object_ids is not None
+        and held_split.groups is not None
+    )
 
 
 def test_nothing_held_out_is_said(table):

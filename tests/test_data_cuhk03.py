@@ -101,8 +101,8 @@ def test_each_image_has_the_name_of_its_place_and_is_read_when_it_is_asked_for(t
 def test_a_file_that_is_damaged_or_another_is_one_line(tmp_path):
     file = tmp_path / matlab_images.FILE
     written(file)
-    whole = file.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"MATLAB 5.0 MAT-file"):
+    complete = file.read_bytes()
+    for content in (complete[: len(complete) // 2], b"", b"MATLAB 5.0 MAT-file"):
         file.write_bytes(content)
         with pytest.raises(UserError, match=r"^cuhk-03\.mat: damaged, or not fetched whole \("):
             list(archives.members(tmp_path))

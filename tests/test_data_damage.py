@@ -39,25 +39,27 @@ WITH_THUMBNAIL = odd_files.saved(PHOTOGRAPH, "JPEG", exif=b"Exif\0\0" + WHOLE[:4
 )
 @pytest.mark.parametrize("progressive", [False, True])
 def test_what_stands_behind_a_jpegs_image_is_passed_over(behind: bytes, progressive: bool) -> None:
-    whole = odd_files.saved(PHOTOGRAPH, "JPEG", progressive=progressive)
-    np.testing.assert_array_equal(pixels(whole + behind), pixels(whole))
+    complete = odd_files.saved(PHOTOGRAPH, "JPEG", progressive=progressive)
+    np.testing.assert_array_equal(pixels(complete + behind), pixels(complete))
 
 
 @pytest.mark.parametrize("behind", [0, N // 4, 2 * N])
-@pytest.mark.parametrize("whole", [WHOLE, WITH_THUMBNAIL], ids=["plain", "with a thumbnail"])
-def test_a_jpeg_that_is_cut_is_refused_whatever_stands_behind_it(whole: bytes, behind: int) -> None:
+@pytest.mark.parametrize("complete", [WHOLE, WITH_THUMBNAIL], ids=["plain", "with a thumbnail"])
+def test_a_jpeg_that_is_cut_is_refused_whatever_stands_behind_it(
+    complete: bytes, behind: int
+) -> None:
     with pytest.raises(UnreadableImage, match=r"ends too early|not complete"):
-        pixels(whole[: len(whole) * 2 // 3] + bytes(behind))
+        pixels(complete[: len(complete) * 2 // 3] + bytes(behind))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
 def test_what_stands_behind_other_images_is_passed_over(kind: str) -> None:
-    whole = odd_files.saved(PHOTOGRAPH, kind)
-    np.testing.assert_array_equal(pixels(whole + bytes(2 * len(whole))), pixels(whole))
+    complete = odd_files.saved(PHOTOGRAPH, kind)
+    np.testing.assert_array_equal(pixels(complete + bytes(2 * len(complete))), pixels(complete))
 
 
-def damaged(first: int, values: bytes, whole: bytes = WHOLE) -> bytes:
-    return whole[:first] + values + whole[first + len(values) :]
+def damaged(first: int, values: bytes, complete: bytes = WHOLE) -> bytes:
+    return complete[:first] + values + complete[first + len(values) :]
 
 
 RESTARTS = odd_files.saved(PHOTOGRAPH, "JPEG", restart_marker_rows=1)
@@ -113,10 +115,10 @@ OTHERS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("lost", [1, 12, 100, 0.4])
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_file_that_is_cut_is_refused(kind: str, lost: float) -> None:
-    whole = OTHERS[kind]()
-    assert pixels(whole).shape[2] == 3
+    complete = OTHERS[kind]()
+    assert pixels(complete).shape[2] == 3
     with pytest.raises(UnreadableImage):
-        pixels(whole[: -int(lost if lost >= 1 else lost * len(whole))])
+        pixels(complete[: -int(lost if lost >= 1 else lost * len(complete))])
 
 
 INSIDE = {
@@ -131,18 +133,18 @@ INSIDE = {
 @pytest.mark.parametrize("what", INSIDE)
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "AVIF"])
 def test_damage_inside_is_refused_where_the_decoder_sees_it(kind: str, what: str) -> None:
-    whole = OTHERS[kind]()
+    complete = OTHERS[kind]()
     with pytest.raises(UnreadableImage):
-        pixels(damaged(len(whole) // 2, INSIDE[what](len(whole)), whole))
+        pixels(damaged(len(complete) // 2, INSIDE[what](len(complete)), complete))
 
 
 @pytest.mark.parametrize("what", INSIDE)
 @pytest.mark.parametrize("kind", ["JPEG2000", "HEIC"])
 def test_damage_inside_is_named_where_it_shows(kind: str, what: str) -> None:
-    whole = OTHERS[kind]()
-    broken = damaged(len(whole) // 2, INSIDE[what](len(whole)), whole)
+    complete = OTHERS[kind]()
+    broken = damaged(len(complete) // 2, INSIDE[what](len(complete)), complete)
     assert bool(damage.found(broken)) == (("zeros" in what) == (kind == "HEIC"))
-    assert not damage.found(whole)
+    assert not damage.found(complete)
 
 
 def _sound_others() -> dict[str, bytes]:
@@ -178,9 +180,9 @@ def test_no_sound_file_is_called_damaged() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG2000", "HEIC"])
 def test_pieces_of_other_files_end_no_search(kind: str) -> None:
-    rng, whole = np.random.default_rng(0), OTHERS[kind]()
+    rng, complete = np.random.default_rng(0), OTHERS[kind]()
     for _ in range(300):
-        broken = bytearray(whole[: rng.integers(0, len(whole))])
+        broken = bytearray(complete[: rng.integers(0, len(complete))])
         for place in rng.integers(0, max(1, min(len(broken), 700)), 5):
             broken[place : place + 1] = rng.bytes(1)
         assert isinstance(damage.found(bytes(broken)), str)

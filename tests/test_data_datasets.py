@@ -378,8 +378,8 @@ def test_cars_are_split_by_class_over_both_parts_of_tfds(cars):
         np.testing.assert_array_equal(np.bincount(split.labels), 4)
         images += len(split.records)
     assert images == 4 * 196
-    whole = data(cars, "tfds:cars196").split("train")
-    assert len(whole.class_names) == 98
+    complete = data(cars, "tfds:cars196").split("train")
+    assert len(complete.class_names) == 98
 
 
 def test_cars_labels_are_read_from_the_records_once(cars, tmp_path, capsys):

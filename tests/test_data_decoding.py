@@ -308,8 +308,8 @@ def test_damaged_headers_never_end_a_run():
         whole_file = np.frombuffer(odd_files.turned(PICTURE, file, 6), np.uint8)
         for _ in range(20):
             broken = whole_file.copy()
-            places = rng.integers(0, min(len(broken), 200), 3)
-            broken[places] = rng.integers(0, 256, 3)
+            positions = rng.integers(0, min(len(broken), 200), 3)
+            broken[positions] = rng.integers(0, 256, 3)
             uncropped.size(broken.tobytes())
             try:
                 found = pixels(broken.tobytes())

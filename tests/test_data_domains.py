@@ -77,7 +77,7 @@ def shown(split: Split) -> list[tuple[str, str, int]]:
     return found
 
 
-def wanted(part: str, domains: tuple[str, ...]) -> list[tuple[str, str, int]]:
+def expected(part: str, domains: tuple[str, ...]) -> list[tuple[str, str, int]]:
     kept = [(c, d, i) for c, d, i in rows() if SPLIT_OF[c] == part and d in domains]
     return [(c, d, value(c, d, i)) for c, d, i in kept]
 
@@ -85,7 +85,7 @@ def wanted(part: str, domains: tuple[str, ...]) -> list[tuple[str, str, int]]:
 def test_a_column_names_the_domain_of_every_image(file):
     for part in SPLITS:
         split = data(file).split(part)
-        assert shown(split) == wanted(part, DOMAINS)
+        assert shown(split) == expected(part, DOMAINS)
         assert split.group_names == tuple(sorted(DOMAINS))
     bare = data(file, domain_column="").split("train")
     assert bare.groups is None and bare.group_names == ()
@@ -107,7 +107,7 @@ def test_numbers_that_are_domains_stand_in_their_order(file):
 def test_each_split_keeps_its_domains_alone(file, unseen, validation, train, val, test):
     chosen = data(file, unseen_domains=unseen, validation_domains=validation)
     for part, kept in (("train", train), ("val", val), ("test", test)):
-        assert shown(chosen.split(part)) == wanted(part, kept)
+        assert shown(chosen.split(part)) == expected(part, kept)
 
 
 def test_classes_without_an_image_left_vanish_and_the_others_are_numbered_anew(file):
@@ -123,7 +123,7 @@ def test_batches_and_the_record_of_unreadable_images_are_of_the_images_kept(file
     split = chosen.split("train")
     (tmp_path / "cat dusk 1.png").write_bytes(b"no image")
     (batch,) = loader.in_order(split, SEEN, 8, threads=1)
-    kept = wanted("train", ("dusk",))
+    kept = expected("train", ("dusk",))
     assert batch.mask.tolist() == [True] * 5 + [False] + [True] * 2
     np.testing.assert_array_equal(batch.image_ids, np.arange(8))
     for (c, _, v), label, pixels, there in zip(
@@ -149,14 +149,14 @@ def test_a_batch_by_domains_is_of_what_the_column_says(file):
 
 
 def test_a_subset_counts_its_images_and_classes_anew():
-    whole = split.Split(
+    complete = split.Split(
         name="train",
         records=[b"a", b"b", b"c", b"d"],
         labels=np.array([2, 0, 1, 2], np.int32),
         groups=None,
         class_names=("x", "y", "z"),
     )
-    part = split.subset(whole, np.array([3, 0, 1]))
+    part = split.subset(complete, np.array([3, 0, 1]))
     assert [part.records[i] for i in range(len(part.records))] == [b"d", b"a", b"b"]
     assert part.labels.tolist() == [1, 1, 0] and part.class_names == ("x", "z")
     assert part.groups is None and part.paths == ()
@@ -174,15 +174,15 @@ def test_glyphs_families_are_domains(tiny_data):
         ("val", {"DejaVu Sans Mono"}),
         ("test", {"STIX"}),
     ):
-        split, whole = chosen.split(part), bare.split(part)
-        assert split.groups is not None and whole.groups is not None
-        assert split.group_names == whole.group_names
+        split, complete = chosen.split(part), bare.split(part)
+        assert split.groups is not None and complete.groups is not None
+        assert split.group_names == complete.group_names
         assert {split.group_names[g] for g in split.groups} == families
-        kept = [i for i, g in enumerate(whole.groups) if whole.group_names[g] in families]
-        assert 0 < len(kept) < len(whole.labels) and len(split.labels) == len(kept)
+        kept = [i for i, g in enumerate(complete.groups) if complete.group_names[g] in families]
+        assert 0 < len(kept) < len(complete.labels) and len(split.labels) == len(kept)
         for i, k in enumerate(kept):
-            assert split.records[i] == whole.records[k]
-            assert split.class_names[split.labels[i]] == whole.class_names[whole.labels[k]]
+            assert split.records[i] == complete.records[k]
+            assert split.class_names[split.labels[i]] == complete.class_names[complete.labels[k]]
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,10 @@ def test_a_drawing_too_wide_or_too_tall_is_fitted_whole():
 def test_alike_is_a_tenth_of_the_shorter_length(share, same):
     image = picture(0)
     other = nudged(image, share)
-    apart = np.linalg.norm(image.astype(float) - other) / min(
+    distance = np.linalg.norm(image.astype(float) - other) / min(
         np.linalg.norm(image), np.linalg.norm(other)
     )
-    assert abs(apart - share) < 0.01
+    assert abs(distance - share) < 0.01
     relation = homoglyphs.alike(np.stack([image, picture(1), other]))
     assert relation[0, 2] == relation[2, 0] == same
     assert relation.sum() == 2 * same
@@ -125,8 +125,8 @@ def test_alike_agrees_with_the_definition_on_real_drawings():
     images = drawn(LOOKS_A + LOOKS_O + LOOKS_C + "B\u0392\u0412-\u2010\u2011Il|1ŎǑ0").images[:60]
     pixels = images.reshape(len(images), -1).astype(np.float64)
     lengths = np.linalg.norm(pixels, axis=1)
-    apart = np.linalg.norm(pixels[:, None] - pixels[None], axis=2)
-    expected = apart < 0.1 * np.minimum(lengths[:, None], lengths[None])
+    distance = np.linalg.norm(pixels[:, None] - pixels[None], axis=2)
+    expected = distance < 0.1 * np.minimum(lengths[:, None], lengths[None])
     np.fill_diagonal(expected, False)
     assert expected.sum() > 20
     np.testing.assert_array_equal(homoglyphs.alike(images), expected)

@@ -124,9 +124,15 @@ def test_transparency_shows_the_padding_colour():
 
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".webp"])
 def test_what_is_not_a_whole_image_is_unreadable(kind):
-    whole = encoded(noise(64, 64, 3), kind)
-    square().decode(whole)
-    for broken in (whole[: len(whole) // 2], whole[:20], b"", b"GIF89a nothing", b"\xff\xd8"):
+    complete = encoded(noise(64, 64, 3), kind)
+    square().decode(complete)
+    for broken in (
+        complete[: len(complete) // 2],
+        complete[:20],
+        b"",
+        b"GIF89a nothing",
+        b"\xff\xd8",
+    ):
         with pytest.raises(UnreadableImage):
             square().decode(broken)
 

@@ -56,9 +56,9 @@ LAYOUTS = {
 def test_training_and_index_give_the_same_labels(tmp_path, layout):
     labels = LAYOUTS[layout]
     touch(tmp_path, *labels)
-    wanted = {path: label for path, label in labels.items() if label}
-    assert trained(tmp_path) == wanted
-    assert indexed(tmp_path) == wanted
+    expected = {path: label for path, label in labels.items() if label}
+    assert trained(tmp_path) == expected
+    assert indexed(tmp_path) == expected
 
 
 def test_an_image_above_the_class_folders_has_no_label(tmp_path):

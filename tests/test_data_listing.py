@@ -24,10 +24,10 @@ def table(path: Path, *lines: str) -> Path:
 
 
 def test_below_gives_images_at_any_depth_in_rising_order(tmp_path):
-    wanted = ["a/b/c/1.JPG", "a/b/2.webp", "a/z.png", "ä/ﾊ/日本.bmp", "שלום.gif", "top.tiff"]
-    for path in (*wanted, "a/notes.txt", ".hidden/x.png", "a/.x.png", "png"):
+    expected = ["a/b/c/1.JPG", "a/b/2.webp", "a/z.png", "ä/ﾊ/日本.bmp", "שלום.gif", "top.tiff"]
+    for path in (*expected, "a/notes.txt", ".hidden/x.png", "a/.x.png", "png"):
         touch(tmp_path / path)
-    assert sorted(wanted) == sorted(below(tmp_path))
+    assert sorted(expected) == sorted(below(tmp_path))
     found = list(below(tmp_path))
     assert found == sorted(found, key=lambda path: path.split("/"))
 

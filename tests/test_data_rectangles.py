@@ -29,7 +29,7 @@ from abe_jax.evaluation.resolution import resized_preprocessing
 TALL, WIDE = (48, 24), (20, 36)
 
 
-def places(height: int, width: int) -> np.ndarray:
+def positions(height: int, width: int) -> np.ndarray:
     """An image whose pixels say where they are: red the row, green the column, both from 1."""
     rows, columns = np.mgrid[1 : height + 1, 1 : width + 1]
     return np.stack([rows, columns, np.full_like(rows, 255)], axis=2).astype(np.uint8)
@@ -83,7 +83,7 @@ def test_a_frame_is_that_of_its_definition(frame, fit):
 @pytest.mark.parametrize(("frame", "size"), [(TALL, (40, 10)), (WIDE, (3, 36)), (30, (30, 11))])
 def test_the_test_sees_the_middle(frame, size):
     chosen = Preprocessing(resize=frame, size=size)
-    image = places(*chosen.frame)
+    image = positions(*chosen.frame)
     seen = chosen.crop(png(image))
     assert seen.shape == (*size, 3)
     top, left = (chosen.frame[0] - size[0]) // 2, (chosen.frame[1] - size[1]) // 2
@@ -93,7 +93,7 @@ def test_the_test_sees_the_middle(frame, size):
 
 def test_plain_crops_lie_everywhere_and_nowhere_else():
     chosen, augmentation = options(resize=(20, 9), size=(18, 8), padding=2, flip=True)
-    file = png(places(20, 9))
+    file = png(positions(20, 9))
     seen = set()
     for seed in range(600):
         crop = augmented(file, chosen, augmentation, np.random.default_rng(seed)).astype(int)
@@ -106,7 +106,7 @@ def test_plain_crops_lie_everywhere_and_nowhere_else():
         row, column = np.argwhere(turned[..., 2] == 255)[0]
         left = turned[row, column, 1] - 1 - column + 2
         padded = np.zeros((24, 13, 3), int)
-        padded[2:-2, 2:-2] = places(20, 9)
+        padded[2:-2, 2:-2] = positions(20, 9)
         np.testing.assert_array_equal(turned, padded[top : top + 18, left : left + 8])
         seen.add((int(top), int(left), bool(mirrored)))
     assert seen == set(product(range(7), range(6), (False, True)))
@@ -142,8 +142,8 @@ def test_boxes_have_the_share_and_the_aspect_that_is_asked(frame, aspect):
     assert 0.72 < stretched.min() < 0.77 and 1.3 < stretched.max() < 1.38
     assert all(0 <= box.top <= frame[0] - box.height for box in boxes)
     assert all(0 <= box.left <= frame[1] - box.width for box in boxes)
-    whole = crops.random_box((100, 10), (10, 10), (1.0, 1.0), np.random.default_rng(0))
-    assert whole == (45, 0, 10, 10)  # none fits: the largest part of the aspect
+    complete = crops.random_box((100, 10), (10, 10), (1.0, 1.0), np.random.default_rng(0))
+    assert complete == (45, 0, 10, 10)  # none fits: the largest part of the aspect
 
 
 def test_squares_draw_what_they_drew():
@@ -163,9 +163,9 @@ def test_squares_draw_what_they_drew():
         top, left = (position * (side + 1 - np.array([high, wide]))).astype(int).tolist()
         assert box == (top, left, high, wide)
         chosen = Preprocessing(resize=side, size=20)
-        crop = augmented(png(places(side, side) % 251), chosen, Augmentation(padding=2), rng)
+        crop = augmented(png(positions(side, side) % 251), chosen, Augmentation(padding=2), rng)
         top, left = old.integers(0, side + 4 - 20, size=2, endpoint=True)
-        padded = np.pad(places(side, side) % 251, ((2, 2), (2, 2), (0, 0)))
+        padded = np.pad(positions(side, side) % 251, ((2, 2), (2, 2), (0, 0)))
         np.testing.assert_array_equal(crop, padded[top : top + 20, left : left + 20])
         assert rng.random() != old.random()  # the mirror's number
         old.random()

@@ -73,9 +73,9 @@ def test_a_file_is_turned_from_its_stored_rows_whatever_it_states(degrees, state
 
 
 def test_exif_data_that_is_damaged_or_too_long_is_left_out():
-    whole = picture(6)
-    place = whole.index(b"Exif\0\0")
-    damaged = whole[: place + 6] + b"\x07" * 8 + whole[place + 14 :]
+    complete = picture(6)
+    place = complete.index(b"Exif\0\0")
+    damaged = complete[: place + 6] + b"\x07" * 8 + complete[place + 14 :]
     about = Image.Exif()
     about[0x010E] = "x" * 65_000  # a description as long as its segment
     long = picture(exif=about.tobytes())

@@ -156,8 +156,10 @@ def test_features_of_other_names_are_found_or_asked_for(tmp_path):
         with pytest.raises(UserError) as raised:
             tfds_set(name, tmp_path).split("train")
         assert "\n" not in str(raised.value)
-        wanted = "prepared with the configs small: name one" if "/" not in name else "no class num"
-        assert wanted in str(raised.value)
+        expected = (
+            "prepared with the configs small: name one" if "/" not in name else "no class num"
+        )
+        assert expected in str(raised.value)
     chosen = tfds_set("tfds:pets/small:1.0.0", tmp_path, label_column="breed")
     assert {len(names) for names in classes(chosen).values()} == {2}
     with pytest.raises(

@@ -57,8 +57,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of(pictures: Path, *more: str) -> tuple[str, ...]:
-    held = ("data.held_out=0.3", "data.classes=5", "data.validation_classes=1")
-    return (*PLAIN, "data.name=folder", f"data.path={pictures}", *held, *more)
+    held_out = ("data.held_out=0.3", "data.classes=5", "data.validation_classes=1")
+    return (*PLAIN, "data.name=folder", f"data.path={pictures}", *held_out, *more)
 
 
 def whole_of(run: RunFolder, name: str) -> tuple[Config, Any, Any]:
@@ -78,13 +78,13 @@ def test_a_run_trained_on_crops_is_measured_on_whole_images(pictures, tmp_path):
         assert list(json.loads(run.evaluation.read_text())) == ["test whole at 64 px"]
         found = section(run, "test whole at 64 px")
         _, (embedded, raw), split = whole_of(run, "test")
-        wanted, _ = oracles.retrieval(embedded.vectors, split.labels, (1, 2))
-        assert found["metrics"]["ensemble"] == pytest.approx(wanted, abs=1e-3)
+        expected, _ = oracles.retrieval(embedded.vectors, split.labels, (1, 2))
+        assert found["metrics"]["ensemble"] == pytest.approx(expected, abs=1e-3)
         fitted = whitening.fit(whole_of(run, "train")[1][1][:, 0])
         unit = whitening.unit_whitened(fitted, raw[:, 0])
-        wanted = evaluation.scores(unit, split.labels, (1, 2)).means()
-        assert found["metrics"]["whitened"] == pytest.approx(wanted, abs=0.01)
-        assert set(found["grains"]) == {"class", "copy", "floor"}
+        expected = evaluation.scores(unit, split.labels, (1, 2)).means()
+        assert found["metrics"]["whitened"] == pytest.approx(expected, abs=0.01)
+        assert set(found["grains"]) == {"class", "copy", "pixels"}
         assert found["grains"]["class"]["images"] == 10  # 2 of each of 5 classes
     kept = {path.name for path in run.path.glob("whitening*.npz")}
     assert kept == {"whitening whole at 64 px.npz"}
@@ -95,8 +95,8 @@ def test_an_index_of_a_run_trained_on_crops_takes_whole_images(pictures, tmp_pat
     found = stored.at_size(stored.embedder_of_run(run.path), None, 64)
     made = config.overridden(config.read_json(run.config), ["evaluate.longest=64"])
     state = on_host(created_state(made))
-    wanted = Embedder.of(build.network(made), state.params["model"], state.batch_stats, {})
-    assert found.fingerprint == wanted.fingerprint
+    expected = Embedder.of(build.network(made), state.params["model"], state.batch_stats, {})
+    assert found.fingerprint == expected.fingerprint
     assert found.description["evaluate"]["longest"] == 64
 
 
@@ -114,9 +114,9 @@ def test_what_whole_and_cropped_are_called_and_what_they_exclude(pictures):
     network = build.network(config.load(Path(__file__).with_name("tiny_config.py"), of(pictures)))
     tests = [Resolution(longest=64, p=4), Resolution(longest=0), Resolution(size=40)]
     assert [one.words for one in tests] == ["whole at 64 px, p=4", "cropped", "at 40 px"]
-    whole = tests[0].network(network)
-    assert (whole.longest, whole.preprocessing) == (64, network.preprocessing)
-    assert tests[1].network(whole).longest == 0 and tests[1].network(network) is network
+    complete = tests[0].network(network)
+    assert (complete.longest, complete.preprocessing) == (64, network.preprocessing)
+    assert tests[1].network(complete).longest == 0 and tests[1].network(network) is network
     with pytest.raises(ArgumentError, match=r"^size: is of crops"):
         Resolution(size=40, longest=64).network(network)
     for longest, said in ((-1, "^longest: -1; the longest"), (4, "^longest: a map of")):
@@ -158,13 +158,13 @@ def test_p_is_chosen_by_top_1_of_held_out_images(pictures, tmp_path, capsys):
     resolution.main(ask)
     header, _, trained, *tried, command = capsys.readouterr().out.splitlines()
     assert header.split("|")[1:-1] == ["p", "px", "top-1 %"] or "top-1 %" in header
-    wanted = [top_1(run, 64, p) for p in (1.0, 3.0, 9.0)]
+    expected = [top_1(run, 64, p) for p in (1.0, 3.0, 9.0)]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (trained, *tried)]
     assert cells[0] == ["3, as trained", "32", f"{100 * top_1(run, 0, 3.0):.1f}"]
     assert [float(own[-1]) for own in cells[1:]] == pytest.approx(
-        [100 * one for one in wanted], abs=0.06
+        [100 * one for one in expected], abs=0.06
     )
-    best = (1, 3, 9)[int(np.argmax(wanted))]
+    best = (1, 3, 9)[int(np.argmax(expected))]
     assert command.startswith("best on held-out images of training classes: ")
     assert command.endswith(f"--longest 64 --p {best}")
 

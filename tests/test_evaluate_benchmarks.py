@@ -92,11 +92,11 @@ def test_holidays(run, root):
         i in np.unique(split.labels, return_index=True)[1] for i in range(9)
     ]
     found = measured(run, root, "holidays")
-    wanted, queries = oracles_grains.holidays(x, split.labels)
+    expected, queries = oracles_grains.holidays(x, split.labels)
     instance = found["grains"]["instance"]
     assert (instance["images"], instance["queries"], queries) == (9, 3, 3)
-    assert instance["map"] == pytest.approx(wanted) and 0 < wanted < 1
-    assert 0 < found["grains"]["floor"]["instance"]["map"] < 1 and "gallery" not in found
+    assert instance["map"] == pytest.approx(expected) and 0 < expected < 1
+    assert 0 < found["grains"]["pixels"]["instance"]["map"] < 1 and "gallery" not in found
 
 
 def test_other_counts_than_published_are_told_with_the_figures(run, root, capsys):
@@ -126,8 +126,8 @@ def test_copydays(run, root, capsys):
     assert (copy["queries"], copy["gallery"], found["gallery"]) == (9, 2, 2)
     assert set(copy["attacks"]) == set(hits) == {"strong", "crops/10", "crops/80", "jpegqual/3"}
     for name, of_attack in hits.items():
-        wanted = np.mean([oracles_grains.trapezoid(right) for right in of_attack])
-        assert copy["attacks"][name]["map"] == pytest.approx(wanted)
+        expected = np.mean([oracles_grains.trapezoid(right) for right in of_attack])
+        assert copy["attacks"][name]["map"] == pytest.approx(expected)
     assert "other_family" not in found  # an original is of no attack
     assert "crops/10" in capsys.readouterr().out and "crops/10" in run.report.read_text()
 
@@ -136,12 +136,12 @@ def test_inshop(run, root):
     """Queries ask the gallery; K as published, those that two images can give."""
     split, x = embedded(run, root, "inshop")
     found = measured(run, root, "inshop")
-    wanted, queries = oracles.retrieval(x, split.labels, (1,), gallery=split.gallery)
+    expected, queries = oracles.retrieval(x, split.labels, (1,), gallery=split.gallery)
     assert (found["images"], found["queries"], found["gallery"]) == (6, queries, 2) == (6, 4, 2)
-    assert found["metrics"]["ensemble"] == pytest.approx(wanted)
+    assert found["metrics"]["ensemble"] == pytest.approx(expected)
     assert "grains" not in found
     alone = oracles.retrieval(x, split.labels, (1,))[0]
-    assert alone != wanted
+    assert alone != expected
 
 
 def test_holidays_upright_and_whitened_by_other_photographs(root, tmp_path):
@@ -174,11 +174,11 @@ def test_holidays_upright_and_whitened_by_other_photographs(root, tmp_path):
     others = dataclasses.replace(others, records=[file.read_bytes() for file in files])
     fitted = whitening.fit(network.with_unnormalised(state, others)[1][:, 0])
     embedded, raw = network.with_unnormalised(state, split)
-    wanted, _ = oracles_grains.holidays(embedded.vectors, split.labels)
-    assert found["grains"]["instance"]["map"] == pytest.approx(wanted, abs=1e-6)
+    expected, _ = oracles_grains.holidays(embedded.vectors, split.labels)
+    assert found["grains"]["instance"]["map"] == pytest.approx(expected, abs=1e-6)
     unit = whitening.unit_whitened(fitted, raw[:, 0])
-    wanted, _ = oracles_grains.holidays(unit[:, None], split.labels)
-    assert found["grains"]["whitened"]["instance"]["map"] == pytest.approx(wanted, abs=1e-6)
-    assert ("  whitened", f"mAP {wanted:.3f}") in [row[:2] for row in cells(found)]
+    expected, _ = oracles_grains.holidays(unit[:, None], split.labels)
+    assert found["grains"]["whitened"]["instance"]["map"] == pytest.approx(expected, abs=1e-6)
+    assert ("  whitened", f"mAP {expected:.3f}") in [row[:2] for row in cells(found)]
     upright = [uncropped.size(split.records[row]) for row in (0, 1, 7)]
     assert upright == [(40, 30), (30, 40), (30, 40)]

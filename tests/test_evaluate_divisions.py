@@ -72,10 +72,10 @@ def figures(run: RunFolder, root: Path, name: str, division: int = 0) -> tuple[d
 def test_market_is_asked_across_cameras(run, root, capsys):
     asked_of(run, "--dataset", "market1501", f"--config.data.root={root}")
     found = section(run, "test of market1501")["reidentification"]
-    wanted, queries = figures(run, root, "market1501")
-    del wanted["rank-10"]  # five images in the gallery
+    expected, queries = figures(run, root, "market1501")
+    del expected["rank-10"]  # five images in the gallery
     assert (found["queries"], found["gallery"]) == (queries, 5) == (2, 5)
-    assert found["metrics"]["ensemble"] == pytest.approx(wanted)
+    assert found["metrics"]["ensemble"] == pytest.approx(expected)
     assert 0 < found["metrics"]["pixels"]["map"] <= 1
     assert "across cameras (re-identification), 2 queries, 5 in" in capsys.readouterr().out
     assert "Across cameras" in run.report.read_text()
@@ -83,8 +83,11 @@ def test_market_is_asked_across_cameras(run, root, capsys):
 
 def test_all_divisions_are_measured_and_their_mean_and_spread_told(run, root, capsys):
     asked_of(run, "--dataset", "viper", "--divisions", "3", f"--config.data.root={root}")
-    whole = section(run, "test of viper, 3 divisions")
-    found, each = whole["reidentification"], [figures(run, root, "viper", d)[0] for d in range(3)]
+    complete = section(run, "test of viper, 3 divisions")
+    found, each = (
+        complete["reidentification"],
+        [figures(run, root, "viper", d)[0] for d in range(3)],
+    )
     assert (found["divisions"], found["queries"], found["gallery"]) == (3, 3, 3)
     assert found["measured"] == 3
     for name in ("rank-1", "map", "minp"):
@@ -92,7 +95,7 @@ def test_all_divisions_are_measured_and_their_mean_and_spread_told(run, root, ca
         assert found["metrics"]["ensemble"][name] == pytest.approx(np.mean(values))
         assert found["std"]["ensemble"][name] == pytest.approx(np.std(values))
         assert [
-            one["reidentification"]["metrics"]["ensemble"][name] for one in whole["each"]
+            one["reidentification"]["metrics"]["ensemble"][name] for one in complete["each"]
         ] == pytest.approx(values)
     assert len({one["map"] for one in each}) > 1
     out = capsys.readouterr().out

@@ -48,7 +48,7 @@ MEASURED = {
         "recall@1": 0.25,
         "attacks": {"crop 30 %": {"map": 0.25, "recall@1": 0.125}},
     },
-    "floor": {
+    "pixels": {
         "instance": {"map": 0.5, "ukbench": 1.0, "ukbench_most": 3.8},
         "copy": {"map": 0.0625, "recall@1": 0.0, "attacks": {}},
     },
@@ -99,11 +99,11 @@ def measured(chosen: Config, state: TrainState, split: Split) -> tuple[dict, np.
     embedder = Embedder(build.network(chosen), state)
     embedded = embedder.embed(split)
     classifier = grain_levels.classifier(chosen.objective, state.params["objective"])
-    images, held = build.dataset(chosen.data), None
+    images, held_out = build.dataset(chosen.data), None
     if classifier is not None and images.has_held_out:
-        held = HeldOut(classifier, images.split(HELD))
+        held_out = HeldOut(classifier, images.split(HELD))
     measures = build.measures(chosen.evaluate)
-    return grain_levels.measure(embedder, split, embedded, measures, held), embedded.vectors
+    return grain_levels.measure(embedder, split, embedded, measures, held_out), embedded.vectors
 
 
 def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -127,11 +127,11 @@ def test_every_grain_is_what_it_says(tiny_data, term):
         for name, value in state.params["objective"][term.name].items()
     }
     state = state.replace(params={**state.params, "objective": {term.name: moved}})
-    split, held = (build.dataset(chosen.data).split(name) for name in ("val", HELD))
+    split, held_out = (build.dataset(chosen.data).split(name) for name in ("val", HELD))
     found, vectors = measured(chosen, state, split)
     assert json.loads(json.dumps(found)) == found
 
-    made_of = outputs(chosen, state, held)
+    made_of = outputs(chosen, state, held_out)
     if "proxies" in moved:
         unit = moved["proxies"] / np.linalg.norm(moved["proxies"], axis=-1, keepdims=True)
         logits = np.einsum("nmd,mcd->nc", made_of.vectors, unit)
@@ -139,10 +139,10 @@ def test_every_grain_is_what_it_says(tiny_data, term):
         logits = np.einsum("nmd,mdc->nc", made_of.unnormalised, moved["kernel"])
         logits = logits + moved["bias"].sum(axis=0)
     assert found["class"] == {
-        "images": len(held.labels),
+        "images": len(held_out.labels),
         "classes": chosen.data.classes,
-        "top-1": pytest.approx(top(logits, held.labels, 1)),
-        "top-5": pytest.approx(top(logits, held.labels, 5)),
+        "top-1": pytest.approx(top(logits, held_out.labels, 1)),
+        "top-5": pytest.approx(top(logits, held_out.labels, 5)),
     }
     assert 0 < found["class"]["top-5"] < 1
 
@@ -156,18 +156,18 @@ def test_every_grain_is_what_it_says(tiny_data, term):
     rows = np.array([(2 * i + 1) * len(split.labels) // 10 for i in range(5)])
     altered = copies.altered(split, rows, build.preprocessing(chosen.data))
     queries = outputs(chosen, state, altered).vectors
-    originals = np.repeat(rows, len(copies.ATTACKS))
-    places = [
+    sources = np.repeat(rows, len(copies.ATTACKS))
+    positions = [
         oracles.ranking(query, vectors).index(original)
-        for query, original in zip(queries, originals, strict=True)
+        for query, original in zip(queries, sources, strict=True)
     ]
     assert found["copy"]["queries"] == 5 * len(copies.ATTACKS)
     assert found["copy"]["gallery"] == len(split.labels)
-    assert found["copy"]["recall@1"] == pytest.approx(np.mean([p == 0 for p in places]))
-    area = np.mean([oracles_grains.trapezoid([i == p for i in range(p + 1)]) for p in places])
+    assert found["copy"]["recall@1"] == pytest.approx(np.mean([p == 0 for p in positions]))
+    area = np.mean([oracles_grains.trapezoid([i == p for i in range(p + 1)]) for p in positions])
     assert found["copy"]["map"] == pytest.approx(area)
     for kind, attack in enumerate(copies.ATTACKS):
-        first = np.mean([p == 0 for p in places[kind :: len(copies.ATTACKS)]])
+        first = np.mean([p == 0 for p in positions[kind :: len(copies.ATTACKS)]])
         assert found["copy"]["attacks"][attack.name]["recall@1"] == pytest.approx(first)
 
 
@@ -216,8 +216,8 @@ def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monk
     )
 
     def unreadable(self: Dataset, name: str) -> Split:
-        held = read(self, name)
-        return dataclasses.replace(held, records=[b""] * len(held.labels))
+        held_out = read(self, name)
+        return dataclasses.replace(held_out, records=[b""] * len(held_out.labels))
 
     monkeypatch.setattr(Dataset, "split", unreadable)
     assert list(measured(chosen, state, split)[0]) == ["instance", "copy"]
@@ -225,9 +225,9 @@ def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monk
 
 def test_held_out_images_of_one_a_class_are_tested_by_the_classifier_alone(tiny_data):
     chosen = made(tiny_data, CrossEntropy(name="cross_entropy"), "evaluate.grains=False")
-    state, held = created_state(chosen), build.dataset(chosen.data).split(HELD)
-    _, first = np.unique(held.labels, return_index=True)
-    single, embedder = rows_of(held, first), Embedder(build.network(chosen), state)
+    state, held_out = created_state(chosen), build.dataset(chosen.data).split(HELD)
+    _, first = np.unique(held_out.labels, return_index=True)
+    single, embedder = rows_of(held_out, first), Embedder(build.network(chosen), state)
     classifier = grain_levels.classifier(chosen.objective, state.params["objective"])
     assert classifier is not None
     results, _ = measure_split(embedder, single, held_out=HeldOut(classifier, single))
@@ -255,14 +255,14 @@ def test_a_run_writes_and_shows_its_grains(tiny_data, tmp_path, capsys):
     chosen = made(tiny_data, term, "train.steps=4", "optimizer.warmup=0")
     train.run(chosen, tmp_path / "run")
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())["test"]["grains"]
-    assert list(found) == ["class", "instance", "copy", "floor"]
+    assert list(found) == ["class", "instance", "copy", "pixels"]
     printed = capsys.readouterr().out
     assert "three grains:" in printed and f"mAP {found['copy']['map']:.3f}" in printed
-    floor = found["floor"]
-    assert list(floor) == ["instance", "copy"] and floor["copy"]["gallery"] == 287
+    pixels = found["pixels"]
+    assert list(pixels) == ["instance", "copy"] and pixels["copy"]["gallery"] == 287
     # Of the whole picture JPEG takes nearly nothing, and on raw pixels a strong crop is another.
-    assert floor["copy"]["attacks"]["jpeg 50"]["recall@1"] > 0.9
-    assert floor["copy"]["attacks"]["crop 30 %"]["recall@1"] < 0.5
+    assert pixels["copy"]["attacks"]["jpeg 50"]["recall@1"] > 0.9
+    assert pixels["copy"]["attacks"]["crop 30 %"]["recall@1"] < 0.5
     assert "Three grains" in (tmp_path / "run" / "report.html").read_text()
     evaluate.main(["--workdir", str(tmp_path / "run"), "--split", "held"])
     assert "held ·" in capsys.readouterr().out
@@ -320,7 +320,7 @@ def test_whole_images_and_grains_on_two_hosts(tiny_data, tmp_path):
     one, two = (
         json.loads((tmp_path / name / "evaluation.json").read_text())["test"] for name in "12"
     )
-    assert list(one["grains"]) == list(two["grains"]) == ["instance", "copy", "floor"]
+    assert list(one["grains"]) == list(two["grains"]) == ["instance", "copy", "pixels"]
     assert two["images"] == one["images"]
     assert two["metrics"]["ensemble"] == pytest.approx(one["metrics"]["ensemble"], abs=0.02)
     for grain in ("instance", "copy"):

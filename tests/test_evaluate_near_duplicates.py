@@ -88,8 +88,8 @@ def test_both_are_measured_and_the_ordinary_numbers_stay(run: RunFolder, table: 
     numbers = dict(stored.run(run.path, other=other, near_duplicates=asked).evaluate().numbers)
     without = numbers.pop("without_near_duplicates")
     assert numbers == plain.evaluate().numbers  # to the bit
-    wanted, queries = loops(run, table, PAIRS)
-    assert without["metrics"]["ensemble"] == pytest.approx(wanted)
+    expected, queries = loops(run, table, PAIRS)
+    assert without["metrics"]["ensemble"] == pytest.approx(expected)
     assert (without["groups"], without["images_in_groups"]) == (4, 8)
     assert without["queries"] == queries == 23 and "'shelf'" in without["rule"]
 

@@ -68,8 +68,8 @@ def test_another_folder_has_a_section_of_its_own(photographs, tmp_path, capsys):
     split = build.dataset(made.data).split("test")
     state = step.replicate(created_state(config.read_json(run.config)))
     vectors = build.network(made).vectors(state, split).vectors
-    wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2))
-    assert found["metrics"]["ensemble"] == pytest.approx(wanted)  # K = 40 is beyond these 36
+    expected, _ = oracles.retrieval(vectors, split.labels, (1, 2))
+    assert found["metrics"]["ensemble"] == pytest.approx(expected)  # K = 40 is beyond these 36
 
     asked_of(run, "--path", str(photographs), "--config.data.test_share=0.25")
     assert section(run, name)["classes"] == 3
@@ -150,9 +150,9 @@ def test_mistakes_are_one_line(tmp_path, arguments: Sequence[str], line):
     assert not run.evaluation.exists()
 
 
-def images_of(objects: Sequence[int], **known: Any) -> Split:
-    labels = np.array(objects, np.int32)
-    names = tuple(f"thing {i}" for i in range(max(objects) + 1))
+def images_of(object_ids: Sequence[int], **known: Any) -> Split:
+    labels = np.array(object_ids, np.int32)
+    names = tuple(f"thing {i}" for i in range(max(object_ids) + 1))
     records = [b""] * len(labels)
     return Split(name="test", records=records, labels=labels, class_names=names, **known)
 
@@ -164,14 +164,14 @@ def whole_numbers(n: int) -> np.ndarray:
 
 def test_holidays_and_ukbench_are_measured_as_published():
     rng = np.random.default_rng(3)
-    objects = rng.permutation(np.repeat(np.arange(9), 4))
-    split, x = images_of(objects.tolist(), groups=None), whole_numbers(36)
+    object_ids = rng.permutation(np.repeat(np.arange(9), 4))
+    split, x = images_of(object_ids.tolist(), groups=None), whole_numbers(36)
     read = np.flatnonzero(rng.random(36) < 0.8)
     found = benchmark_figures.measure("ukbench", split, read, x[read])["instance"]
-    mean, queries = oracles_grains.holidays(x[read], objects[read])
+    mean, queries = oracles_grains.holidays(x[read], object_ids[read])
     assert found["queries"] == queries and found["images"] == len(read)
     assert found["map"] == pytest.approx(mean)
-    assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x[read], objects[read]))
+    assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x[read], object_ids[read]))
     assert benchmark_figures.measure("holidays", split, read, x[read])["instance"] == found
     assert benchmark_figures.measure("cars196", split, read, x[read]) == {}
     assert (
@@ -206,8 +206,8 @@ def test_copies_ask_for_their_original_by_attack():
     assert (found["queries"], found["gallery"]) == (12, 10)
     assert list(found["attacks"]) == ["jpeg 3", "strong"]
     for name, of_attack in hits.items():
-        wanted = np.mean([oracles_grains.trapezoid(hit) for hit in of_attack])
-        assert found["attacks"][name]["map"] == pytest.approx(wanted)
+        expected = np.mean([oracles_grains.trapezoid(hit) for hit in of_attack])
+        assert found["attacks"][name]["map"] == pytest.approx(expected)
         assert found["attacks"][name]["recall@1"] == pytest.approx(
             np.mean([hit[0] for hit in of_attack])
         )
@@ -291,8 +291,8 @@ def test_a_csv_file_with_queries_and_a_gallery(photographs, tmp_path, capsys):
     assert split.gallery is not None and split.gallery.sum() == 18
     state = step.replicate(created_state(config.read_json(run.config)))
     vectors = build.network(made).vectors(state, split).vectors
-    wanted, _ = oracles.retrieval(vectors, split.labels, (1, 2), gallery=split.gallery)
-    assert found["metrics"]["ensemble"] == pytest.approx(wanted)
+    expected, _ = oracles.retrieval(vectors, split.labels, (1, 2), gallery=split.gallery)
+    assert found["metrics"]["ensemble"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

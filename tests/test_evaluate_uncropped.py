@@ -52,10 +52,10 @@ def encoded(image: np.ndarray, kind: str = ".png") -> bytes:
     return cv2.imencode(kind, image)[1].tobytes()
 
 
-@pytest.mark.parametrize(("size", "wanted"), BECOMES.items())
-def test_the_longest_side_is_met_and_the_other_is_a_multiple(size, wanted):
+@pytest.mark.parametrize(("size", "expected"), BECOMES.items())
+def test_the_longest_side_is_met_and_the_other_is_a_multiple(size, expected):
     height, width = size
-    assert uncropped.scaled(height, width, 64, 16) == wanted
+    assert uncropped.scaled(height, width, 64, 16) == expected
 
 
 def test_the_aspect_is_off_by_half_a_step_at_most():
@@ -210,8 +210,8 @@ def assert_as_one_at_a_time(chosen: Config, sizes: Collection[tuple[int, ...]] =
     assert found.image_ids.tolist() == read and len(read) == 2 * len(sizes)
     assert len(found.unreadable) == 2 and not set(found.unreadable) & set(read)
     # No two pictures are so alike that rows in another order would pass.
-    apart = np.linalg.norm(vectors[:, None, 0] - vectors[None, :, 0], axis=-1)
-    assert apart[~np.eye(len(read), dtype=bool)].min() > 1e-3
+    distance = np.linalg.norm(vectors[:, None, 0] - vectors[None, :, 0], axis=-1)
+    assert distance[~np.eye(len(read), dtype=bool)].min() > 1e-3
     np.testing.assert_allclose(found.vectors, vectors, atol=2e-5)
 
 

@@ -55,10 +55,10 @@ def people(seed, n=90, m=2):
 @pytest.mark.parametrize("seed", range(4))
 def test_cmc_map_and_minp_are_those_of_the_loop(seed):
     x, labels, cameras, gallery = people(seed)
-    wanted, queries = looped(x, labels, cameras, gallery)
+    expected, queries = looped(x, labels, cameras, gallery)
     found = reidentification(x, labels, cameras, gallery, block=8)
     assert len(found.rows) == queries < (~gallery).sum() - 2
-    assert found.means() == pytest.approx(wanted, abs=1e-12)
+    assert found.means() == pytest.approx(expected, abs=1e-12)
     assert found.gallery == (gallery & (labels != JUNK)).sum()
     flat = reidentification(x.reshape(len(x), -1), labels, cameras, gallery)
     np.testing.assert_array_equal(flat.average_precision, found.average_precision)
@@ -75,8 +75,8 @@ def test_dropping_the_whole_camera_would_give_another_number():
     )
     # Nothing dropped: its own frame at 0.1 is found. The camera dropped: all that is left is right.
     assert reidentification(x, labels, np.arange(5), gallery).means()["rank-1"] == 1
-    whole = gallery & (cameras != 1)
-    rows = np.flatnonzero(whole | ~gallery)
+    complete = gallery & (cameras != 1)
+    rows = np.flatnonzero(complete | ~gallery)
     without = reidentification(x[rows], labels[rows], cameras[rows], gallery[rows])
     assert without.means()["map"] == without.means()["minp"] == 1
 
@@ -118,9 +118,9 @@ def test_an_evaluation_has_it_where_there_are_cameras_and_a_gallery():
     numbers = found.pop("reidentification")
     assert found == evaluation.evaluate(x, GroundTruth(labels, gallery), measures, **beside)
     assert "reidentification" not in evaluation.evaluate(x, GroundTruth(labels, cameras=cameras))
-    wanted, queries = looped(x, labels, cameras, gallery)
+    expected, queries = looped(x, labels, cameras, gallery)
     assert (numbers["queries"], numbers["gallery"]) == (queries, gallery.sum())
-    assert numbers["metrics"]["ensemble"] == pytest.approx(wanted, abs=1e-12)
+    assert numbers["metrics"]["ensemble"] == pytest.approx(expected, abs=1e-12)
     each = [looped(x[:, p], labels, cameras, gallery)[0] for p in (0, 1)]
     for name, value in numbers["metrics"]["learners_mean"].items():
         assert value == pytest.approx((each[0][name] + each[1][name]) / 2, abs=1e-12)
@@ -129,8 +129,8 @@ def test_an_evaluation_has_it_where_there_are_cameras_and_a_gallery():
     assert 0 < numbers["metrics"]["pixels"]["map"] < 1
     results = Results.from_json(Results({"reidentification": numbers}).to_json())
     assert results.reidentification is not None
-    assert results.reidentification.rank[5] == pytest.approx(wanted["rank-5"])
-    assert results.reidentification.minp == pytest.approx(wanted["minp"])
+    assert results.reidentification.rank[5] == pytest.approx(expected["rank-5"])
+    assert results.reidentification.minp == pytest.approx(expected["minp"])
     assert Results({}).reidentification is None
 
 

@@ -33,8 +33,8 @@ def test_pixels_are_those_of_each_image_shrunk() -> None:
     assert full.shape == (5, 80, 80, 3) and len(np.unique(full.reshape(5, -1), axis=0)) == 5
     batches = list(loader.in_order(split, network.preprocessing, 4))
     assert (np.concatenate([batch.images for batch in batches])[rows] == full).all()
-    wanted = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA) for image in full]
-    assert (small_pixels(network, split, rows) == np.stack(wanted)).all()
+    expected = [cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA) for image in full]
+    assert (small_pixels(network, split, rows) == np.stack(expected)).all()
     split, network = made(6, 20)  # smaller already
     small = small_pixels(network, split, rows[:4])
     assert (small == loader.images_at(split, network.preprocessing, rows[:4])).all()

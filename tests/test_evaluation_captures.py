@@ -162,13 +162,13 @@ def test_what_is_left_is_what_loops_in_float64_find(m: int, gallery: bool) -> No
     def loops(vectors: np.ndarray) -> tuple[dict[str, float], int]:
         return oracles.retrieval(vectors, labels, KS, groups=codes, gallery=mask)
 
-    wanted, queries = loops(x[read])
+    expected, queries = loops(x[read])
     assert found["queries"] == queries
     assert queries < len(read) if mask is None else queries < (~mask).sum()  # class 4 is in no mean
-    assert found["metrics"]["ensemble"] == pytest.approx(wanted, abs=1e-12)
+    assert found["metrics"]["ensemble"] == pytest.approx(expected, abs=1e-12)
     assert found["metrics"]["pixels"] == pytest.approx(loops(pixels)[0], abs=1e-12)
     each = [loops(x[read, p])[0] for p in range(m)]
-    mean = {name: sum(one[name] for one in each) / m for name in wanted}
+    mean = {name: sum(one[name] for one in each) / m for name in expected}
     assert found["metrics"]["learners_mean"] == pytest.approx(mean, abs=1e-12)
     sizes = [int((codes == code).sum()) for code in set(codes.tolist())]
     assert found["groups"] == sum(size > 1 for size in sizes)
@@ -176,12 +176,12 @@ def test_what_is_left_is_what_loops_in_float64_find(m: int, gallery: bool) -> No
     assert found["rule"] == "a rule"
 
     ordinary = oracles.retrieval(x[read], labels, KS, gallery=mask)[0]
-    assert ordinary["map@r"] != pytest.approx(wanted["map@r"])
+    assert ordinary["map@r"] != pytest.approx(expected["map@r"])
     results = Results.from_json(Results({"without_near_duplicates": found}).to_json())
     without = results.without_near_duplicates
     assert without and (without.map_at_r, without.recall[3]) == (
-        pytest.approx(wanted["map@r"]),
-        pytest.approx(wanted["recall@3"]),
+        pytest.approx(expected["map@r"]),
+        pytest.approx(expected["recall@3"]),
     )
 
 

@@ -53,8 +53,8 @@ def by_definition(x, own=True):
     signs = [[value > 0 for value in row] for row in x.tolist()]
     rows = []
     for i, query in enumerate(signs):
-        apart = [sum(a != b for a, b in zip(query, row, strict=True)) for row in signs]
-        rows.append(sorted((far, j) for j, far in enumerate(apart) if own or j != i))
+        difference = [sum(a != b for a, b in zip(query, row, strict=True)) for row in signs]
+        rows.append(sorted((far, j) for j, far in enumerate(difference) if own or j != i))
     return [[far for far, _ in row] for row in rows], [[j for _, j in row] for row in rows]
 
 
@@ -105,15 +105,15 @@ def test_search_of_many_rows_is_by_definition_with_its_ties(d, own, monkeypatch)
     """So many that groups of rows are passed over, in chunks of 1,024 rows."""
     x = np.random.default_rng(d).normal(size=(2500, d)).astype(np.float32)
     x[::7] = x[3]
-    packed, apart = evaluation.pack(x), counted(x[:24], x).astype(float)
+    packed, difference = evaluation.pack(x), counted(x[:24], x).astype(float)
     if not own:
-        apart[np.arange(24), np.arange(24)] = np.inf
-    order = np.argsort(apart, axis=1, kind="stable")[:, :5]
+        difference[np.arange(24), np.arange(24)] = np.inf
+    order = np.argsort(difference, axis=1, kind="stable")[:, :5]
     monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 1024 * 256)
     queries = packed if not own else packed[:24]
     distances, indices = evaluation.hamming_nearest(queries, packed, 5, exclude_self=not own)
     np.testing.assert_array_equal(indices[:24], order)
-    np.testing.assert_array_equal(distances[:24], np.take_along_axis(apart, order, axis=1))
+    np.testing.assert_array_equal(distances[:24], np.take_along_axis(difference, order, axis=1))
 
 
 def test_rows_of_the_own_group_leave_the_nearest_of_the_others():
@@ -123,10 +123,10 @@ def test_rows_of_the_own_group_leave_the_nearest_of_the_others():
     both = np.arange(24) % 8, families
     made = binary_codes.prepare(packed[:24], packed, exclude_self=False, groups=both, block=256)
     found = neighbours.all_nearest(made, 5)
-    apart = np.where(both[0][:, None] == families[None], np.inf, counted(x[:24], x))
-    order = np.argsort(apart, axis=1, kind="stable")[:, :5]
+    difference = np.where(both[0][:, None] == families[None], np.inf, counted(x[:24], x))
+    order = np.argsort(difference, axis=1, kind="stable")[:, :5]
     np.testing.assert_array_equal(found.indices, order)
-    np.testing.assert_array_equal(found.distances, np.take_along_axis(apart, order, axis=1))
+    np.testing.assert_array_equal(found.distances, np.take_along_axis(difference, order, axis=1))
 
 
 def test_an_order_by_columns_changes_nothing():
@@ -157,9 +157,9 @@ def test_queries_of_another_set():
     x, y = vectors(n=3, seed=2), vectors(seed=1)
     queries, gallery = evaluation.pack(x), evaluation.pack(y)
     distances, indices = evaluation.hamming_nearest(jnp.asarray(queries), gallery, 40)
-    apart = ((x > 0)[:, None] != (y > 0)[None]).sum(axis=-1)
-    assert (indices == np.argsort(apart, axis=1, kind="stable")).all()
-    assert (distances == np.sort(apart, axis=1)).all()
+    difference = ((x > 0)[:, None] != (y > 0)[None]).sum(axis=-1)
+    assert (indices == np.argsort(difference, axis=1, kind="stable")).all()
+    assert (distances == np.sort(difference, axis=1)).all()
 
 
 @pytest.mark.parametrize("words", [1, 8, 16, 256])

@@ -15,9 +15,9 @@ from abe_jax.evaluation import divided, frame
 HOSTS = 3
 
 
-def of(places):
+def of(positions):
     """Two values of each query, of which float32 would keep neither."""
-    return np.stack([1 / (places + 3.0), places + 2.0**40 + 1])
+    return np.stack([1 / (positions + 3.0), positions + 2.0**40 + 1])
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def each(monkeypatch, *arguments):
 def test_all_hosts_know_every_value_and_each_query_was_ranked_once(count, block, told, monkeypatch):
     asked = []
 
-    def noted(places):
-        asked.extend(places)
-        return of(places)
+    def noted(positions):
+        asked.extend(positions)
+        return of(positions)
 
     for found in [*each(monkeypatch, count, block, noted)][HOSTS:]:
         np.testing.assert_array_equal(found, of(np.arange(count)))
@@ -97,8 +97,8 @@ def test_float64_multiplies_once_at_a_time():
 
     x = np.random.default_rng(0).normal(size=(1, 4, 3))
     fixed = frame.frame(x.astype(np.float32), x.astype(np.float32))
-    wanted = frame.bounds(fixed, x, x, rooted=False)
+    expected = frame.bounds(fixed, x, x, rooted=False)
     with ThreadPoolExecutor(3) as threads:
         for own in threads.map(lambda _: frame.bounds(fixed, x.view(Slow), x, False), range(3)):
-            np.testing.assert_array_equal(own, wanted)
+            np.testing.assert_array_equal(own, expected)
     assert most == 1

@@ -33,9 +33,9 @@ def test_a_common_offset_and_a_size_leave_the_fast_way_fast(monkeypatch, ensembl
     x = (scale * (clusters(300, d=64)[0] + offset)).astype(np.float32)
     compared, found_again = [], neighbours._found_again
 
-    def counted(search, originals, rows, *others):
+    def counted(search, exact_vectors, rows, *others):
         compared.extend(rows)
-        return found_again(search, originals, rows, *others)
+        return found_again(search, exact_vectors, rows, *others)
 
     monkeypatch.setattr(neighbours, "_found_again", counted)
     _, found = knn(x, x, 10, exclude_self=True, ranking=Ranking(ensemble=ensemble))

@@ -12,26 +12,28 @@ from abe_jax.evaluation import ranks as ranks_module
 from abe_jax.evaluation.ranks import ranks
 
 
-def made(seed=0, objects=12, m=2, d=5, spread=0.9):
+def made(seed=0, object_ids=12, m=2, d=5, spread=0.9):
     """Vectors of objects of 1 to 6 images in mixed order, and which object each row shows."""
     rng = np.random.default_rng(seed)
-    codes = np.repeat(np.arange(objects), rng.integers(1, 7, objects))
-    codes = rng.permutation(np.append(codes, objects))  # and one alone
-    x = rng.normal(size=(objects + 1, m, d))[codes] + spread * rng.normal(size=(len(codes), m, d))
+    codes = np.repeat(np.arange(object_ids), rng.integers(1, 7, object_ids))
+    codes = rng.permutation(np.append(codes, object_ids))  # and one alone
+    x = rng.normal(size=(object_ids + 1, m, d))[codes] + spread * rng.normal(
+        size=(len(codes), m, d)
+    )
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
     return x.astype(np.float32), 100 - 3 * codes
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_instances_are_what_the_loops_give(seed):
-    x, objects = made(seed)
-    found = grains.instance(x, objects, block=8)
-    wanted, queries = oracles_grains.holidays(x, objects)
-    assert found["map"] == pytest.approx(wanted, abs=1e-9)
-    assert 0.2 < wanted < 0.95  # neither everything right nor nothing
+    x, object_ids = made(seed)
+    found = grains.instance(x, object_ids, block=8)
+    expected, queries = oracles_grains.holidays(x, object_ids)
+    assert found["map"] == pytest.approx(expected, abs=1e-9)
+    assert 0.2 < expected < 0.95  # neither everything right nor nothing
     assert (found["queries"], found["images"]) == (queries, len(x))
-    assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x, objects), abs=1e-9)
-    sizes = [sum(o == one for o in objects) for one in objects]
+    assert found["ukbench"] == pytest.approx(oracles_grains.ukbench(x, object_ids), abs=1e-9)
+    sizes = [sum(o == one for o in object_ids) for one in object_ids]
     assert found["ukbench_most"] == pytest.approx(np.mean([min(4, s) for s in sizes if s > 1]))
     assert found["ukbench"] < found["ukbench_most"]
     assert json.loads(json.dumps(found)) == found
@@ -39,23 +41,23 @@ def test_instances_are_what_the_loops_give(seed):
 
 def test_the_trapezoid_by_hand():
     # Right ones at the places 0, 2 and 5 of the ranking, then one query with place 3 alone.
-    places = np.array([[5, 0, 2], [3, 7, 7]])
+    positions = np.array([[5, 0, 2], [3, 7, 7]])
     there = np.array([[True, True, True], [True, False, False]])
     three = (1.0 + (1 / 2 + 2 / 3) / 2 + (2 / 5 + 3 / 6) / 2) / 3
-    found = grains.average_precision(places, there)
+    found = grains.average_precision(positions, there)
     np.testing.assert_allclose(found, [three, (0 / 3 + 1 / 4) / 2], rtol=1e-12)
 
 
 def test_perfect_instances_and_the_first_image_asks():
-    objects = np.repeat(np.arange(5), 4)
-    x = np.eye(5, dtype=np.float32)[objects][:, None]
-    found = grains.instance(x, objects)
+    object_ids = np.repeat(np.arange(5), 4)
+    x = np.eye(5, dtype=np.float32)[object_ids][:, None]
+    found = grains.instance(x, object_ids)
     assert (found["map"], found["ukbench"], found["ukbench_most"]) == (1.0, 4.0, 4.0)
     # The first image of object 0 now looks like object 1: only its own query suffers.
     x[0] = x[4]
-    assert grains.instance(x, objects)["map"] < 0.9
+    assert grains.instance(x, object_ids)["map"] < 0.9
     x[0], x[1] = x[1].copy(), x[0].copy()
-    assert grains.instance(x, objects)["map"] > 0.9
+    assert grains.instance(x, object_ids)["map"] > 0.9
 
 
 def test_objects_of_one_image_each_measure_nothing():
@@ -72,9 +74,9 @@ def test_ranks_are_places_in_the_ranking(block, monkeypatch):
     rows = np.array([7, 250, 0, 131])
     targets = np.array([[3, 8, 299], [0, 251, -1], [1, 128, 130], [132, 5, 77]])
     found = ranks(x, x, targets, rows=rows, block=block)
-    for row, own, places in zip(rows, targets, found, strict=True):
+    for row, own, positions in zip(rows, targets, found, strict=True):
         order = oracles.ranking(x[row], x, own=row)
-        for target, place in zip(own, places, strict=True):
+        for target, place in zip(own, positions, strict=True):
             assert target < 0 or place == order.index(target)
 
 
@@ -86,8 +88,8 @@ def test_ranks_are_those_of_float64_far_from_the_origin_and_at_any_size(monkeypa
         moved = ((x + offset) * scale).astype(np.float32)
         moved[3] = moved[9]  # equal rows
         orders = [oracles.ranking(moved[i], moved, own=i) for i in range(len(x))]
-        wanted = [[o.index(t) for t in own] for o, own in zip(orders, targets, strict=True)]
-        assert ranks(moved, moved, targets, rows=np.arange(len(x))).tolist() == wanted
+        expected = [[o.index(t) for t in own] for o, own in zip(orders, targets, strict=True)]
+        assert ranks(moved, moved, targets, rows=np.arange(len(x))).tolist() == expected
 
 
 def test_ranks_of_queries_that_are_not_the_gallery():
@@ -96,24 +98,24 @@ def test_ranks_of_queries_that_are_not_the_gallery():
     targets = np.stack([np.arange(9), np.arange(9, 18)], axis=1)  # the row itself counts
     found = ranks(queries, x, targets, block=8)
     orders = [oracles.ranking(query, x) for query in queries]
-    wanted = [[order.index(t) for t in own] for order, own in zip(orders, targets, strict=True)]
-    assert found.tolist() == wanted and 0 in found[:, 0] and found.max() > 9
+    expected = [[order.index(t) for t in own] for order, own in zip(orders, targets, strict=True)]
+    assert found.tolist() == expected and 0 in found[:, 0] and found.max() > 9
 
 
 def test_copies_are_what_the_loops_give():
     x, _ = made(spread=0.5)
     rng = np.random.default_rng(1)
-    originals = rng.integers(0, len(x), 20)
+    sources = rng.integers(0, len(x), 20)
     kinds = np.arange(20) % 2
-    queries = (x[originals] + (0.2 + kinds[:, None, None]) * rng.normal(size=(20, 2, 5))).astype(
+    queries = (x[sources] + (0.2 + kinds[:, None, None]) * rng.normal(size=(20, 2, 5))).astype(
         np.float32
     )
-    found = grains.copies(queries, originals, kinds, ("weak", "strong", "none"), x, block=8)
-    places = [oracles.ranking(q, x).index(o) for q, o in zip(queries, originals, strict=True)]
+    found = grains.copies(queries, sources, kinds, ("weak", "strong", "none"), x, block=8)
+    positions = [oracles.ranking(q, x).index(o) for q, o in zip(queries, sources, strict=True)]
     areas = np.array(
-        [oracles_grains.trapezoid([i == place for i in range(len(x))]) for place in places]
+        [oracles_grains.trapezoid([i == place for i in range(len(x))]) for place in positions]
     )
-    first = np.array([place == 0 for place in places])
+    first = np.array([place == 0 for place in positions])
     assert found["map"] == pytest.approx(areas.mean())
     assert found["recall@1"] == pytest.approx(first.mean())
     assert list(found["attacks"]) == ["weak", "strong"]

@@ -56,11 +56,11 @@ def distances(queries, gallery, rooted):
     return np.array(found)
 
 
-def at_r(apart, right):
+def at_r(difference, right):
     """R-precision and average precision of each query, from distances (infinite: does not count)
     and what is right."""
     values = []
-    for own, hits in zip(apart, right, strict=True):
+    for own, hits in zip(difference, right, strict=True):
         order = np.argsort(own, kind="stable")
         r = int(hits[np.isfinite(own)].sum())
         hits = hits[order[:r]]
@@ -79,11 +79,11 @@ def by_row(scores):
 def test_every_query_is_the_loops(kind, ensemble, place):
     x, labels = clusters()
     x = kind(x).astype(np.float32)
-    apart = distances(x, x, ensemble == "mean_distance")
-    np.fill_diagonal(apart, np.inf)
-    wanted = at_r(apart, labels[:, None] == labels[None])
+    difference = distances(x, x, ensemble == "mean_distance")
+    np.fill_diagonal(difference, np.inf)
+    expected = at_r(difference, labels[:, None] == labels[None])
     found = evaluation.scores(x, labels, (1,), ranking=Ranking(ensemble=ensemble))
-    np.testing.assert_allclose(by_row(found), wanted, rtol=1e-12)
+    np.testing.assert_allclose(by_row(found), expected, rtol=1e-12)
 
 
 @kinds
@@ -91,24 +91,24 @@ def test_queries_of_a_gallery_with_groups(kind, place):
     x, labels = clusters()
     x = kind(x).astype(np.float32)
     gallery, groups = np.arange(N) % 8 > 0, np.arange(N) % 5
-    apart = distances(x[~gallery], x[gallery], rooted=False)
-    apart[groups[~gallery][:, None] == groups[gallery][None]] = np.inf
-    wanted = at_r(apart, labels[~gallery][:, None] == labels[gallery][None])
+    difference = distances(x[~gallery], x[gallery], rooted=False)
+    difference[groups[~gallery][:, None] == groups[gallery][None]] = np.inf
+    expected = at_r(difference, labels[~gallery][:, None] == labels[gallery][None])
     rows = LabelledGallery(x[gallery], labels[gallery], groups[gallery])
     own = groups[~gallery]
     found = evaluation.scores(x[~gallery], labels[~gallery], (1,), groups=own, gallery=rows)
-    np.testing.assert_allclose(by_row(found), wanted, rtol=1e-12)
+    np.testing.assert_allclose(by_row(found), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 @kinds
 def test_long_lists_of_neighbours(kind, ensemble, place):
     x = kind(clusters()[0]).astype(np.float32)
-    apart = distances(x[:50], x, ensemble == "mean_distance")
-    order = np.argsort(apart, axis=1, kind="stable")[:, :400]
+    difference = distances(x[:50], x, ensemble == "mean_distance")
+    order = np.argsort(difference, axis=1, kind="stable")[:, :400]
     found = knn(x[:50], x, 400, ranking=Ranking(ensemble=ensemble))
     np.testing.assert_array_equal(found[1], order)
-    np.testing.assert_allclose(found[0], np.take_along_axis(apart, order, 1), rtol=1e-12)
+    np.testing.assert_allclose(found[0], np.take_along_axis(difference, order, 1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("rooted", [False, True])
@@ -118,7 +118,7 @@ def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
     m = 3 if rooted else 1
     queries, gallery = (rng.normal(size=(m, n, dim)).astype(np.float32) for n in (20, 300))
     gallery[:, 7] = queries[:, 3]
-    apart = distances(np.swapaxes(queries, 0, 1), np.swapaxes(gallery, 0, 1), rooted)
+    difference = distances(np.swapaxes(queries, 0, 1), np.swapaxes(gallery, 0, 1), rooted)
     with jax.enable_x64(True):
         found = [
             np.asarray(bound)
@@ -126,7 +126,7 @@ def test_a_devices_bounds_are_the_hosts_and_hold(dim, rooted):
         ]
     still = frame.Frame(None, 0, -1000)
     host = frame.bounds(still, queries.astype(np.float64), gallery.astype(np.float64), rooted)
-    assert (found[0] <= apart).all() and (apart <= found[1]).all()
+    assert (found[0] <= difference).all() and (difference <= found[1]).all()
     for own, other in zip(found, host, strict=True):
         assert own.dtype == np.float64
         off = 4 * frame.share(dim, np.float64) * (dim + 8)
@@ -140,11 +140,11 @@ def test_a_devices_chunks_bring_the_nearest_of_all_in_order(ensemble, monkeypatc
     monkeypatch.setattr(search, "DISTANCES_AT_ONCE", 256 * 60)
     ranking = Ranking(ensemble=ensemble)
     made = prepare(x, x, exclude_self=True, groups=None, ranking=ranking)
-    assert len(made.gallery) == 5 and made.originals is not None
+    assert len(made.gallery) == 5 and made.exact_vectors is not None
     found = deep.candidates(made, rows, 140)
-    wanted = whole_rows.all_candidates(made, made.originals, rows, 140)
-    np.testing.assert_array_equal(found.ids, wanted.ids)
-    for own, other in zip(found[:2], wanted[:2], strict=True):
+    expected = whole_rows.all_candidates(made, made.exact_vectors, rows, 140)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    for own, other in zip(found[:2], expected[:2], strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-10)
 
 
@@ -174,11 +174,11 @@ def test_a_gpu_bounds_vectors_that_need_not_be_moved(monkeypatch):
 
 def test_a_gpu_bounds_long_lists_of_a_large_gallery_too(monkeypatch):
     x = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
-    wanted = knn(x[:20], x, 250)
+    expected = knn(x[:20], x, 250)
     asked = mock.Mock(wraps=deep.candidates)
     monkeypatch.setattr(deep, "candidates", asked)
     monkeypatch.setattr(deep, "PLATFORMS", ("cpu",))
     found = knn(x[:20], x, 250)
     assert asked.called
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -72,10 +72,10 @@ def by_float64(queries, gallery, *, rooted=False, exclude_self=False):
 @moved
 def test_neighbours(move, ensemble):
     x = move(clusters(300)[0]).astype(np.float32)
-    wanted, order = by_float64(x, x, rooted=ensemble == "mean_distance", exclude_self=True)
+    expected, order = by_float64(x, x, rooted=ensemble == "mean_distance", exclude_self=True)
     distances, found = knn(x, x, 20, exclude_self=True, ranking=Ranking(ensemble=ensemble))
     np.testing.assert_array_equal(found, order[:, :20])
-    np.testing.assert_allclose(distances, wanted[:, :20], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(distances, expected[:, :20], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
@@ -95,8 +95,8 @@ def test_all_neighbours(k):
     for move in (MOVED["as drawn"], MOVED["1e4 off"], MOVED["in whole numbers"]):
         x = move(clusters(300)[0]).astype(np.float32)
         found = knn(x, x, k, exclude_self=k < 300)[1]
-        wanted = by_float64(x, x, exclude_self=k < 300)[1][:, :k]
-        np.testing.assert_array_equal(found, wanted)
+        expected = by_float64(x, x, exclude_self=k < 300)[1][:, :k]
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
@@ -105,16 +105,16 @@ def test_metrics(move, ensemble):
     x, labels = clusters(105)
     x = move(x).astype(np.float32)
     ranking, rooted = Ranking(ensemble=ensemble), ensemble == "mean_distance"
-    wanted, queries = oracles.retrieval(x, labels, (1, 4), rooted=rooted)
+    expected, queries = oracles.retrieval(x, labels, (1, 4), rooted=rooted)
     found = evaluation.scores(x, labels, (1, 4), ranking=ranking)
-    assert found.queries == queries and found.means() == pytest.approx(wanted, rel=1e-12)
+    assert found.queries == queries and found.means() == pytest.approx(expected, rel=1e-12)
     assert evaluation.recall_at_k(x, labels, (1, 4), ranking=ranking) == {
-        k: pytest.approx(wanted[f"recall@{k}"]) for k in (1, 4)
+        k: pytest.approx(expected[f"recall@{k}"]) for k in (1, 4)
     }
     assert evaluation.r_precision(x, labels, ranking=ranking) == pytest.approx(
-        wanted["r_precision"]
+        expected["r_precision"]
     )
-    assert evaluation.map_at_r(x, labels, ranking=ranking) == pytest.approx(wanted["map@r"])
+    assert evaluation.map_at_r(x, labels, ranking=ranking) == pytest.approx(expected["map@r"])
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -124,7 +124,7 @@ def test_metrics_of_queries_that_ask_a_gallery(move, grouped):
     x = move(x).astype(np.float32)
     gallery = np.arange(100) % 4 > 0
     groups = np.arange(100) % 3 if grouped else None
-    wanted, _ = oracles.retrieval(x, labels, (1, 4), gallery=gallery, groups=groups)
+    expected, _ = oracles.retrieval(x, labels, (1, 4), gallery=gallery, groups=groups)
     rows = LabelledGallery(x[gallery], labels[gallery], None if groups is None else groups[gallery])
     found = evaluation.scores(
         x[~gallery],
@@ -133,7 +133,7 @@ def test_metrics_of_queries_that_ask_a_gallery(move, grouped):
         groups=None if groups is None else groups[~gallery],
         gallery=rows,
     )
-    assert found.means() == pytest.approx(wanted, rel=1e-12)
+    assert found.means() == pytest.approx(expected, rel=1e-12)
 
 
 def metrics_from(order, labels):
@@ -165,9 +165,9 @@ def test_metrics_of_huge_classes(move, ensemble):
 def test_metrics_of_huge_classes_of_codes():
     x, labels = clusters(600, d=4, classes=40)
     labels //= 20
-    apart = ((x[:, None] > 0) != (x[None] > 0)).sum(axis=(2, 3)).astype(np.float64)
-    np.fill_diagonal(apart, np.inf)
-    order = np.argsort(apart, axis=1, kind="stable")[:, :-1]
+    difference = ((x[:, None] > 0) != (x[None] > 0)).sum(axis=(2, 3)).astype(np.float64)
+    np.fill_diagonal(difference, np.inf)
+    order = np.argsort(difference, axis=1, kind="stable")[:, :-1]
     codes = evaluation.pack(x)
     found = evaluation.scores(codes, labels, (1,), ranking=Ranking(ensemble="hamming")).means()
     assert found == pytest.approx(metrics_from(order, labels), rel=1e-12)
@@ -178,6 +178,6 @@ def test_a_pair_is_equally_far_wherever_it_stands(dim):
     """To the last bit, or copies of a row would not rank by their number."""
     x = np.random.default_rng(0).normal(size=(2, 1, 20, dim)).astype(np.float32)
     x[:] = x[:, :, :1]
-    apart = order.pairwise(x[0], x[1], 0, False)(np.arange(20), np.arange(20))
-    assert len(set(apart)) == 1
-    assert apart[0] == pytest.approx(((x[0] - x[1].astype(np.float64)) ** 2)[0, 0].sum())
+    difference = order.pairwise(x[0], x[1], 0, False)(np.arange(20), np.arange(20))
+    assert len(set(difference)) == 1
+    assert difference[0] == pytest.approx(((x[0] - x[1].astype(np.float64)) ** 2)[0, 0].sum())

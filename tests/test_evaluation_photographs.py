@@ -61,8 +61,8 @@ def test_a_whitening_is_fitted_on_other_photographs_and_outlives_them(
 
     asked = {"evaluate": [f"evaluate.whiten_path={photographs}", "evaluate.whiten=0"]}
     found, made = row(**asked), config.read_json(run.config)
-    wanted = whitened_by(made, sorted(photographs.rglob("*[0-9].png")))
-    assert found == pytest.approx(wanted, abs=0.003)  # two programs round an embedding apart
+    expected = whitened_by(made, sorted(photographs.rglob("*[0-9].png")))
+    assert found == pytest.approx(expected, abs=0.003)  # two programs round an embedding apart
     assert said[0].startswith("warning: 1 of 31 images cannot be read")
     assert said[1].startswith("whitening fitted on 30 photographs of elsewhere: ")
     assert row(**asked) == found and not said  # kept

@@ -33,9 +33,9 @@ def split(m=2, n=70):
     return x.astype(np.float32), labels, gallery, groups
 
 
-def equal(found, wanted):
-    assert set(found) == set(wanted)
-    for name, value in wanted.items():
+def equal(found, expected):
+    assert set(found) == set(expected)
+    for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=1e-12), name
 
 
@@ -48,12 +48,12 @@ def test_every_part_of_the_metrics_is_what_the_loops_give():
     found = evaluation.evaluate(x, GroundTruth(y, gallery, groups), measures, **beside)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
-    wanted, queries = oracles.retrieval(x, y, KS, gallery=gallery)
+    expected, queries = oracles.retrieval(x, y, KS, gallery=gallery)
     positive = [gallery[y == label].any() for label in y[~gallery]]
     assert found["queries"] == queries == sum(positive) < (~gallery).sum()
     assert (found["images"], found["gallery"]) == (70, gallery.sum())
     parts = found["metrics"]
-    equal(parts["ensemble"], wanted)
+    equal(parts["ensemble"], expected)
     rooted = oracles.retrieval(x, y, KS, gallery=gallery, rooted=True)[0]
     equal(parts["ensemble_mean_distance"], rooted)
     for p in (0, 1):
@@ -95,27 +95,27 @@ def test_each_domain_asks_its_own_gallery():
     for group, name in enumerate("abc"):
         rows = groups == group
         most = int(gallery[rows].sum())
-        wanted, queries = oracles.retrieval(x[rows], y[rows], (1, 3, most), gallery=gallery[rows])
+        expected, queries = oracles.retrieval(x[rows], y[rows], (1, 3, most), gallery=gallery[rows])
         one = found["each"][name]
         assert one["queries"] == queries and one["images"] == rows.sum()
         for k, reached in ((1, 1), (3, 3), (50, most)):
-            assert one["ensemble"][f"recall@{k}"] == pytest.approx(wanted[f"recall@{reached}"])
-        assert one["ensemble"]["map@r"] == pytest.approx(wanted["map@r"])
+            assert one["ensemble"][f"recall@{k}"] == pytest.approx(expected[f"recall@{reached}"])
+        assert one["ensemble"]["map@r"] == pytest.approx(expected["map@r"])
 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_pairs_of_the_cosine_are_those_of_a_query_and_the_gallery(same):
     labels = np.array([2, 0, 1, 0, 2, 1, 2, 5, 6])
     gallery = np.array([0, 1, 1, 0, 1, 0, 1, 0, 1], bool)
-    wanted = {
+    expected = {
         (i, j)
         for i, j in itertools.product(range(9), repeat=2)
         if not gallery[i] and gallery[j] and (labels[i] == labels[j]) == same
     }
     left, right = cosine.pairs_across(labels, gallery, same=same)
     drawn, counts = np.unique(np.stack([left, right], axis=1), axis=0, return_counts=True)
-    assert {(int(i), int(j)) for i, j in drawn} == wanted
-    assert counts.max() < 1.2 * cosine.PAIRS / len(wanted) and counts.sum() == cosine.PAIRS
+    assert {(int(i), int(j)) for i, j in drawn} == expected
+    assert counts.max() < 1.2 * cosine.PAIRS / len(expected) and counts.sum() == cosine.PAIRS
     x, y, mask, _ = split()
     assert cosine.between_learners(x, y, mask) != cosine.between_learners(x, y)
     assert cosine.between_learners(x, y, mask) == cosine.between_learners(x, y, mask)
@@ -154,22 +154,24 @@ def test_what_cannot_be_measured_is_refused():
 
 def test_objects_are_sought_in_the_gallery_alone():
     x, _, gallery, _ = split()
-    objects = np.random.default_rng(8).integers(0, 12, len(x)).astype(np.int32)
-    objects[gallery & (objects < 3)] = 20  # three objects that are asked for in vain
-    found = grains.instance(x, objects, gallery, block=8)
+    object_ids = np.random.default_rng(8).integers(0, 12, len(x)).astype(np.int32)
+    object_ids[gallery & (object_ids < 3)] = 20  # three objects that are asked for in vain
+    found = grains.instance(x, object_ids, gallery, block=8)
     asked = np.flatnonzero(gallery)
-    wanted = []
+    expected = []
     for i in np.flatnonzero(~gallery):
-        hits = [bool(objects[asked[j]] == objects[i]) for j in oracles.ranking(x[i], x[asked])]
+        hits = [
+            bool(object_ids[asked[j]] == object_ids[i]) for j in oracles.ranking(x[i], x[asked])
+        ]
         if any(hits):
-            wanted.append(oracles_grains.trapezoid(hits))
+            expected.append(oracles_grains.trapezoid(hits))
     assert found == {
         "images": 70,
-        "queries": len(wanted),
+        "queries": len(expected),
         "gallery": len(asked),
-        "map": pytest.approx(np.mean(wanted), abs=1e-12),
+        "map": pytest.approx(np.mean(expected), abs=1e-12),
     }
-    assert len(wanted) < len(x) - len(asked)
+    assert len(expected) < len(x) - len(asked)
     assert grains.instance(x, np.arange(70), gallery) == {}
 
 

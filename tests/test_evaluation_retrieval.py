@@ -96,9 +96,9 @@ def test_pixels_are_centred_by_each_image():
 def test_cosine_on_one_image_is_over_every_pair_of_learners():
     x, y, _, _ = split(n=50)
     found = cosine.between_learners(x, y)["same_image"]
-    wanted = [x[i, p] @ x[i, q] for i in range(50) for p, q in ((0, 1), (0, 2), (1, 2))]
-    assert found["mean"] == pytest.approx(np.mean(wanted), abs=1e-6)
-    assert found["std"] == pytest.approx(np.std(wanted), abs=1e-6)
+    expected = [x[i, p] @ x[i, q] for i in range(50) for p, q in ((0, 1), (0, 2), (1, 2))]
+    assert found["mean"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert found["std"] == pytest.approx(np.std(expected), abs=1e-6)
     assert sum(found["histogram"]) == 150
 
 

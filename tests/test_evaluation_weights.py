@@ -113,10 +113,10 @@ def test_an_index_answers_by_the_weighted_vectors(storage: str, tmp_path: Path) 
     assert len(answer.neighbours) == 12
     for one in answer.neighbours:
         other = rows[int(Path(one.row.path).stem)]
-        apart = ((rows[3] - other) ** 2).sum()
+        difference = ((rows[3] - other) ** 2).sum()
         if storage == "binary":
-            apart = ((rows[3] > 0) != (other > 0)).sum()
-        assert one.distance == pytest.approx(apart, abs=1e-5)
+            difference = ((rows[3] > 0) != (other > 0)).sum()
+        assert one.distance == pytest.approx(difference, abs=1e-5)
     assert max(one.distance for one in answer.neighbours) <= (16 if storage == "binary" else 12)
 
 

@@ -101,13 +101,13 @@ def test_classifier_of_a_network_folds_into_the_whitening_of_its_embeddings() ->
     weight, bias = nearest_mean(*train)
     double = raw.astype(np.float64)
     logits = double @ weight.astype(np.float64).T + bias
-    wanted = logits / np.sqrt((double**2).sum(axis=1, keepdims=True) + 1)
+    expected = logits / np.sqrt((double**2).sum(axis=1, keepdims=True) + 1)
     folded = whitening.fold(fitted, weight, bias)
     for dtype, bound in ((np.float64, 1e-10), (np.float32, 1e-4)):
         y = whitening.apply(fitted, raw.astype(dtype))
         found = y @ folded.weight.astype(dtype).T + folded.bias.astype(dtype)
         assert (found.argmax(axis=1) == logits.argmax(axis=1)).all()
-        assert np.abs(found - wanted).max() < bound
+        assert np.abs(found - expected).max() < bound
     assert len(set(logits.argmax(axis=1))) > 10
 
 
@@ -132,8 +132,8 @@ def test_evaluation_measures_what_is_whitened_by_training_images(
     fitted = whitening.fit(embeddings(made, "train")[0])
     raw, labels = embeddings(made, "test")
     unit = whitening.unit_whitened(fitted, raw)
-    wanted = evaluation.scores(unit, labels, (1, 2)).means()
-    assert found == pytest.approx(wanted, abs=0.003)  # two programs round an embedding apart
+    expected = evaluation.scores(unit, labels, (1, 2)).means()
+    assert found == pytest.approx(expected, abs=0.003)  # two programs round an embedding apart
     plain = json.loads(run.evaluation.read_text())["test"]["metrics"]["ensemble"]
     assert abs(found["map@r"] - plain["map@r"]) > 0.01
     one = overrides == SINGLE

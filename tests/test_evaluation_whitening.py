@@ -44,10 +44,12 @@ def classifier(seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
 def test_whitened_vectors_are_the_oracles_up_to_sign(keep: int) -> None:
     fitted, e = embeddings(), embeddings(40, seed=1)
     made = whitening.fit(fitted, keep)
-    y, wanted = whitening.apply(made, e), oracle(fitted, e, keep)
+    y, expected = whitening.apply(made, e), oracle(fitted, e, keep)
     assert y.shape == (40, keep)
-    np.testing.assert_allclose(y * np.sign(y[0]), wanted * np.sign(wanted[0]), rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(cosines(y), cosines(wanted), atol=1e-9)
+    np.testing.assert_allclose(
+        y * np.sign(y[0]), expected * np.sign(expected[0]), rtol=1e-7, atol=1e-9
+    )
+    np.testing.assert_allclose(cosines(y), cosines(expected), atol=1e-9)
 
 
 def test_data_it_was_fitted_on_is_decorrelated() -> None:
@@ -84,20 +86,20 @@ def test_folded_classifier_says_what_the_classifier_says() -> None:
 def test_retrieval_by_the_cosine_of_y_is_the_unfolded_whitenings() -> None:
     fitted, e = embeddings(), embeddings(200, seed=2)
     made = whitening.fit(fitted)
-    apart = cosines(oracle(fitted, e, D + 1))
-    np.fill_diagonal(apart, -np.inf)
-    wanted = np.argsort(-apart, axis=1, kind="stable")[:, :5]
+    distance = cosines(oracle(fitted, e, D + 1))
+    np.fill_diagonal(distance, -np.inf)
+    expected = np.argsort(-distance, axis=1, kind="stable")[:, :5]
     y = whitening.apply(made, e)
     double = cosines(y)
     np.fill_diagonal(double, -np.inf)
-    assert (np.argsort(-double, axis=1, kind="stable")[:, :5] == wanted).all()
+    assert (np.argsort(-double, axis=1, kind="stable")[:, :5] == expected).all()
     for unit in (whitening.unit_whitened(made, e), unit_of(whitening.apply(made, e.astype("f4")))):
         assert unit.dtype == np.float32
         _, found = knn(unit, unit, 5, exclude_self=True)
-        assert (found == wanted).all()
+        assert (found == expected).all()
     plain = unit_of(e.astype(np.float32))
     _, other = knn(plain, plain, 5, exclude_self=True)
-    assert (other != wanted).mean() > 0.3
+    assert (other != expected).mean() > 0.3
 
 
 def unit_of(x: np.ndarray) -> np.ndarray:
@@ -113,13 +115,15 @@ def test_few_embeddings_span_few_directions_and_fold_exactly_along_these() -> No
     for e, close in ((few, True), (embeddings(30, seed=5), False)):
         z = whitening.lifted(e)
         found = whitening.apply(made, e) @ folded.weight.T + folded.bias
-        wanted = z @ np.concatenate([weight, bias[:, None]], axis=1).T
-        assert np.allclose(found, wanted, atol=1e-10) == close
+        expected = z @ np.concatenate([weight, bias[:, None]], axis=1).T
+        assert np.allclose(found, expected, atol=1e-10) == close
         # what the whitening leaves out is exactly what the logits lack
         basis = np.linalg.qr(made.projection)[0]
         left_out = (z - made.mean) - (z - made.mean) @ basis @ basis.T
         np.testing.assert_allclose(
-            wanted - found, left_out @ np.concatenate([weight, bias[:, None]], axis=1).T, atol=1e-10
+            expected - found,
+            left_out @ np.concatenate([weight, bias[:, None]], axis=1).T,
+            atol=1e-10,
         )
 
 
@@ -140,10 +144,10 @@ def test_several_learners_unit_vectors_lose_their_bias_channel_and_nothing_else(
 
 def test_blocks_of_rows_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     made, e = whitening.fit(embeddings()), embeddings(25).astype(np.float32)
-    whole = whitening.unit_whitened(made, e)
-    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-6)
+    complete = whitening.unit_whitened(made, e)
+    np.testing.assert_allclose(np.linalg.norm(complete, axis=1), 1, rtol=1e-6)
     monkeypatch.setattr(whitening, "ROWS", 10)
-    np.testing.assert_allclose(whitening.unit_whitened(made, e), whole, atol=1e-6)
+    np.testing.assert_allclose(whitening.unit_whitened(made, e), complete, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -114,11 +114,11 @@ def test_rows_out_of_the_order_of_ids_are_refused_before_one_is_added(folder: Pa
     refused(folder, "ids.npy is damaged: its ids do not rise")
     edited(folder, lambda content: content["segments"].reverse())
     index.remove(folder, np.array([0, 1]))  # 31 rows are left whose last id is 32
-    whole = (folder / "index.json").read_bytes()
+    complete = (folder / "index.json").read_bytes()
     edited(folder, lambda content: content["segments"].pop(0))
     edited(folder, set_to("next_id", value=9))
     refused(folder, "ids.npy is damaged: it holds the id 32, not given yet")
-    (folder / "index.json").write_bytes(whole)
+    (folder / "index.json").write_bytes(complete)
     assert index.add(folder, drawn(1), named("d"), MODEL).tolist() == [33]
 
 

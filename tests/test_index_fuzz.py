@@ -49,18 +49,18 @@ class Drawn(Embedder):
         return Embedded(drawn(n, seed=3), np.arange(n), np.zeros(0, np.int64))
 
 
-def places(content: Any) -> Iterator[tuple[Any, Any]]:
+def positions(content: Any) -> Iterator[tuple[Any, Any]]:
     """Every value below, by what holds it and under which name or number."""
     names = content if isinstance(content, dict) else range(len(content))
     for name in list(names):
         yield content, name
         if isinstance(content[name], dict | list):
-            yield from places(content[name])
+            yield from positions(content[name])
 
 
-def mutated(whole: bytes, rng: random.Random) -> bytes:
+def mutated(complete: bytes, rng: random.Random) -> bytes:
     """The manifest with one to three changes; mostly under a checksum that fits."""
-    content = json.loads(whole)
+    content = json.loads(complete)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         change(content, rng)
     text = signed(content) if rng.random() < 0.8 else json.dumps(content).encode()
@@ -68,7 +68,7 @@ def mutated(whole: bytes, rng: random.Random) -> bytes:
 
 
 def change(content: dict[str, Any], rng: random.Random) -> None:
-    found = list(places(content))
+    found = list(positions(content))
     if not found:
         return
     inside, name = rng.choice(found)
@@ -130,10 +130,10 @@ def test_a_mutated_manifest_is_one_line_or_answers(
     (tmp_path / "image.png").write_bytes(b"drawn")
     monkeypatch.setattr(stored, "embedder_of_index", lambda *_: Drawn())
     before = signal.signal(signal.SIGALRM, too_long)
-    whole, answered = (folder / "index.json").read_bytes(), 0
+    complete, answered = (folder / "index.json").read_bytes(), 0
     try:
         for number in numbers:
-            text = mutated(whole, random.Random(number))
+            text = mutated(complete, random.Random(number))
             (folder / "index.json").write_bytes(text)
             signal.alarm(SECONDS)
             failed = [one for one in commands(folder, tmp_path / "image.png") if not answers(*one)]

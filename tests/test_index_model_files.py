@@ -254,11 +254,11 @@ def test_weights_that_say_they_are_huge_are_refused_by_their_header(
                 with archive.open(f"{name}.npy", "w") as file:
                     np.save(file, arrays[name])
         _refused(folder, f"not of the model in config.json: {first}")
-    whole = (folder / "config.json").read_text()
+    complete = (folder / "config.json").read_text()
     for config in ("[" * 100_000, '{"a":' * 100_000):
         (folder / "config.json").write_text(config)
         _refused(folder, r"config.json: damaged \(nested too deeply\)")
-    (folder / "config.json").write_text(whole)
+    (folder / "config.json").write_text(complete)
     (folder / "weights.npz").write_bytes(header((4,), "<f4") + b"\0" * 16)  # an .npy
     _refused(folder, r"weights.npz: damaged \(no .npz\)$")
 

@@ -259,11 +259,11 @@ def test_rows_that_are_damaged_are_named_when_they_are_asked_for(tmp_path):
     folder = built(tmp_path / "index", drawn(9))
     (path,) = folder.rglob("*.rows.jsonl")
     for new in (b'{"id": 5', b'{"id": 7'), (b'{"id": 5', b'["id": 5'), (b"\n", b" "):
-        whole = path.read_bytes()
-        path.write_bytes(whole.replace(*new))
+        complete = path.read_bytes()
+        path.write_bytes(complete.replace(*new))
         with pytest.raises(UserError, match=path.name):
             index.read(folder).row(5)
-        path.write_bytes(whole)
+        path.write_bytes(complete)
     assert index.read(folder).row(5) == named([5])[0]
 
 
@@ -318,5 +318,8 @@ def test_the_page_names_what_index_json_holds_and_how_it_is_summed(tmp_path):
     assert hashlib.sha256(text.encode()).hexdigest() == told
     for part in ("vectors", "ids", "rows"):
         file = content["segments"][0][part]
-        whole = (folder / "segments" / file["name"]).read_bytes()
-        assert (len(whole), hashlib.sha256(whole).hexdigest()) == (file["bytes"], file["sha256"])
+        complete = (folder / "segments" / file["name"]).read_bytes()
+        assert (len(complete), hashlib.sha256(complete).hexdigest()) == (
+            file["bytes"],
+            file["sha256"],
+        )

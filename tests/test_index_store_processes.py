@@ -119,12 +119,12 @@ def test_a_reader_whose_files_are_swept_reads_the_newer_state(tmp_path, monkeypa
 
 def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
     folder = built(tmp_path / "index", drawn(30), pieces=3)
-    synced: dict[str, int] = {}
+    flushed: dict[str, int] = {}
     fsync, replace = os.fsync, os.replace
 
     def watched_fsync(handle: int) -> None:
         path = os.readlink(f"/proc/self/fd/{handle}")
-        synced[path] = os.path.getsize(path)
+        flushed[path] = os.path.getsize(path)
         fsync(handle)
 
     def watched_replace(new: Path, old: Path) -> None:
@@ -133,9 +133,9 @@ def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
         files += [content["removed"]] if content["removed"] else []
         fresh = {f"{folder}/segments/{file['name']}": file["bytes"] for file in files}
         fresh = {path: size for path, size in fresh.items() if Path(path).name not in before}
-        assert fresh and fresh.items() <= synced.items()
-        assert list(synced)[-2] == f"{folder}/segments" and list(synced)[-1] == str(new)
-        synced.clear()
+        assert fresh and fresh.items() <= flushed.items()
+        assert list(flushed)[-2] == f"{folder}/segments" and list(flushed)[-1] == str(new)
+        flushed.clear()
         replace(new, old)
 
     monkeypatch.setattr("os.fsync", watched_fsync)
@@ -148,8 +148,8 @@ def test_everything_is_on_disk_before_the_rename(tmp_path, monkeypatch):
     ):
         before = set(os.listdir(folder / "segments"))
         change()
-        assert list(synced) == [str(folder)]  # the rename itself
-        synced.clear()
+        assert list(flushed) == [str(folder)]  # the rename itself
+        flushed.clear()
 
 
 def describe(folder: Path, rows: dict[int, ImageRow]) -> None:

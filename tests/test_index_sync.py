@@ -391,8 +391,8 @@ def test_images_of_other_folders_stay_unless_they_moved_into_this_one(
     first.rename(tmp_path / "third")
     result = index.sync(tmp_path / "third")
     assert counts(result) == (0, 0, 2, 0, 0) and result.outside == 3 and not embedded
-    whole = index.sync(tmp_path)  # labels are paths below the folder that is named
-    assert counts(whole) == (0, 0, 0, 0, 0) and whole.relabelled == 5 and not embedded
+    complete = index.sync(tmp_path)  # labels are paths below the folder that is named
+    assert counts(complete) == (0, 0, 0, 0, 0) and complete.relabelled == 5 and not embedded
 
 
 def test_a_folder_that_is_named_by_another_path_is_the_same_folder(
@@ -416,8 +416,8 @@ def test_a_folder_that_is_named_by_another_path_is_the_same_folder(
     (photos / "a").rename(photos / "c")
     embedded.clear()
     assert counts(index.sync(tmp_path / "home" / "photos")) == (0, 0, 2, 0, 1) and not embedded
-    whole = index.sync(tmp_path / "home")  # labels are paths below the folder that is named
-    assert counts(whole) == (0, 0, 0, 0, 0) and whole.relabelled == len(index) == 3
+    complete = index.sync(tmp_path / "home")  # labels are paths below the folder that is named
+    assert counts(complete) == (0, 0, 0, 0, 0) and complete.relabelled == len(index) == 3
 
 
 def test_a_link_to_a_folder_beside_it_is_an_image_of_its_own(

@@ -127,9 +127,9 @@ def test_a_training_goes_on_with_the_same_call_only(run: abe.Run, photos: Path) 
 
 @pytest.mark.slow
 def test_splits_of_ones_own_are_trained_on(photos: Path, tmp_path: Path) -> None:
-    whole = abe.data.folder(photos, test_share=0.5, validation_classes=2)
+    complete = abe.data.folder(photos, test_share=0.5, validation_classes=2)
     own = abe.data.Dataset.of_splits(
-        train=whole.split("train"), val=whole.split("val"), test=whole.split("test")
+        train=complete.split("train"), val=complete.split("val"), test=complete.split("test")
     )
     model = abe.SingleHead(backbone="convnet", dim=8, width=4)
     run = abe.fit(model, abe.losses.Triplet(), own, steps=2, workdir=tmp_path / "own", **SMALL)

@@ -54,10 +54,12 @@ def test_the_contrastive_loss_of_the_tables_by_hand(reduction, expected):
     assert float(value) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("apart", "pull"), [(0.0, 0.0), (1e-12, 2.0), (1e-3, 1.998), (2.0, 0.0)])
-def test_the_gradient_of_a_squared_hinge_is_bounded_down_to_distance_0(apart, pull):
+@pytest.mark.parametrize(
+    ("difference", "pull"), [(0.0, 0.0), (1e-12, 2.0), (1e-3, 1.998), (2.0, 0.0)]
+)
+def test_the_gradient_of_a_squared_hinge_is_bounded_down_to_distance_0(difference, pull):
     """d/dx (1 - D)^2 = 2 (1 - D) along the pair; at D = 0 there is no direction."""
-    pair = jnp.array([[0.0, 0.0], [apart, 0.0]])
+    pair = jnp.array([[0.0, 0.0], [difference, 0.0]])
 
     def loss(x):
         return losses.contrastive(

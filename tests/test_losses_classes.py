@@ -130,13 +130,13 @@ def test_of_one_class_proxy_nca_is_the_distance_and_the_others_nothing():
 
 @every
 def test_labels_that_are_no_class_show_and_absent_ones_do_not(case):
-    whole = run(case)[0]
+    complete = run(case)[0]
     for wrong in (-1, C, 2**31 - 1):
         labels = np.append(LABELS, np.int32(wrong)).astype(np.int32)
         x = np.concatenate([X, X[:1]])
         assert np.isnan(run(case, x, labels=labels)[0])
         value, gradients = run(case, x, labels=labels, mask=np.arange(B + 1) < B)
-        assert value == pytest.approx(whole, rel=1e-6)
+        assert value == pytest.approx(complete, rel=1e-6)
         assert all(np.isfinite(g).all() for g in gradients) and not gradients[0][B].any()
 
 

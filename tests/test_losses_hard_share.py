@@ -88,10 +88,10 @@ def test_of_equal_losses_the_nearer_negative_comes_first_and_the_earlier_pair():
 def test_a_head_that_draws_from_the_one_before_finds_no_harder_pair():
     # The second head has its hardest positive where the first has its easiest.
     heads = on_a_line(LINE, (0.0, 0.0, 0.1, 10.0, 15.0))
-    whole = float(hard_share(heads, LABELS, shares=(0.5, 0.25)))
+    complete = float(hard_share(heads, LABELS, shares=(0.5, 0.25)))
     drawn = float(hard_share(heads, LABELS, shares=(0.5, 0.25), cascade=True))
     first = np.mean((9, 4))
-    assert whole == pytest.approx(first + 25, rel=1e-5)
+    assert complete == pytest.approx(first + 25, rel=1e-5)
     assert drawn == pytest.approx(first + 0.01, rel=1e-4)  # of (0, 2) and (1, 2), both 0.1 apart
 
 

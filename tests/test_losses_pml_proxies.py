@@ -35,8 +35,8 @@ def ours(loss, *arrays):
     def of(*arrays):
         return loss(*arrays, jnp.asarray(LABELS))
 
-    places = tuple(range(len(arrays)))
-    value, gradients = jax.jit(jax.value_and_grad(of, places))(*map(jnp.asarray, arrays))
+    positions = tuple(range(len(arrays)))
+    value, gradients = jax.jit(jax.value_and_grad(of, positions))(*map(jnp.asarray, arrays))
     return float(value), [np.asarray(g) for g in gradients]
 
 

@@ -34,7 +34,7 @@ class Loss:
     oracle: Callable
     rows_free: bool = True  # rows may be permuted one by one; False: in pairs, a class in its order
     used: tuple[int, ...] = tuple(range(B))  # rows of LABELS that the loss reads
-    held: str = ""  # the oracle's name for the vectors of what has no gradient
+    held_out: str = ""  # the oracle's name for the vectors of what has no gradient
 
     def loss(self, vectors, labels, mask=None):
         """The term on a batch of two domains, each with classes of its own.
@@ -44,8 +44,8 @@ class Loss:
         given = {"domains": labels % 2, "key": jax.random.key(3), "parameters": learned(self.term)}
         return self.term(vectors, labels, mask=mask, **given)
 
-    def by_oracle(self, vectors, labels, mask=None, **held):
-        own = learned(self.term) | held
+    def by_oracle(self, vectors, labels, mask=None, **held_out):
+        own = learned(self.term) | held_out
         return self.oracle(vectors=vectors, labels=labels, mask=mask, **own)
 
 
@@ -161,7 +161,7 @@ LOSSES = [
         "boosted",
         oracles_pairs.boosted,
         {"accumulate": ("sum", "average")},
-        held="weighed_at",
+        held_out="weighed_at",
     ),
     *_rows(
         "boosted",
@@ -174,7 +174,7 @@ LOSSES = [
             "shrinkage": (0.5,),
             "negative_boost": (1.5,),
         },
-        held="weighed_at",
+        held_out="weighed_at",
     ),
     *_rows(
         "clustering",
@@ -226,9 +226,9 @@ def test_value_is_the_oracles(case):
 def test_gradient_is_the_finite_difference(case):
     x = batch(1)
     towards = np.random.default_rng(2).normal(size=x.shape)
-    held = {case.held: x} if case.held else {}
+    held_out = {case.held: x} if case.held else {}
     expected = oracles.slope(
-        lambda at: case.by_oracle(at, LABELS, **held), x.astype(np.float64), towards
+        lambda at: case.by_oracle(at, LABELS, **held_out), x.astype(np.float64), towards
     )
     assert abs(expected) > 1e-2
     assert (run(case, x)[1] * towards).sum() == pytest.approx(expected, rel=1e-4)

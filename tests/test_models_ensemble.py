@@ -212,10 +212,10 @@ def test_batch_statistics_span_the_device_axis():
     def train(net, images):
         return net.apply(variables, images, train=True, mutable=["batch_stats"])
 
-    whole, whole_stats = train(net, IMAGES)
+    complete, whole_stats = train(net, IMAGES)
     halves, stats = jax.jit(jax.vmap(lambda x: train(parts, x), axis_name="devices"))(
         IMAGES.reshape(2, 2, *IMAGES.shape[1:])
     )
-    np.testing.assert_allclose(halves.vectors.reshape(4, 3, 4), whole.vectors, atol=1e-5)
+    np.testing.assert_allclose(halves.vectors.reshape(4, 3, 4), complete.vectors, atol=1e-5)
     for split, one in zip(*map(jax.tree.leaves, (stats, whole_stats)), strict=True):
         np.testing.assert_allclose(split[0], one, rtol=1e-4, atol=1e-6)

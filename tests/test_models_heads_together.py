@@ -91,9 +91,9 @@ def test_what_stands_around_the_convolutions_is_computed_once_for_all_heads() ->
         words = ("stablehlo.convolution", "stablehlo.dot_general", "stablehlo.concatenate")
         counts.append([text.count(word) for word in words])
         assert set(re.findall(r"feature_group_count = (\d+)", text)) == {"1"}
-    apart, together = counts
-    assert together[0] == apart[0]  # a convolution for each head, as before
-    assert together[1] == apart[1] / LEARNERS
+    distance, together = counts
+    assert together[0] == distance[0]  # a convolution for each head, as before
+    assert together[1] == distance[1] / LEARNERS
 
 
 def test_a_mapped_convolution_has_the_gradients_of_a_grouped_one() -> None:

@@ -53,8 +53,8 @@ def test_parameters_and_multiply_adds_are_the_published_ones(model, parameters, 
 
 def test_what_tables_of_inception_count_beside_products():
     """imgclsmob adds one for every ReLU and nine for every pooled position: under one percent."""
-    published, ours = 2_048.06e6, FIGURES[1][2]
-    assert 0 < published / ours - 1 < 0.01
+    paper, ours = 2_048.06e6, FIGURES[1][2]
+    assert 0 < paper / ours - 1 < 0.01
 
 
 def test_what_tables_of_vit_count():
@@ -221,10 +221,10 @@ def test_statistics_span_devices_and_stand_still_when_frozen(module, frozen):
     def train(net, x):
         return net.apply(variables, x, True, mutable=["batch_stats"])[1]["batch_stats"]
 
-    whole = jax.jit(lambda x: train(alone, x))(x)
+    complete = jax.jit(lambda x: train(alone, x))(x)
     halves = jax.vmap(lambda x: train(first, x), axis_name="devices")(x.reshape(2, 2, 8, 8, 3))
     for old, new, split in zip(
-        *map(jax.tree.leaves, (variables["batch_stats"], whole, halves)), strict=True
+        *map(jax.tree.leaves, (variables["batch_stats"], complete, halves)), strict=True
     ):
         np.testing.assert_allclose(split[1], new, rtol=1e-4, atol=1e-6)
         assert (jnp.abs(old - new).max() > 0) != frozen
@@ -253,9 +253,9 @@ def erf_gelu(x: np.ndarray) -> np.ndarray:
 
 
 def layer_norm(x: np.ndarray, p) -> np.ndarray:
-    apart = x - x.mean(-1, keepdims=True)
-    variance = (apart**2).mean(-1, keepdims=True)
-    return apart / np.sqrt(variance + 1e-6) * p["scale"] + p["bias"]
+    centred = x - x.mean(-1, keepdims=True)
+    variance = (centred**2).mean(-1, keepdims=True)
+    return centred / np.sqrt(variance + 1e-6) * p["scale"] + p["bias"]
 
 
 def dense(x: np.ndarray, p) -> np.ndarray:

@@ -44,8 +44,8 @@ def test_is_the_loop_over_positions(height, width, size, stride, padding, at_onc
     )
     g = numbers(2, rows, columns, 5)
     found = products_of_windows(x, g, size=size, stride=stride, padding=padding)
-    wanted = looped(x, g, size, stride, padding)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+    expected = looped(x, g, size, stride, padding)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def gradients(x, kernel, g, padding):
@@ -79,8 +79,8 @@ def test_smaller_maps_and_other_types_are_left_to_xla(side, channels, dtype):
         for shape in ((1, side, side, channels), (3, 3, channels, 2), (1, side, side, 2))
     )
     ours, plain = gradients(x, kernel, g, ((1, 1), (1, 1)))
-    for found, wanted in zip(ours, plain, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for found, expected in zip(ours, plain, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_learners_map_over_it():
@@ -91,8 +91,8 @@ def test_learners_map_over_it():
 
     found = jax.vmap(to_kernel)(x, kernels, g)
     for one, *given in zip(found, x, kernels, g, strict=True):
-        wanted = to_kernel(*given)
-        np.testing.assert_allclose(one, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+        expected = to_kernel(*given)
+        np.testing.assert_allclose(one, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
 def test_other_platforms_have_a_plain_convolution():

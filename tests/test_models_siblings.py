@@ -64,7 +64,7 @@ def test_value_and_gradients_in_float64(dtype: Any, bound: float) -> None:
     x = maps(dtype)
     y, to_params, to_x = jax.jit(of_siblings)({"params": params}, x)
     wide, g = np.asarray(x, np.float64), np.random.default_rng(2).normal(size=y.shape)
-    g, at, whole = np.asarray(jnp.asarray(g, dtype), np.float64), 0, np.zeros(x.shape)
+    g, at, complete = np.asarray(jnp.asarray(g, dtype), np.float64), 0, np.zeros(x.shape)
     for name, own in params.items():
         kernel = np.asarray(own["kernel"].astype(dtype), np.float64)[0, 0]
         before = wide @ kernel + np.asarray(own["bias"], np.float64)
@@ -76,8 +76,8 @@ def test_value_and_gradients_in_float64(dtype: Any, bound: float) -> None:
         ours = to_params["params"][name]
         close(ours["kernel"][0, 0], to_kernel, atol=bound * np.abs(to_kernel).max())
         close(ours["bias"], slope.sum((0, 1, 2)), atol=bound * np.abs(slope).sum((0, 1, 2)).max())
-        whole += slope @ kernel.T
-    close(np.asarray(to_x, np.float64), whole, atol=bound * np.abs(whole).max())
+        complete += slope @ kernel.T
+    close(np.asarray(to_x, np.float64), complete, atol=bound * np.abs(complete).max())
 
 
 def test_an_inception_stage_is_that_of_convolutions_apart() -> None:

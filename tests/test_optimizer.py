@@ -159,8 +159,8 @@ def test_clipping_scales_the_whole_gradient_before_decay() -> None:
     expected = -(0.5 * GRADS["head"]["kernel"] + 0.5 * PARAMS["head"]["kernel"])
     np.testing.assert_allclose(found["head"]["kernel"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["head"]["bias"], [-6.0], rtol=1e-5)
-    (whole,) = updates(name="sgd", rate=1.0, clip=13.5)
-    assert_close(whole, jax.tree.map(np.negative, GRADS))
+    (complete,) = updates(name="sgd", rate=1.0, clip=13.5)
+    assert_close(complete, jax.tree.map(np.negative, GRADS))
 
 
 def test_new_layers_have_a_rate_of_their_own_decay_included() -> None:

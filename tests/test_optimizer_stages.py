@@ -61,8 +61,8 @@ def assert_close(found: Any, expected: Any) -> None:
 @pytest.mark.parametrize("options", OPTIMISERS, ids=lambda o: "-".join(map(str, o.values())))
 def test_the_trunk_stands_still_and_then_begins_as_if_nothing_had_been(options: Any) -> None:
     found = course(built(new_only=FIRST, **options), range(STEPS))
-    whole = course(built(**options), range(STEPS))
-    for one, other in zip(found, whole, strict=True):
+    complete = course(built(**options), range(STEPS))
+    for one, other in zip(found, complete, strict=True):
         assert_close(one["head"], other["head"])
     for one in found[:FIRST]:
         assert not any(leaf.any() for leaf in jax.tree.leaves(one["encoder"]))

@@ -97,14 +97,14 @@ def test_recall_curves_are_of_the_evaluation(
     curves = recall.measured(opened)
     assert curves.ks == (1, 2, 3, 4, 8, 10, 16, 32, 64)
     (plot,) = only(recall.pictures([curves])).figure.axes
-    wanted = evaluation(folders[0])["metrics"]
+    expected = evaluation(folders[0])["metrics"]
     lines = [line for line in plot.lines if len(np.asarray(line.get_xdata())) == len(curves.ks)]
     parts = ("ensemble", "learners_mean", "pixels")
     assert len(lines) == len(parts)
     for line, part in zip(lines, parts, strict=True):
         drawn = dict(zip(curves.ks, np.asarray(line.get_ydata()), strict=True))
         for k in (1, 3, 10):
-            assert drawn[k] == 100 * wanted[part][f"recall@{k}"], (part, k)
+            assert drawn[k] == 100 * expected[part][f"recall@{k}"], (part, k)
     assert len({tuple(np.asarray(line.get_ydata())) for line in lines}) == 3
 
 
@@ -121,23 +121,23 @@ def spread(run: EmbeddedRun) -> EmbeddedRun:
 def test_histograms_count_what_the_evaluation_counted(
     folders: tuple[Path, Path], opened: EmbeddedRun
 ) -> None:
-    wanted = evaluation(folders[0])["cosine"]
+    expected = evaluation(folders[0])["cosine"]
     own = cosine.measured(opened).histograms
     assert set(own) == {"same_image", "positive", "negative"}
     for kind, one in own.items():
-        counts = np.array(wanted[kind]["histogram"])
+        counts = np.array(expected[kind]["histogram"])
         assert one.percent.tolist() == (100 * counts / counts.sum()).tolist()
-        assert (one.mean, one.std) == (wanted[kind]["mean"], wanted[kind]["std"])
-        assert one.edges.tolist() == wanted["edges"]
+        assert (one.mean, one.std) == (expected[kind]["mean"], expected[kind]["std"])
+        assert one.edges.tolist() == expected["edges"]
     run = spread(opened)
-    wanted = cosine_measure.between_learners(run.embedded.vectors, run.labels)
+    expected = cosine_measure.between_learners(run.embedded.vectors, run.labels)
     (plot,) = only(cosine.pictures([cosine.measured(run)])).figure.axes
     steps = [patch.get_data() for patch in plot.patches if patch.get_label()]  # pyright: ignore
     assert len(steps) == 2 and np.abs(steps[0].values - steps[1].values).max() > 1
     for step, kind in zip(steps, ("same_image", "positive"), strict=True):
-        counts = np.array(wanted[kind]["histogram"])
+        counts = np.array(expected[kind]["histogram"])
         assert np.allclose(step.values, 100 * counts / counts.sum(), rtol=1e-12)
-        assert step.edges.tolist() == wanted["edges"]
+        assert step.edges.tolist() == expected["edges"]
 
 
 def test_several_runs_stand_in_one_plot_for_each_kind_of_pairs(opened: EmbeddedRun) -> None:
@@ -207,11 +207,11 @@ def test_one_channel_of_all_masks_can_be_named(opened: EmbeddedRun) -> None:
     assert "above one channel, channel 3, below" in made["attention_product"].caption
     rows = evenly(len(opened.labels), attention.ROWS)[: attention_product.ROWS]
     masks = opened.embedder.masks(opened.images(rows))
-    wanted = attention_product.products(opened.images(rows), masks[..., 2].astype(np.float32))
+    expected = attention_product.products(opened.images(rows), masks[..., 2].astype(np.float32))
     placed = [np.asarray(image.get_array()).mean() for image in product.axes[0].images]
     assert len(placed) == 4 * 5  # an image, two learners in two lines
-    assert placed[1] == pytest.approx(wanted[0, 0].mean(), rel=0.02)
-    assert placed[2] == pytest.approx(wanted[0, 1].mean(), rel=0.02)
+    assert placed[1] == pytest.approx(expected[0, 0].mean(), rel=0.02)
+    assert placed[2] == pytest.approx(expected[0, 1].mean(), rel=0.02)
     with pytest.raises(ArgumentError, match="channel: 33: the masks have the channels 1 to 8"):
         attention.pictures(opened, channel=33)
 
@@ -251,14 +251,14 @@ def test_classes_are_ranked_by_their_own_queries(opened: EmbeddedRun) -> None:
     run = spread(opened)
     means = class_ranking.by_class(run.labels, class_ranking.query_scores(run))
     best, worst = class_ranking.ends(means)
-    wanted = brute(run)
-    for label, (r, m) in wanted.items():
+    expected = brute(run)
+    for label, (r, m) in expected.items():
         assert means.recall[label] == pytest.approx(r)
         assert means.map_at_r[label] == pytest.approx(m)
-    order = sorted(wanted, key=lambda label: wanted[label][1])
+    order = sorted(expected, key=lambda label: expected[label][1])
     assert worst.tolist() == order[:4] and best.tolist() == order[:-5:-1]
     told = only(classes.pictures(run)).caption
-    assert f"{run.split.class_names[order[0]]} " in told and f"{wanted[order[0]][1]:.3f}" in told
+    assert f"{run.split.class_names[order[0]]} " in told and f"{expected[order[0]][1]:.3f}" in told
 
 
 def test_queries_of_a_gallery_find_its_images_alone() -> None:
@@ -369,8 +369,8 @@ def test_a_command_draws_several_runs_and_says_what_it_leaves_out(
     words = (tmp_path / "figures.md").read_text()
     assert "attention of single: a model" in words and f"--split val --out {tmp_path}" in words
     assert all(f"]({part}.png)" in words for part in parts)
-    wanted = evaluation(folders[0])["metrics"]["ensemble"]["recall@10"]
-    assert f"{100 * wanted:.2f}" in words
+    expected = evaluation(folders[0])["metrics"]["ensemble"]["recall@10"]
+    assert f"{100 * expected:.2f}" in words
 
 
 def test_a_pdf_has_its_fonts_and_no_date(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ def test_table_holds_the_printed_figures(page):
 def test_headline(page):
     assert "84.7%" in page.text and "65.8%" in page.text and "0.45" in page.text
     figures = ["MAP@R of the ensemble0.577", "MAP@R of raw pixels0.388", "Recall@1 of the ensemble"]
-    places = [page.text.index(figure) for figure in figures]
-    assert places == sorted(places)
+    positions = [page.text.index(figure) for figure in figures]
+    assert positions == sorted(positions)
     assert page.text.index("test · 11,904") < page.text.index("val · 11,904")
 
 

@@ -50,8 +50,8 @@ def test_what_is_left_without_near_duplicates_stands_beside_the_ordinary_numbers
     without = {"rule": "a rule", "groups": 1310, "images_in_groups": 4021, "queries": 9204}
     metrics = {"ensemble": row(0.501), "learners_mean": row(0.4), "pixels": {"map@r": None}}
     found = examples.result() | {"without_near_duplicates": without | {"metrics": metrics}}
-    whole = tables.evaluation_table(found, split="test")
-    assert NEAR in whole and whole.replace(NEAR.rpartition("\n")[0] + "\n", "") == TABLE
+    complete = tables.evaluation_table(found, split="test")
+    assert NEAR in complete and complete.replace(NEAR.rpartition("\n")[0] + "\n", "") == TABLE
     page = result_tables.section({"test": found})
     assert "1,310 captures" in page and "<td>0.231</td>" in page and "own capture counts" in page
     assert "own capture counts" not in result_tables.section({"test": examples.result()})

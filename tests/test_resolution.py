@@ -92,8 +92,8 @@ def test_each_exponent_gives_the_vectors_of_a_network_made_with_it() -> None:
     for i, p in enumerate(ps[:2]):
         expected = step.embed_step(with_p(tested.model, p), normalise)(replicated, batch)
         np.testing.assert_allclose(found[:, i], expected, atol=2e-5)
-    apart = np.abs(found[:, :-1] - found[:, 1:]).max(axis=(0, 2, 3))
-    assert (apart > 1e-3).all()
+    distance = np.abs(found[:, :-1] - found[:, 1:]).max(axis=(0, 2, 3))
+    assert (distance > 1e-3).all()
 
 
 def test_the_network_runs_once_for_all_exponents() -> None:

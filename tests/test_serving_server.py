@@ -466,9 +466,9 @@ def test_a_file_that_was_cut_is_named_and_the_server_lives(
 ) -> None:
     before = ask(port, "POST", "/search", made.other).json["neighbours"]
     path = min((made.folder / "segments").glob(f"*.{ending}"))
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     try:
-        for size in (0, 1, len(whole) // 2, len(whole) - 1):
+        for size in (0, 1, len(complete) // 2, len(complete) - 1):
             os.truncate(path, size)  # in place, as a copy over it or a full disk does
             for said in (
                 ask(port, "POST", "/search", made.other),
@@ -477,15 +477,15 @@ def test_a_file_that_was_cut_is_named_and_the_server_lives(
                 ask(port, "GET", "/thumbnail/3"),
             ):
                 assert said.status == 503
-                assert said.json["error"] == f"{path} is damaged: {size} bytes of {len(whole)}"
-            path.write_bytes(whole)
+                assert said.json["error"] == f"{path} is damaged: {size} bytes of {len(complete)}"
+            path.write_bytes(complete)
         path.unlink()  # its last map is of the whole file: nothing is lost
         assert ask(port, "POST", "/search", made.other).json["neighbours"] == before
-        path.write_bytes(whole[:-1])
+        path.write_bytes(complete[:-1])
         assert ask(port, "POST", "/search", made.other).json["neighbours"] == before
     finally:
         path.unlink(missing_ok=True)
-        path.write_bytes(whole)
+        path.write_bytes(complete)
     assert ask(port, "POST", "/search", made.other).json["neighbours"] == before
 
 
@@ -511,7 +511,7 @@ def test_a_file_that_is_cut_during_a_search_is_named(
 
 def test_a_row_without_a_finite_vector_is_shown_to_nobody(made: Made, tmp_path: Path) -> None:
     folder = shutil.copytree(made.folder, tmp_path / "copy")
-    whole = Service(Index(folder, made.embedder), 5).search(made.files[6].read_bytes())
+    complete = Service(Index(folder, made.embedder), 5).search(made.files[6].read_bytes())
 
     def spoil(vectors: np.ndarray, ids: np.ndarray) -> None:
         vectors[np.isin(ids, (0, 6)), 3] = np.inf
@@ -519,7 +519,7 @@ def test_a_row_without_a_finite_vector_is_shown_to_nobody(made: Made, tmp_path: 
     index_forged.with_vectors(folder, spoil)
     opened = Service(Index(folder, made.embedder), 5)
     said = opened.search(made.files[6].read_bytes())
-    before = [row for row in whole["neighbours"] if row["id"] not in (0, 6)]
+    before = [row for row in complete["neighbours"] if row["id"] not in (0, 6)]
     assert len(said["neighbours"]) == 5
     for now, then in zip(said["neighbours"], before, strict=False):
         assert (now["id"], now["distance"]) == (then["id"], then["distance"])

@@ -165,8 +165,8 @@ def test_a_finished_run_goes_on_for_more_steps_to_the_same_bits(
     short = trained(tmp_path / "run", *own, "train.steps=4")
     numbers, page = short.evaluation.read_text(), short.report.read_text()
     trained(tmp_path / "run", *own, "train.steps=8")
-    whole = trained(tmp_path / "whole", *own, "train.steps=8")
-    assert left_behind(short) == left_behind(whole)
+    complete = trained(tmp_path / "whole", *own, "train.steps=8")
+    assert left_behind(short) == left_behind(complete)
     assert json.loads(numbers)["test"]["step"] <= 4
     assert (short.path / "evaluation after 4 steps.json").read_text() == numbers
     assert (short.path / "report after 4 steps.html").read_text() == page
@@ -175,8 +175,8 @@ def test_a_finished_run_goes_on_for_more_steps_to_the_same_bits(
 @pytest.mark.slow
 def test_weights_evaluated_as_they_are_can_be_trained_further(tmp_path: Path) -> None:
     trained(tmp_path / "run", "train.steps=0")
-    further, whole = (trained(tmp_path / name, "train.steps=3") for name in ("run", "whole"))
-    assert left_behind(further) == left_behind(whole)
+    further, complete = (trained(tmp_path / name, "train.steps=3") for name in ("run", "whole"))
+    assert left_behind(further) == left_behind(complete)
 
 
 @pytest.mark.parametrize(

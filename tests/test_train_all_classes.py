@@ -67,15 +67,15 @@ def test_two_splits_become_one_whose_images_keep_what_is_theirs() -> None:
 
 
 def test_a_set_s_own_validation_classes_are_trained_on(tiny_data: Path) -> None:
-    usual, whole = glyphs(tiny_data, tiny=True), glyphs(tiny_data, tiny=True, validate=False)
+    usual, complete = glyphs(tiny_data, tiny=True), glyphs(tiny_data, tiny=True, validate=False)
     train, val = usual.split("train"), usual.split("val")
-    found = whole.split("train")
+    found = complete.split("train")
     assert found.class_names == train.class_names + val.class_names
-    assert np.unique(found.labels).tolist() == list(range(whole.classes))
+    assert np.unique(found.labels).tolist() == list(range(complete.classes))
     assert found.records[len(train.labels)] == val.records[0]
-    assert whole.split("test").class_names == usual.split("test").class_names
+    assert complete.split("test").class_names == usual.split("test").class_names
     with pytest.raises(UserError, match=r"^validate: False, so glyphs_tiny keeps no class for val"):
-        whole.split("val")
+        complete.split("val")
 
 
 def test_of_a_folder_no_class_is_kept_whatever_number_is_asked_for(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_of_a_folder_no_class_is_kept_whatever_number_is_asked_for(tmp_path: Pat
             (tmp_path / name / f"{image}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     kept = folder(tmp_path, validation_classes=1).split("train").class_names
     options = SourceOptions(path=str(tmp_path), validation_classes=1, validate=False)
-    whole = named("folder", options)
-    assert len(kept) == 1 and whole.classes == 2
+    complete = named("folder", options)
+    assert len(kept) == 1 and complete.classes == 2
     assert folder(tmp_path, validate=False).split("train").class_names == (
-        whole.split("train").class_names
+        complete.split("train").class_names
     )
 
 
@@ -143,8 +143,8 @@ def test_the_last_checkpoint_is_taken_and_everything_says_so(
         assert not [name for name in next(csv.reader(file)) if name.startswith("val_")]
     assert stored.run(path).select == ""
     made = config.read_json(path / "config.json").data
-    whole = glyphs(made.root, tiny=True)
-    both_parts = whole.classes + len(whole.split("val").class_names)
+    complete = glyphs(made.root, tiny=True)
+    both_parts = complete.classes + len(complete.split("val").class_names)
     assert (made.validation_classes, made.classes) == (0, both_parts)
     train.run(config.load(TINY, ALL), path)
     assert "finished before, all 4 steps" in capsys.readouterr().out

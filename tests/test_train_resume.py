@@ -112,8 +112,8 @@ def goes_on_alike(folder: Path, data: Path, *overrides: str) -> None:
     finish(folder / "whole", data, *overrides)
     kill_at(folder / "run", data, lambda line: "step  6/" in line, *overrides)
     assert "going on from step" in finish(folder / "run", data, *overrides)
-    whole, resumed = (left_behind(folder / name) for name in ("whole", "run"))
-    assert resumed == whole
+    complete, resumed = (left_behind(folder / name) for name in ("whole", "run"))
+    assert resumed == complete
 
 
 def test_parameters_of_losses_go_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) -> None:
@@ -189,8 +189,8 @@ def test_dropout_goes_on_as_if_never_stopped(tmp_path: Path, tiny_data: Path) ->
     goes_on_alike(tmp_path, tiny_data, *CASCADE)
     none = ("--config.model.side_dropout=0.0", "--config.model.last_dropout=0.0")
     finish(tmp_path / "none", tiny_data, *CASCADE, *none)
-    whole = left_behind(tmp_path / "whole")
-    assert left_behind(tmp_path / "none")["metrics.csv"] != whole["metrics.csv"]
+    complete = left_behind(tmp_path / "whole")
+    assert left_behind(tmp_path / "none")["metrics.csv"] != complete["metrics.csv"]
     sides = config.read_json(RunFolder(tmp_path / "run").config).model.side_stages
     assert sides == (
         "conv3",
@@ -207,8 +207,8 @@ def test_alternating_stages_go_on_as_if_never_stopped(tmp_path: Path, tiny_data:
     # Saved at step 4, in the middle of the second stage, in which the pose branch is fixed.
     kill_at(tmp_path / "run", tiny_data, lambda line: "step  6/" in line, *own)
     assert "going on from step" in finish(tmp_path / "run", tiny_data, *own)
-    whole, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
-    assert resumed == whole
+    complete, resumed = (left_behind(tmp_path / name) for name in ("whole", "run"))
+    assert resumed == complete
     made = config.read_json(RunFolder(tmp_path / "run").config)
     assert len(made.data.attribute_shares) == 4 and max(made.data.attribute_shares) > 0
 

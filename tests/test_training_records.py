@@ -56,22 +56,22 @@ def test_a_value_that_is_no_number_is_left_out(folder: RunFolder) -> None:
 
 
 def test_a_resumed_course_equals_one_that_never_stopped(tmp_path: Path) -> None:
-    whole, stopped = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "stopped")
-    for folder in (whole, stopped):
+    complete, stopped = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "stopped")
+    for folder in (complete, stopped):
         folder.path.mkdir()
-    record(whole, 0, range(1, 9))
+    record(complete, 0, range(1, 9))
     record(stopped, 0, range(1, 8))
     record(stopped, 4, range(5, 9))
-    assert stopped.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert stopped.metrics.read_bytes() == complete.metrics.read_bytes()
 
 
 @pytest.mark.parametrize("cut", [1, 3, 9, 19])
 def test_a_row_cut_short_by_a_kill_is_dropped(cut: int, folder: RunFolder) -> None:
     record(folder, 0, range(1, 5))
-    whole = folder.metrics.read_bytes()
+    complete = folder.metrics.read_bytes()
     record(folder, 4, range(5, 6))
     longer = folder.metrics.read_bytes()
-    folder.metrics.write_bytes(longer[: len(whole) + cut])
+    folder.metrics.write_bytes(longer[: len(complete) + cut])
     record(folder, 4, range(5, 6))
     assert folder.metrics.read_bytes() == longer
 

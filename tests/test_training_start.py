@@ -258,9 +258,9 @@ def test_without_steps_the_weights_are_evaluated_as_they_are(
     kept = config.read_json(folder.config)
     assert kept.data.mean == (20.0,) and kept.data.classes > 0
     for place in (folder.latest, folder.best):
-        held = Checkpoints(place, 1)
-        state, _ = held.restore(build.recipe(kept).abstract())
-        held.close()
+        held_out = Checkpoints(place, 1)
+        state, _ = held_out.restore(build.recipe(kept).abstract())
+        held_out.close()
         assert state.step == 0
         assert same(state.params, start(kept).params)
     found = json.loads(folder.evaluation.read_text())["test"]

@@ -34,14 +34,14 @@ def _objects(split: Split, vectors: Vectors) -> dict[str, Any]:
 def _copies(split: Split, vectors: Vectors) -> dict[str, Any]:
     """`grains.copies`: each attacked image is a query for its original, by attack."""
     queries, searched, _ = protocols.rows(len(split.labels), split.gallery)
-    originals = {label: index for index, label in enumerate(split.labels[searched])}
-    rows = np.array([row for row in queries if split.labels[row] in originals], np.int64)
+    row_of_label = {label: index for index, label in enumerate(split.labels[searched])}
+    rows = np.array([row for row in queries if split.labels[row] in row_of_label], np.int64)
     if not len(rows):  # no original of any of them can be read
         return {}
     kinds, names = split.groups, split.group_names
     figures = grains.copies(
         vectors[rows],
-        np.array([originals[label] for label in split.labels[rows]], np.int64),
+        np.array([row_of_label[label] for label in split.labels[rows]], np.int64),
         np.zeros(len(rows), np.int64) if kinds is None else kinds[rows],
         names if kinds is not None else ("copies",),
         vectors[searched],

@@ -64,7 +64,7 @@ class Side(NamedTuple):
 def rounded(
     moved: Float32[np.ndarray, "n d"], lengths: Float[np.ndarray, " n"], kind: Any
 ) -> Rounded:
-    """Moved rows rounded to a type; `lengths` as in `search.Originals`, infinite where cut off."""
+    """Moved rows rounded to a type; `lengths` as `search.ExactVectors` has, infinite if cut off."""
     n, d = moved.shape
     numbers = np.empty((n, d), kind)
     squares, errors = np.empty((2, n))

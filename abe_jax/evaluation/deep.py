@@ -25,10 +25,10 @@ PLATFORMS = ("gpu", "cuda", "rocm")
 
 def able(search: Search) -> bool:
     """Whether the vectors lie as they are given, neither moved nor cut off, on such devices."""
-    originals = search.originals
-    if originals is None or not originals.frame.still:
+    exact_vectors = search.exact_vectors
+    if exact_vectors is None or not exact_vectors.frame.still:
         return False
-    if not all(np.isfinite(lengths).all() for lengths in originals.lengths):
+    if not all(np.isfinite(lengths).all() for lengths in exact_vectors.lengths):
         return False
     lies = {
         device.platform for chunk in search.gallery for device in jnp.asarray(chunk.ids).devices()
@@ -42,8 +42,8 @@ def candidates(search: Search, rows: Int[np.ndarray, " q"], k: int) -> Candidate
     A device holds two bounds in float64 of each of DISTANCES_AT_ONCE distances, and what it sorts
     them with.
     """
-    assert search.originals is not None
-    rooted, parts = search.originals.rooted, []
+    assert search.exact_vectors is not None
+    rooted, parts = search.exact_vectors.rooted, []
     deep = 1 << (k - 1).bit_length()  # few depths: each is a program
     with jax.enable_x64(True):
         for at, queries in query_blocks(search, rows):

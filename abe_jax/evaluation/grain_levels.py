@@ -174,7 +174,7 @@ def _copy(
         return {}
     rows = ((np.arange(number) + 0.5) * len(image_ids) / number).astype(np.int64)
     vectors, readable = vectors_of(copies.altered(split, image_ids[rows], preprocessing))
-    originals, kinds = np.divmod(readable, len(copies.ATTACKS))
+    original_rows, kinds = np.divmod(readable, len(copies.ATTACKS))
     names = [attack.name for attack in copies.ATTACKS]
     block = measures.block
-    return grains.copies(vectors, rows[originals], kinds, names, gallery, block=block)
+    return grains.copies(vectors, rows[original_rows], kinds, names, gallery, block=block)

@@ -140,7 +140,7 @@ def average_precision(
 
 def copies(
     vectors: Vectors,
-    originals: Int[np.ndarray, " q"],
+    original_rows: Int[np.ndarray, " q"],
     kinds: Int[np.ndarray, " q"],
     names: Sequence[str],
     gallery: Vectors,
@@ -151,12 +151,12 @@ def copies(
 
     {"queries", "gallery", "map", "recall@1", "attacks": {name: {"map", "recall@1"}}}: the means
     over all copies, and over those of each kind. One gallery row is right for each copy,
-    `originals` [q]; the average precision is the trapezoidal one, 1 at rank 0 and half of
+    `original_rows` [q]; the average precision is the trapezoidal one, 1 at rank 0 and half of
     1 / (rank + 1) behind it. `kinds` [q] are indices into `names`; a kind without a copy is left
     out.
     Source: Copydays (Douze et al., CIVR 2009) for the task.
     """
-    ranked = ranks(vectors, gallery, originals[:, None], block=block)
+    ranked = ranks(vectors, gallery, original_rows[:, None], block=block)
     precision = average_precision(ranked, np.ones(ranked.shape, bool))
     first = ranked[:, 0] == 0
 
@@ -168,8 +168,8 @@ def copies(
 
     of_kind = {name: kinds == i for i, name in enumerate(names)}
     return {
-        "queries": len(originals),
+        "queries": len(original_rows),
         "gallery": len(gallery),
-        **means(np.ones(len(originals), bool)),
+        **means(np.ones(len(original_rows), bool)),
         "attacks": {name: means(rows) for name, rows in of_kind.items() if rows.any()},
     }

@@ -10,7 +10,7 @@ from abe_jax.evaluation import arguments, frame
 from abe_jax.evaluation.arguments import Groups
 from abe_jax.evaluation.neighbours import all_nearest
 from abe_jax.evaluation.options import Ranking
-from abe_jax.evaluation.search import Originals, Search, check_k, prepared_search
+from abe_jax.evaluation.search import ExactVectors, Search, check_k, prepared_search
 
 ENSEMBLES = ("concatenation", "mean_distance")
 
@@ -104,7 +104,7 @@ def prepare(
         block=ranking.block,
     )
     lengths = frame.lengths(moved[0]), frame.lengths(moved[1])
-    return dataclasses.replace(search, originals=Originals(q, g, fixed, lengths, rooted))
+    return dataclasses.replace(search, exact_vectors=ExactVectors(q, g, fixed, lengths, rooted))
 
 
 def _by_learner(vectors: np.ndarray | Array, what: str, rooted: bool) -> np.ndarray:

@@ -91,7 +91,7 @@ def measure_split(
     """Everything that `measures` asks of a split, and its vectors; all hosts call it.
 
     The numbers are those of `retrieval.evaluate` and, under "grains", of `grain_levels.measure` and
-    the benchmark, with the "floor": of raw pixels; under "without_near_duplicates" those of
+    the benchmark, with the "pixels": of raw pixels; under "without_near_duplicates" those of
     `near_duplicates.measure`. Of single held-out images the class is measured.
 
     Args:
@@ -120,8 +120,8 @@ def measure_split(
         measures = dataclasses.replace(measures, domains=False)
     numbers = retrieval.evaluate(embedded.vectors, truth, measures, pixels=small, whitened=whitened)
     if near is not None:
-        floor = centred_pixels(small)
-        without = near_duplicates.measure(embedded, split, near, measures, floor)
+        raw = centred_pixels(small)
+        without = near_duplicates.measure(embedded, split, near, measures, raw)
         numbers["without_near_duplicates"] = without
     levels |= _of_benchmark(benchmark, split, embedded, whitened)
     if levels:
@@ -172,7 +172,7 @@ def _counts(split: Split, embedded: Embedded) -> dict[str, int]:
 def _baseline(
     embedder: Embedder, pixels: RankedSplit, measures: Measures, benchmark: str
 ) -> dict[str, Any]:
-    """{"floor": what raw pixels give of the grains}; empty if nothing is measured of these."""
+    """{"pixels": what raw pixels give of the grains}; empty if nothing is measured of these."""
 
     def vectors_of(altered: Split) -> tuple[np.ndarray, Int[np.ndarray, " k"]]:
         rows = np.arange(len(altered.labels))
@@ -181,4 +181,4 @@ def _baseline(
     preprocessing = embedder.network.preprocessing
     levels = grain_levels.baseline(pixels, vectors_of, preprocessing, measures)
     levels |= benchmark_figures.measure(benchmark, *pixels)
-    return {"floor": levels} if levels else {}
+    return {"pixels": levels} if levels else {}

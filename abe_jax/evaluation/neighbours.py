@@ -11,7 +11,7 @@ from abe_jax.evaluation import deep, frame, order, pruned, whole_rows
 from abe_jax.evaluation.chunks import Nearest
 from abe_jax.evaluation.order import Candidates, Within
 from abe_jax.evaluation.pruned import FirstPass
-from abe_jax.evaluation.search import Originals, Search, blocks
+from abe_jax.evaluation.search import ExactVectors, Search, blocks
 from abe_jax.evaluation.whole_rows import EXTRA, Right, exact
 
 DEEP = 256  # candidates from which on a GPU, or of a large part of a gallery, float64 finds all
@@ -59,19 +59,19 @@ def nearest(
     With `right` the places of right and wrong rows are those of the exact order, and nothing more
     is said of it, nor of distances. `first`: of the search, taken where it proves enough.
     """
-    originals, k = search.originals, int(need.max())
-    if first is not None and originals is not None and k <= first.k:
-        found = pruned.nearest(first, rows, k, exact(originals, rows))
+    exact_vectors, k = search.exact_vectors, int(need.max())
+    if first is not None and exact_vectors is not None and k <= first.k:
+        found = pruned.nearest(first, rows, k, exact(exact_vectors, rows))
         if found is not None:
-            return _in_own_numbers(originals, _filled(found, _depth(k)))
+            return _in_own_numbers(exact_vectors, _filled(found, _depth(k)))
     size, depth = len(search.groups), _depth(k)
     if depth >= DEEP and (depth * PART > size or deep.able(search)):
         found = whole_rows.nearest(search, rows, need, right)
     else:
         ((_, found),) = blocks(search, rows, depth)
-        if originals is not None:
-            found = _settled(search, originals, rows, need, right, found)
-    return found if originals is None else _in_own_numbers(originals, found)
+        if exact_vectors is not None:
+            found = _settled(search, exact_vectors, rows, need, right, found)
+    return found if exact_vectors is None else _in_own_numbers(exact_vectors, found)
 
 
 def _filled(found: Nearest, depth: int) -> Nearest:
@@ -83,15 +83,15 @@ def _filled(found: Nearest, depth: int) -> Nearest:
     )
 
 
-def _in_own_numbers(originals: Originals, found: Nearest) -> Nearest:
+def _in_own_numbers(exact_vectors: ExactVectors, found: Nearest) -> Nearest:
     """Distances of the vectors themselves from those in the frame."""
-    power = originals.frame.power * (1 if originals.rooted else 2)
+    power = exact_vectors.frame.power * (1 if exact_vectors.rooted else 2)
     return Nearest(np.ldexp(found.distances, -power), found.indices)
 
 
 def _settled(
     search: Search,
-    originals: Originals,
+    exact_vectors: ExactVectors,
     rows: Int[np.ndarray, " q"],
     need: Int[np.ndarray, " q"],
     right: Right | None,
@@ -100,16 +100,16 @@ def _settled(
     """The candidates that float32 found in the exact order, or others where they may be wrong."""
     least, ids = np.asarray(found.distances, np.float64), np.asarray(found.indices)
     settled = order.settle(
-        Candidates(least, _most(originals, rows, least, ids), ids),
+        Candidates(least, _most(exact_vectors, rows, least, ids), ids),
         need,
-        exact(originals, rows),
+        exact(exact_vectors, rows),
         right=None if right is None else right(rows, ids),
     )
     distances, ids, proven = settled
     lost = np.flatnonzero(~proven)
     if len(lost):
         reach = distances[lost, need[lost] - 1]
-        again = _found_again(search, originals, rows[lost], reach, least.shape[1])
+        again = _found_again(search, exact_vectors, rows[lost], reach, least.shape[1])
         distances[lost], ids[lost] = again
     return Nearest(distances, ids)
 
@@ -120,29 +120,29 @@ def _depth(k: int) -> int:
 
 
 def _most(
-    originals: Originals,
+    exact_vectors: ExactVectors,
     rows: Int[np.ndarray, " q"],
     least: Float64[np.ndarray, "q k"],
     ids: Int[np.ndarray, "q k"],
 ) -> Float64[np.ndarray, "q k"]:
     """The most that the distances of candidates can be, from the least that float32 gave."""
-    if originals.rooted:  # by what each learner's is, which is not kept
+    if exact_vectors.rooted:  # by what each learner's is, which is not kept
         return np.full(least.shape, np.inf)
-    own, others = (part.astype(np.float64) for part in originals.lengths)
-    dim = originals.gallery.shape[2]
+    own, others = (part.astype(np.float64) for part in exact_vectors.lengths)
+    dim = exact_vectors.gallery.shape[2]
     off = 2 * frame.share(dim) * (1 + frame.share(dim))  # twice the error; lengths err too
     return least + off * (own[rows][:, None] + others[ids]) + 4 * frame.smallest(dim)
 
 
 def _found_again(
     search: Search,
-    originals: Originals,
+    exact_vectors: ExactVectors,
     rows: Int[np.ndarray, " q"],
     reach: Float64[np.ndarray, " q"],
     k: int,
 ) -> Nearest:
     """The k nearest of queries, compared with every row."""
-    wide = originals.frame.wide(originals.queries[:, rows])
-    asked = Within(originals.frame, wide, reach, originals.rooted)
-    chunks = whole_rows.chunks(search, originals, rows)
-    return Nearest(*order.within(asked, chunks, k, exact(originals, rows)))
+    wide = exact_vectors.frame.wide(exact_vectors.queries[:, rows])
+    asked = Within(exact_vectors.frame, wide, reach, exact_vectors.rooted)
+    chunks = whole_rows.chunks(search, exact_vectors, rows)
+    return Nearest(*order.within(asked, chunks, k, exact(exact_vectors, rows)))

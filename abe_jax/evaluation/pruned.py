@@ -19,7 +19,7 @@ from abe_jax.evaluation import coarse
 from abe_jax.evaluation.chunks import Nearest, Numbers
 from abe_jax.evaluation.coarse import Rounded, Side
 from abe_jax.evaluation.order import NO_ROW, Exact
-from abe_jax.evaluation.search import GALLERY_TILE, Originals, Search
+from abe_jax.evaluation.search import GALLERY_TILE, ExactVectors, Search
 
 WORTH = 2**32  # multiply-adds of a search from which on a copy of the vectors pays
 TILE = 2**14  # gallery rows at once: 256 queries' bounds of them are 16 MiB
@@ -47,11 +47,11 @@ class FirstPass:
 
 def first_pass(search: Search, k: int) -> FirstPass | None:
     """The first pass of a search for k neighbours or fewer; None where it does not pay."""
-    originals = search.originals
-    if originals is None or originals.rooted or jax.default_backend() != "cpu":
+    exact_vectors = search.exact_vectors
+    if exact_vectors is None or exact_vectors.rooted or jax.default_backend() != "cpu":
         return None
-    _, q, d = originals.queries.shape
-    n = originals.gallery.shape[1]
+    _, q, d = exact_vectors.queries.shape
+    n = exact_vectors.gallery.shape[1]
     tiles = -(-n // TILE)
     length = -(-n // tiles // GALLERY_TILE) * GALLERY_TILE
     group = LONGEST_GROUP
@@ -63,8 +63,10 @@ def first_pass(search: Search, k: int) -> FirstPass | None:
     kind = coarse.fastest_kind() if few else np.dtype(np.float32)
     return FirstPass(
         search=search,
-        queries=coarse.rounded(np.asarray(search.queries.vectors[0]), originals.lengths[0], kind),
-        gallery=tuple(jax.device_put(side) for side in _tiles(search, originals, length, kind)),
+        queries=coarse.rounded(
+            np.asarray(search.queries.vectors[0]), exact_vectors.lengths[0], kind
+        ),
+        gallery=tuple(jax.device_put(side) for side in _tiles(search, exact_vectors, length, kind)),
         group=group,
         k=k,
     )
@@ -134,12 +136,14 @@ def _asked(first: FirstPass, rows: Int[np.ndarray, " q"]) -> Side:
     return Side(Rounded(*(part[chosen] for part in first.queries)), numbers)
 
 
-def _tiles(search: Search, originals: Originals, length: int, kind: object) -> Iterator[Side]:
+def _tiles(
+    search: Search, exact_vectors: ExactVectors, length: int, kind: object
+) -> Iterator[Side]:
     """The gallery, moved and rounded, tile by tile; the last one filled up with what is no row."""
     for start in range(0, len(search.groups), length):
         at = slice(start, start + length)
-        moved = originals.frame.moved(originals.gallery[:, at])[0]
-        rows = coarse.rounded(moved, originals.lengths[1][at], kind)
+        moved = exact_vectors.frame.moved(exact_vectors.gallery[:, at])[0]
+        rows = coarse.rounded(moved, exact_vectors.lengths[1][at], kind)
         ids = np.arange(start, start + len(moved), dtype=np.int32)
         yield _filled(rows, Numbers(ids, search.groups[at]), length)
 

@@ -63,11 +63,11 @@ def alike(asked: Int[np.ndarray, " q"], known: Int[np.ndarray, " n"]) -> Int[np.
 def _block(
     search: Search, rows: Int[np.ndarray, " q"], targets: Int[np.ndarray, "q t"]
 ) -> Int[np.ndarray, "q t"]:
-    originals = search.originals
-    assert originals is not None
+    exact_vectors = search.exact_vectors
+    assert exact_vectors is not None
     found, distance = (
-        whole_rows.all_candidates(search, originals, rows),
-        whole_rows.exact(originals, rows),
+        whole_rows.all_candidates(search, exact_vectors, rows),
+        whole_rows.exact(exact_vectors, rows),
     )
     there = targets >= 0
     reach = np.full(targets.shape, -1.0)

@@ -29,7 +29,7 @@ DISTANCES_AT_ONCE = (
 QUERY_TILE, GALLERY_TILE = 8, 128
 
 
-class Originals(NamedTuple):
+class ExactVectors(NamedTuple):
     """The vectors whose exact distances count, of a search that compares them in a frame."""
 
     queries: Float32[np.ndarray, "m q d"]
@@ -44,8 +44,8 @@ class Originals(NamedTuple):
 class Search:
     """Queries on the host and a gallery on this host's devices, ready for `blocks`.
 
-    By exact distances, or with `originals` by the least that these can be. Chunk i of the gallery
-    lies on device i modulo their number: each has a share.
+    By exact distances, or with `exact_vectors` by the least that these can be. Chunk i of the
+    gallery lies on device i modulo their number: each has a share.
     """
 
     queries: Rows
@@ -54,7 +54,7 @@ class Search:
     groups: Int[np.ndarray, " n"]  # of the gallery's rows
     block: int
     distance: Distance
-    originals: Originals | None = None
+    exact_vectors: ExactVectors | None = None
     light: bool = False  # the distance of a few rows is sooner computed again than kept and found
 
 

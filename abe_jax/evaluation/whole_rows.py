@@ -13,7 +13,7 @@ from abe_jax.evaluation import deep, frame, order
 from abe_jax.evaluation.chunks import Distance, Nearest, Rows, counted_distances
 from abe_jax.evaluation.frame import ROWS_AT_ONCE
 from abe_jax.evaluation.order import Candidates, RowsOfFloat64
-from abe_jax.evaluation.search import Originals, Search, query_blocks
+from abe_jax.evaluation.search import ExactVectors, Search, query_blocks
 
 EXTRA = 6  # candidates beyond those asked for, at least
 BOUNDS_AT_ONCE = 2**22  # bounds in float64 at once: 32 MiB, and as much again for each step
@@ -41,17 +41,17 @@ def _nearest(
     step = len(rows) if k < n and deep.able(search) else max(1, BOUNDS_AT_ONCE // n)
     for start in range(0, len(rows), step):
         at = slice(start, start + step)
-        if search.originals is None:
+        if search.exact_vectors is None:
             part = _sorted_codes(search, rows[at])
         else:
-            part = _sorted_vectors(search, search.originals, rows[at], need[at], right, k)
+            part = _sorted_vectors(search, search.exact_vectors, rows[at], need[at], right, k)
         parts.append([columns[:, : need.max()] for columns in part])
     return Nearest(*(np.concatenate(both) for both in zip(*parts, strict=True)))
 
 
 def _sorted_vectors(
     search: Search,
-    originals: Originals,
+    exact_vectors: ExactVectors,
     rows: Int[np.ndarray, " q"],
     need: Int[np.ndarray, " q"],
     right: Right | None,
@@ -62,14 +62,14 @@ def _sorted_vectors(
     if k < n and deep.able(search):
         least, most, ids = deep.candidates(search, rows, k)
     else:
-        least, most, ids = all_candidates(search, originals, rows, k)
+        least, most, ids = all_candidates(search, exact_vectors, rows, k)
     near = (most[:, :-1] >= least[:, 1:]) & np.isfinite(least[:, 1:])
     left = np.flatnonzero(near.any(axis=1)) if right is not None else np.arange(len(rows))
     if len(left):
         settled = order.settle(
             Candidates(least[left], most[left], ids[left]),
             need[left],
-            exact(originals, rows[left]),
+            exact(exact_vectors, rows[left]),
             right=None if right is None else right(rows[left], ids[left]),
             complete=k == n,
         )
@@ -83,16 +83,16 @@ def _sorted_vectors(
 
 
 def all_candidates(
-    search: Search, originals: Originals, rows: Int[np.ndarray, " q"], k: int | None = None
+    search: Search, exact_vectors: ExactVectors, rows: Int[np.ndarray, " q"], k: int | None = None
 ) -> Candidates:
     """The k rows of the least `least` for each query, or all rows, from float64 and in its order.
 
     Every row is bounded; k of them are then sorted, which takes far less than sorting all.
     """
     both = np.empty((2, len(rows), len(search.groups)))
-    asked = originals.frame.wide(originals.queries[:, rows])
-    for chunk in chunks(search, originals, rows):
-        part = frame.bounds(originals.frame, asked, chunk.vectors, originals.rooted)
+    asked = exact_vectors.frame.wide(exact_vectors.queries[:, rows])
+    for chunk in chunks(search, exact_vectors, rows):
+        part = frame.bounds(exact_vectors.frame, asked, chunk.vectors, exact_vectors.rooted)
         for side, bound in zip(both[:, :, chunk.ids[0] : chunk.ids[-1] + 1], part, strict=True):
             side[:] = bound
             np.copyto(side, np.inf, where=~chunk.counts)
@@ -135,18 +135,18 @@ def _counted(queries: Rows, chunk: Rows, *, distance: Distance) -> Float[Array, 
 
 
 def chunks(
-    search: Search, originals: Originals, rows: Int[np.ndarray, " q"]
+    search: Search, exact_vectors: ExactVectors, rows: Int[np.ndarray, " q"]
 ) -> Iterator[RowsOfFloat64]:
     """The gallery in float64, and what counts for each query."""
     own, groups = search.queries.ids[rows][:, None], search.queries.groups[rows][:, None]
     for start in range(0, len(search.groups), ROWS_AT_ONCE):
         at = slice(start, start + ROWS_AT_ONCE)
-        wide = originals.frame.wide(originals.gallery[:, at])
+        wide = exact_vectors.frame.wide(exact_vectors.gallery[:, at])
         ids = np.arange(start, start + wide.shape[1])
         yield RowsOfFloat64(wide, ids, (ids != own) & (search.groups[at] != groups))
 
 
-def exact(originals: Originals, rows: Int[np.ndarray, " q"]) -> order.Exact:
+def exact(exact_vectors: ExactVectors, rows: Int[np.ndarray, " q"]) -> order.Exact:
     """The exact distances of the queries `rows`, by their places in it."""
-    power, rooted = originals.frame.power, originals.rooted
-    return order.pairwise(originals.queries[:, rows], originals.gallery, power, rooted)
+    power, rooted = exact_vectors.frame.power, exact_vectors.rooted
+    return order.pairwise(exact_vectors.queries[:, rows], exact_vectors.gallery, power, rooted)

@@ -13,7 +13,7 @@ WHITENED = "  whitened"
 def cells(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows (grain, number, number, measured on what) of evaluation.json[split]["grains"]."""
     grains = result.get("grains", {})
-    rows, baseline, whitened = [], grains.get("floor", {}), grains.get("whitened", {})
+    rows, baseline, whitened = [], grains.get("pixels", {}), grains.get("whitened", {})
     if own := grains.get("class"):
         fifth = f"top-5 {100 * own['top-5']:.1f} %" if "top-5" in own else ""
         words = f"{own['images']:,} held-out images, {own['classes']:,} classes"

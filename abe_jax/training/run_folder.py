@@ -78,7 +78,7 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"{self.evaluation}: cannot be read ({error.strerror})") from None
         named = found.items() if isinstance(found, dict) else ()
-        return {name: result for name, result in named if isinstance(result, dict)}
+        return {name: _renamed(result) for name, result in named if isinstance(result, dict)}
 
     @property
     def config(self) -> Path:
@@ -123,3 +123,12 @@ class RunFolder:
     def report(self) -> Path:
         """The page to look at."""
         return self.path / "report.html"
+
+
+def _renamed(result: dict[str, Any]) -> dict[str, Any]:
+    """A split's evaluation under today's names: the grains of raw pixels were once the "floor"."""
+    grains = result.get("grains")
+    if not isinstance(grains, dict) or "floor" not in grains:
+        return result
+    named = {"pixels" if name == "floor" else name: part for name, part in grains.items()}
+    return result | {"grains": named}
