@@ -1,6 +1,7 @@
 """Strictness for every test: shapes and types are checked, promotion is refused."""
 
 import atexit
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,14 @@ from abe_jax import data  # noqa: E402 (after the hook, which checks what is imp
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# What several tests compile alike is compiled once for this session.
-COMPILED = tempfile.TemporaryDirectory()
-atexit.register(COMPILED.cleanup)
-jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+# What several tests compile alike is compiled once for this session, in whichever of its processes:
+# the first of them, which starts the others, makes the folder and removes it.
+COMPILED = "ABE_JAX_TESTS_COMPILED"
+if COMPILED not in os.environ:
+    folder = tempfile.TemporaryDirectory()
+    os.environ[COMPILED] = folder.name
+    atexit.register(folder.cleanup)
+jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
