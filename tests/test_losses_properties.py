@@ -226,7 +226,7 @@ def test_value_is_the_oracles(case):
 def test_gradient_is_the_finite_difference(case):
     x = batch(1)
     towards = np.random.default_rng(2).normal(size=x.shape)
-    held_out = {case.held: x} if case.held else {}
+    held_out = {case.held_out: x} if case.held_out else {}
     expected = oracles.slope(
         lambda at: case.by_oracle(at, LABELS, **held_out), x.astype(np.float64), towards
     )
