@@ -17,8 +17,10 @@
 # Options of sbatch stand before the script and override the lines above; what stands behind it is
 # what abe_jax.train takes. docs/CLUSTER.md leads through it.
 
-LEFT=240     # seconds after SLURM's warning, USR1 300 s before the end, in which all should save
-RESTARTS=100 # a job that was requeued so often is not requeued again
+# Seconds after SLURM's warning, USR1 300 s before the end, in which all should save.
+LEFT=${ABE_JAX_LEFT:-240}
+# A job that was requeued so often is not requeued again.
+RESTARTS=${ABE_JAX_RESTARTS:-100}
 
 say() { echo "$(date '+%F %T') $*"; }
 
@@ -32,20 +34,19 @@ requeue() { # after a reason
     exit 75
 }
 
-# SLURM warns this script alone, which asks the processes on all nodes to save. If some have not
-# ended shortly before the end, in a long evaluation say, the job is requeued all the same.
+# SLURM warns this script alone, which asks the processes on all nodes to save.
+deadline=
 warned() {
-    interrupted=true
     say "the time is nearly over: asking the processes to save"
     scancel --signal=TERM "$SLURM_JOB_ID" # its steps, not this script
-    (sleep "$LEFT" && requeue "some process had not ended $LEFT s later") &
+    deadline=$((SECONDS + LEFT))
 }
 trap warned USR1
 
 # A preemption, a requeue or a cancellation: SLURM asks the processes itself, waits for KillWait of
 # slurm.conf, and then requeues the job or not. A job that its owner cancels must not come back.
 taken=false
-trap 'interrupted=true taken=true' TERM
+trap 'taken=true' TERM
 
 # Under SLURM JAX takes one GPU for each process, unless it is told of all of the node's.
 if [[ -n ${SLURM_GPUS_ON_NODE:-} && ${SLURM_NTASKS_PER_NODE:-1} == 1 ]]; then
@@ -56,12 +57,15 @@ say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}
 # A process that ends takes no others with it: they may still be saving.
 srun --kill-on-bad-exit=0 --label python -m abe_jax.train --hosts "$@" &
 step=$!
-interrupted=true
-while $interrupted; do # a signal to this script ends `wait`, not what it waits for
-    interrupted=false
-    wait "$step"
-    status=$?
+while kill -0 "$step" 2>/dev/null; do
+    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then # in a long evaluation, say
+        requeue "some process had not ended $LEFT s later"
+    fi
+    sleep 1 &
+    wait $! # which a signal ends at once
 done
+wait "$step"
+status=$?
 
 if $taken; then
     say "ended with status $status, taken off by SLURM"

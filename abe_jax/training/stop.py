@@ -1,4 +1,4 @@
-"""A polite request to stop: SIGTERM or SIGUSR1, as clusters send them before they take a machine."""
+"""A polite request to stop: SIGTERM or SIGUSR1, which clusters send before they take a machine."""
 
 import contextlib
 import os
