@@ -83,7 +83,7 @@ class Slurm:
         """What SLURM knows about a job: JobState, Restarts, ExitCode and so on."""
         return dict(re.findall(r"(\S+?)=(\S*)", self.call("scontrol", "show", "job", job)))
 
-    def wait(self, what: str, reached: Callable[[], bool], seconds: float = 240) -> None:
+    def wait(self, what: str, reached: Callable[[], bool], seconds: float = 600) -> None:
         """Waits until something is so; the daemons' logs are shown if it does not come."""
         end = time.monotonic() + seconds
         while not reached():

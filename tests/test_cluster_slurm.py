@@ -30,7 +30,7 @@ class Training:
     def __init__(self, slurm: Slurm, workdir: Path, *options: str, overrides: tuple[str, ...]):
         self.slurm, self.output = slurm, slurm.folder / f"{workdir.name}.out"
         self.job = slurm.call(
-            *("sbatch", "--parsable", "--time=10", f"--output={self.output}", *options),
+            *("sbatch", "--parsable", "--time=60", f"--output={self.output}", *options),
             *(ROOT / "cluster" / "slurm.sh", "--config", TINY, "--workdir", workdir, *overrides),
         )
 
