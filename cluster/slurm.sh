@@ -26,7 +26,7 @@ say() { echo "$(date '+%F %T') $*"; }
 
 requeue() { # after a reason
     if ((${SLURM_RESTART_COUNT:-0} >= RESTARTS)); then
-        say "not requeued, after $SLURM_RESTART_COUNT times: $1"
+        say "not requeued, after ${SLURM_RESTART_COUNT:-0} times: $1"
         exit 1
     fi
     say "requeued: $1"
