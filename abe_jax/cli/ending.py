@@ -18,6 +18,7 @@ from abe_jax.data.sources.csv_file import shown
 STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
+GO_ON = 75  # the status of a run that was asked to stop and has saved: EX_TEMPFAIL, "try again"
 PATIENCE = 10.0  # seconds that a host which stops waits for the others to stop as well
 
 _over = threading.Event()  # this host is done: what others do no longer matters to it
