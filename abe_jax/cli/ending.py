@@ -14,7 +14,11 @@ import traceback
 from typing import Any, NoReturn
 
 from abe_jax.data.sources.csv_file import shown
+from abe_jax.hosts import AGAIN, Lost, is_loss, joining, marks
+from abe_jax.hosts.supervisor import ON
 
+STALLED = 3600.0  # seconds in which no host goes on, after which all end, unless told otherwise
+MARK = "abe_jax/mark"  # how far each host has come, by its number
 STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
@@ -24,8 +28,8 @@ _over = threading.Event()  # this host is done: what others do no longer matters
 _speaking = threading.Lock()  # held by the thread that says why this host ends
 
 
-def refuse(line: str) -> NoReturn:
-    """Says what is wrong in one line, on stderr, and ends with status 2.
+def refuse(line: str, status: int = 2) -> NoReturn:
+    """Says what is wrong in one line, on stderr, and ends with a status.
 
     A name in it may hold what ends a line or moves the cursor: that is shown as escapes.
     """
@@ -39,7 +43,7 @@ def refuse(line: str) -> NoReturn:
     _tell_others()
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.
-    os._exit(2)
+    os._exit(status)
 
 
 def leave_quietly() -> NoReturn:
@@ -68,14 +72,22 @@ def over() -> None:
     _over.set()
 
 
-def failed() -> None:
+def failed(error: Exception) -> None:
     """Inside an `except`: ends this host of several, with one line where another stopped before.
 
     With one host, returns.
     """
     if _job() is None:
         return
-    time.sleep(GRACE + 2 * LOOK)  # whoever stopped has said so: the watching thread ends this host
+    lost = is_loss(error)
+    # Whoever stopped has said so: the watching thread ends this host. Of a host that is gone JAX's
+    # runtime hears by its heartbeats, ends this process and says which it was.
+    verdict = 0.0 if isinstance(error, Lost) else joining.HEARTBEAT + 10.0 if lost else 2 * LOOK
+    time.sleep(GRACE + verdict)
+    if lost:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first if isinstance(error, Lost) else f"lost touch with the other hosts ({first})"
+        refuse(f"{line}; {ON}", AGAIN)
     if not _speaking.acquire(blocking=False):
         _over.wait()
     traceback.print_exc()
@@ -83,18 +95,26 @@ def failed() -> None:
     os._exit(1)
 
 
-def watch_others() -> None:
-    """From now on ends this process when another host of the job has stopped or is gone."""
-    threading.Thread(target=_watch, daemon=True, name="other hosts").start()
+def watch_others(stalled: float = STALLED) -> None:
+    """From now on ends this process when another host of the job has stopped, or none goes on.
+
+    Args:
+        stalled: the seconds in which no host goes on that are too many.
+    """
+    threading.Thread(target=_watch, args=(stalled,), daemon=True, name="other hosts").start()
 
 
-def _watch() -> None:
-    job, lost = _job(), 0
+def _watch(stalled: float) -> None:
+    job, lost, told = _job(), 0, -1
     if job is None:
         return
     store, own = job.client, job.process_id
     while lost < 6 and not _over.wait(LOOK):
+        mark = marks.last()
         try:
+            if mark.number != told:
+                store.key_value_set(f"{MARK}/{own}", mark.told(), allow_overwrite=True)
+                told = mark.number
             stopped = [host for host in _hosts(store, STOPPED) if host != own]
             lost = 0
         except Exception:  # of the service's own kinds
@@ -102,8 +122,15 @@ def _watch() -> None:
             continue
         if stopped and not _over.wait(GRACE):
             refuse(f"host {stopped[0]} stopped; what it printed says why")
+        if time.monotonic() - mark.since > stalled:
+            refuse(f"{marks.late(_marks(store), stalled)}; {ON}", AGAIN)
     if not _over.is_set():
-        refuse("the first host is gone")
+        refuse(f"the first host is gone; {ON}", AGAIN)
+
+
+def _marks(store: Any) -> dict[int, str]:
+    found = store.key_value_dir_get(MARK + "/")
+    return {int(name.rsplit("/", 1)[1]): value for name, value in found}
 
 
 def _tell_others() -> None:

@@ -183,6 +183,7 @@ class Network:
         """What a step gives of a split's readable images, which rows these are, and the others."""
         values, image_ids, masks = [], [], []
         for batch in self._batches(split):
+            hosts.reached(f"a batch of the {split.name} images")
             with contextlib.nullcontext() if values else compiling(_log.info):
                 values.append(apply_step(state, batch))
             if told:
