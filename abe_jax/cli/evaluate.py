@@ -29,6 +29,7 @@ from abe_jax.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from abe_jax.config.schema import Data
+    from abe_jax.data import Dataset
 
 # The options of --near-duplicates: the rule that each is of, and its name in a config.
 OF_NEAR_DUPLICATES = {
@@ -154,7 +155,6 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from abe_jax import hosts
     from abe_jax.config import build, overridden, read_json, stored
     from abe_jax.config.other_data import OtherData
-    from abe_jax.data.listed import listings
     from abe_jax.runs import divisions
 
     other = None
@@ -180,12 +180,20 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         made = [build.dataset(replace(data, division=n)) for n in range(arguments.divisions)]
         divisions.write_evaluation(run, made, command.say)
         return
-    with hosts.together():
-        tested = run.tested.dataset.split(arguments.split)
-    hosts.alike(listings([tested]))
-    for note in tested.notes:
-        command.say(f"warning: {note}")
+    _say_of_images(run.tested.dataset, arguments.split)
     run.write_evaluation(arguments.split, command.say)
+
+
+def _say_of_images(dataset: "Dataset", name: str) -> None:
+    """What of a split's images was left out or made one, on hosts that list the same."""
+    from abe_jax import hosts
+    from abe_jax.data.listed import listings
+
+    with hosts.together():
+        split = dataset.split(name)
+    hosts.alike(listings([split]))
+    for note in split.notes:
+        command.say(f"warning: {note}")
 
 
 def _say_of_data(data: "Data") -> None:

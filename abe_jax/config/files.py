@@ -68,7 +68,7 @@ def differences(left: Config, right: Config) -> list[str]:
 
 
 def described(config: Config) -> dict[str, Any]:
-    """Every value by its full name, but for where the data lies: hosts may have their own copies."""
+    """Every value by its full name, but for where the data lies: each host may have a copy."""
     flat = _flat(to_mapping(config))
     return {name: value for name, value in flat.items() if name not in _OF_A_HOST}
 

@@ -6,11 +6,11 @@ import itertools
 import json
 import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 from jax._src import distributed  # the store of JAX's coordination service has no public name
 
@@ -81,7 +81,7 @@ def versions() -> dict[str, str]:
         "code of abe_jax": _source(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": version("jaxlib"),
         "numpy": np.__version__,
         "devices": f"{jax.local_device_count()} of {jax.local_devices()[0].platform}",
     }
