@@ -40,7 +40,7 @@ def refuse(line: str, status: int = 2) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         pass
-    _tell_others()
+    _tell_others(status)
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.
     os._exit(status)
@@ -48,7 +48,7 @@ def refuse(line: str, status: int = 2) -> NoReturn:
 
 def leave_quietly() -> NoReturn:
     """Ends as programs do whose reader has gone: without a word, with SIGPIPE's status."""
-    _tell_others()
+    _tell_others(128 + signal.SIGPIPE)
     os._exit(128 + signal.SIGPIPE)
 
 
@@ -56,7 +56,7 @@ def interrupted() -> NoReturn:
     """Ends after Ctrl-C."""
     if _job() is None:
         sys.exit(130)
-    _tell_others()
+    _tell_others(130)
     os._exit(130)
 
 
@@ -91,7 +91,7 @@ def failed(error: Exception) -> None:
     if not _speaking.acquire(blocking=False):
         _over.wait()
     traceback.print_exc()
-    _tell_others()
+    _tell_others(1)
     os._exit(1)
 
 
@@ -115,34 +115,31 @@ def _watch(stalled: float) -> None:
             if mark.number != told:
                 store.key_value_set(f"{MARK}/{own}", mark.told(), allow_overwrite=True)
                 told = mark.number
-            stopped = [host for host in _hosts(store, STOPPED) if host != own]
+            stopped = {h: how for h, how in _told(store, STOPPED).items() if h != own}
             lost = 0
         except Exception:  # of the service's own kinds
             lost += 1
             continue
-        if stopped and not _over.wait(GRACE):
-            refuse(f"host {stopped[0]} stopped; what it printed says why")
         if time.monotonic() - mark.since > stalled:
-            refuse(f"{marks.late(_marks(store), stalled)}; {ON}", AGAIN)
+            refuse(f"{marks.late(_told(store, MARK), stalled)}; {ON}", AGAIN)
+        if stopped and not _over.wait(GRACE):
+            host, how = min(stopped.items())
+            status = AGAIN if how == str(AGAIN) else 2
+            refuse(f"host {host} stopped; what it printed says why", status)
     if not _over.is_set():
         refuse(f"the first host is gone; {ON}", AGAIN)
 
 
-def _marks(store: Any) -> dict[int, str]:
-    found = store.key_value_dir_get(MARK + "/")
-    return {int(name.rsplit("/", 1)[1]): value for name, value in found}
-
-
-def _tell_others() -> None:
+def _tell_others(status: int) -> None:
     """Says to the other hosts that this one stops, and waits until they stop as well."""
     job = _job()
     if job is None or _over.is_set():
         return
     store, end = job.client, time.monotonic() + PATIENCE
-    _set(store, f"{STOPPED}/{job.process_id}")
+    _set(store, f"{STOPPED}/{job.process_id}", str(status))
     while time.monotonic() < end:
         try:
-            stopped = _hosts(store, STOPPED)
+            stopped = _told(store, STOPPED)
         except Exception:  # the first host, which keeps the store, has left before
             return
         if len(stopped) == job.num_processes:
@@ -158,12 +155,14 @@ def _job() -> Any:
     return module.global_state if module and module.global_state.client else None
 
 
-def _hosts(store: Any, key: str) -> list[int]:
-    return sorted(int(name.rsplit("/", 1)[1]) for name, _ in store.key_value_dir_get(key + "/"))
+def _told(store: Any, key: str) -> dict[int, str]:
+    """What each host told under a key, by its number."""
+    found = store.key_value_dir_get(key + "/")
+    return {int(name.rsplit("/", 1)[1]): value for name, value in found}
 
 
-def _set(store: Any, key: str) -> None:
+def _set(store: Any, key: str, value: str) -> None:
     try:
-        store.key_value_set(key, "")
+        store.key_value_set(key, value)
     except Exception:  # it was said before, or the first host is gone
         return
