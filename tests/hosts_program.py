@@ -4,7 +4,6 @@ python tests/hosts_program.py DOES --coordinator HOST:PORT --processes N --proce
 """
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 

@@ -12,21 +12,31 @@ from processes import ROOT, environment, port
 
 pytestmark = pytest.mark.slow
 
-WITHIN = 60.0  # seconds after which nobody may be left
+WITHIN = 60.0  # seconds after a host's end in which the others end
+START = 200.0  # seconds for jobs whose start counts: JAX is slow to import on a busy machine
 ON = "; the same command goes on from the last checkpoint"
 
 Host = subprocess.Popen[str]
 
 
-def start(does: str, data: Path, numbers: list[int], of: int, *arguments: object) -> list[Host]:
-    """Hosts with these numbers, of a job of so many."""
-    at = f"127.0.0.1:{port()}"
+def start(
+    does: str, data: Path, numbers: list[int], of: int, *arguments: object, at: int = 0
+) -> list[Host]:
+    """Hosts with these numbers, of a job of so many; `at` is the port of its first."""
+    program = [sys.executable, ROOT / "tests" / "hosts_program.py", does]
+    given = [
+        "--coordinator",
+        f"127.0.0.1:{at or port()}",
+        "--processes",
+        of,
+        *arguments,
+        "--process",
+    ]
     return [
         subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "hosts_program.py", does, "--coordinator", at]
-            + ["--processes", str(of), "--process", str(number), *map(str, arguments)],
+            [str(word) for word in (*program, *given, number)],
             cwd=ROOT,
-            env=environment(data) | {"PYTHONPATH": str(ROOT)},
+            env={**environment(data), "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -76,19 +86,19 @@ def test_the_others_name_a_host_that_is_gone(
 
 
 def test_a_host_that_crashes_says_so(tmp_path: Path) -> None:
-    first, second = ended(start("abort", tmp_path, [0, 1], 2))
+    first, second = ended(start("abort", tmp_path, [0, 1], 2), START)
     assert first == (75, [f"error: host 1 is gone: it gives no sign of life{ON}"])
     assert second[0] == 128 + signal.SIGABRT
     assert second[1][-1] == "error: this host crashed (SIGABRT)"
 
 
 def test_late_hosts_are_named(tmp_path: Path) -> None:
-    lines = ended(start("exchange", tmp_path, [0, 2], 4, "--join-within", 12))
+    lines = ended(start("exchange", tmp_path, [0, 2], 4, "--join-within", 12), START)
     assert lines == [(75, [f"error: hosts 1, 3 did not join within 12 s{ON}"])] * 2
 
 
 def test_without_the_first_host_nobody_waits_for_ever(tmp_path: Path) -> None:
-    ((status, lines),) = ended(start("exchange", tmp_path, [1], 2, "--join-within", 3))
+    ((status, lines),) = ended(start("exchange", tmp_path, [1], 2, "--join-within", 3), START)
     assert status == 75
     assert lines == [
         f"error: host 0 could not be joined within 3 s: it is not there, or hosts lack{ON}"
@@ -97,16 +107,15 @@ def test_without_the_first_host_nobody_waits_for_ever(tmp_path: Path) -> None:
 
 def test_a_host_that_comes_later_is_waited_for(tmp_path: Path) -> None:
     at = port()
-    arguments = ("--coordinator", f"127.0.0.1:{at}", "--join-within", 40)
-    hosts = start("end", tmp_path, [0], 2, *arguments)
-    time.sleep(5)
-    hosts += start("end", tmp_path, [1], 2, *arguments)
-    assert ended(hosts) == [(0, []), (0, [])]
+    hosts = start("end", tmp_path, [0], 2, "--join-within", 100, at=at)
+    time.sleep(8)
+    hosts += start("end", tmp_path, [1], 2, "--join-within", 100, at=at)
+    assert ended(hosts, START) == [(0, []), (0, [])]
 
 
 def test_a_host_that_never_comes_is_named(tmp_path: Path) -> None:
     hosts = start("stall", tmp_path, [0, 1], 2, "--stalled-after", 6)
-    for status, lines in ended(hosts):
+    for status, lines in ended(hosts, START):
         assert status == 75
         assert lines == [
             "error: no host has gone on for 6 s; the others wait at an exchange between the hosts "
@@ -116,4 +125,4 @@ def test_a_host_that_never_comes_is_named(tmp_path: Path) -> None:
 
 def test_hosts_that_were_started_differently_are_refused(tmp_path: Path) -> None:
     line = "error: the hosts were started differently: config.seed: 0 on host 0, 1 on host 1"
-    assert ended(start("differ", tmp_path, [0, 1], 2)) == [(2, [line]), (2, [line])]
+    assert ended(start("differ", tmp_path, [0, 1], 2), START) == [(2, [line]), (2, [line])]
