@@ -14,6 +14,7 @@ _OWN = re.compile(
 )
 _GONE = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:\d+\n)+)")
 _ABSENT = re.compile(r"Some timed out task names:\n((?:\d+\n)+)")
+_UNANSWERED = "DEADLINE_EXCEEDED: Deadline Exceeded"  # of a message to the first host
 _FATAL = re.compile(r"absl::Status: (.*)")
 
 
@@ -44,7 +45,7 @@ def reason(text: str, wait: float) -> str:
         return "another host joined with this host's number"
     if "RegisterTask" in text and "DEADLINE_EXCEEDED" in text:
         return f"host 0 could not be joined within {wait:.0f} s: it is not there, or hosts lack"
-    if "Failed to send RPC to coordination service" in text:
+    if "Failed to send RPC to coordination service" in text or _UNANSWERED in text:
         return "host 0 is gone: it gives no sign of life"
     found = _FATAL.search(text)
     return f"the job is broken: {found[1] if found else 'the runtime gave no reason'}"
@@ -52,4 +53,5 @@ def reason(text: str, wait: float) -> str:
 
 def hosts(numbers: list[str]) -> str:
     """`host 1`, or `hosts 1, 2`."""
-    return f"host{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+    listed = ", ".join(sorted(numbers, key=int))
+    return f"host{'s' if len(numbers) > 1 else ''} {listed}"
