@@ -1,4 +1,4 @@
-"""The last words of JAX's runtime, as jaxlib 0.10.2 printed them, in one line; who is late; who differs."""
+"""The last words of JAX's runtime in one line, as jaxlib 0.10.2 printed them; who is late."""
 
 import pytest
 
