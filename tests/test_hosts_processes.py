@@ -76,11 +76,13 @@ def test_the_others_name_a_host_that_is_gone(
     until_joined(hosts[1 - victim])
     os.kill(worker(hosts[victim]), how)
     gone = hosts[victim]
-    left = ended([host for host in hosts if host is not gone])
+    try:
+        left = ended([host for host in hosts if host is not gone])
+    finally:
+        gone.kill()  # takes a worker that was stopped along
+        lines = gone.communicate()[1].splitlines()
     line = f"error: host {victim} is gone: it gives no sign of life{ON}"
     assert left == [(75, [line]), (75, [line])]
-    gone.kill()  # takes a worker that was stopped along
-    lines = ended([gone])[0][1]
     if how == signal.SIGKILL:
         assert lines == [f"error: this host was killed, as by a full memory{ON}"]
 
