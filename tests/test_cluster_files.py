@@ -10,7 +10,7 @@ import pytest
 import yaml
 from processes import ROOT
 
-from abe_jax.cli import command, ending, train
+from abe_jax.cli import ending, several, train
 
 CLUSTER = ROOT / "cluster"
 
@@ -32,7 +32,7 @@ def test_pods_find_the_first_host_and_are_as_many_as_they_say() -> None:
     arguments, overrides = train.parser().parse(index)
     assert overrides == []
     assert (ROOT / arguments.config).is_file()
-    assert command.asks_for_hosts(arguments)
+    assert several.asks_for_hosts(arguments)
     assert arguments.processes == spec["completions"] == spec["parallelism"]
     assert (arguments.process, spec["completionMode"]) == (1, "Indexed")
     # An indexed Job's pods are called JOB-INDEX; a headless Service of their subdomain's name and

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abe_jax.cli import command, ending
+from abe_jax.cli import command, ending, several
 
 if TYPE_CHECKING:
     from abe_jax.config import Config
@@ -71,14 +71,14 @@ def parser() -> command.Parser:
         "train", __doc__, example="--config configs/quickstart.py --workdir runs/quickstart"
     )
     made.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's folder")
-    command.add_hosts(made)
+    several.add_hosts(made)
     return made
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     arguments, overrides = parser().parse(argv)
-    config = command.configuration(arguments.config, overrides)
-    command.join_hosts(arguments)
+    with several.together(arguments):
+        config = command.configuration(arguments.config, overrides)
     if not run(config, arguments.workdir):
         sys.exit(ending.GO_ON)
