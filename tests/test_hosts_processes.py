@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import ROOT, environment, port
+from processes import ROOT, environment, port, worker
 
 pytestmark = pytest.mark.slow
 
@@ -61,12 +61,6 @@ def ended(hosts: list[Host], within: float = WITHIN) -> list[tuple[int, list[str
     return [(host.returncode, err.splitlines()) for host, err in zip(hosts, said, strict=True)]
 
 
-def worker(host: Host) -> int:
-    """The process that does a host's work, the child of the one that was started."""
-    children = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split()
-    return int(children[0])
-
-
 @pytest.mark.parametrize("victim", [0, 1])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_others_name_a_host_that_is_gone(
@@ -80,11 +74,12 @@ def test_the_others_name_a_host_that_is_gone(
         left = ended([host for host in hosts if host is not gone])
     finally:
         gone.kill()  # takes a worker that was stopped along
-        lines = gone.communicate()[1].splitlines()
+        own = gone.communicate()[1].splitlines()
     line = f"error: host {victim} is gone: it gives no sign of life{ON}"
     assert left == [(75, [line]), (75, [line])]
     if how == signal.SIGKILL:
-        assert lines == [f"error: this host was killed, as by a full memory{ON}"]
+        assert own == [f"error: this host was killed, as by a full memory{ON}"]
+        assert gone.returncode == 128 + signal.SIGKILL
 
 
 def test_a_host_that_crashes_says_so(tmp_path: Path) -> None:

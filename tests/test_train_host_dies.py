@@ -1,27 +1,49 @@
-"""One of three hosts is killed at a random point; the job started anew ends as if nothing was."""
+"""One of three hosts is killed at a random point; the job started anew ends as if nothing was.
 
-import json
+Three kills, one in each kind of work; `--kills 10` of pytest's command line gives ten.
+"""
+
+import os
 import random
+import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from processes import ROOT, TINY, command, environment, port
+from processes import ROOT, TINY, command, environment, port, worker
 
 pytestmark = pytest.mark.slow
 
 HOSTS = 3
 WITHIN = 60.0  # seconds in which the others have ended
 SEED = 14
-KILLS = 10
 ON = "; the same command goes on from the last checkpoint"
 
-# Where host 0 stands when the kill is due; then comes a random part of a second.
-POINTS = (
-    *("compiling the training step", "step  3/", "step  5/", "step  6/"),  # 5: validation
-    *("step  9/", "step 12/", "step 15/", "step 16/"),  # 12, 16: beside a checkpoint; 16: the test
-)
+# By what the job is at: a text of host 0's, or a path in the run's folder, at which a kill is due,
+# and the seconds of which a random part is waited then. Validation comes at steps 5, 10, 15, a
+# checkpoint at 4, 8, 12, 16 and behind a better validation; the test, of seconds, behind the last.
+POINTS = {
+    "training": [
+        *[("compiling the training step", 3.0), ("step  3/", 0.4), ("step  6/", 0.3)],
+        *[("step 12/", 0.3), ("on 3 cpu device", 3.0)],
+    ],
+    "evaluation": [
+        *[("checkpoints/latest/4", 1.0), ("step  9/", 0.3), ("checkpoints/latest/12", 0.5)],
+        *[("step 16/", 4.0), ("step 16/", 2.0)],
+    ],
+    "checkpointing": [
+        *[("checkpoints/latest/4.*", 0.1), ("checkpoints/best/5.*", 0.1)],
+        *[("checkpoints/latest/8.*", 0.1), ("checkpoints/latest/16.*", 0.1)],
+    ],
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kill" in metafunc.fixturenames:
+        kills = range(int(metafunc.config.getoption("kills") or 0))
+        kinds = list(POINTS)
+        metafunc.parametrize("kill", kills, ids=[f"{kinds[k % 3]}-{k}" for k in kills])
 
 
 def start(workdir: Path, data: Path) -> list[subprocess.Popen[str]]:
@@ -53,34 +75,48 @@ def ended(hosts: list[subprocess.Popen[str]], within: float) -> list[tuple[int, 
     return [(host.returncode, errors) for host, errors in zip(hosts, said, strict=True)]
 
 
-def whole(workdir: Path, data: Path) -> tuple[str, object]:
+def whole(workdir: Path, data: Path) -> tuple[bytes, bytes]:
     """Trains to the end; metrics.csv and evaluation.json."""
     for status, errors in ended(start(workdir, data), 600):
         assert status == 0, errors
-    measured = json.loads((workdir / "evaluation.json").read_text())
-    return (workdir / "metrics.csv").read_text(), measured
+    return (workdir / "metrics.csv").read_bytes(), (workdir / "evaluation.json").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[str, object]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[bytes, bytes]:
     return whole(tmp_path_factory.mktemp("whole") / "run", tiny_data)
 
 
-@pytest.mark.parametrize("kill", range(KILLS))
+def wait_for(point: str, first: subprocess.Popen[str], workdir: Path) -> None:
+    """Waits until the first host has said a text, or a path of the run's folder is there."""
+    if point.startswith("checkpoints/"):
+        while first.poll() is None and not list(workdir.glob(point)):
+            time.sleep(0.001)
+        assert first.poll() is None, first.communicate()
+        return
+    assert first.stdout is not None
+    assert any(point in line for line in first.stdout), first.communicate()
+
+
 def test_a_killed_host_is_named_and_the_job_goes_on(
-    kill: int, uninterrupted: tuple[str, object], tmp_path: Path, tiny_data: Path
+    kill: int, uninterrupted: tuple[bytes, bytes], tmp_path: Path, tiny_data: Path
 ) -> None:
     drawn = random.Random(SEED + kill)
-    victim, point = kill % HOSTS, drawn.choice(POINTS)
+    victim = (kill + kill // 3) % HOSTS  # each in each kind of work
+    point, spread = drawn.choice(list(POINTS.values())[kill % 3])
+    waited = drawn.uniform(0.0, spread)
     hosts = start(tmp_path / "run", tiny_data)
-    assert hosts[0].stdout is not None
-    assert any(point in line for line in hosts[0].stdout), hosts[0].communicate()
-    time.sleep(drawn.uniform(0.0, 0.5))
-    hosts[victim].kill()
+    wait_for(point, hosts[0], tmp_path / "run")
+    time.sleep(waited)
+    # The process that works, as a full memory's killer would take it, or the one beside it.
+    os.kill(worker(hosts[victim]) if kill % 2 else hosts[victim].pid, signal.SIGKILL)
     began = time.monotonic()
     found = ended(hosts, WITHIN)
-    assert time.monotonic() - began < WITHIN
+    took = time.monotonic() - began
+    print(f"host {victim} killed {waited:.2f} s after {point!r}; all ended in {took:.1f} s")
     line = f"error: host {victim} is gone: it gives no sign of life{ON}\n"
     others = [found[number] for number in range(HOSTS) if number != victim]
     assert others == [(75, line)] * 2, (victim, point)
+    own = (128 + signal.SIGKILL, f"error: this host was killed, as by a full memory{ON}\n")
+    assert found[victim] == (own if kill % 2 else (-signal.SIGKILL, ""))
     assert whole(tmp_path / "run", tiny_data) == uninterrupted

@@ -118,8 +118,7 @@ class _Supervisor:
         number = -status
         if number == signal.SIGKILL:
             _write(f"error: this host was killed, as by a full memory; {ON}\n")
-            return GO_ON
-        if number not in PASSED:
+        elif number not in PASSED:
             _write(f"error: this host crashed ({signal.Signals(number).name})\n")
         return 128 + number
 
