@@ -1,5 +1,7 @@
 """The last words of JAX's runtime in one line, as jaxlib 0.10.2 printed them; who is late."""
 
+import errno
+
 import pytest
 
 from abe_jax.hosts import comparing, lost, marks, runtime_log
@@ -94,6 +96,9 @@ def test_an_error_of_the_runtime_is_a_loss_and_that_of_a_file_is_none(
     wrapped = RuntimeError("cannot save")
     wrapped.__cause__ = gloo
     assert lost.is_loss(wrapped)
+    assert lost.is_loss(TimeoutError("Timed out while waiting for async_write_complete barrier."))
+    assert not lost.is_loss(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))  # of NFS, say
+    assert not lost.is_loss(RuntimeError("INTERNAL: CUDA error: an illegal memory access"))
     assert not lost.is_loss(ValueError("shapes (3,) and (4,) do not fit"))
     assert not lost.is_loss(
         ValueError("FAILED_PRECONDITION: cannot open [source locations='tensorstore/kvstore']")

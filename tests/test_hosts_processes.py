@@ -89,6 +89,12 @@ def test_a_host_that_crashes_says_so(tmp_path: Path) -> None:
     assert second[1][-1] == "error: this host crashed (SIGABRT)"
 
 
+def test_a_barrier_of_a_checkpoint_that_fails_is_no_mistake_of_the_disk(tmp_path: Path) -> None:
+    first, second = ended(start("save", tmp_path, [0, 1], 2), START)
+    assert first == (75, [f"error: host 1 is gone: it gives no sign of life{ON}"])
+    assert second == (137, [f"error: this host was killed, as by a full memory{ON}"])
+
+
 def test_late_hosts_are_named(tmp_path: Path) -> None:
     lines = ended(start("exchange", tmp_path, [0, 2], 4, "--join-within", 12), START)
     assert lines == [(75, [f"error: hosts 1, 3 did not join within 12 s{ON}"])] * 2

@@ -143,6 +143,8 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     except BrokenPipeError:
         ending.leave_quietly()
     except OSError as error:  # a full disk, a folder that is a file, rights: no bug
+        if ending.is_loss(error):  # Orbax's TimeoutError is one as well
+            ending.failed(error)
         where = f"{error.filename}: " if error.filename else ""
         ending.refuse(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:

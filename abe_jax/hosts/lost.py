@@ -8,10 +8,10 @@ import sys
 GO_ON = 75
 
 # What comes from JAX's collectives, its store and its barriers begins with a status code of absl.
-_STATUS = re.compile(
-    r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|INTERNAL|UNAVAILABLE"
-    r"|UNKNOWN): "
-)
+# Some of these say nothing else; others are those of a fault in a program as well.
+_STATUS = re.compile(r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|UNAVAILABLE): ")
+_OTHER = re.compile(r"\b(FAILED_PRECONDITION|INTERNAL|UNKNOWN): ")
+_NETWORK = re.compile(r"gloo|nccl|coordination|barrier|connect|socket|peer|rpc|task", re.IGNORECASE)
 
 
 class Lost(Exception):  # noqa: N818 (an outcome)
@@ -30,12 +30,19 @@ def is_loss(error: BaseException) -> bool:
     while next_one is not None and next_one not in chain:
         chain.append(next_one)
         next_one = next_one.__cause__ or next_one.__context__
-    return any(isinstance(one, Lost) or _of_runtime(str(one)) for one in chain)
+    return any(isinstance(one, Lost) or _of_orbax(one) or _of_runtime(str(one)) for one in chain)
+
+
+def _of_orbax(error: BaseException) -> bool:
+    # Its waits for other hosts end so; the system's own, of a network disk, has a number.
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def _of_runtime(text: str) -> bool:
-    # A file that TensorStore cannot read or write has a status code as well.
-    return bool(_STATUS.search(text[:200])) and "tensorstore" not in text
+    begins = text[:200]
+    if "tensorstore" in text:  # a file that it cannot read or write has a status code as well
+        return False
+    return bool(_STATUS.search(begins) or (_OTHER.search(begins) and _NETWORK.search(begins)))
 
 
 def in_job() -> bool:
