@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from processes import ROOT, TINY, command, environment, port, run
+from processes import ROOT, TINY, command, environment, port, run, worker
 
 from abe_jax import config
 from abe_jax.cli import ending
@@ -166,6 +167,8 @@ def test_a_signal_to_one_stops_both_at_one_step_and_both_go_on(
     for line in processes[0].stdout:
         if "step  3/" in line:
             processes[1].send_signal(asks)
+            if asks == signal.SIGTERM:  # SLURM sends it to each process of a host
+                os.kill(worker(processes[1]), asks)
             break
     ended = finish(processes)
     assert [status for status, *_ in ended] == [ending.GO_ON] * 2, ended
