@@ -29,8 +29,8 @@ POINTS = {
         *[("step 12/", 0.3), ("on 3 cpu device", 3.0)],
     ],
     "evaluation": [
-        *[("checkpoints/latest/4", 1.0), ("step  9/", 0.3), ("checkpoints/latest/12", 0.5)],
-        *[("step 16/", 4.0), ("step 16/", 2.0)],
+        *[("step 16/", 4.0), ("checkpoints/latest/4", 1.0), ("step  9/", 0.3)],
+        *[("step 16/", 2.0), ("checkpoints/latest/12", 0.5)],
     ],
     "checkpointing": [
         *[("checkpoints/latest/4.*", 0.1), ("checkpoints/best/5.*", 0.1)],
@@ -103,7 +103,8 @@ def test_a_killed_host_is_named_and_the_job_goes_on(
 ) -> None:
     drawn = random.Random(SEED + kill)
     victim = (kill + kill // 3) % HOSTS  # each in each kind of work
-    point, spread = drawn.choice(list(POINTS.values())[kill % 3])
+    points = list(POINTS.values())[kill % 3]
+    point, spread = points[kill // 3 % len(points)]
     waited = drawn.uniform(0.0, spread)
     hosts = start(tmp_path / "run", tiny_data)
     wait_for(point, hosts[0], tmp_path / "run")
