@@ -30,6 +30,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-pixels", action="store_true", help="write docs/PIXELS.md anew")
+    parser.addoption(
+        "--kills", type=int, default=3, help="how often test_train_host_dies.py kills a host"
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -54,3 +54,9 @@ def python(
         timeout=timeout,
         check=False,
     )
+
+
+def worker(host: "subprocess.Popen[str]") -> int:
+    """The process that does a host's work, the child of the one that was started."""
+    children = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split()
+    return int(children[0])

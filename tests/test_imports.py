@@ -121,7 +121,17 @@ def test_what_is_not_used_is_not_imported(program: str, says: str, tmp_path: Pat
 
 
 LAZY = (
-    *("", "comparison", "data", "data.sources", "evaluation", "index", "pretrained", "report"),
+    *(
+        "",
+        "comparison",
+        "data",
+        "data.sources",
+        "evaluation",
+        "hosts",
+        "index",
+        "pretrained",
+        "report",
+    ),
     "training",
 )
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from processes import ROOT, TINY, command, environment, port, run
+from processes import ROOT, TINY, command, environment, port, run, worker
 
 from abe_jax import config
+from abe_jax.cli import ending
 from abe_jax.config import build
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
@@ -155,18 +157,21 @@ def test_two_hosts_train_and_evaluate_as_one(
     assert said(second[1]) == []
 
 
-def test_sigterm_to_one_stops_both_at_one_step_and_both_go_on(
-    tmp_path: Path, tiny_data: Path
+@pytest.mark.parametrize("asks", [signal.SIGTERM, signal.SIGUSR1], ids=lambda s: s.name)
+def test_a_signal_to_one_stops_both_at_one_step_and_both_go_on(
+    asks: signal.Signals, tmp_path: Path, tiny_data: Path
 ) -> None:
     longer = ["--config", TINY, "--config.train.steps=60", "--config.train.evaluate_every=0"]
     processes = start("train", tmp_path / "run", tiny_data, *longer)
     assert processes[0].stdout is not None
     for line in processes[0].stdout:
         if "step  3/" in line:
-            processes[1].send_signal(signal.SIGTERM)
+            processes[1].send_signal(asks)
+            if asks == signal.SIGTERM:  # SLURM sends it to each process of a host
+                os.kill(worker(processes[1]), asks)
             break
     ended = finish(processes)
-    assert [status for status, *_ in ended] == [0, 0], ended
+    assert [status for status, *_ in ended] == [ending.GO_ON] * 2, ended
     at = int(restored(tmp_path / "run", "latest").step)
     assert 3 < at < 60
     assert f"asked to stop: step {at} is saved" in ended[0][1]

@@ -13,6 +13,7 @@ import pytest
 from processes import ROOT, TINY, command, environment, run
 
 from abe_jax import config
+from abe_jax.cli import ending
 from abe_jax.config import build
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
@@ -237,16 +238,20 @@ def test_killed_while_a_checkpoint_is_written(
     assert left_behind(workdir) == never_stopped[1]
 
 
-def test_sigterm_saves_the_step_and_exits_cleanly(
-    never_stopped: tuple[Path, dict[str, object], str], tmp_path: Path, tiny_data: Path
+@pytest.mark.parametrize("asks", [signal.SIGTERM, signal.SIGUSR1], ids=lambda s: s.name)
+def test_asked_to_stop_it_saves_the_step_and_says_so_by_its_status(
+    asks: signal.Signals,
+    never_stopped: tuple[Path, dict[str, object], str],
+    tmp_path: Path,
+    tiny_data: Path,
 ) -> None:
     with start(tmp_path / "run", tiny_data) as process:
         for line in lines(process):
             if "step  3/" in line:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(asks)
                 break
         said = "".join(lines(process))
-    assert process.returncode == 0
+    assert process.returncode == ending.GO_ON
     assert "is saved" in said
     saved = Checkpoints(RunFolder(tmp_path / "run").latest, 2)
     stopped_at = saved.steps()[-1]

@@ -143,12 +143,14 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     except BrokenPipeError:
         ending.leave_quietly()
     except OSError as error:  # a full disk, a folder that is a file, rights: no bug
+        if ending.is_loss(error):  # Orbax's TimeoutError is one as well
+            ending.failed(error)
         where = f"{error.filename}: " if error.filename else ""
         ending.refuse(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         ending.interrupted()
-    except Exception:
-        ending.failed()
+    except Exception as error:
+        ending.failed(error)
         raise
     ending.over()
     sys.exit(status)
@@ -209,37 +211,3 @@ def add_longest(group: "argparse._MutuallyExclusiveGroup") -> None:
     group.add_argument(
         "--longest", type=int, metavar="PX", help="images whole, uncropped: their longest side"
     )
-
-
-def add_hosts(parser: Parser) -> None:
-    """Arguments of a run on several hosts; on clusters that JAX knows --hosts is enough."""
-    parser.add_argument("--hosts", action="store_true", help="join the other hosts of this job")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="where the first host listens")
-    parser.add_argument("--processes", type=int, metavar="N", help="number of hosts")
-    parser.add_argument("--process", type=int, metavar="I", help="this host's number, from 0")
-
-
-def asks_for_hosts(arguments: argparse.Namespace) -> bool:
-    """Whether any argument of `add_hosts` is given."""
-    named = (arguments.coordinator, arguments.processes, arguments.process)
-    return arguments.hosts or any(value is not None for value in named)
-
-
-def join_hosts(arguments: argparse.Namespace) -> None:
-    """Connects to the other hosts, where the command line asks for it.
-
-    Raises:
-        UserError: no cluster was recognised, or the others cannot be reached.
-    """
-    if not asks_for_hosts(arguments):
-        return
-    import jax
-
-    named = (arguments.coordinator, arguments.processes, arguments.process)
-    try:
-        # At its end each host waits for the others; the first still evaluates and writes alone.
-        jax.distributed.initialize(*named, shutdown_timeout_seconds=3600)
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot join the other hosts: {reason}") from None
-    ending.watch_others()

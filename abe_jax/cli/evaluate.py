@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abe_jax.choices import NEAR_DUPLICATES
-from abe_jax.cli import command
+from abe_jax.cli import command, several
 from abe_jax.errors import UserError, require
 from abe_jax.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from abe_jax.config.schema import Data
+    from abe_jax.data import Dataset
 
 # The options of --near-duplicates: the rule that each is of, and its name in a config.
 OF_NEAR_DUPLICATES = {
@@ -80,7 +81,7 @@ def parser() -> command.Parser:
         help="of a set with several divisions into training and test persons: how many, such as 10",
     )
     _add_near_duplicates(made)
-    command.add_hosts(made)
+    several.add_hosts(made)
     return made
 
 
@@ -150,6 +151,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     overrides = [override for override in overrides if not _of_evaluation(override)]
     if arguments.whiten_on:
         measured.append(f"evaluate.whiten_path={arguments.whiten_on}")
+    several.join_hosts(arguments)
     from abe_jax import hosts
     from abe_jax.config import build, overridden, read_json, stored
     from abe_jax.config.other_data import OtherData
@@ -159,7 +161,6 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.dataset or arguments.path:
         name, path = arguments.dataset or "folder", arguments.path or ""
         other = OtherData(name=name, path=path, options=overrides)
-    command.join_hosts(arguments)
     with hosts.together():
         own = read_json(RunFolder(arguments.workdir).config)
         near = near_duplicates(arguments)
@@ -179,9 +180,20 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         made = [build.dataset(replace(data, division=n)) for n in range(arguments.divisions)]
         divisions.write_evaluation(run, made, command.say)
         return
-    for note in run.tested.dataset.split(arguments.split).notes:
-        command.say(f"warning: {note}")
+    _say_of_images(run.tested.dataset, arguments.split)
     run.write_evaluation(arguments.split, command.say)
+
+
+def _say_of_images(dataset: "Dataset", name: str) -> None:
+    """What of a split's images was left out or made one, on hosts that list the same."""
+    from abe_jax import hosts
+    from abe_jax.data.listed import listings
+
+    with hosts.together():
+        split = dataset.split(name)
+    hosts.alike(listings([split]))
+    for note in split.notes:
+        command.say(f"warning: {note}")
 
 
 def _say_of_data(data: "Data") -> None:
@@ -226,5 +238,5 @@ def _check(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.divisions is not None and arguments.split != "test":
         raise UserError(f"--divisions: goes with --split test, not with {arguments.split}")
     near_duplicates(arguments)
-    if not command.asks_for_hosts(arguments):  # several must refuse it together
+    if not several.asks_for_hosts(arguments):  # several must refuse it together
         RunFolder(arguments.workdir).require()

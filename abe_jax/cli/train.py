@@ -1,28 +1,33 @@
 """Trains what a config describes, evaluates the best checkpoint and reports.
 
 A run that was stopped, at whatever point, goes on by the same command where it was saved last.
+SIGTERM and SIGUSR1 save, and end it with status 75: started again it goes on.
 
 With --config.data.validate=False all classes but the test's are trained on, and the last checkpoint
 is taken, chosen by nothing: choose settings by runs on validation classes, then train with them so.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abe_jax.cli import command
+from abe_jax.cli import command, ending, several
 
 if TYPE_CHECKING:
     from abe_jax.config import Config
     from abe_jax.training.run_folder import RunFolder
 
 
-def run(config: "Config", workdir: Path) -> None:
+def run(config: "Config", workdir: Path) -> bool:
     """Prepares the data, trains, evaluates the best checkpoint on the test classes and reports.
 
     A run that was stopped, at whatever point, goes on where it was saved last; of one that is
     finished the test's table is said again.
+
+    Returns:
+        False when it was asked to stop and has saved; True when it is finished.
     """
     from abe_jax.config.resume import is_finished
     from abe_jax.training.run_folder import RunFolder
@@ -31,7 +36,7 @@ def run(config: "Config", workdir: Path) -> None:
     if is_finished(config, folder):
         _say_again(folder)
         command.say(f"finished before, all {config.train.steps} steps; look at {folder.report}")
-        return
+        return True
     import jax
 
     from abe_jax.config.training import prepare_training
@@ -44,10 +49,11 @@ def run(config: "Config", workdir: Path) -> None:
             f"{jax.devices()[0].platform} device(s)"
         )
         if not training.fit(stop, command.say):
-            return
+            return False
         training.load().write_evaluation("test", command.say)
     took = duration(time.perf_counter() - began)
     command.say(f"finished in {took}; look at {folder.report}")
+    return True
 
 
 def _say_again(folder: "RunFolder") -> None:
@@ -65,13 +71,14 @@ def parser() -> command.Parser:
         "train", __doc__, example="--config configs/quickstart.py --workdir runs/quickstart"
     )
     made.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's folder")
-    command.add_hosts(made)
+    several.add_hosts(made)
     return made
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     arguments, overrides = parser().parse(argv)
-    config = command.configuration(arguments.config, overrides)
-    command.join_hosts(arguments)
-    run(config, arguments.workdir)
+    with several.together(arguments):
+        config = command.configuration(arguments.config, overrides)
+    if not run(config, arguments.workdir):
+        sys.exit(ending.GO_ON)

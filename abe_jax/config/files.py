@@ -67,6 +67,15 @@ def differences(left: Config, right: Config) -> list[str]:
     ]
 
 
+def described(config: Config) -> dict[str, Any]:
+    """Every value by its full name, but for where the data lies: each host may have a copy."""
+    flat = _flat(to_mapping(config))
+    return {name: value for name, value in flat.items() if name not in _OF_A_HOST}
+
+
+_OF_A_HOST = ("config.data.root", "config.data.path")
+
+
 def _flat(value: Any, where: str = "config") -> dict[str, Any]:
     """Each single value by its full name; lists count as well, which flax's flattening has not."""
     if isinstance(value, dict):

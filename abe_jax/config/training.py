@@ -7,11 +7,12 @@ from pathlib import Path
 
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
-from abe_jax.config.files import read_json
+from abe_jax.config.files import described, read_json
 from abe_jax.config.memory import check_memory
 from abe_jax.config.resume import as_begun, claim, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
+from abe_jax.data.listed import listings
 from abe_jax.runs.training import Training
 from abe_jax.training import Recipe, Validation
 from abe_jax.training.loop import Sources
@@ -26,7 +27,8 @@ def prepare_training(
 ) -> Training:
     """Everything that a training needs, checked; its folder is made and holds its config.json.
 
-    Of several hosts, what one refuses all refuse.
+    Of several hosts, what one refuses all refuse, and such as were started differently or list
+    other images are refused.
 
     Args:
         config: what to train.
@@ -40,10 +42,12 @@ def prepare_training(
         UserError: what could not be trained, or not be measured at the end; another training of
             the same folder.
     """
+    hosts.alike(described(config))
     with contextlib.ExitStack() as lock:
         with hosts.together():
             training = _prepared(config, RunFolder(workdir), say, dataset, lock)
         checks.check_ways()
+        hosts.alike(training.listings)
         return dataclasses.replace(training, lock=lock.pop_all())
 
 
@@ -81,6 +85,7 @@ def _prepared(
         ),
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
+        listings=listings(split for split in (train, val, test) if split),
     )
 
 

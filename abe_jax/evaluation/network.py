@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Int, UInt8
 
 from abe_jax import hosts, models
@@ -183,6 +182,7 @@ class Network:
         """What a step gives of a split's readable images, which rows these are, and the others."""
         values, image_ids, masks = [], [], []
         for batch in self._batches(split):
+            hosts.reached(f"a batch of the {split.name} images")
             with contextlib.nullcontext() if values else compiling(_log.info):
                 values.append(apply_step(state, batch))
             if told:
@@ -190,9 +190,7 @@ class Network:
                 told(max(0, min(len(batch.mask), left)))
             image_ids.append(batch.image_ids)
             masks.append(batch.mask)
-        parts = (np.concatenate(values), np.concatenate(image_ids), np.concatenate(masks))
-        if jax.process_count() > 1:
-            parts = multihost_utils.process_allgather(parts, tiled=True)
+        parts = [hosts.gather_rows(np.concatenate(part)) for part in (values, image_ids, masks)]
         order = np.argsort(parts[1], kind="stable")
         kept = order[np.asarray(parts[2])[order]]
         readable = np.asarray(parts[1])[kept]

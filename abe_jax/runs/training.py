@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from abe_jax import training
 from abe_jax.runs.run import Run
@@ -23,6 +23,7 @@ class Training:
     sources: Sources
     folder: RunFolder
     load: Callable[[], Run]  # reads the run that is in the folder when it has been trained
+    listings: Mapping[str, str]  # what each split holds, in words that hosts compare
 
     lock: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from abe_jax import hosts
 from abe_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Checkpoints:
         items = self._args.Composite(
             state=self._args.StandardSave(state), about=self._args.JsonSave(about)
         )
+        hosts.reached(f"the checkpoint of step {step}")
         with self._written():
             self._manager.save(step, args=items)
             if jax.process_count() > 1:
@@ -115,6 +117,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            if hosts.is_loss(error):
+                raise
             raise UserError(
                 f"{self._folder / str(step)}: the checkpoint is damaged; delete that folder and "
                 f"run the training command again, which goes on from what is left ({_line(error)})"
@@ -125,6 +129,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # as many kinds as for reading
+            if hosts.is_loss(error):
+                raise
             raise UserError(
                 f"{self._folder}: a checkpoint cannot be written; those before are intact "
                 f"({_line(error)})"

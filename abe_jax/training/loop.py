@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from abe_jax import hosts
 from abe_jax.data.loader import Batch
 from abe_jax.data.split import Split
 from abe_jax.errors import Diverged
@@ -117,6 +118,7 @@ class _Loop:
         self.say(f"compiled in {took:.1f} s (kept for the next start)")
 
     def _step(self, batch: Batch) -> None:
+        hosts.reached(f"step {self.step + 1}")
         self.state, metrics = self.train_step(self.state, batch)
         self.step += 1
         self.progress.count()

@@ -1,6 +1,7 @@
-"""A polite request to stop: SIGTERM, as clusters send it before they take the machine away."""
+"""A polite request to stop: SIGTERM or SIGUSR1, which clusters send before they take a machine."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -28,16 +29,23 @@ class StopRequest:
 
 @contextlib.contextmanager
 def on_sigterm() -> Iterator[StopRequest]:
-    """A request that SIGTERM makes inside; afterwards the previous handler is restored.
+    """A request that SIGTERM and SIGUSR1 make inside; afterwards their handlers are restored.
 
-    With several hosts JAX's own runtime listens for SIGTERM, so that all agree on the step.
+    With several hosts JAX's own runtime listens for SIGTERM, so that all agree on the step: it is
+    told of SIGUSR1, which it does not know, by that signal.
     """
     request = StopRequest()
-    if jax.process_count() > 1:
-        yield request
-        return
-    before = signal.signal(signal.SIGTERM, request.ask)
+    several = jax.process_count() > 1
+    handlers = {signal.SIGUSR1: _as_sigterm if several else request.ask}
+    if not several:
+        handlers[signal.SIGTERM] = request.ask
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield request
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_sigterm(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -9,6 +9,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import Shaped
 
 from abe_jax.errors import UserError
+from abe_jax.hosts import marks
 
 
 def is_first() -> bool:
@@ -48,6 +49,7 @@ def gather_rows(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "host
     """The rows of all hosts, one host after the other."""
     if jax.process_count() == 1:
         return values
+    marks.reached("an exchange between the hosts")
     return np.asarray(multihost_utils.process_allgather(values, tiled=True))
 
 

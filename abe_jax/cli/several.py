@@ -1,0 +1,78 @@
+"""Arguments of a command that runs on several hosts, and how it joins them."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+
+from abe_jax.cli import command, ending
+from abe_jax.errors import UserError
+from abe_jax.hosts import joining, supervisor
+
+
+def add_hosts(parser: command.Parser) -> None:
+    """Arguments of a run on several hosts; on clusters that JAX knows --hosts is enough."""
+    parser.add_argument("--hosts", action="store_true", help="join the other hosts of this job")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="where the first host listens")
+    parser.add_argument("--processes", type=int, metavar="N", help="number of hosts")
+    parser.add_argument("--process", type=int, metavar="I", help="this host's number, from 0")
+    parser.add_argument(
+        "--join-within",
+        type=_seconds,
+        default=joining.WAIT,
+        metavar="S",
+        help=f"the time that the start waits for late hosts; default: {joining.WAIT:.0f}",
+    )
+    parser.add_argument(
+        "--stalled-after",
+        type=_seconds,
+        default=ending.STALLED,
+        metavar="S",
+        help="the time after which hosts end of which none goes on; default: "
+        f"{ending.STALLED:.0f}, for the longest compilation or evaluation",
+    )
+
+
+def _seconds(text: str) -> float:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 1 to 1,000,000")
+    return float(text)
+
+
+def asks_for_hosts(arguments: argparse.Namespace) -> bool:
+    """Whether any argument of `add_hosts` is given."""
+    named = (arguments.coordinator, arguments.processes, arguments.process)
+    return arguments.hosts or any(value is not None for value in named)
+
+
+def join_hosts(arguments: argparse.Namespace) -> None:
+    """Connects to the other hosts, where the command line asks for it; called before JAX is used.
+
+    Raises:
+        UserError: no cluster was recognised, or what names the hosts cannot be.
+    """
+    if not asks_for_hosts(arguments):
+        return
+    supervisor.supervise(arguments.join_within)
+    named = (arguments.coordinator, arguments.processes, arguments.process)
+    try:
+        joining.join(*named, arguments.join_within)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot join the other hosts: {reason}") from None
+    ending.watch_others(arguments.stalled_after)
+    from abe_jax.hosts.comparing import alike, versions
+
+    alike(versions())
+
+
+@contextlib.contextmanager
+def together(arguments: argparse.Namespace) -> Iterator[None]:
+    """Joins the other hosts, if asked to; what one host refuses inside, all refuse."""
+    join_hosts(arguments)
+    if not asks_for_hosts(arguments):
+        yield
+        return
+    from abe_jax import hosts
+
+    with hosts.together():
+        yield

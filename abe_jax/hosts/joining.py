@@ -1,0 +1,61 @@
+"""Joining the other hosts of a job, with a bound for every wait of JAX's runtime."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+HEARTBEAT = 25  # seconds without a sign of life after which a host is gone
+WAIT = 300.0  # seconds that the start waits for late hosts, unless told otherwise
+END = 3600  # seconds that hosts which are done wait for the others: the first still writes alone
+_MORE = 30  # seconds that a host waits longer than the first, which names those that lack
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None, wait: float) -> None:
+    """Connects to the other hosts.
+
+    Where they are not all there in time, JAX's runtime aborts the process, and its supervisor says
+    which ones lack.
+
+    Args:
+        coordinator: HOST:PORT where the first host listens; None, and the others too: JAX's own
+            detection of a cluster.
+        processes: the number of hosts.
+        process: this host's, from 0.
+        wait: the seconds that it waits for late hosts.
+
+    Raises:
+        ValueError, RuntimeError: JAX's own, of arguments that cannot be.
+    """
+    import jax
+
+    with _registered_within(int(wait)):
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            initialization_timeout=int(wait) + _MORE,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=END,
+        )
+
+
+@contextlib.contextmanager
+def _registered_within(seconds: int) -> Iterator[None]:
+    """The first host's service gives up after so many seconds and says who lacks.
+
+    `jax.distributed.initialize` has no argument for it; a version without this one under its
+    private name waits `_MORE` longer and names nobody.
+    """
+    from jax._src import distributed
+
+    name = "get_distributed_runtime_service"
+    library = getattr(distributed, "_jax", None)
+    made = getattr(library, name, None)
+    if library is None or made is None:
+        yield
+        return
+    setattr(library, name, functools.partial(made, cluster_register_timeout=seconds))
+    try:
+        yield
+    finally:
+        setattr(library, name, made)

@@ -1,0 +1,57 @@
+"""What JAX's runtime writes before it aborts a process of a broken job, in one line of ours.
+
+The runtime (jaxlib 0.10) has no other way to say which host is gone: a callback in Python for it
+ends in `std::bad_cast`, and the process is aborted either way. The texts are of its coordination
+service; `tests/test_hosts_log.py` has them as they were printed.
+"""
+
+import re
+
+# Begins a line of its own files, such as `E1128 17:01:00.03   27043 coordination_service.cc:1549]`
+_OWN = re.compile(
+    r"[WEF]\d{4} [\d:.]+\s+\d+ "
+    r"(coordination_service\w*|preemption_sync_manager|client)\.(cc|h):\d+\] "
+)
+_GONE = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:\d+\n)+)")
+_ABSENT = re.compile(r"Some timed out task names:\n((?:\d+\n)+)")
+_UNANSWERED = "DEADLINE_EXCEEDED: Deadline Exceeded"  # of a message to the first host
+_FATAL = re.compile(r"absl::Status: (.*)")
+
+
+def is_own(line: str) -> bool:
+    """Whether a line begins what the coordination service says of a broken job."""
+    return _OWN.match(line) is not None
+
+
+def is_fatal(text: str) -> bool:
+    """Whether the service says in `text` that it ends the process."""
+    return "JAX distributed service detected fatal errors" in text
+
+
+def reason(text: str, wait: float) -> str:
+    """Why the service ended this process, of everything that it wrote.
+
+    Args:
+        text: its lines.
+        wait: the seconds that the start waits for late hosts.
+    """
+    if found := _GONE.search(text):
+        gone = found[1].split()
+        are, their = ("are", "they give") if len(gone) > 1 else ("is", "it gives")
+        return f"{hosts(gone)} {are} gone: {their} no sign of life"
+    if found := _ABSENT.search(text):
+        return f"{hosts(found[1].split())} did not join within {wait:.0f} s"
+    if "newer incarnation" in text:
+        return "another host joined with this host's number"
+    if "RegisterTask" in text and "DEADLINE_EXCEEDED" in text:
+        return f"host 0 could not be joined within {wait:.0f} s: it is not there, or hosts lack"
+    if "Failed to send RPC to coordination service" in text or _UNANSWERED in text:
+        return "host 0 is gone: it gives no sign of life"
+    found = _FATAL.search(text)
+    return f"the job is broken: {found[1] if found else 'the runtime gave no reason'}"
+
+
+def hosts(numbers: list[str]) -> str:
+    """`host 1`, or `hosts 1, 2`."""
+    listed = ", ".join(sorted(numbers, key=int))
+    return f"host{'s' if len(numbers) > 1 else ''} {listed}"

@@ -1,0 +1,105 @@
+"""The last words of JAX's runtime in one line, as jaxlib 0.10.2 printed them; who is late."""
+
+import errno
+
+import pytest
+
+from abe_jax.hosts import comparing, lost, marks, runtime_log
+
+OWN = "F1128 17:01:00.038466   27043 client.h:80] Terminating process because the JAX distributed "
+OWN += "service detected fatal errors. This most likely indicates that another task died; see the "
+OWN += "other task logs for more details. absl::Status: "
+
+GONE = """UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats):
+1
+The tasks have crashed. Check the task logs for an earlier error, or scheduler events to debug.
+
+RPC: /xla.coordination.CoordinationService/PollForError
+*** Check failure stack trace: ***
+    @     0x7f0c78240634  absl::lts_20260107::log_internal::LogMessage::SendToLog()
+"""
+FIRST_GONE = """UNAVAILABLE: Failed to send RPC to coordination service. Either the leader task was
+preempted/died/restarted unexpectedly or this task is experiencing network issues.
+:UNKNOWN:Error received from peer  {grpc_status:14, grpc_message:"Socket closed"}
+"""
+LATE = """DEADLINE_EXCEEDED: Barrier timed out. Id: [Init]Wait_for_all_tasks_to_register::0.
+# of tasks that reached the barrier: 2/4.
+The first task at the barrier: 0. Some timed out task names:
+2
+3
+
+
+RPC: /xla.coordination.CoordinationService/RegisterTask
+"""
+NO_FIRST = """DEADLINE_EXCEEDED: Deadline Exceeded
+
+RPC: /xla.coordination.CoordinationService/RegisterTask
+"""
+UNANSWERED = "DEADLINE_EXCEEDED: Deadline Exceeded\n"
+TWICE = "ALREADY_EXISTS: Aborted connect attempt as there is a request from a newer incarnation.\n"
+OTHER = "INTERNAL: something new\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (GONE, "host 1 is gone: it gives no sign of life"),
+        (GONE.replace("\n1\n", "\n1\n2\n"), "hosts 1, 2 are gone: they give no sign of life"),
+        (FIRST_GONE, "host 0 is gone: it gives no sign of life"),
+        (UNANSWERED, "host 0 is gone: it gives no sign of life"),
+        (LATE, "hosts 2, 3 did not join within 9 s"),
+        (NO_FIRST, "host 0 could not be joined within 9 s: it is not there, or hosts lack"),
+        (TWICE, "another host joined with this host's number"),
+        (OTHER, "the job is broken: INTERNAL: something new"),
+    ],
+)
+def test_last_words_become_one_line(text: str, line: str) -> None:
+    assert runtime_log.is_fatal(OWN + text)
+    assert runtime_log.reason(OWN + text, 9.0) == line
+
+
+def test_only_lines_of_the_coordination_service_are_its_own() -> None:
+    assert runtime_log.is_own(OWN)
+    for name in ("coordination_service.cc:1549", "coordination_service_agent.cc:289"):
+        assert runtime_log.is_own(f"E1128 17:01:00.038331   27043 {name}] Polled")
+    for line in (
+        "error: a mistake",
+        "F1128 17:01:00.038331   27043 hlo_instruction.cc:12] Check failed: x",
+        "W1128 17:28:29.055817   27306 preemption_notifier.cc:90] SIGTERM caught",
+    ):
+        assert not runtime_log.is_own(line)
+
+
+def test_who_is_late_is_named() -> None:
+    told = {0: "8 the checkpoint of step 4", 1: "7 step 4", 2: "8 the checkpoint of step 4"}
+    assert marks.late(told, 60.0) == (
+        "no host has gone on for 60 s; the others wait at the checkpoint of step 4 for host 1 "
+        "(at step 4)"
+    )
+    assert "all are at step 4" in marks.late({0: "7 step 4", 1: "7 step 4"}, 60.0)
+
+
+def test_who_differs_in_what_is_named() -> None:
+    told = [{"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {"a": "1", "b": "2"}]
+    assert comparing.differences(told) == ["b: 2 on hosts 0, 2, 3 on host 1"]
+    assert comparing.differences([{"a": "1"}, {}]) == ["a: 1 on host 0, nothing on host 1"]
+    assert comparing.differences([told[0], told[0]]) == []
+
+
+def test_an_error_of_the_runtime_is_a_loss_and_that_of_a_file_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gloo = ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:2752")
+    assert not lost.is_loss(gloo)  # of one host alone
+    monkeypatch.setattr(lost, "in_job", lambda: True)
+    assert lost.is_loss(gloo)
+    wrapped = RuntimeError("cannot save")
+    wrapped.__cause__ = gloo
+    assert lost.is_loss(wrapped)
+    assert lost.is_loss(TimeoutError("Timed out while waiting for async_write_complete barrier."))
+    assert not lost.is_loss(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))  # of NFS, say
+    assert not lost.is_loss(RuntimeError("INTERNAL: CUDA error: an illegal memory access"))
+    assert not lost.is_loss(ValueError("shapes (3,) and (4,) do not fit"))
+    assert not lost.is_loss(
+        ValueError("FAILED_PRECONDITION: cannot open [source locations='tensorstore/kvstore']")
+    )

@@ -1,0 +1,123 @@
+"""One of three hosts is killed at a random point; the job started anew ends as if nothing was.
+
+Three kills, one in each kind of work; `--kills 10` of pytest's command line gives ten.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from processes import ROOT, TINY, command, environment, port, worker
+
+pytestmark = pytest.mark.slow
+
+HOSTS = 3
+WITHIN = 60.0  # seconds in which the others have ended
+SEED = 14
+ON = "; the same command goes on from the last checkpoint"
+
+# By what the job is at: a text of host 0's, or a path in the run's folder, at which a kill is due,
+# and the seconds of which a random part is waited then. Validation comes at steps 5, 10, 15, a
+# checkpoint at 4, 8, 12, 16 and behind a better validation; the test, of seconds, behind the last.
+POINTS = {
+    "training": [
+        *[("compiling the training step", 3.0), ("step  3/", 0.4), ("step  6/", 0.3)],
+        *[("step 12/", 0.3), ("on 3 cpu device", 3.0)],
+    ],
+    "evaluation": [
+        *[("step 16/", 4.0), ("checkpoints/latest/4", 1.0), ("step  9/", 0.3)],
+        *[("step 16/", 2.0), ("checkpoints/latest/12", 0.5)],
+    ],
+    "checkpointing": [
+        *[("checkpoints/latest/4.*", 0.1), ("checkpoints/best/5.*", 0.1)],
+        *[("checkpoints/latest/8.*", 0.1), ("checkpoints/latest/16.*", 0.1)],
+    ],
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kill" in metafunc.fixturenames:
+        kills = range(int(metafunc.config.getoption("kills") or 0))
+        kinds = list(POINTS)
+        metafunc.parametrize("kill", kills, ids=[f"{kinds[k % 3]}-{k}" for k in kills])
+
+
+def start(workdir: Path, data: Path) -> list[subprocess.Popen[str]]:
+    """The hosts of one job."""
+    overrides = ("--config.train.batch=48", "--config.evaluate.batch=48")  # divide by three
+    given = ("train", "--config", TINY, "--workdir", workdir, *overrides)
+    job = ("--coordinator", f"127.0.0.1:{port()}", "--processes", HOSTS, "--process")
+    return [
+        subprocess.Popen(
+            command(*given, *job, number),
+            cwd=ROOT,
+            env=environment(data),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(HOSTS)
+    ]
+
+
+def ended(hosts: list[subprocess.Popen[str]], within: float) -> list[tuple[int, str]]:
+    """Status and errors of each."""
+    last = time.monotonic() + within
+    try:
+        said = [host.communicate(timeout=max(0.1, last - time.monotonic()))[1] for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
+    return [(host.returncode, errors) for host, errors in zip(hosts, said, strict=True)]
+
+
+def whole(workdir: Path, data: Path) -> tuple[bytes, bytes]:
+    """Trains to the end; metrics.csv and evaluation.json."""
+    for status, errors in ended(start(workdir, data), 600):
+        assert status == 0, errors
+    return (workdir / "metrics.csv").read_bytes(), (workdir / "evaluation.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[bytes, bytes]:
+    return whole(tmp_path_factory.mktemp("whole") / "run", tiny_data)
+
+
+def wait_for(point: str, first: subprocess.Popen[str], workdir: Path) -> None:
+    """Waits until the first host has said a text, or a path of the run's folder is there."""
+    if point.startswith("checkpoints/"):
+        while first.poll() is None and not list(workdir.glob(point)):
+            time.sleep(0.001)
+        assert first.poll() is None, first.communicate()
+        return
+    assert first.stdout is not None
+    assert any(point in line for line in first.stdout), first.communicate()
+
+
+def test_a_killed_host_is_named_and_the_job_goes_on(
+    kill: int, uninterrupted: tuple[bytes, bytes], tmp_path: Path, tiny_data: Path
+) -> None:
+    drawn = random.Random(SEED + kill)
+    victim = (kill + kill // 3) % HOSTS  # each in each kind of work
+    points = list(POINTS.values())[kill % 3]
+    point, spread = points[kill // 3 % len(points)]
+    waited = drawn.uniform(0.0, spread)
+    hosts = start(tmp_path / "run", tiny_data)
+    wait_for(point, hosts[0], tmp_path / "run")
+    time.sleep(waited)
+    # The process that works, as a full memory's killer would take it, or the one beside it.
+    os.kill(worker(hosts[victim]) if kill % 2 else hosts[victim].pid, signal.SIGKILL)
+    began = time.monotonic()
+    found = ended(hosts, WITHIN)
+    took = time.monotonic() - began
+    print(f"host {victim} killed {waited:.2f} s after {point!r}; all ended in {took:.1f} s")
+    line = f"error: host {victim} is gone: it gives no sign of life{ON}\n"
+    others = [found[number] for number in range(HOSTS) if number != victim]
+    assert others == [(75, line)] * 2, (victim, point)
+    own = (128 + signal.SIGKILL, f"error: this host was killed, as by a full memory{ON}\n")
+    assert found[victim] == (own if kill % 2 else (-signal.SIGKILL, ""))
+    assert whole(tmp_path / "run", tiny_data) == uninterrupted
