@@ -28,11 +28,13 @@ class Training:
     """cluster/slurm.sh, submitted."""
 
     def __init__(self, slurm: Slurm, workdir: Path, *options: str, overrides: tuple[str, ...]):
-        self.slurm, self.output = slurm, slurm.folder / f"{workdir.name}.out"
+        output = f"--output={slurm.folder}/%j.out"
+        self.slurm = slurm
         self.job = slurm.call(
-            *("sbatch", "--parsable", "--time=60", f"--output={self.output}", *options),
+            *("sbatch", "--parsable", "--time=60", output, *options),
             *(ROOT / "cluster" / "slurm.sh", "--config", TINY, "--workdir", workdir, *overrides),
         )
+        self.output = slurm.folder / f"{self.job}.out"  # the tests' own: it is appended to
 
     def said(self) -> str:
         return self.output.read_text() if self.output.exists() else ""
