@@ -17,8 +17,8 @@ PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "sin
 PATH = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin"))
 
 # Every address of 127.0.0.0/8 is this machine: two nodes, whose names need no looking up. JAX takes
-# the first one's as its coordinator's. A job of `high` preempts those of `low` and `grace`, which are
-# requeued, the latter some time after they were told.
+# the first one's as its coordinator's. A job of `high` preempts those of `low` and `grace`, which
+# are requeued, the latter some time after being told.
 CONF = """
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
