@@ -38,17 +38,24 @@ TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 MailProg=/bin/true
+SchedulerParameters=sched_interval=2,bf_interval=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=30
-NodeName={nodes[0]} NodeHostname={nodes[0]} NodeAddr={nodes[0]} Port={first} CPUs=1
-NodeName={nodes[1]} NodeHostname={nodes[1]} NodeAddr={nodes[1]} Port={second} CPUs=1
+GresTypes=gpu
+NodeName={nodes[0]} NodeHostname={nodes[0]} NodeAddr={nodes[0]} Port={first} CPUs=1 Gres=gpu:2
+NodeName={nodes[1]} NodeHostname={nodes[1]} NodeAddr={nodes[1]} Port={second} CPUs=1 Gres=gpu:2
 PartitionName=low Nodes=ALL Default=YES MaxTime=60 PriorityTier=1
 PartitionName=grace Nodes=ALL MaxTime=60 PriorityTier=1 GraceTime=60
 PartitionName=high Nodes=ALL MaxTime=60 PriorityTier=2 PreemptMode=OFF
+"""
+# GPUs for SLURM to hand out, which no program finds.
+GRES = """
+Name=gpu File=/dev/null
+Name=gpu File=/dev/zero
 """
 NODES = ("127.0.0.1", "127.0.0.2")
 
@@ -94,8 +101,8 @@ class Slurm:
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it ended meanwhile
-                words = (folder / "cmdline").read_text().split("\0")
-                pairs = (folder / "environ").read_text().split("\0")
+                words = (folder / "cmdline").read_text(errors="replace").split("\0")
+                pairs = (folder / "environ").read_text(errors="replace").split("\0")
                 known = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
                 ours = known.get("SLURM_JOB_ID"), known.get("SLURM_PROCID"), known.get("SLURM_CONF")
                 if ours == (job, str(number), self.environment["SLURM_CONF"]) and "-m" in words:
@@ -125,6 +132,7 @@ def cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Slurm]:
     (folder / "state").mkdir(parents=True)
     conf = CONF.format(folder=folder, user=getpass.getuser(), nodes=NODES, **ports)
     (folder / "slurm.conf").write_text(conf)
+    (folder / "gres.conf").write_text(GRES)
     slurm = Slurm(folder, environment)
     commands = [["slurmctld", "-D", "-c"], *(["slurmd", "-D", "-N", node] for node in NODES)]
     with (folder / "daemons.log").open("w") as log, contextlib.ExitStack() as stack:

@@ -152,8 +152,7 @@ def test_a_slice_is_told_again_until_the_training_has_ended(
     assert (tmp_path / "said").read_text() == told * times
     asked = "compute tpus tpu-vm ssh slice --zone=here --worker=all "
     assert (tmp_path / "asked").read_text() == asked * times
-    arguments, _ = train.parser().parse(["--hosts", *words])
-    assert command.asks_for_hosts(arguments)
+    assert train.parser().parse(["--hosts", *words])[0].hosts
 
 
 def test_slurm_requeues_the_status_of_a_run_that_saved() -> None:

@@ -131,12 +131,15 @@ def test_a_mistake_is_not_tried_again(slurm: Slurm, tmp_path: Path) -> None:
 def test_a_process_killed_on_one_of_two_nodes_brings_the_job_back(
     slurm: Slurm, tmp_path: Path
 ) -> None:
-    options = ("--nodes=2", "--cpus-per-task=1")
+    options = ("--nodes=2", "--cpus-per-task=1", "--gpus-per-node=2")
     training = Training(slurm, tmp_path / "run", *options, overrides=ENDLESS)
     training.reaches("6/9999")
-    (killed,) = slurm.processes(training.job, 1).items()
-    assert killed[1]["SRUN_CPUS_PER_TASK"] == "1"  # else srun takes one CPU, whatever was asked
-    os.kill(killed[0], signal.SIGKILL)
+    second = slurm.processes(training.job, 1)
+    for process, known in second.items():
+        # Else srun takes one CPU, whatever was asked for, and JAX one GPU.
+        assert (known["SRUN_CPUS_PER_TASK"], known["JAX_LOCAL_DEVICE_IDS"]) == ("1", "0,1")
+        os.kill(process, signal.SIGKILL)
+    assert second
     training.comes_back(1)
     assert "requeued: a process died (status 137)" in training.said()
     training.reaches("going on from step ")
@@ -152,7 +155,7 @@ def test_grace_time_and_a_requeue_by_hand_save_and_bring_the_job_back(
     training.comes_back(1)
     assert "requeued: all were asked to stop and have saved" in training.said()
     assert "DUE TO PREEMPTION" not in training.said()
-    training.reaches(f"step {stopped(training)[0] // 3 * 3 + 3}/")
+    training.reaches(f" {stopped(training)[0] // 3 * 3 + 3}/9999")
     slurm.call("scontrol", "requeue", training.job)
     training.comes_back(2)
     assert "ended with status 75, taken off by SLURM" in training.said()
