@@ -57,7 +57,7 @@ def test_what_a_pod_runs_trains_and_says_nothing_on_the_side(
     _, job = documents()
     (container,) = job["spec"]["template"]["spec"]["containers"]
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
-    _, *words = container["args"]
+    _, *words = map(str, container["args"])
     here = {  # instead of the shared volume and the Service's names
         "config": f"--config={TINY}",
         "workdir": f"--workdir={tmp_path / 'run'}",
