@@ -92,6 +92,10 @@ class Slurm:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def cancel(self) -> None:
+        """Cancels all jobs."""
+        self.call("scancel", "--user", getpass.getuser())
+
     def job(self, job: str) -> dict[str, str]:
         """What SLURM knows about a job: JobState, Restarts, ExitCode and so on."""
         return dict(re.findall(r"(\S+?)=(\S*)", self.call("scontrol", "show", "job", job)))
@@ -148,7 +152,7 @@ def cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Slurm]:
         try:
             yield slurm
         finally:
-            slurm.call("scancel", "--user", getpass.getuser())
+            slurm.cancel()
             slurm.wait("the end of all jobs", lambda: _idle(slurm) == len(NODES), 150)
 
 

@@ -76,6 +76,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator
         yield slurm
 
 
+@pytest.fixture(autouse=True)
+def _no_job_is_left(slurm: Slurm) -> Iterator[None]:
+    """A test that failed leaves none behind for which the next would wait."""
+    yield
+    slurm.cancel()
+
+
 def stopped(training: Training) -> list[int]:
     """The steps at which it was asked to stop and saved."""
     found = re.findall(r"asked to stop: step (\d+) is saved", training.said())
@@ -143,7 +150,6 @@ def test_a_process_killed_on_one_of_two_nodes_brings_the_job_back(
     training.comes_back(1)
     assert "requeued: a process died (status 137)" in training.said()
     training.reaches("going on from step ")
-    slurm.call("scancel", training.job)
 
 
 def test_grace_time_and_a_requeue_by_hand_save_and_bring_the_job_back(
@@ -162,7 +168,6 @@ def test_grace_time_and_a_requeue_by_hand_save_and_bring_the_job_back(
     first, second = stopped(training)
     assert first < second
     training.reaches(f"going on from step {second} of 9999")
-    slurm.call("scancel", training.job)
 
 
 def test_a_signal_before_it_listens_brings_the_job_back_but_not_for_ever(
@@ -193,4 +198,3 @@ def test_processes_that_hang_do_not_keep_the_job_from_coming_back(
     slurm.call("scancel", "--batch", "--signal=USR1", training.job)
     training.comes_back(1)
     assert "requeued: some process had not ended 3 s later" in training.said()
-    slurm.call("scancel", training.job)
