@@ -26,7 +26,7 @@ say() { echo "$(date '+%F %T') $*"; }
 
 requeue() { # after a reason
     if ((${SLURM_RESTART_COUNT:-0} >= RESTARTS)); then
-        say "not requeued, after ${SLURM_RESTART_COUNT:-0} times: $1"
+        say "not requeued, after $RESTARTS restarts: $1"
         exit 1
     fi
     say "requeued: $1"
@@ -51,6 +51,11 @@ trap 'taken=true' TERM
 # Under SLURM JAX takes one GPU for each process, unless it is told of all of the node's.
 if [[ -n ${SLURM_GPUS_ON_NODE:-} && ${SLURM_NTASKS_PER_NODE:-1} == 1 ]]; then
     export JAX_LOCAL_DEVICE_IDS=${JAX_LOCAL_DEVICE_IDS:-$(seq -s, 0 $((SLURM_GPUS_ON_NODE - 1)))}
+fi
+
+# srun does not take over what sbatch was told of CPUs (since SLURM 22.05): one would be left.
+if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
+    export SRUN_CPUS_PER_TASK=${SRUN_CPUS_PER_TASK:-$SLURM_CPUS_PER_TASK}
 fi
 
 say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}"

@@ -1,14 +1,16 @@
 """What cluster/ hands to Kubernetes, Docker and a TPU slice agrees with the program."""
 
+import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 import yaml
-from processes import ROOT
+from processes import ROOT, TINY, environment, port
 
 from abe_jax.cli import ending, several, train
 
@@ -48,6 +50,40 @@ def test_pods_find_the_first_host_and_are_as_many_as_they_say() -> None:
     assert str(arguments.workdir).startswith("/shared/")
 
 
+@pytest.mark.slow
+def test_what_a_pod_runs_trains_and_says_nothing_on_the_side(
+    tmp_path: Path, tiny_data: Path
+) -> None:
+    _, job = documents()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    _, *words = map(str, container["args"])
+    here = {  # instead of the shared volume and the Service's names
+        "config": f"--config={TINY}",
+        "workdir": f"--workdir={tmp_path / 'run'}",
+        "coordinator": f"--coordinator=127.0.0.1:{port()}",
+    }
+    words = [here.get(word[2:].split("=")[0], word) for word in words]
+    pods = [
+        subprocess.Popen(
+            processes.command(
+                "train", *(w.replace("$(JOB_COMPLETION_INDEX)", str(pod)) for w in words)
+            ),
+            cwd=ROOT,
+            # As Kubernetes sets it, by which JAX thinks that it should ask there.
+            env={**environment(tiny_data), **variables, "KUBERNETES_SERVICE_HOST": "10.0.0.1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for pod in range(2)
+    ]
+    ended = [pod.communicate(timeout=300) for pod in pods]
+    assert [pod.returncode for pod in pods] == [0, 0], ended
+    assert "on 2 cpu device(s)" in ended[0][0]
+    assert not any("ubernetes" in text for said in ended for text in said)
+
+
 def test_pods_come_back_when_they_saved_and_not_after_a_mistake() -> None:
     _, job = documents()
     pod = job["spec"]["template"]["spec"]
@@ -77,6 +113,46 @@ def test_scripts_are_bash_and_may_be_run(script: str) -> None:
     path = CLUSTER / script
     subprocess.run(["bash", "-n", str(path)], check=True)
     assert path.stat().st_mode & 0o111
+
+
+# Stands where gcloud would: runs the command that all hosts are told, in the home of one.
+GCLOUD = """#!/bin/bash
+printf '%s ' "${@:1:$#-1}" >> "$HOME/asked"
+command="${*: -1:1}"
+cd "$HOME" && eval "${command#--command=}"
+"""
+# Stands where a host's Python would: says what it was told, and ends with the next status.
+PYTHON = """#!/bin/bash
+printf '<%s>' "$@" >> "$HOME/said"
+read -r status rest < "$HOME/statuses"
+echo "$rest" > "$HOME/statuses"
+exit "$status"
+"""
+
+
+@pytest.mark.parametrize(
+    ("statuses", "restarts", "status", "times"),
+    [("75 255 137 0", 100, 0, 4), ("75 2 0", 100, 2, 2), ("75 75 75 75", 2, 75, 3)],
+    ids=["goes on to the end", "a mistake", "bounded"],
+)
+def test_a_slice_is_told_again_until_the_training_has_ended(
+    statuses: str, restarts: int, status: int, times: int, tmp_path: Path
+) -> None:
+    for name, text in {"bin/gcloud": GCLOUD, "abe_jax/.venv/bin/python": PYTHON}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "statuses").write_text(f"{statuses}\n")
+    own = {"HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    own |= {"TPU": "slice", "ZONE": "here", "PAUSE": "0", "RESTARTS": str(restarts)}
+    words = ["--config", "a b.py", "--workdir", "$HOME/it's"]
+    done = subprocess.run([CLUSTER / "tpu_pod.sh", *words], env=own, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    told = "".join(f"<{word}>" for word in ["-m", "abe_jax.train", "--hosts", *words])
+    assert (tmp_path / "said").read_text() == told * times
+    asked = "compute tpus tpu-vm ssh slice --zone=here --worker=all "
+    assert (tmp_path / "asked").read_text() == asked * times
+    assert train.parser().parse(["--hosts", *words])[0].hosts
 
 
 def test_slurm_requeues_the_status_of_a_run_that_saved() -> None:

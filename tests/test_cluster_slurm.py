@@ -1,7 +1,9 @@
 """cluster/slurm.sh under SLURM's own daemons: taken off in the middle, it ends as if never."""
 
+import os
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,18 +30,26 @@ class Training:
     """cluster/slurm.sh, submitted."""
 
     def __init__(self, slurm: Slurm, workdir: Path, *options: str, overrides: tuple[str, ...]):
-        self.slurm, self.output = slurm, slurm.folder / f"{workdir.name}.out"
+        output = f"--output={slurm.folder}/%j.out"
+        self.slurm = slurm
         self.job = slurm.call(
-            *("sbatch", "--parsable", "--time=60", f"--output={self.output}", *options),
+            *("sbatch", "--parsable", "--time=60", output, *options),
             *(ROOT / "cluster" / "slurm.sh", "--config", TINY, "--workdir", workdir, *overrides),
         )
+        self.output = slurm.folder / f"{self.job}.out"  # the tests' own: it is appended to
 
     def said(self) -> str:
         return self.output.read_text() if self.output.exists() else ""
 
     def reaches(self, text: str) -> None:
         """Waits for a text in the output."""
-        self.slurm.wait(f"{text!r} of {self.output.name}", lambda: text in self.said())
+        self.waits(f"{text!r} of {self.output.name}", lambda: text in self.said())
+
+    def waits(self, what: str, reached: Callable[[], bool]) -> None:
+        """Waits until something is so, as long as it has not ended."""
+        over = ("COMPLETED", "FAILED", "CANCELLED")
+        self.slurm.wait(what, lambda: reached() or self.state()[0] in over)
+        assert reached(), f"ended without {what}\n{self.slurm.said()}"
 
     def state(self) -> tuple[str, int, str]:
         """Its state, how often it was requeued, and its exit status with the signal behind it."""
@@ -48,8 +58,9 @@ class Training:
 
     def comes_back(self, times: int) -> None:
         """Waits until it was requeued so often; SLURM would begin it again in two minutes."""
-        self.slurm.wait(f"requeue {times}", lambda: self.state()[:2] == ("PENDING", times))
-        self.slurm.call("scontrol", "update", f"JobId={self.job}", "StartTime=now")
+        self.waits(f"requeue {times}", lambda: self.state()[:2] == ("PENDING", times))
+        # Begun in the same second it would be refused: its credential was revoked in that.
+        self.slurm.call("scontrol", "update", f"JobId={self.job}", "StartTime=now+3")
         self.reaches(f"restart {times}\n")
 
     def ends(self) -> tuple[str, int, str]:
@@ -63,6 +74,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator
     folder = tmp_path_factory.mktemp("slurm") / "cluster"
     with slurm_daemons.cluster(folder, environment(tiny_data)) as slurm:
         yield slurm
+
+
+@pytest.fixture(autouse=True)
+def _no_job_is_left(slurm: Slurm) -> Iterator[None]:
+    """A test that failed leaves none behind for which the next would wait."""
+    yield
+    slurm.cancel()
 
 
 def stopped(training: Training) -> list[int]:
@@ -117,14 +135,57 @@ def test_a_mistake_is_not_tried_again(slurm: Slurm, tmp_path: Path) -> None:
     assert "ended with status 2" in training.said()
 
 
-def test_a_process_that_dies_brings_the_job_back(slurm: Slurm, tmp_path: Path) -> None:
-    training = Training(slurm, tmp_path / "run", overrides=ENDLESS)
+def test_a_process_killed_on_one_of_two_nodes_brings_the_job_back(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    options = ("--nodes=2", "--cpus-per-task=1", "--gpus-per-node=2")
+    training = Training(slurm, tmp_path / "run", *options, overrides=ENDLESS)
     training.reaches("6/9999")
-    slurm.call("scancel", "--signal=KILL", f"{training.job}.0")
+    second = slurm.processes(training.job, 1)
+    for process, known in second.items():
+        # Else srun takes one CPU, whatever was asked for, and JAX one GPU.
+        assert (known["SRUN_CPUS_PER_TASK"], known["JAX_LOCAL_DEVICE_IDS"]) == ("1", "0,1")
+        os.kill(process, signal.SIGKILL)
+    assert second
     training.comes_back(1)
     assert "requeued: a process died (status 137)" in training.said()
     training.reaches("going on from step ")
-    slurm.call("scancel", training.job)
+
+
+def test_grace_time_and_a_requeue_by_hand_save_and_bring_the_job_back(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    training = Training(slurm, tmp_path / "run", "--partition=grace", overrides=ENDLESS)
+    training.reaches("6/9999")
+    slurm.call("sbatch", "--partition=high", "--nodes=2", "--output=/dev/null", "--wrap=true")
+    training.comes_back(1)
+    assert "requeued: all were asked to stop and have saved" in training.said()
+    assert "DUE TO PREEMPTION" not in training.said()
+    training.reaches(f" {stopped(training)[0] // 3 * 3 + 3}/9999")
+    slurm.call("scontrol", "requeue", training.job)
+    training.comes_back(2)
+    assert "ended with status 75, taken off by SLURM" in training.said()
+    first, second = stopped(training)
+    assert first < second
+    training.reaches(f"going on from step {second} of 9999")
+
+
+def test_a_signal_before_it_listens_brings_the_job_back_but_not_for_ever(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    option = "--export=ALL,ABE_JAX_RESTARTS=1"
+    training = Training(slurm, tmp_path / "run", option, overrides=ENDLESS)
+
+    def asked(says: str) -> bool:  # as soon as there is a process
+        slurm.run("scancel", "--signal=TERM", f"{training.job}.0")
+        return says in training.said()
+
+    why = "a signal came before the training had begun"
+    training.waits("requeue", lambda: asked(f" requeued: {why}"))
+    training.comes_back(1)
+    training.waits("the end", lambda: asked(f" not requeued, after 1 restarts: {why}"))
+    assert training.ends() == ("FAILED", 1, "1:0"), slurm.said()
+    assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
 def test_processes_that_hang_do_not_keep_the_job_from_coming_back(
@@ -137,4 +198,3 @@ def test_processes_that_hang_do_not_keep_the_job_from_coming_back(
     slurm.call("scancel", "--batch", "--signal=USR1", training.job)
     training.comes_back(1)
     assert "requeued: some process had not ended 3 s later" in training.said()
-    slurm.call("scancel", training.job)

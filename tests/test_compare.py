@@ -1,13 +1,15 @@
 """The comparison of arms: what the command line names, and the figures of a row."""
 
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import TINY, python, run
+from processes import ROOT, TINY, command, environment, python, run
 
 from abe_jax import config
-from abe_jax.cli import compare
+from abe_jax.cli import compare, ending
 from abe_jax.comparison import columns
 from abe_jax.config import build
 from abe_jax.errors import UserError
@@ -157,6 +159,35 @@ def test_a_comparison_writes_its_table_and_goes_on_from_what_is_there(
     assert [line.split("|")[1:7] for line in again.stdout.splitlines() if "±" in line] == [
         line.split("|")[1:7] for line in first.stdout.splitlines() if "±" in line
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked",
+    [["compare", "--arm", "ABE: train.steps=9999"], ["sweep", "--config.train.steps=9999"]],
+    ids=lambda asked: asked[0],
+)
+def test_asked_to_stop_it_ends_with_the_status_of_a_training_that_saved(
+    asked: list[str], tmp_path: Path, tiny_data: Path
+) -> None:
+    verb, *rest = asked
+    arguments = ["--config", TINY, "--workdir", tmp_path, "--seeds", 1, *rest]
+    with subprocess.Popen(
+        command(verb, *arguments),
+        cwd=ROOT,
+        env=environment(tiny_data),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "3/9999" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        said = process.stdout.read()
+    assert process.returncode == ending.GO_ON
+    assert "asked to stop" in said
+    assert not (tmp_path / "table.md").exists()
 
 
 @pytest.mark.slow

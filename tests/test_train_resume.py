@@ -262,6 +262,21 @@ def test_asked_to_stop_it_saves_the_step_and_says_so_by_its_status(
     assert left_behind(tmp_path / "run") == never_stopped[1]
 
 
+def test_asked_to_stop_in_the_evaluation_it_ends_finished(
+    never_stopped: tuple[Path, dict[str, object], str], tmp_path: Path, tiny_data: Path
+) -> None:
+    with start(tmp_path / "run", tiny_data) as process:
+        for line in lines(process):
+            if "step 16/16" in line:
+                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGUSR1)
+                break
+        said = "".join(lines(process))
+    assert process.returncode == 0
+    assert "asked to stop" not in said
+    assert left_behind(tmp_path / "run") == never_stopped[1]
+
+
 def table(said: str) -> list[str]:
     """The lines of the evaluation's table."""
     found = said.splitlines()

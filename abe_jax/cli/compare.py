@@ -5,11 +5,10 @@ that of --config), and its overrides; those of the command line hold for all arm
 count where both name one. --vary multiplies the arms by the values of one name, --tune gives each
 that which does best on the validation classes, and --then-all trains what was so chosen on all
 classes but the test's. Every run has a folder of its own below DIR, and the same command goes on
-where it was stopped.
+where it was stopped (by SIGTERM or SIGUSR1: with status 75).
 """
 
 import argparse
-import contextlib
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -80,9 +79,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         raise UserError("--then-all: leaves no validation classes to measure on; --split test")
     files.require(files.row_of(arguments.config)[0], "config file")
     from abe_jax import comparison
-    from abe_jax.training.stop import on_sigterm
 
-    with on_sigterm() as stop, contextlib.suppress(comparison.Stopped):
+    with comparison_arguments.until_stopped() as stop:
         of = comparison_arguments.comparison_of(arguments, overrides, stop)
         for tuning in tunings:
             asked = [comparison.tuned(of, arm, tuning) for arm in asked]

@@ -1,11 +1,13 @@
 """The arguments that compare and sweep share, and what they say that all arms have in common."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abe_jax.cli import command
+from abe_jax.cli import command, ending
 from abe_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +26,19 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"--seeds {arguments.seeds}: 1 or more")
     if arguments.rounds < 0:
         raise UserError(f"--rounds {arguments.rounds}: 0 (no step is timed) or more")
+
+
+@contextlib.contextmanager
+def until_stopped() -> "Iterator[StopRequest]":
+    """What a comparison inside asks whether to stop; stopped it ends as a training does."""
+    from abe_jax.comparison import Stopped
+    from abe_jax.training.stop import on_sigterm
+
+    with on_sigterm() as stop:
+        try:
+            yield stop
+        except Stopped:
+            sys.exit(ending.GO_ON)
 
 
 def comparison_of(

@@ -7,7 +7,6 @@ Kim et al. (arXiv 1804.00382) name as the method's weakness. The test classes ar
 """
 
 import argparse
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -81,10 +80,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     comparison_arguments.check(arguments)
     config = command.configuration(arguments.config, overrides)
     from abe_jax import comparison
-    from abe_jax.training.stop import on_sigterm
 
     arms = branch_arms(config.model, _listed(arguments.branch), depths)
-    with on_sigterm() as stop, contextlib.suppress(comparison.Stopped):
+    with comparison_arguments.until_stopped() as stop:
         of = comparison_arguments.comparison_of(arguments, overrides, stop)
         made = comparison.tabulated(of, arms)
         comparison.write(of, made)
