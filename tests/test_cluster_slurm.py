@@ -92,9 +92,9 @@ def stopped(training: Training) -> list[int]:
 def test_two_nodes_preempted_and_warned_end_as_if_never_stopped(
     slurm: Slurm, tmp_path: Path
 ) -> None:
-    whole = Training(slurm, tmp_path / "whole", "--nodes=2", overrides=LONGER)
-    assert whole.ends() == ("COMPLETED", 0, "0:0"), slurm.said()
-    assert "on 2 cpu device(s)" in whole.said()
+    complete = Training(slurm, tmp_path / "whole", "--nodes=2", overrides=LONGER)
+    assert complete.ends() == ("COMPLETED", 0, "0:0"), slurm.said()
+    assert "on 2 cpu device(s)" in complete.said()
     cut = Training(slurm, tmp_path / "cut", "--nodes=2", overrides=LONGER)
     cut.reaches("step  6/")
     # A job that may preempt it wants both nodes: SLURM sends SIGTERM and requeues.

@@ -75,7 +75,7 @@ def ended(hosts: list[subprocess.Popen[str]], within: float) -> list[tuple[int, 
     return [(host.returncode, errors) for host, errors in zip(hosts, said, strict=True)]
 
 
-def whole(workdir: Path, data: Path) -> tuple[bytes, bytes]:
+def complete(workdir: Path, data: Path) -> tuple[bytes, bytes]:
     """Trains to the end; metrics.csv and evaluation.json."""
     for status, errors in ended(start(workdir, data), 600):
         assert status == 0, errors
@@ -84,7 +84,7 @@ def whole(workdir: Path, data: Path) -> tuple[bytes, bytes]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[bytes, bytes]:
-    return whole(tmp_path_factory.mktemp("whole") / "run", tiny_data)
+    return complete(tmp_path_factory.mktemp("whole") / "run", tiny_data)
 
 
 def wait_for(point: str, first: subprocess.Popen[str], workdir: Path) -> None:
@@ -120,4 +120,4 @@ def test_a_killed_host_is_named_and_the_job_goes_on(
     assert others == [(75, line)] * 2, (victim, point)
     own = (128 + signal.SIGKILL, f"error: this host was killed, as by a full memory{ON}\n")
     assert found[victim] == (own if kill % 2 else (-signal.SIGKILL, ""))
-    assert whole(tmp_path / "run", tiny_data) == uninterrupted
+    assert complete(tmp_path / "run", tiny_data) == uninterrupted
