@@ -77,7 +77,7 @@ if $taken; then
     exit "$status"
 fi
 case $status in
-    75) requeue "all were asked to stop and have saved" ;;
+    75) requeue "all saved when asked to stop, or a host is gone" ;;
     138 | 143) requeue "a signal came before the training had begun" ;;
     134 | 135 | 137 | 139) requeue "a process died (status $status)" ;;
 esac

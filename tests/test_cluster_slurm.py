@@ -107,7 +107,7 @@ def test_two_nodes_preempted_and_warned_end_as_if_never_stopped(
     # What --signal=B:USR1@300 sends when the time is nearly over.
     slurm.call("scancel", "--batch", "--signal=USR1", cut.job)
     cut.comes_back(2)
-    assert "requeued: all were asked to stop and have saved" in cut.said()
+    assert "requeued: all saved when asked to stop, or a host is gone" in cut.said()
     assert cut.ends() == ("COMPLETED", 2, "0:0"), slurm.said()
     second = stopped(cut)[1]
     assert first < second < STEPS
@@ -159,7 +159,7 @@ def test_grace_time_and_a_requeue_by_hand_save_and_bring_the_job_back(
     training.reaches("6/9999")
     slurm.call("sbatch", "--partition=high", "--nodes=2", "--output=/dev/null", "--wrap=true")
     training.comes_back(1)
-    assert "requeued: all were asked to stop and have saved" in training.said()
+    assert "requeued: all saved when asked to stop, or a host is gone" in training.said()
     assert "DUE TO PREEMPTION" not in training.said()
     training.reaches(f" {stopped(training)[0] // 3 * 3 + 3}/9999")
     slurm.call("scontrol", "requeue", training.job)
