@@ -40,10 +40,16 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
   4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices; a
      loss over domains to OVER_DOMAINS there and in tests/test_combinations.py.
   5. Name it in README's table of parts.
-A loss that reads a layer's kernel (adversarial.py) is listed in BOOSTING and WITH_THEIR_NETWORK of
-those two files, and its test is a file of its own, as test_losses_adversarial.py. One of what a
-network predicts (annotated.py) also has a row in OF_PREDICTIONS below, READS of config/annotated.py
-and TERMS of tests/inshop_data.py, and its loop in test_losses_annotated.py.
+Two kinds of loss have other tests than steps 3 and 4 say, which would refuse them:
+  - One that reads a layer's kernel (adversarial.py) is listed in BOOSTING of test_step_devices.py
+    and in WITH_THEIR_NETWORK of test_combinations.py, excepted by its name in
+    `test_every_loss_of_the_table_has_rows_here` of test_losses_properties.py, and has a test file
+    of its own, as test_losses_adversarial.py.
+  - One of what a network predicts (annotated.py) has a row in OF_PREDICTIONS below and in READS of
+    config/annotated.py; its loop is in tests/oracles_annotated.py, its row in CASES of
+    test_losses_annotated.py and in what `test_terms_take_predictions_and_annotations_of_the_batch`
+    expects there, its term in TERMS of tests/inshop_data.py with a factor more in each of `stages`
+    (test_config_annotated.py counts them).
 Options of text are checked by `require` in `__post_init__`: see divergence.py.
 """
 

@@ -11,7 +11,8 @@ To add a backbone:
      default cut that leaves the trunk a stage.
   3. In the tests: its cut in CUTS of test_combinations.py. In test_models_backbones.py its
      published parameters and multiply-adds beside the others of its kind, its input in SIZES, its
-     maps in SIDES; if its maps are tokens, as vit_s16 in test_models_inception_vit.py. Its row in
+     maps in SIDES (cuts worth a look join the list CUTS there); if its maps are tokens, as vit_s16
+     in test_models_inception_vit.py, by name in `allowed` of test_combinations.py too. Its row in
      RUNS of test_step_devices.py. If another name runs its code already, in their places: SAME_CODE
      and `same_code` of the two files. Without batch normalisation, in RUNS's place: its name in
      WITHOUT_NORM of test_combinations.py, `without_norm` of test_step_devices.py and `without` of
