@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def python(
         timeout=timeout,
         check=False,
     )
+
+
+def ended(hosts: "list[subprocess.Popen[str]]", within: float) -> list[tuple[int, str]]:
+    """Status and errors of each process; all must end within so many seconds, and none stays."""
+    last = time.monotonic() + within
+    try:
+        said = [host.communicate(timeout=max(0.1, last - time.monotonic()))[1] for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
+    return [(host.returncode, errors) for host, errors in zip(hosts, said, strict=True)]
 
 
 def worker(host: "subprocess.Popen[str]") -> int:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import processes
 import pytest
 from processes import ROOT, environment, port, worker
 
@@ -52,13 +53,7 @@ def until_joined(host: Host) -> None:
 
 def ended(hosts: list[Host], within: float = WITHIN) -> list[tuple[int, list[str]]]:
     """Status and lines on the error stream of each, which must have ended in time."""
-    last = time.monotonic() + within
-    try:
-        said = [host.communicate(timeout=max(0.1, last - time.monotonic()))[1] for host in hosts]
-    finally:
-        for host in hosts:
-            host.kill()
-    return [(host.returncode, err.splitlines()) for host, err in zip(hosts, said, strict=True)]
+    return [(status, errors.splitlines()) for status, errors in processes.ended(hosts, within)]
 
 
 @pytest.mark.parametrize("victim", [0, 1])

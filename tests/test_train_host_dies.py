@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import ROOT, TINY, command, environment, port, worker
+from processes import ROOT, TINY, command, ended, environment, port, worker
 
 pytestmark = pytest.mark.slow
 
@@ -62,17 +62,6 @@ def start(workdir: Path, data: Path) -> list[subprocess.Popen[str]]:
         )
         for number in range(HOSTS)
     ]
-
-
-def ended(hosts: list[subprocess.Popen[str]], within: float) -> list[tuple[int, str]]:
-    """Status and errors of each."""
-    last = time.monotonic() + within
-    try:
-        said = [host.communicate(timeout=max(0.1, last - time.monotonic()))[1] for host in hosts]
-    finally:
-        for host in hosts:
-            host.kill()
-    return [(host.returncode, errors) for host, errors in zip(hosts, said, strict=True)]
 
 
 def complete(workdir: Path, data: Path) -> tuple[bytes, bytes]:
