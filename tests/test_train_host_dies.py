@@ -22,11 +22,12 @@ ON = "; the same command goes on from the last checkpoint"
 
 # By what the job is at: a text of host 0's, or a path in the run's folder, at which a kill is due,
 # and the seconds of which a random part is waited then. Validation comes at steps 5, 10, 15, a
-# checkpoint at 4, 8, 12, 16 and behind a better validation; the test, of seconds, behind the last.
+# checkpoint at 4, 8, 12, 16 and behind a better validation; the test, of a second and more on a
+# fast machine, behind the last: a kill that waits longer than it could come after the end.
 POINTS = {
     "training": [
-        *[("compiling the training step", 3.0), ("step  3/", 0.4), ("step  6/", 0.3)],
-        *[("step 12/", 0.3), ("on 3 cpu device", 3.0)],
+        *[("compiling the training step", 0.8), ("step  3/", 0.4), ("step  6/", 0.3)],
+        *[("step 12/", 0.3), ("on 3 cpu device", 0.8)],
     ],
     "evaluation": [
         *[("step 16/", 4.0), ("checkpoints/latest/4", 1.0), ("step  9/", 0.3)],
