@@ -30,8 +30,8 @@ POINTS = {
         *[("step 12/", 0.3), ("on 3 cpu device", 0.8)],
     ],
     "evaluation": [
-        *[("step 16/", 4.0), ("checkpoints/latest/4", 1.0), ("step  9/", 0.3)],
-        *[("step 16/", 2.0), ("checkpoints/latest/12", 0.5)],
+        *[("step 16/", 0.6), ("checkpoints/latest/4", 0.5), ("step  9/", 0.3)],
+        *[("step 16/", 0.3), ("checkpoints/latest/12", 0.3)],
     ],
     "checkpointing": [
         *[("checkpoints/latest/4.*", 0.1), ("checkpoints/best/5.*", 0.1)],
