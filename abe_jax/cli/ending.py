@@ -5,6 +5,7 @@ looks twice a second: the others, which may wait in a collective operation that 
 then end as well, each with a line of its own.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -35,11 +36,9 @@ def refuse(line: str, status: int = 2) -> NoReturn:
     """
     if not _speaking.acquire(blocking=False):
         _over.wait()  # for ever: the other thread ends the process
-    try:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads on, or the disk is full
         print(f"error: {shown(line)}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        pass
+        flush()
     _tell_others(status)
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.

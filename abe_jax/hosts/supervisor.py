@@ -124,8 +124,13 @@ class _Supervisor:
 
 
 def _write(text: str) -> None:
+    """Writes to our own standard error; what cannot be written, as on a full disk, is lost.
+
+    The host must not feel it: a pipe that nobody reads on would block it.
+    """
+    left = text.encode(errors="backslashreplace")
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except BrokenPipeError:
+        while left:
+            left = left[os.write(2, left) :]
+    except OSError:
         return
