@@ -44,6 +44,9 @@ def main(argv: Sequence[str]) -> None:
         hosts.gather_rows(np.zeros(3))
     if does == "differ":
         hosts.alike({"config.seed": own, "config.train.steps": 3})
+    if does == "lag":  # as a network file system shows host 1 a file late
+        shown = iter(["old"] if own == 1 else [])
+        hosts.alike(lambda: {"config.json": next(shown, "new")}, patience=10.0)
     if does == "save":  # as Orbax does whose barrier fails
         hosts.gather_rows(np.zeros(3))
         if own == 1:

@@ -129,3 +129,7 @@ def test_a_host_that_never_comes_is_named(tmp_path: Path) -> None:
 def test_hosts_that_were_started_differently_are_refused(tmp_path: Path) -> None:
     line = "error: the hosts were started differently: config.seed: 0 on host 0, 1 on host 1"
     assert ended(start("differ", tmp_path, [0, 1], 2), START) == [(2, [line]), (2, [line])]
+
+
+def test_a_host_that_sees_a_file_late_is_not_refused(tmp_path: Path) -> None:
+    assert ended(start("lag", tmp_path, [0, 1], 2), START) == [(0, []), (0, [])]

@@ -104,3 +104,11 @@ def test_of_which_one_has_no_images(photos: Path, tmp_path: Path) -> None:
     assert first == ["error: host 1 stopped; what it printed says why"]
     (line,) = second
     assert line.startswith("error: ") and str(tmp_path / "away") in line
+
+
+def test_of_another_work_folder(tmp_path: Path) -> None:
+    first, second = ended(tmp_path / "run", [[], ["--workdir", tmp_path / "own"]])
+    assert first == second
+    (line,) = first
+    said = r"config\.json in the work folder: [0-9a-f]{8} on host 0, none on host 1"
+    assert re.fullmatch(re.escape(DIFFERENT) + said, line)

@@ -9,7 +9,7 @@ from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import described, read_json
 from abe_jax.config.memory import check_memory
-from abe_jax.config.resume import as_begun, claim, with_branch
+from abe_jax.config.resume import SEEN_WITHIN, as_begun, claim, seen, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.data.listed import listings
@@ -27,8 +27,8 @@ def prepare_training(
 ) -> Training:
     """Everything that a training needs, checked; its folder is made and holds its config.json.
 
-    Of several hosts, what one refuses all refuse, and such as were started differently or list
-    other images are refused.
+    Of several hosts, what one refuses all refuse, and such as were started differently, list other
+    images or see another work folder are refused.
 
     Args:
         config: what to train.
@@ -48,6 +48,7 @@ def prepare_training(
             training = _prepared(config, RunFolder(workdir), say, dataset, lock)
         checks.check_ways()
         hosts.alike(training.listings)
+        hosts.alike(lambda: seen(training.folder), SEEN_WITHIN)
         return dataclasses.replace(training, lock=lock.pop_all())
 
 
