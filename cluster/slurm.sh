@@ -79,7 +79,7 @@ fi
 case $status in
     75) requeue "all saved when asked to stop, or a host is gone" ;;
     138 | 143) requeue "a signal came before the training had begun" ;;
-    134 | 135 | 137 | 139) requeue "a process died (status $status)" ;;
+    134 | 135 | 137 | 139 | 141) requeue "a process died (status $status)" ;;
 esac
 say "ended with status $status"
 exit "$status"

@@ -11,6 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from abe_jax.cli import command, several
+from abe_jax.errors import UserError
+
+ENDS = {
+    "fault": ValueError("a fault of the program's"),
+    "mistake": UserError("a mistake"),
+    "unread": BrokenPipeError(),
+    "interrupt": KeyboardInterrupt(),
+}
 
 
 def exchange() -> None:
@@ -55,6 +63,10 @@ def main(argv: Sequence[str]) -> None:
             exchange()
         except Exception as error:
             raise TimeoutError("Timed out while waiting for a barrier.") from error
+    if does in ENDS:
+        if own == 1:
+            raise ENDS[does]
+        exchange()
     if does == "abort":
         if own == 1:
             os.abort()

@@ -1,6 +1,7 @@
 """A job's hosts as real processes that join by the commands' own way, and lose one another."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,3 +134,19 @@ def test_hosts_that_were_started_differently_are_refused(tmp_path: Path) -> None
 
 def test_a_host_that_sees_a_file_late_is_not_refused(tmp_path: Path) -> None:
     assert ended(start("lag", tmp_path, [0, 1], 2), START) == [(0, []), (0, [])]
+
+
+@pytest.mark.parametrize(
+    ("how", "own", "status"),
+    [("fault", 1, 1), ("mistake", 2, 2), ("unread", 141, 75), ("interrupt", 130, 130)],
+)
+def test_the_others_end_as_the_one_that_stopped(
+    how: str, own: int, status: int, tmp_path: Path
+) -> None:
+    first, second, third = ended(start(how, tmp_path, [0, 1, 2], 3), START)
+    assert second[0] == own
+    for said, lines in (first, third):
+        (line,) = lines
+        assert said == status
+        assert re.fullmatch(r"error: host \d stopped; what it printed says why.*", line)
+        assert line.endswith(ON) == (status == 75)

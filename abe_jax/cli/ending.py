@@ -123,10 +123,21 @@ def _watch(stalled: float) -> None:
             refuse(f"{marks.late(_told(store, MARK), stalled)}; {ON}", GO_ON)
         if stopped and not _over.wait(GRACE):
             host, how = min(stopped.items())
-            status = GO_ON if how == str(GO_ON) else 2
-            refuse(f"host {host} stopped; what it printed says why", status)
+            refuse(*_following(host, int(how)))
     if not _over.is_set():
         refuse(f"the first host is gone; {ON}", GO_ON)
+
+
+def _following(host: int, status: int) -> tuple[str, int]:
+    """The line and the status of a host that ends since another one ended with a status.
+
+    A mistake and a fault stay what they are. A reader that is gone, as of a connection that was
+    lost, is neither: another try can do better.
+    """
+    line = f"host {host} stopped; what it printed says why"
+    if status in (GO_ON, 128 + signal.SIGPIPE):
+        return f"{line}; {ON}", GO_ON
+    return line, status
 
 
 def _tell_others(status: int) -> None:
