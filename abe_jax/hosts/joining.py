@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 HEARTBEAT = 25  # seconds without a sign of life after which a host is gone
 WAIT = 300.0  # seconds that the start waits for late hosts, unless told otherwise
-END = 3600  # seconds that hosts which are done wait for the others: the first still writes alone
+END = 300  # seconds that hosts which are done wait for the others, which are as well
 _MORE = 30  # seconds that a host waits longer than the first, which names those that lack
 
 
