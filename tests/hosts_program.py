@@ -50,6 +50,12 @@ def main(argv: Sequence[str]) -> None:
             print("joined", flush=True)
             time.sleep(600)
         hosts.gather_rows(np.zeros(3))
+    if does == "busy":  # host 1 prepares something for longer than all may stand still
+        end = time.monotonic() + 25.0
+        while own == 1 and time.monotonic() < end:
+            hosts.going_on()
+            time.sleep(0.1)
+        hosts.gather_rows(np.zeros(3))
     if does == "differ":
         hosts.alike({"config.seed": own, "config.train.steps": 3})
     if does == "lag":  # as a network file system shows host 1 a file late

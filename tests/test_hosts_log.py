@@ -79,6 +79,25 @@ def test_who_is_late_is_named() -> None:
     assert "all are at step 4" in marks.late({0: "7 step 4", 1: "7 step 4"}, 60.0)
 
 
+def test_a_host_stands_still_when_no_host_tells_anything_new() -> None:
+    still = marks.Standstill()
+    still.note({0: "7.0 step 4", 1: "6.8 the data"}, 100.0)
+    assert still.seconds == 0.0
+    still.note({0: "7.0 step 4", 1: "6.8 the data"}, 130.0)
+    assert still.seconds == 30.0
+    still.note({0: "7.0 step 4", 1: "6.9 the data"}, 160.0)  # the other host is at work
+    assert still.seconds == 0.0
+    assert "wait at step 4 for host 1 (at the data)" in marks.late(still.told, 9.0)
+
+
+def test_work_between_two_points_is_told_and_counts_as_no_point() -> None:
+    marks.reached("the data")
+    before = marks.told()
+    marks.going_on()
+    assert marks.told() != before
+    assert marks.told().partition(".")[0] == before.partition(".")[0]
+
+
 def test_who_differs_in_what_is_named() -> None:
     told = [{"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {"a": "1", "b": "2"}]
     assert comparing.differences(told) == ["b: 2 on hosts 0, 2, 3 on host 1"]

@@ -127,6 +127,11 @@ def test_a_host_that_never_comes_is_named(tmp_path: Path) -> None:
         ]
 
 
+def test_a_host_at_work_keeps_the_others_waiting_as_long_as_it_takes(tmp_path: Path) -> None:
+    hosts = start("busy", tmp_path, [0, 1], 2, "--stalled-after", 10)
+    assert ended(hosts, START) == [(0, []), (0, [])]
+
+
 def test_hosts_that_were_started_differently_are_refused(tmp_path: Path) -> None:
     line = "error: the hosts were started differently: config.seed: 0 on host 0, 1 on host 1"
     assert ended(start("differ", tmp_path, [0, 1], 2), START) == [(2, [line]), (2, [line])]

@@ -104,23 +104,28 @@ def watch_others(stalled: float = STALLED) -> None:
 
 
 def _watch(stalled: float) -> None:
-    job, lost, told = _job(), 0, -1
+    job, lost, look, told, still = _job(), 0, 0, "", marks.Standstill()
     if job is None:
         return
     store, own = job.client, job.process_id
+    every = max(1, round(min(10.0, stalled / 10) / LOOK))  # looks between two at all hosts' marks
     while lost < 6 and not _over.wait(LOOK):
-        mark = marks.last()
+        mark, look = marks.told(), look + 1
         try:
-            if mark.number != told:
-                store.key_value_set(f"{MARK}/{own}", mark.told(), allow_overwrite=True)
-                told = mark.number
+            if mark != told:
+                store.key_value_set(f"{MARK}/{own}", mark, allow_overwrite=True)
+                told = mark
             stopped = {h: how for h, how in _told(store, STOPPED).items() if h != own}
+            if look % every == 0:
+                still.note(_told(store, MARK), time.monotonic())
             lost = 0
         except Exception:  # of the service's own kinds
             lost += 1
             continue
-        if time.monotonic() - mark.since > stalled:
-            refuse(f"{marks.late(_told(store, MARK), stalled)}; {ON}", GO_ON)
+        # One that says so first has stopped: the others will not have gone on meanwhile.
+        nearly = min(GRACE, stalled / 2) if stopped else 0.0
+        if still.told and still.seconds + nearly > stalled:
+            refuse(f"{marks.late(still.told, stalled)}; {ON}", GO_ON)
         if stopped and not _over.wait(GRACE):
             host, how = min(stopped.items())
             refuse(*_following(host, int(how)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from abe_jax.hosts.agreement import first_says, gather_bits, gather_rows, is_first, together
     from abe_jax.hosts.comparing import alike
     from abe_jax.hosts.lost import GO_ON, Lost, is_loss
-    from abe_jax.hosts.marks import reached
+    from abe_jax.hosts.marks import going_on, reached
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -28,6 +28,7 @@ else:
             "GO_ON": "abe_jax.hosts.lost",
             "Lost": "abe_jax.hosts.lost",
             "is_loss": "abe_jax.hosts.lost",
+            "going_on": "abe_jax.hosts.marks",
             "reached": "abe_jax.hosts.marks",
         },
     )
@@ -39,6 +40,7 @@ __all__ = [
     "first_says",
     "gather_bits",
     "gather_rows",
+    "going_on",
     "is_first",
     "is_loss",
     "reached",
