@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from abe_jax.hosts import comparing, lost, marks, runtime_log
+from abe_jax.hosts import comparing, joining, lost, marks, runtime_log
 
 OWN = "F1128 17:01:00.038466   27043 client.h:80] Terminating process because the JAX distributed "
 OWN += "service detected fatal errors. This most likely indicates that another task died; see the "
@@ -122,3 +122,11 @@ def test_an_error_of_the_runtime_is_a_loss_and_that_of_a_file_is_none(
     assert not lost.is_loss(
         ValueError("FAILED_PRECONDITION: cannot open [source locations='tensorstore/kvstore']")
     )
+
+
+def test_what_may_be_gone_at_another_try_is_no_mistake() -> None:
+    assert joining.may_pass(RuntimeError("UNKNOWN: Failed to start RPC server"))
+    assert joining.may_pass(RuntimeError("Getting metadata['agent-worker-number'] failed"))
+    assert not joining.may_pass(ValueError("coordinator_address should be defined."))
+    assert not joining.may_pass(RuntimeError("INVALID_ARGUMENT: no such address"))
+    assert not joining.may_pass(RuntimeError("jobs must be indexed by setting `completionMode`"))

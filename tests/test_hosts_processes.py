@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -155,3 +156,18 @@ def test_the_others_end_as_the_one_that_stopped(
         assert said == status
         assert re.fullmatch(r"error: host \d stopped; what it printed says why.*", line)
         assert line.endswith(ON) == (status == 75)
+
+
+def test_a_port_that_another_process_has_is_worth_another_try(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        hosts = start("exchange", tmp_path, [0], 2, at=taken.getsockname()[1])
+        ((status, lines),) = ended(hosts, START)
+    assert status == 75
+    assert lines[-1].startswith("error: cannot join the other hosts: ")
+    assert lines[-1].endswith(ON)
+
+
+def test_a_number_that_no_host_has_is_a_mistake(tmp_path: Path) -> None:
+    ((status, lines),) = ended(start("exchange", tmp_path, [2], 2), START)
+    assert (status, len(lines)) == (2, 1)
+    assert lines[0].startswith("error: cannot join the other hosts: ")

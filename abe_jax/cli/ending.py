@@ -74,15 +74,15 @@ def over() -> None:
 def failed(error: Exception) -> None:
     """Inside an `except`: ends this host of several, with one line where another stopped before.
 
-    With one host, returns.
+    With one host, returns, unless it is one that could not join the others.
     """
-    if _job() is None:
+    alone, lost = _job() is None, isinstance(error, Lost) or is_loss(error)
+    if alone and not lost:
         return
-    lost = is_loss(error)
     # Whoever stopped has said so: the watching thread ends this host. Of a host that is gone JAX's
     # runtime hears by its heartbeats, ends this process and says which it was.
     verdict = 0.0 if isinstance(error, Lost) else joining.HEARTBEAT + 10.0 if lost else 2 * LOOK
-    time.sleep(GRACE + verdict)
+    time.sleep(0.0 if alone else GRACE + verdict)
     if lost:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         line = first if isinstance(error, Lost) else f"lost touch with the other hosts ({first})"

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 
 HEARTBEAT = 25  # seconds without a sign of life after which a host is gone
@@ -24,7 +25,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
         wait: the seconds that it waits for late hosts.
 
     Raises:
-        ValueError, RuntimeError: JAX's own, of arguments that cannot be.
+        ValueError, RuntimeError: JAX's own; see `may_pass`.
     """
     import jax
 
@@ -37,6 +38,21 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=END,
         )
+
+
+# What JAX's runtime says begins with a status code; the others are its questions to a cluster.
+_PASSES = re.compile(
+    r"(ABORTED|ALREADY_EXISTS|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN): "
+    r"|Getting metadata|Retry failed"
+)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether an error of `join` may be gone at another try, as a port that is taken.
+
+    What else JAX refuses to join, such as hosts that nobody named, is a mistake.
+    """
+    return _PASSES.match(str(error)) is not None
 
 
 @contextlib.contextmanager
