@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import described, read_json
@@ -20,6 +22,9 @@ from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
 
 Say = Callable[[str], None]
+# Seconds that the first of several hosts waits for a folder that another training holds: that of a
+# job that was begun again can still be ending, or hang in a file system.
+HELD_FOR = 120.0
 
 
 def prepare_training(
@@ -69,7 +74,7 @@ def _prepared(
     with build.named("config.optimizer"):
         recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
     if hosts.is_first():
-        lock.enter_context(folder.alone())
+        lock.enter_context(folder.alone(HELD_FOR if jax.process_count() > 1 else 0.0))
         claim(folder, config)
     for note in train.notes:
         say(f"warning: {note}")
