@@ -1,23 +1,47 @@
 """The process beside a host: what passes through it, and with which status it ends."""
 
+import resource
 import subprocess
 import sys
 from typing import Any
 
 from processes import ROOT
+from test_hosts_log import GONE, OWN
+
+PROGRAM = """
+import os, resource, signal, sys, time
+from abe_jax.hosts import supervisor
+supervisor.HELD = {held}
+supervisor.supervise(9.0)
+"""
+FATAL = OWN + GONE
+GONE_LINE = (
+    "error: host 1 is gone: it gives no sign of life; the same command goes on from the last "
+)
+GONE_LINE += "checkpoint\n"
 
 
-def supervised(child: str, **streams: Any) -> "subprocess.CompletedProcess[str]":
-    """Runs some lines of Python as a host beside which a supervisor stands."""
-    program = f"from abe_jax.hosts.supervisor import supervise\nsupervise(9.0)\n{child}"
+def supervised(
+    child: str, *, held: float = 10.0, **streams: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Runs some lines of Python as a host beside which a supervisor stands.
+
+    `held` is the time in seconds for which the runtime's lines are held back.
+    """
+    program = f"{PROGRAM.format(held=held)}\n{child}"
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, text=True, timeout=60, check=False, **streams
     )
 
 
+def says(text: str) -> str:
+    """The line of a host that writes a text to its error stream, all of it at once."""
+    return f"os.write(2, {text.encode()!r})\n"
+
+
 # Far more than a pipe takes of which nobody reads.
 MUCH = """
-import os
 for _ in range(1000):
     os.write(2, b"x" * 1000 + b"\\n")
 os._exit(3)
@@ -27,3 +51,33 @@ os._exit(3)
 def test_a_full_disk_under_the_errors_does_not_stop_the_host() -> None:
     with open("/dev/full", "w") as full:
         assert supervised(MUCH, stderr=full).returncode == 3
+
+
+def test_last_words_are_one_line_however_long_the_abort_takes() -> None:
+    done = supervised(f"{says(FATAL)}time.sleep(2)\nos.abort()", held=0.5)
+    assert (done.returncode, done.stderr) == (75, GONE_LINE)
+
+
+def test_last_words_may_come_one_after_the_other() -> None:
+    warning = (
+        OWN.partition("client.h")[0].replace("F", "E", 1) + "coordination_service.cc:9] Polled\n"
+    )
+    waits = f"{says(warning)}time.sleep(1.5)\n"
+    done = supervised(f"{waits}{waits}{says(FATAL)}os.abort()", held=2.5)
+    assert (done.returncode, done.stderr) == (75, GONE_LINE)
+
+
+def test_lines_that_no_abort_follows_are_shown() -> None:
+    warning = OWN.replace("F", "W", 1).partition(" Terminating")[0] + " a warning\n"
+    told = f"{says(warning)}time.sleep(2)\nos.write(1, b'now')\ntime.sleep(1)\nos._exit(0)"
+    done = supervised(told, held=0.5)
+    assert (done.returncode, done.stderr) == (0, warning)
+
+
+def test_a_host_writes_no_core_of_its_memory() -> None:
+    def most() -> None:
+        _, limit = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+
+    child = "print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)"
+    assert supervised(child, preexec_fn=most).stdout == "0\n"

@@ -8,6 +8,7 @@ told of as well.
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -40,6 +41,7 @@ def supervise(wait: float) -> None:
     os.dup2(writes, 2)
     os.close(writes)
     os.setpgid(0, 0)  # Ctrl-C comes once, through the parent
+    _without_core()
     _die_with(own)
 
 
@@ -49,6 +51,12 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(GO_ON)
+
+
+def _without_core() -> None:
+    """The runtime's abort says nothing of this process: its memory need not be written to disk."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 class _Supervisor:
@@ -87,16 +95,17 @@ class _Supervisor:
             if not self._held and not runtime_log.is_own(line):
                 _write(line)
                 return
-            if not self._held:
+            if runtime_log.is_own(line):
                 self._since = time.monotonic()
             self._held.append(line)
 
     def _let_go(self) -> None:
-        """Lines that no abort followed were no last words."""
+        """Lines that no abort followed were no last words; an abort itself may take its time."""
         while True:
             time.sleep(HELD / 10)
             with self._lock:
-                if self._held and time.monotonic() - self._since > HELD:
+                fatal = runtime_log.is_fatal("".join(self._held))
+                if self._held and not fatal and time.monotonic() - self._since > HELD:
                     self._show()
 
     def _show(self) -> None:
