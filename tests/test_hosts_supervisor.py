@@ -5,30 +5,30 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from processes import ROOT
 from test_hosts_log import GONE, OWN
+
+from abe_jax.hosts.supervisor import ON
 
 PROGRAM = """
 import os, resource, signal, sys, time
 from abe_jax.hosts import supervisor
-supervisor.HELD = {held}
+supervisor.HELD = {hold}
 supervisor.supervise(9.0)
 """
 FATAL = OWN + GONE
-GONE_LINE = (
-    "error: host 1 is gone: it gives no sign of life; the same command goes on from the last "
-)
-GONE_LINE += "checkpoint\n"
+GONE_LINE = f"error: host 1 is gone: it gives no sign of life; {ON}\n"
 
 
 def supervised(
-    child: str, *, held: float = 10.0, **streams: Any
+    child: str, *, hold: float = 10.0, **streams: Any
 ) -> "subprocess.CompletedProcess[str]":
     """Runs some lines of Python as a host beside which a supervisor stands.
 
-    `held` is the time in seconds for which the runtime's lines are held back.
+    `hold` is the time in seconds for which the runtime's lines are held back.
     """
-    program = f"{PROGRAM.format(held=held)}\n{child}"
+    program = f"{PROGRAM.format(hold=hold)}\n{child}"
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, text=True, timeout=60, check=False, **streams
@@ -54,7 +54,7 @@ def test_a_full_disk_under_the_errors_does_not_stop_the_host() -> None:
 
 
 def test_last_words_are_one_line_however_long_the_abort_takes() -> None:
-    done = supervised(f"{says(FATAL)}time.sleep(2)\nos.abort()", held=0.5)
+    done = supervised(f"{says(FATAL)}time.sleep(2)\nos.abort()", hold=0.5)
     assert (done.returncode, done.stderr) == (75, GONE_LINE)
 
 
@@ -63,14 +63,14 @@ def test_last_words_may_come_one_after_the_other() -> None:
         OWN.partition("client.h")[0].replace("F", "E", 1) + "coordination_service.cc:9] Polled\n"
     )
     waits = f"{says(warning)}time.sleep(1.5)\n"
-    done = supervised(f"{waits}{waits}{says(FATAL)}os.abort()", held=2.5)
+    done = supervised(f"{waits}{waits}{says(FATAL)}os.abort()", hold=2.5)
     assert (done.returncode, done.stderr) == (75, GONE_LINE)
 
 
 def test_lines_that_no_abort_follows_are_shown() -> None:
     warning = OWN.replace("F", "W", 1).partition(" Terminating")[0] + " a warning\n"
     told = f"{says(warning)}time.sleep(2)\nos.write(1, b'now')\ntime.sleep(1)\nos._exit(0)"
-    done = supervised(told, held=0.5)
+    done = supervised(told, hold=0.5)
     assert (done.returncode, done.stderr) == (0, warning)
 
 
@@ -81,3 +81,16 @@ def test_a_host_writes_no_core_of_its_memory() -> None:
 
     child = "print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)"
     assert supervised(child, preexec_fn=most).stdout == "0\n"
+
+
+@pytest.mark.parametrize("ends", ["os._exit({status})", "os.abort()"])
+@pytest.mark.parametrize(("more", "status"), [("", 2), (f"; {ON}", 75)])
+@pytest.mark.parametrize("late", [False, True], ids=["before", "behind"])
+def test_the_hosts_own_line_and_status_stay_where_the_runtime_has_last_words_as_well(
+    ends: str, more: str, status: int, late: bool
+) -> None:
+    line = f"error: host 2 stopped; what it printed says why{more}\n"
+    both = (FATAL, line) if late else (line, FATAL)
+    child = "".join(f"{says(text)}time.sleep(0.2)\n" for text in both)
+    done = supervised(child + ends.format(status=status))
+    assert (done.returncode, done.stderr) == (status, line)

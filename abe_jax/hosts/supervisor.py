@@ -7,6 +7,7 @@ told of as well.
 """
 
 import ctypes
+import itertools
 import os
 import resource
 import signal
@@ -21,6 +22,8 @@ from abe_jax.hosts.lost import GO_ON
 PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HELD = 10.0  # seconds that lines of the runtime are held back: where it aborts, it does so at once
 ON = "the same command goes on from the last checkpoint"
+# Seconds in which a host that has said why it ends waits for the others: the runtime may abort it.
+STILL_SAID = 30.0
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -66,6 +69,7 @@ class _Supervisor:
         self._child, self._reads, self._wait = child, reads, wait
         self._held: list[str] = []
         self._since = 0.0
+        self._said = (0, 0.0)  # by the line with which the host ends: its status, and when
         self._lock = threading.Lock()
 
     def run(self) -> NoReturn:
@@ -92,6 +96,10 @@ class _Supervisor:
 
     def _take(self, line: str) -> None:
         with self._lock:
+            if line.startswith("error: "):  # why the host ends, in its own words
+                self._said = (GO_ON if line.rstrip().endswith(ON) else 2, time.monotonic())
+                _write(line)
+                return
             if not self._held and not runtime_log.is_own(line):
                 _write(line)
                 return
@@ -116,11 +124,16 @@ class _Supervisor:
         """The status to end with; says the line that is missing."""
         with self._lock:
             text = "".join(self._held)
-            if runtime_log.is_fatal(text):
+            if runtime_log.is_fatal(text) and status < 0 and -status not in PASSED:
+                own, when = self._said
+                if own and time.monotonic() - when < STILL_SAID:
+                    return own
                 _write(f"error: {runtime_log.reason(text, self._wait)}; {ON}\n")
                 return GO_ON
-            # What was said by others in between; the runtime's own warnings explain nothing.
-            self._held = [line for line in self._held if not runtime_log.is_own(line)]
+            # What was said by others in between; the runtime's own warnings explain nothing, and of
+            # a host that ended by itself neither do its last words.
+            said = itertools.takewhile(lambda line: not runtime_log.is_fatal(line), self._held)
+            self._held = [line for line in said if not runtime_log.is_own(line)]
             self._show()
         if status >= 0:
             return status
