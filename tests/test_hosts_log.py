@@ -130,3 +130,8 @@ def test_what_may_be_gone_at_another_try_is_no_mistake() -> None:
     assert not joining.may_pass(ValueError("coordinator_address should be defined."))
     assert not joining.may_pass(RuntimeError("INVALID_ARGUMENT: no such address"))
     assert not joining.may_pass(RuntimeError("jobs must be indexed by setting `completionMode`"))
+
+
+def test_a_line_that_has_only_begun_may_become_one_of_the_services() -> None:
+    assert all(runtime_log.may_begin(OWN[:end]) for end in (0, 1, 3, 5, 20, 60))
+    assert not any(runtime_log.may_begin(text) for text in (" 10%", "Epoch 1", "F12ab", "\r"))

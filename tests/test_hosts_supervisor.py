@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -94,3 +95,26 @@ def test_the_hosts_own_line_and_status_stay_where_the_runtime_has_last_words_as_
     child = "".join(f"{says(text)}time.sleep(0.2)\n" for text in both)
     done = supervised(child + ends.format(status=status))
     assert (done.returncode, done.stderr) == (status, line)
+
+
+def test_a_bar_is_seen_while_it_grows() -> None:
+    child = "for text in (b'\\r 10%', b'\\r 20%', b' Epoch'):\n"
+    child += "    os.write(2, text)\n    time.sleep(0.3)\n"
+    child += "import select\nselect.select([0], [], [], 30)\nos._exit(0)"
+    program = f"{PROGRAM.format(hold=10.0)}\n{child}"
+    words, began = [sys.executable, "-c", program], time.monotonic()
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as host:
+        assert host.stdin is not None and host.stderr is not None
+        expected = b"\r 10%\r 20% Epoch"
+        assert host.stderr.read(len(expected)) == expected  # though it goes on
+        assert time.monotonic() - began < 25
+        host.stdin.close()
+        assert (host.wait(60), host.stderr.read()) == (0, b"")
+
+
+def test_last_words_may_come_in_pieces_and_behind_a_bar() -> None:
+    pieces = ["\r 10%", FATAL[:3], FATAL[3:40], FATAL[40:]]
+    child = "".join(f"{says(piece)}time.sleep(0.2)\n" for piece in pieces)
+    done = supervised(f"{child}os.abort()")
+    # Read as text \r ends a line like any other.
+    assert (done.returncode, done.stderr) == (75, f"\n 10%{GONE_LINE}")

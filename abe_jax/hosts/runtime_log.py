@@ -12,6 +12,7 @@ _OWN = re.compile(
     r"[WEF]\d{4} [\d:.]+\s+\d+ "
     r"(coordination_service\w*|preemption_sync_manager|client)\.(cc|h):\d+\] "
 )
+_BEGINS = re.compile(r"[WEF]\d{0,4}( .*)?", re.DOTALL)  # such a line, as far as it goes
 _GONE = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:\d+\n)+)")
 _ABSENT = re.compile(r"Some timed out task names:\n((?:\d+\n)+)")
 _UNANSWERED = "DEADLINE_EXCEEDED: Deadline Exceeded"  # of a message to the first host
@@ -21,6 +22,11 @@ _FATAL = re.compile(r"absl::Status: (.*)")
 def is_own(line: str) -> bool:
     """Whether a line begins what the coordination service says of a broken job."""
     return _OWN.match(line) is not None
+
+
+def may_begin(text: str) -> bool:
+    """Whether a line without its end can still become one that `is_own`."""
+    return not text or _BEGINS.fullmatch(text) is not None
 
 
 def is_fatal(text: str) -> bool:

@@ -9,6 +9,7 @@ told of as well.
 import ctypes
 import itertools
 import os
+import re
 import resource
 import signal
 import sys
@@ -25,6 +26,8 @@ ON = "the same command goes on from the last checkpoint"
 # Seconds in which a host that has said why it ends waits for the others: the runtime may abort it.
 STILL_SAID = 30.0
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
+_ENDS = re.compile(rb"(?<=[\n\r])")  # of a line; that of a progress bar ends with \r, or not at all
+_WORDS = b"error: "  # begins the line with which a host ends
 
 
 def supervise(wait: float) -> None:
@@ -67,8 +70,9 @@ class _Supervisor:
 
     def __init__(self, child: int, reads: int, wait: float):
         self._child, self._reads, self._wait = child, reads, wait
-        self._held: list[str] = []
+        self._held: list[bytes] = []  # lines of the runtime and what came behind them
         self._since = 0.0
+        self._begun = b""  # a line without its end that may become one of the runtime's
         self._said = (0, 0.0)  # by the line with which the host ends: its status, and when
         self._lock = threading.Lock()
 
@@ -90,69 +94,92 @@ class _Supervisor:
             return
 
     def _relay(self) -> None:
-        with open(self._reads, "rb", closefd=False) as pipe:
-            for line in pipe:
-                self._take(line.decode(errors="backslashreplace"))
+        while piece := os.read(self._reads, 1 << 16):  # a bar's part of a line as well, at once
+            with self._lock:
+                *lines, self._begun = _ENDS.split(self._begun + piece)
+                for line in lines:
+                    self._take(line)
+                self._show_begun()
 
-    def _take(self, line: str) -> None:
-        with self._lock:
-            if line.startswith("error: "):  # why the host ends, in its own words
-                self._said = (GO_ON if line.rstrip().endswith(ON) else 2, time.monotonic())
-                _write(line)
-                return
-            if not self._held and not runtime_log.is_own(line):
-                _write(line)
-                return
-            if runtime_log.is_own(line):
-                self._since = time.monotonic()
+    def _take(self, line: bytes) -> None:
+        if line.startswith(_WORDS):  # why the host ends, in its own words
+            self._said = (GO_ON if line.rstrip().endswith(ON.encode()) else 2, time.monotonic())
+            _write(line)
+            return
+        own = runtime_log.is_own(_text(line))
+        if own:
+            self._since = time.monotonic()
+        if own or self._held:
             self._held.append(line)
+        else:
+            _write(line)
+
+    def _show_begun(self) -> None:
+        begun = self._begun
+        waits = begun.startswith(_WORDS) or _WORDS.startswith(begun)
+        if not (waits or self._held or runtime_log.may_begin(_text(begun))):
+            self._begun = b""
+            _write(begun)
 
     def _let_go(self) -> None:
         """Lines that no abort followed were no last words; an abort itself may take its time."""
         while True:
             time.sleep(HELD / 10)
             with self._lock:
-                fatal = runtime_log.is_fatal("".join(self._held))
+                fatal = runtime_log.is_fatal(_text(*self._held))
                 if self._held and not fatal and time.monotonic() - self._since > HELD:
                     self._show()
+                    self._show_begun()
 
     def _show(self) -> None:
-        _write("".join(self._held))
+        _write(b"".join(self._held))
         self._held.clear()
 
     def _ended(self, status: int) -> int:
         """The status to end with; says the line that is missing."""
         with self._lock:
-            text = "".join(self._held)
+            begun, self._begun = self._begun, b""
+            if begun:
+                self._take(begun)
+            text = _text(*self._held)
             if runtime_log.is_fatal(text) and status < 0 and -status not in PASSED:
                 own, when = self._said
                 if own and time.monotonic() - when < STILL_SAID:
                     return own
-                _write(f"error: {runtime_log.reason(text, self._wait)}; {ON}\n")
+                _say(f"{runtime_log.reason(text, self._wait)}; {ON}")
                 return GO_ON
             # What was said by others in between; the runtime's own warnings explain nothing, and of
             # a host that ended by itself neither do its last words.
-            said = itertools.takewhile(lambda line: not runtime_log.is_fatal(line), self._held)
-            self._held = [line for line in said if not runtime_log.is_own(line)]
+            said = itertools.takewhile(
+                lambda line: not runtime_log.is_fatal(_text(line)), self._held
+            )
+            self._held = [line for line in said if not runtime_log.is_own(_text(line))]
             self._show()
         if status >= 0:
             return status
         number = -status
         if number == signal.SIGKILL:
-            _write(f"error: this host was killed, as by a full memory; {ON}\n")
+            _say(f"this host was killed, as by a full memory; {ON}")
         elif number not in PASSED:
-            _write(f"error: this host crashed ({signal.Signals(number).name})\n")
+            _say(f"this host crashed ({signal.Signals(number).name})")
         return 128 + number
 
 
-def _write(text: str) -> None:
+def _text(*lines: bytes) -> str:
+    return b"".join(lines).decode(errors="backslashreplace")
+
+
+def _say(line: str) -> None:
+    _write(f"error: {line}\n".encode())
+
+
+def _write(content: bytes) -> None:
     """Writes to our own standard error; what cannot be written, as on a full disk, is lost.
 
     The host must not feel it: a pipe that nobody reads on would block it.
     """
-    left = text.encode(errors="backslashreplace")
     try:
-        while left:
-            left = left[os.write(2, left) :]
+        while content:
+            content = content[os.write(2, content) :]
     except OSError:
         return
