@@ -21,7 +21,10 @@ FOLDER = (
 
 
 def ended(
-    workdir: Path, arguments: Sequence[Sequence[object]], roots: Sequence[Path] = (ROOT, ROOT)
+    workdir: Path,
+    arguments: Sequence[Sequence[object]],
+    roots: Sequence[Path] = (ROOT, ROOT),
+    does: Sequence[object] = ("train", "--config", TINY),
 ) -> list[list[str]]:
     """What two hosts say on their error streams, which both end with 2.
 
@@ -29,12 +32,13 @@ def ended(
         workdir: the run's folder.
         arguments: those of each host.
         roots: where each has its abe_jax.
+        does: the command, as each is told it.
     """
     job = ("--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process")
-    given = ("train", "--config", TINY, "--workdir", workdir)
+    verb, *given = (*does, "--workdir", workdir)
     hosts = [
         subprocess.Popen(
-            command(*given, *own, *job, number),
+            command(str(verb), *given, *own, *job, number),
             cwd=root,
             env={**environment(workdir.parent), "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
@@ -112,3 +116,9 @@ def test_of_another_work_folder(tmp_path: Path) -> None:
     (line,) = first
     said = r"config\.json in the work folder: [0-9a-f]{8} on host 0, none on host 1"
     assert re.fullmatch(re.escape(DIFFERENT) + said, line)
+
+
+def test_of_another_evaluation(tmp_path: Path) -> None:
+    asked = [["--size", "32"], ["--size", "16"]]
+    first, second = ended(tmp_path / "run", asked, does=("evaluate",))
+    assert first == second == [f"{DIFFERENT}--size: 32 on host 0, 16 on host 1"]
