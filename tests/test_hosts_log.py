@@ -31,6 +31,7 @@ The first task at the barrier: 0. Some timed out task names:
 
 RPC: /xla.coordination.CoordinationService/RegisterTask
 """
+AT_THE_END = LATE.replace("[Init]Wait_for_all_tasks_to_register", "Shutdown")
 NO_FIRST = """DEADLINE_EXCEEDED: Deadline Exceeded
 
 RPC: /xla.coordination.CoordinationService/RegisterTask
@@ -48,6 +49,7 @@ OTHER = "INTERNAL: something new\n"
         (FIRST_GONE, "host 0 is gone: it gives no sign of life"),
         (UNANSWERED, "host 0 is gone: it gives no sign of life"),
         (LATE, "hosts 2, 3 did not join within 9 s"),
+        (AT_THE_END, "hosts 2, 3 did not come to the barrier Shutdown of JAX's runtime"),
         (NO_FIRST, "host 0 could not be joined within 9 s: it is not there, or hosts lack"),
         (TWICE, "another host joined with this host's number"),
         (OTHER, "the job is broken: INTERNAL: something new"),
