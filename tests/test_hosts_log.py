@@ -2,7 +2,9 @@
 
 import errno
 
+import jax
 import pytest
+from jax._src import distributed
 
 from abe_jax.hosts import comparing, joining, lost, marks, runtime_log
 
@@ -105,6 +107,36 @@ def test_who_differs_in_what_is_named() -> None:
     assert comparing.differences(told) == ["b: 2 on hosts 0, 2, 3 on host 1"]
     assert comparing.differences([{"a": "1"}, {}]) == ["a: 1 on host 0, nothing on host 1"]
     assert comparing.differences([told[0], told[0]]) == []
+
+
+class Store:
+    """What the comparison asks of the store of JAX's coordination service, which fails."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def key_value_set(self, key: str, value: str) -> None:
+        """Takes anything."""
+
+    def blocking_key_value_get(self, key: str, wait: int) -> str:
+        """Fails."""
+        raise self.error
+
+
+def test_only_a_host_that_is_waited_for_in_vain_has_not_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    late = RuntimeError("DEADLINE_EXCEEDED: GetKeyValue() timed out with key: x")
+    gone = RuntimeError("UNAVAILABLE: Failed to send RPC to coordination service")
+    monkeypatch.setattr(distributed.global_state, "client", Store(late))
+    with pytest.raises(lost.Lost, match="host 0 has not come to the comparison"):
+        comparing.alike({"a": 1})
+    monkeypatch.setattr(distributed.global_state, "client", Store(gone))
+    with pytest.raises(RuntimeError) as found:
+        comparing.alike({"a": 1})
+    assert found.value is gone
+    assert lost.is_loss(gone)
 
 
 def test_an_error_of_the_runtime_is_a_loss_and_that_of_a_file_is_none(

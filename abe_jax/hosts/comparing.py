@@ -64,13 +64,14 @@ def _told_by_all(facts: Facts) -> list[dict[str, str]]:
     told = []
     for host in range(jax.process_count()):
         try:
-            told.append(
-                json.loads(store.blocking_key_value_get(f"{place}/{host}", int(WAIT * 1e3)))
-            )
-        except Exception:  # of the service's own kinds
+            heard = store.blocking_key_value_get(f"{place}/{host}", int(WAIT * 1e3))
+        except Exception as error:  # of the service's own kinds
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise  # the host or the store is gone, and `is_loss` tells
             raise Lost(
                 f"host {host} has not come to the comparison of the hosts in {WAIT:.0f} s"
             ) from None
+        told.append(json.loads(heard))
     return told
 
 
