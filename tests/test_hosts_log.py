@@ -151,7 +151,19 @@ def test_an_error_of_the_runtime_is_a_loss_and_that_of_a_file_is_none(
     assert lost.is_loss(wrapped)
     assert lost.is_loss(TimeoutError("Timed out while waiting for async_write_complete barrier."))
     assert not lost.is_loss(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))  # of NFS, say
+    assert not lost.is_loss(TimeoutError("timed out"))  # of a socket, as of a download
     assert not lost.is_loss(RuntimeError("INTERNAL: CUDA error: an illegal memory access"))
+    nccl = "INTERNAL: NCCL operation ncclAllReduce(buffer, count) failed: "
+    assert lost.is_loss(RuntimeError(f"{nccl}remote process exited or there was a network error"))
+    assert lost.is_loss(RuntimeError(f"{nccl}unhandled system error (run with NCCL_DEBUG=INFO)"))
+    assert not lost.is_loss(RuntimeError(f"{nccl}invalid usage (run with NCCL_DEBUG=WARN)"))
+    assert not lost.is_loss(RuntimeError(f"{nccl}unhandled cuda error (run with NCCL_DEBUG=INFO)"))
+    assert not lost.is_loss(RuntimeError("INTERNAL: peer access is not supported between devices"))
+    handled = ValueError("a mistake that was found while the first error was handled")
+    handled.__context__, handled.__suppress_context__ = gloo, True
+    assert not lost.is_loss(handled)
+    handled.__suppress_context__ = False
+    assert lost.is_loss(handled)
     assert not lost.is_loss(ValueError("shapes (3,) and (4,) do not fit"))
     assert not lost.is_loss(
         ValueError("FAILED_PRECONDITION: cannot open [source locations='tensorstore/kvstore']")
