@@ -122,3 +122,17 @@ def test_of_another_evaluation(tmp_path: Path) -> None:
     asked = [["--size", "32"], ["--size", "16"]]
     first, second = ended(tmp_path / "run", asked, does=("evaluate",))
     assert first == second == [f"{DIFFERENT}--size: 32 on host 0, 16 on host 1"]
+
+
+def test_of_another_file_under_one_name(tmp_path: Path) -> None:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        copied = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "abe_jax", root / "abe_jax", ignore=copied)
+        (root / "points.csv").write_text(f"path,points\n{root.name}.jpg,1 1\n")
+    given = ["--config.data.points_path=points.csv"]  # of the folder in which each was started
+    first, second = ended(tmp_path / "run", [given, given], roots)
+    assert first == second
+    (line,) = first
+    said = "what config.data.points_path holds: [0-9a-f]{8} on host 0, [0-9a-f]{8} on host 1"
+    assert re.fullmatch(re.escape(DIFFERENT) + said, line)

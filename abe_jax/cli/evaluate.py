@@ -165,16 +165,16 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     with hosts.together():
         own = read_json(RunFolder(arguments.workdir).config)
         near = near_duplicates(arguments)
-        data = overridden(other.applied(own) if other else own, near).data
+        tested = overridden(other.applied(own) if other else own, [*near, *measured])
+        data = tested.data
         if arguments.divisions is not None:
             _check_divisions(arguments.divisions, data, own.data)
         build.dataset(data).prepare()
+    evaluation_hosts.compare_files(tested)
     _say_of_data(data)
     asked = overridden(own, measured).evaluate
     run = stored.run(arguments.workdir, other=other, evaluate=measured, near_duplicates=near)
-    longest = arguments.longest
-    if asked.longest != own.evaluate.longest:
-        longest = asked.longest
+    longest = arguments.longest if asked.longest == own.evaluate.longest else asked.longest
     evaluation_hosts.compare_run(run)
     with command.options_named():
         run = run.at(arguments.size, arguments.p, longest=longest)

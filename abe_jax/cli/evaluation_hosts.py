@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from abe_jax.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from abe_jax.config import Config
     from abe_jax.data import Dataset, Split
     from abe_jax.runs.run import Run
 
@@ -31,6 +32,14 @@ def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str
     }
     options = dict(override.split("=", 1) for override in overrides)
     return given | {f"--config.{k}": v for k, v in options.items() if k not in OF_A_HOST}
+
+
+def compare_files(config: "Config") -> None:
+    """Refuses hosts on which a file or a folder that the evaluation reads holds other things."""
+    from abe_jax import hosts
+    from abe_jax.config.local_files import contents
+
+    hosts.alike(lambda: contents(config, begun=True))
 
 
 def compare_run(run: "Run") -> None:

@@ -10,6 +10,7 @@ import jax
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import described, read_json
+from abe_jax.config.local_files import contents
 from abe_jax.config.memory import check_memory
 from abe_jax.config.resume import SEEN_WITHIN, as_begun, claim, seen, with_branch
 from abe_jax.config.schema import Config
@@ -47,7 +48,8 @@ def prepare_training(
         UserError: what could not be trained, or not be measured at the end; another training of
             the same folder.
     """
-    hosts.alike(described(config))
+    begun = RunFolder(workdir).has_run()
+    hosts.alike(lambda: described(config) | contents(config, begun=begun))
     with contextlib.ExitStack() as lock:
         with hosts.together():
             training = _prepared(config, RunFolder(workdir), say, dataset, lock)
