@@ -1,6 +1,7 @@
 """The process beside a host: what passes through it, and with which status it ends."""
 
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -118,3 +119,18 @@ def test_last_words_may_come_in_pieces_and_behind_a_bar() -> None:
     done = supervised(f"{child}os.abort()")
     # Read as text \r ends a line like any other.
     assert (done.returncode, done.stderr) == (75, f"\n 10%{GONE_LINE}")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_keep_a_host_from_its_end(closed: str) -> None:
+    program = f"{PROGRAM.format(hold=10.0)}\nprint('said', file=sys.stderr)\n{MUCH}"
+    words = ["bash", "-c", f'exec "$@" {closed}', "bash", sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (3, b"")
+
+
+def test_a_status_is_known_where_ended_children_are_ignored() -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    assert supervised("os._exit(3)", preexec_fn=ignore).returncode == 3

@@ -36,8 +36,11 @@ def supervise(wait: float) -> None:
     Args:
         wait: the seconds that the start waits for late hosts, for the line that says so.
     """
+    _open_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else a child that has ended leaves no status
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     own, (reads, writes) = os.getpid(), os.pipe()
     child = os.fork()
     if child:
@@ -46,9 +49,18 @@ def supervise(wait: float) -> None:
     os.close(reads)
     os.dup2(writes, 2)
     os.close(writes)
+    if sys.stderr is None:  # as Python has it of a closed stream: our pipe takes its place
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.setpgid(0, 0)  # Ctrl-C comes once, through the parent
     _without_core()
     _die_with(own)
+
+
+def _open_streams() -> None:
+    """A standard stream that was closed becomes an empty one: no pipe may take its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def _die_with(parent: int) -> None:
