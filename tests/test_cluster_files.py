@@ -137,8 +137,14 @@ exit "$status"
 
 @pytest.mark.parametrize(
     ("statuses", "restarts", "status", "times"),
-    [("75 255 137 0", 100, 0, 4), ("75 2 0", 100, 2, 2), ("75 75 75 75", 2, 75, 3)],
-    ids=["goes on to the end", "a mistake", "bounded"],
+    [
+        ("75 255 137 0", 100, 0, 4),
+        ("75 2 0", 100, 2, 2),
+        ("1 0", 100, 1, 1),
+        ("75 130 0", 100, 130, 2),
+        ("75 75 75 75", 2, 75, 3),
+    ],
+    ids=["goes on to the end", "a mistake", "a fault", "Ctrl-C", "bounded"],
 )
 def test_a_slice_is_told_again_until_the_training_has_ended(
     statuses: str, restarts: int, status: int, times: int, tmp_path: Path
