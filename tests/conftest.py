@@ -31,8 +31,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-pixels", action="store_true", help="write docs/PIXELS.md anew")
     parser.addoption(
-        "--kills", type=int, default=3, help="how often test_train_host_dies.py kills a host"
+        "--kills", type=int, default=10, help="how often test_train_host_dies.py kills a host"
     )
+    parser.addoption("--kill-seed", type=int, help="what its kills are drawn by; default: drawn")
 
 
 @pytest.fixture(scope="module", autouse=True)
