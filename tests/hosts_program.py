@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     if does == "busy":  # host 1 prepares something for longer than all may stand still
         end = time.monotonic() + 25.0
         while own == 1 and time.monotonic() < end:
-            hosts.going_on()
+            hosts.at_work()
             time.sleep(0.1)
         hosts.gather_rows(np.zeros(3))
     if does == "differ":

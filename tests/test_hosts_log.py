@@ -52,7 +52,7 @@ OTHER = "INTERNAL: something new\n"
         (UNANSWERED, "host 0 is gone: it gives no sign of life"),
         (LATE, "hosts 2, 3 did not join within 9 s"),
         (AT_THE_END, "hosts 2, 3 did not come to the barrier Shutdown of JAX's runtime"),
-        (NO_FIRST, "host 0 could not be joined within 9 s: it is not there, or hosts lack"),
+        (NO_FIRST, "host 0 could not be joined within 9 s: it or another is missing"),
         (TWICE, "another host joined with this host's number"),
         (OTHER, "the job is broken: INTERNAL: something new"),
     ],
@@ -77,8 +77,8 @@ def test_only_lines_of_the_coordination_service_are_its_own() -> None:
 def test_who_is_late_is_named() -> None:
     told = {0: "8 the checkpoint of step 4", 1: "7 step 4", 2: "8 the checkpoint of step 4"}
     assert marks.late(told, 60.0) == (
-        "no host has gone on for 60 s; the others wait at the checkpoint of step 4 for host 1 "
-        "(at step 4)"
+        "no host has made progress for 60 s; the others wait at the checkpoint of step 4 for "
+        "host 1 (at step 4)"
     )
     assert "all are at step 4" in marks.late({0: "7 step 4", 1: "7 step 4"}, 60.0)
 
@@ -97,7 +97,7 @@ def test_a_host_stands_still_when_no_host_tells_anything_new() -> None:
 def test_work_between_two_points_is_told_and_counts_as_no_point() -> None:
     marks.reached("the data")
     before = marks.told()
-    marks.going_on()
+    marks.at_work()
     assert marks.told() != before
     assert marks.told().partition(".")[0] == before.partition(".")[0]
 

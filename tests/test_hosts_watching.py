@@ -32,4 +32,4 @@ def test_a_store_that_fails_for_a_moment_does_not_end_the_watching() -> None:
         [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 75, done.stderr
-    assert done.stderr.startswith("error: no host has gone on for 1 s; all are at the start")
+    assert done.stderr.startswith("error: no host has made progress for 1 s; all are at the start")

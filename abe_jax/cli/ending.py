@@ -18,7 +18,7 @@ from abe_jax.data.sources.csv_file import shown
 from abe_jax.hosts import GO_ON, Lost, is_loss, joining, marks
 from abe_jax.hosts.supervisor import ON
 
-STALLED = 3600.0  # seconds in which no host goes on, after which all end, unless told otherwise
+STALLED = 3600.0  # seconds without progress on any host, after which all end, unless told otherwise
 MARK = "abe_jax/mark"  # how far each host has come, by its number
 STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
@@ -95,10 +95,10 @@ def failed(error: Exception) -> None:
 
 
 def watch_others(stalled: float = STALLED) -> None:
-    """From now on ends this process when another host of the job has stopped, or none goes on.
+    """From now on ends this process when another host has stopped, or none makes progress.
 
     Args:
-        stalled: the seconds in which no host goes on that are too many.
+        stalled: the seconds without progress on any host that are too many.
     """
     threading.Thread(target=_watch, args=(stalled,), daemon=True, name="other hosts").start()
 
@@ -122,7 +122,7 @@ def _watch(stalled: float) -> None:
         except Exception:  # of the service's own kinds
             lost += 1
             continue
-        # One that says so first has stopped: the others will not have gone on meanwhile.
+        # One that says so first has stopped: the others make no progress in the seconds between.
         nearly = min(GRACE, stalled / 2) if stopped else 0.0
         if still.told and still.seconds + nearly > stalled:
             refuse(f"{marks.late(still.told, stalled)}; {ON}", GO_ON)

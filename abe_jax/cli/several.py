@@ -27,7 +27,7 @@ def add_hosts(parser: command.Parser) -> None:
         type=_seconds,
         default=ending.STALLED,
         metavar="S",
-        help="the time after which hosts end of which none goes on; default: "
+        help="the time without progress on any host after which all end; default: "
         f"{ending.STALLED:.0f}, for the longest compilation or evaluation",
     )
 

@@ -57,7 +57,7 @@ def sizes(split: Split, rows: Int[np.ndarray, " r"], threads: int = 2) -> Int[np
     """`size` of the images at `rows`, each read once."""
 
     def of_row(row: int) -> tuple[int, int]:
-        hosts.going_on()
+        hosts.at_work()
         return size(split.records[int(row)])
 
     with ThreadPoolExecutor(threads) as pool:

@@ -42,7 +42,7 @@ def components(
         for i in starts:
             rows = rows_from(i)
             for j in starts[i // BLOCK :]:
-                hosts.going_on()
+                hosts.at_work()
                 others = rows if i == j else rows_from(j)
                 near = _near(rows, others, limit, bits, length)
                 a, b = np.nonzero(np.triu(near, 1) if i == j else near)

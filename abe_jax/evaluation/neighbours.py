@@ -60,7 +60,7 @@ def nearest(
     With `right` the places of right and wrong rows are those of the exact order, and nothing more
     is said of it, nor of distances. `first`: of the search, taken where it proves enough.
     """
-    hosts.going_on()
+    hosts.at_work()
     exact_vectors, k = search.exact_vectors, int(need.max())
     if first is not None and exact_vectors is not None and k <= first.k:
         found = pruned.nearest(first, rows, k, exact(exact_vectors, rows))

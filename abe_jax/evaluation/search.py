@@ -144,7 +144,7 @@ def query_blocks(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[
     """The queries `rows` in blocks of one length, the last one padded, with their places in it."""
     own = search.queries
     for start in range(0, len(rows), search.block):
-        hosts.going_on()
+        hosts.at_work()
         chosen = rows[start : start + search.block]
         queries = Rows(own.vectors[:, chosen], own.ids[chosen], own.groups[chosen])
         yield slice(start, start + len(chosen)), padded(queries, search.block)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 HEARTBEAT = 25  # seconds without a sign of life after which a host is gone
 WAIT = 300.0  # seconds that the start waits for late hosts, unless told otherwise
 END = 300  # seconds that hosts which are done wait for the others, which are as well
-_MORE = 30  # seconds that a host waits longer than the first, which names those that lack
+_MORE = 30  # seconds that a host waits longer than the first, which names those that are missing
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, wait: float) -> None:
     """Connects to the other hosts.
 
     Where they are not all there in time, JAX's runtime aborts the process, and its supervisor says
-    which ones lack.
+    which ones are missing.
 
     Args:
         coordinator: HOST:PORT where the first host listens; None, and the others too: JAX's own
@@ -57,7 +57,7 @@ def may_pass(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _registered_within(seconds: int) -> Iterator[None]:
-    """The first host's service gives up after so many seconds and says who lacks.
+    """The first host's service gives up after so many seconds and says who is missing.
 
     `jax.distributed.initialize` has no argument for it; a version without this one under its
     private name waits `_MORE` longer and names nobody.

@@ -23,8 +23,8 @@ def reached(name: str) -> None:
     _last = Mark(_last.number + 1, name)
 
 
-def going_on() -> None:
-    """Notes that this host is at work, one image or block further; any of its threads may call it.
+def at_work() -> None:
+    """Notes that this host has done one image or block more; any of its threads may call it.
 
     In loops that can take an hour while other hosts wait for this one: preparing data, ranking.
     """
@@ -33,12 +33,12 @@ def going_on() -> None:
 
 
 def told() -> str:
-    """Where this host is, as the other hosts read it: another text whenever it has gone on."""
+    """Where this host is, as the other hosts read it: another text at each progress."""
     return f"{_last.number}.{_parts} {_last.name}"
 
 
 class Standstill:
-    """For how long no host of a job has gone on, by what all of them told."""
+    """For how long no host of a job has made progress, by what all of them told."""
 
     def __init__(self) -> None:
         self.told: dict[int, str] = {}
@@ -57,7 +57,7 @@ def late(told: dict[int, str], seconds: float) -> str:
 
     Args:
         told: what each host told of its last mark, by its number.
-        seconds: how long nobody has gone on.
+        seconds: how long nobody has made progress.
     """
     marks = {host: text.partition(" ") for host, text in told.items()}
     numbers = {host: int(number.partition(".")[0]) for host, (number, _, _) in marks.items()}
@@ -66,6 +66,6 @@ def late(told: dict[int, str], seconds: float) -> str:
     behind = [host for host, number in sorted(numbers.items()) if number < furthest]
     waiting = names[next(host for host, number in numbers.items() if number == furthest)]
     if not behind:
-        return f"no host has gone on for {seconds:.0f} s; all are at {waiting}"
+        return f"no host has made progress for {seconds:.0f} s; all are at {waiting}"
     who = ", ".join(f"host {host} (at {names[host]})" for host in behind)
-    return f"no host has gone on for {seconds:.0f} s; the others wait at {waiting} for {who}"
+    return f"no host has made progress for {seconds:.0f} s; the others wait at {waiting} for {who}"

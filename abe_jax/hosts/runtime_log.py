@@ -52,7 +52,7 @@ def reason(text: str, wait: float) -> str:
     if "newer incarnation" in text:
         return "another host joined with this host's number"
     if "RegisterTask" in text and "DEADLINE_EXCEEDED" in text:
-        return f"host 0 could not be joined within {wait:.0f} s: it is not there, or hosts lack"
+        return f"host 0 could not be joined within {wait:.0f} s: it or another is missing"
     if "Failed to send RPC to coordination service" in text or _UNANSWERED in text:
         return "host 0 is gone: it gives no sign of life"
     found = _FATAL.search(text)

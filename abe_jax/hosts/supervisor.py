@@ -2,7 +2,7 @@
 
 The host is a child of it, forked before anything heavy is imported. Its standard error comes
 through here: what JAX's runtime writes before it aborts a process becomes one line, and everything
-else passes as it is. A signal passes to the host; a host that was killed, say by a full memory, is
+else passes as it is. A signal passes to the host; a host that was killed, say for its memory, is
 told of as well.
 """
 
@@ -171,7 +171,7 @@ class _Supervisor:
             return status
         number = -status
         if number == signal.SIGKILL:
-            _say(f"this host was killed, as by a full memory; {ON}")
+            _say(f"this host was killed, perhaps because memory ran out; {ON}")
         elif number not in PASSED:
             _say(f"this host crashed ({signal.Signals(number).name})")
         return 128 + number

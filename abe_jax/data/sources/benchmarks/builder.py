@@ -143,7 +143,7 @@ def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes]]
         return any(path.startswith(f"{archive}/") for path in remaining)
 
     for member in members(source, enter):
-        hosts.going_on()
+        hosts.at_work()
         if member.path in remaining:
             remaining.remove(member.path)
             if member.path != next(expected):

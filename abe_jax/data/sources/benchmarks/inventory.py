@@ -38,7 +38,7 @@ def take_inventory(benchmark: Benchmark, source: Path) -> Inventory:
         return not matlab_images.is_one(archive) or matlab_images.is_of(benchmark.key, archive)
 
     for member in tqdm(members(source, enter), desc=progress, unit="file", mininterval=1):
-        hosts.going_on()
+        hosts.at_work()
         name = member.path.rpartition("/")[2]
         if name in benchmark.lists:
             texts.setdefault(name, member.read())

@@ -181,7 +181,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
         bar: tqdm,
     ) -> Iterator[tuple[int, dict]]:
         for i, row in enumerate(part.rows):
-            hosts.going_on()
+            hosts.at_work()
             bar.update()
             style = styles[drawn.style[row]]
             yield (
