@@ -23,6 +23,8 @@ LEFT=${ABE_JAX_LEFT:-240}
 RESTARTS=${ABE_JAX_RESTARTS:-100}
 # Nor is one that came back so often and saved no checkpoint more: what ends it will end it again.
 IDLE=${ABE_JAX_IDLE:-5}
+# Seconds behind the end of the first process in which all others end.
+WAIT=${ABE_JAX_WAIT:-120}
 
 say() { echo "$(date '+%F %T') $*"; }
 
@@ -93,8 +95,9 @@ if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
 fi
 
 say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}"
-# A process that ends takes no others with it: they may still be saving.
-srun --kill-on-bad-exit=0 --label python -m abe_jax.train --hosts "$@" &
+# A process that ends takes no others with it at once: they may still be saving, or be about to say
+# who is gone, which takes them a minute. One that is frozen never ends by itself: srun kills it.
+srun --kill-on-bad-exit=0 --wait="$WAIT" --label python -m abe_jax.train --hosts "$@" &
 step=$!
 while kill -0 "$step" 2>/dev/null; do
     if [[ -n $deadline ]] && ((SECONDS >= deadline)); then # in a long evaluation, say

@@ -219,6 +219,13 @@ def test_slurm_requeues_the_status_of_a_run_that_saved() -> None:
     assert int(within[1]) + 30 < int(warning[1])  # requeued before SLURM ends it
 
 
+def test_srun_waits_long_enough_for_others_to_say_who_is_gone_and_not_for_ever() -> None:
+    text = (CLUSTER / "slurm.sh").read_text()
+    given = re.search(r"^WAIT=\$\{ABE_JAX_WAIT:-(\d+)\}$", text, re.M)
+    assert given and 60 < int(given[1]) <= 600
+    assert re.search(r'^srun .*--wait="\$WAIT" ', text, re.M)
+
+
 def test_every_printed_command_is_one_that_the_programs_take() -> None:
     text = (ROOT / "docs" / "CLUSTER.md").read_text().replace("\\\n", " ")
     lines = re.findall(r"^    .*(?:cluster/slurm\.sh|cluster/tpu_pod\.sh) (--.*)$", text, re.M)
