@@ -14,8 +14,9 @@ def request(*words: str) -> dict[str, object]:
 
 
 def test_who_a_host_is_and_where_things_lie_is_its_own() -> None:
-    own = ["--coordinator=here:1", "--processes=2", "--process=1", "--path=/photos"]
-    assert request(*own, "--config.data.root=/data", "--join-within=9") == request()
+    own = ["--coordinator=here:1", "--processes=2", "--process=1", "--join-within=9"]
+    assert request(*own, "--config.data.root=/data") == request()
+    assert request("--path=/photos") == request("--path=/images") != request()
     assert request("--split=val") != request()
     assert request("--config.data.label_column=item")["--config.data.label_column"] == "item"
 

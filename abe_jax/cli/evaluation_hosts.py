@@ -30,6 +30,7 @@ def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str
     given = {
         f"--{k.replace('_', '-')}": v for k, v in vars(arguments).items() if k not in OF_A_HOST
     }
+    given["--path given"] = arguments.path is not None
     options = dict(override.split("=", 1) for override in overrides)
     return given | {f"--config.{k}": v for k, v in options.items() if k not in OF_A_HOST}
 
