@@ -21,6 +21,10 @@
 LEFT=${ABE_JAX_LEFT:-240}
 # A job that was requeued so often is not requeued again.
 RESTARTS=${ABE_JAX_RESTARTS:-100}
+# Nor is one that came back so often and saved no checkpoint more: what ends it will end it again.
+IDLE=${ABE_JAX_IDLE:-5}
+# Seconds behind the end of the first process in which all others end.
+WAIT=${ABE_JAX_WAIT:-120}
 
 say() { echo "$(date '+%F %T') $*"; }
 
@@ -32,6 +36,38 @@ requeue() { # after a reason
     say "requeued: $1"
     scontrol requeue "$SLURM_JOB_ID"
     exit 75
+}
+
+workdir=
+before=
+for word in "$@"; do
+    [[ $before == --workdir ]] && workdir=$word
+    [[ $word == --workdir=* ]] && workdir=${word#--workdir=}
+    before=$word
+done
+
+last() { # the step of the last checkpoint; 0 without any
+    local found
+    found=$(ls "$workdir/checkpoints/latest" 2>/dev/null | grep -x '[0-9][0-9]*' | sort -n | tail -n 1)
+    echo "${found:-0}"
+}
+
+idle() { # whether it has come back IDLE times since it saved a checkpoint; counted in the work folder
+    [[ -n $workdir ]] || return 1
+    local file=$workdir/.restarts job= at= times=0 now
+    now=$(last)
+    [[ -f $file ]] && read -r job at times <"$file"
+    if [[ $job == "$SLURM_JOB_ID" && $at == "$now" ]]; then times=$((times + 1)); else times=0; fi
+    mkdir -p "$workdir" && echo "$SLURM_JOB_ID $now $times" >"$file"
+    ((times >= IDLE))
+}
+
+retry() { # as requeue, if it gets further
+    if idle; then
+        say "not requeued, after $IDLE restarts without a checkpoint more: $1"
+        exit 1
+    fi
+    requeue "$1"
 }
 
 # SLURM warns this script alone, which asks the processes on all nodes to save.
@@ -59,12 +95,13 @@ if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
 fi
 
 say "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}"
-# A process that ends takes no others with it: they may still be saving.
-srun --kill-on-bad-exit=0 --label python -m abe_jax.train --hosts "$@" &
+# A process that ends takes no others with it at once: they may still be saving, or be about to say
+# who is gone, which takes them a minute. One that is frozen never ends by itself: srun kills it.
+srun --kill-on-bad-exit=0 --wait="$WAIT" --label python -m abe_jax.train --hosts "$@" &
 step=$!
 while kill -0 "$step" 2>/dev/null; do
     if [[ -n $deadline ]] && ((SECONDS >= deadline)); then # in a long evaluation, say
-        requeue "some process had not ended $LEFT s later"
+        retry "some process had not ended $LEFT s later"
     fi
     sleep 1 &
     wait $! # which a signal ends at once
@@ -77,9 +114,9 @@ if $taken; then
     exit "$status"
 fi
 case $status in
-    75) requeue "all saved when asked to stop, or a host is gone" ;;
+    75) retry "all saved when asked to stop, or a host is gone" ;;
     138 | 143) requeue "a signal came before the training had begun" ;;
-    134 | 135 | 137 | 139) requeue "a process died (status $status)" ;;
+    134 | 135 | 137 | 139 | 141) retry "a process died (status $status)" ;;
 esac
 say "ended with status $status"
 exit "$status"

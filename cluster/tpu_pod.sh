@@ -19,7 +19,8 @@ for ((try = 0; try <= RESTARTS; try++)); do
     gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="$command"
     status=$?
     case $status in
-        0 | 2) exit "$status" ;; # finished, or a mistake that another try would make again
+        # Finished; a mistake or a fault that another try would make again; Ctrl-C.
+        0 | 1 | 2 | 130) exit "$status" ;;
     esac
     echo "$(date '+%F %T') ended with status $status; again in $PAUSE s" >&2
     sleep "$PAUSE"

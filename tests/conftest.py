@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=3, help="how often test_train_host_dies.py kills a host"
     )
+    parser.addoption("--kill-seed", type=int, help="what its kills are drawn by; default: drawn")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,6 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from abe_jax.cli import command, several
+from abe_jax.errors import UserError
+
+ENDS = {
+    "fault": ValueError("a fault of the program's"),
+    "mistake": UserError("a mistake"),
+    "unread": BrokenPipeError(),
+    "interrupt": KeyboardInterrupt(),
+}
 
 
 def exchange() -> None:
@@ -42,8 +50,17 @@ def main(argv: Sequence[str]) -> None:
             print("joined", flush=True)
             time.sleep(600)
         hosts.gather_rows(np.zeros(3))
+    if does == "busy":  # host 1 prepares something for longer than all may stand still
+        end = time.monotonic() + 25.0
+        while own == 1 and time.monotonic() < end:
+            hosts.at_work()
+            time.sleep(0.1)
+        hosts.gather_rows(np.zeros(3))
     if does == "differ":
         hosts.alike({"config.seed": own, "config.train.steps": 3})
+    if does == "lag":  # as a network file system shows host 1 a file late
+        shown = iter(["old"] if own == 1 else [])
+        hosts.alike(lambda: {"config.json": next(shown, "new")}, patience=10.0)
     if does == "save":  # as Orbax does whose barrier fails
         hosts.gather_rows(np.zeros(3))
         if own == 1:
@@ -52,6 +69,10 @@ def main(argv: Sequence[str]) -> None:
             exchange()
         except Exception as error:
             raise TimeoutError("Timed out while waiting for a barrier.") from error
+    if does in ENDS:
+        if own == 1:
+            raise ENDS[does]
+        exchange()
     if does == "abort":
         if own == 1:
             os.abort()

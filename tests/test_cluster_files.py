@@ -99,6 +99,11 @@ def test_pods_come_back_when_they_saved_and_not_after_a_mistake() -> None:
     assert pod["restartPolicy"] == "Never"  # a policy on exit codes allows no other
 
 
+def test_pods_that_never_meet_do_not_come_back_for_ever() -> None:
+    _, job = documents()
+    assert 24 * 3600 <= job["spec"]["activeDeadlineSeconds"] <= 31 * 24 * 3600
+
+
 def test_the_container_has_all_that_the_program_is_built_from() -> None:
     text = (CLUSTER / "Dockerfile").read_text()
     copied = [w for line in re.findall(r"^COPY (.*)$", text, re.M) for w in line.split()[:-1]]
@@ -132,8 +137,14 @@ exit "$status"
 
 @pytest.mark.parametrize(
     ("statuses", "restarts", "status", "times"),
-    [("75 255 137 0", 100, 0, 4), ("75 2 0", 100, 2, 2), ("75 75 75 75", 2, 75, 3)],
-    ids=["goes on to the end", "a mistake", "bounded"],
+    [
+        ("75 255 137 0", 100, 0, 4),
+        ("75 2 0", 100, 2, 2),
+        ("1 0", 100, 1, 1),
+        ("75 130 0", 100, 130, 2),
+        ("75 75 75 75", 2, 75, 3),
+    ],
+    ids=["goes on to the end", "a mistake", "a fault", "Ctrl-C", "bounded"],
 )
 def test_a_slice_is_told_again_until_the_training_has_ended(
     statuses: str, restarts: int, status: int, times: int, tmp_path: Path
@@ -155,13 +166,64 @@ def test_a_slice_is_told_again_until_the_training_has_ended(
     assert train.parser().parse(["--hosts", *words])[0].hosts
 
 
+# Stands where srun would: ends as the next line says, with a checkpoint of the step behind it.
+SRUN = """#!/bin/bash
+read -r status step < "$HOME/ends"
+sed -i 1d "$HOME/ends"
+[[ -n $step ]] && mkdir -p "$HOME/run dir/checkpoints/latest/$step"
+exit "$status"
+"""
+
+
+@pytest.mark.parametrize("workdir", [["--workdir", "run dir"], ["--workdir=run dir"]])
+@pytest.mark.parametrize(
+    ("ends", "statuses"),
+    [
+        (["137", "137", "137"], [75, 75, 1]),
+        (["137", "75 4", "139", "137 8", "75", "137"], [75, 75, 75, 75, 75, 1]),
+        (["143", "143", "143", "143", "2"], [75, 75, 75, 75, 2]),
+    ],
+    ids=["it never begins", "it gets no further", "it was stopped before it began"],
+)
+def test_slurm_requeues_no_job_that_gets_no_further(
+    ends: list[str], statuses: list[int], workdir: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, text in {
+        "srun": SRUN,
+        "scontrol": '#!/bin/bash\necho "$@" >> "$HOME/told"\n',
+    }.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "ends").write_text("".join(f"{line}\n" for line in ends))
+    own = {"HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    own |= {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "here", "ABE_JAX_IDLE": "2"}
+    words = [CLUSTER / "slurm.sh", "--config", "a.py", *workdir]
+    found = []
+    for restart in range(len(ends)):
+        env = own | {"SLURM_RESTART_COUNT": str(restart)}
+        done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True)
+        found.append(done.returncode)
+    assert found == statuses
+    assert (tmp_path / "told").read_text() == "requeue 7\n" * statuses.count(75)
+    if statuses[-1] == 1:
+        assert "not requeued, after 2 restarts without a checkpoint more: a process" in done.stdout
+
+
 def test_slurm_requeues_the_status_of_a_run_that_saved() -> None:
     text = (CLUSTER / "slurm.sh").read_text()
-    assert f"\n    {ending.GO_ON}) requeue " in text
+    assert f"\n    {ending.GO_ON}) retry " in text
     warning = re.search(r"^#SBATCH --signal=B:USR1@(\d+)$", text, re.M)
     within = re.search(r"ABE_JAX_LEFT:-(\d+)", text)
     assert warning and within
     assert int(within[1]) + 30 < int(warning[1])  # requeued before SLURM ends it
+
+
+def test_srun_waits_long_enough_for_others_to_say_who_is_gone_and_not_for_ever() -> None:
+    text = (CLUSTER / "slurm.sh").read_text()
+    given = re.search(r"^WAIT=\$\{ABE_JAX_WAIT:-(\d+)\}$", text, re.M)
+    assert given and 60 < int(given[1]) <= 600
+    assert re.search(r'^srun .*--wait="\$WAIT" ', text, re.M)
 
 
 def test_every_printed_command_is_one_that_the_programs_take() -> None:

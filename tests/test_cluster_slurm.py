@@ -152,6 +152,21 @@ def test_a_process_killed_on_one_of_two_nodes_brings_the_job_back(
     training.reaches("going on from step ")
 
 
+def test_a_process_frozen_on_one_of_two_nodes_does_not_keep_the_job_from_coming_back(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    options = ("--nodes=2", "--export=ALL,ABE_JAX_WAIT=5")
+    training = Training(slurm, tmp_path / "run", *options, overrides=ENDLESS)
+    training.reaches("6/9999")
+    second = slurm.processes(training.job, 1)
+    for process in second:
+        os.kill(process, signal.SIGSTOP)
+    assert second
+    training.comes_back(1)
+    assert " requeued: " in training.said()
+    training.reaches("going on from step ")
+
+
 def test_grace_time_and_a_requeue_by_hand_save_and_bring_the_job_back(
     slurm: Slurm, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from abe_jax.config.training import prepare_training
 from abe_jax.data import Dataset
 from abe_jax.data.sources.class_splits import share_for_validation
 from abe_jax.errors import UserError
+from abe_jax.hosts import Lost
 from abe_jax.training.checkpoint import Checkpoints
 from abe_jax.training.run_folder import RunFolder
 
@@ -92,6 +93,23 @@ def test_a_killed_training_keeps_nobody_out(tmp_path: Path) -> None:
         process.kill()
     with RunFolder(tmp_path).alone():
         assert (tmp_path / ".lock").exists()
+
+
+def test_the_first_of_several_hosts_waits_for_the_training_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    line = "another training has run here for 1 s"
+    with folder.alone(), pytest.raises(Lost, match=line), folder.alone(1.0):
+        pass
+    holds = (
+        "import sys, time; from pathlib import Path; from abe_jax import files\n"
+        "with files.lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(2)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holds, str(tmp_path / ".lock")], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        with folder.alone(60.0):
+            assert process.poll() is not None or process.wait(10) == 0
 
 
 @pytest.mark.parametrize(

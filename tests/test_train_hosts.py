@@ -222,3 +222,30 @@ def test_a_host_that_cannot_read_ends_both_with_a_line_each(
     assert str(tmp_path / "damaged") in errors[damaged][0]
     assert errors[1 - damaged] == [f"error: host {damaged} stopped; what it printed says why"]
     assert restored(tmp_path / "run", "latest").step == 4
+
+
+@pytest.mark.parametrize("alone", [1], indirect=True)
+def test_what_the_first_host_cannot_write_at_the_end_is_no_lost_host(
+    alone: Path, tmp_path: Path, tiny_data: Path
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(alone, workdir)
+    (workdir / "report.html").unlink()
+    (workdir / "report.html" / "in the way").mkdir(parents=True)
+    ended = finish(start("evaluate", workdir, tiny_data))
+    assert [status for status, *_ in ended] == [2, 2], ended
+    (line,) = said(ended[0][2])
+    assert "report.html" in line
+    assert said(ended[1][2]) == ["error: host 0 stopped; what it printed says why"]
+
+
+def test_a_folder_that_the_job_before_still_holds_is_waited_for(
+    tmp_path: Path, tiny_data: Path
+) -> None:
+    overrides = ("--config.train.steps=2", "--config.train.evaluate_every=0")
+    with RunFolder(tmp_path / "run").alone():
+        processes = start("train", tmp_path / "run", tiny_data, "--config", TINY, *overrides)
+        time.sleep(25)
+        assert [process.poll() for process in processes] == [None, None]
+    ended = finish(processes)
+    assert [status for status, *_ in ended] == [0, 0], ended

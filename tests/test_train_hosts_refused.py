@@ -21,7 +21,10 @@ FOLDER = (
 
 
 def ended(
-    workdir: Path, arguments: Sequence[Sequence[object]], roots: Sequence[Path] = (ROOT, ROOT)
+    workdir: Path,
+    arguments: Sequence[Sequence[object]],
+    roots: Sequence[Path] = (ROOT, ROOT),
+    does: Sequence[object] = ("train", "--config", TINY),
 ) -> list[list[str]]:
     """What two hosts say on their error streams, which both end with 2.
 
@@ -29,12 +32,13 @@ def ended(
         workdir: the run's folder.
         arguments: those of each host.
         roots: where each has its abe_jax.
+        does: the command, as each is told it.
     """
     job = ("--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process")
-    given = ("train", "--config", TINY, "--workdir", workdir)
+    verb, *given = (*does, "--workdir", workdir)
     hosts = [
         subprocess.Popen(
-            command(*given, *own, *job, number),
+            command(str(verb), *given, *own, *job, number),
             cwd=root,
             env={**environment(workdir.parent), "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
@@ -104,3 +108,31 @@ def test_of_which_one_has_no_images(photos: Path, tmp_path: Path) -> None:
     assert first == ["error: host 1 stopped; what it printed says why"]
     (line,) = second
     assert line.startswith("error: ") and str(tmp_path / "away") in line
+
+
+def test_of_another_work_folder(tmp_path: Path) -> None:
+    first, second = ended(tmp_path / "run", [[], ["--workdir", tmp_path / "own"]])
+    assert first == second
+    (line,) = first
+    said = r"config\.json in the work folder: [0-9a-f]{8} on host 0, none on host 1"
+    assert re.fullmatch(re.escape(DIFFERENT) + said, line)
+
+
+def test_of_another_evaluation(tmp_path: Path) -> None:
+    asked = [["--size", "32"], ["--size", "16"]]
+    first, second = ended(tmp_path / "run", asked, does=("evaluate",))
+    assert first == second == [f"{DIFFERENT}--size: 32 on host 0, 16 on host 1"]
+
+
+def test_of_another_file_under_one_name(tmp_path: Path) -> None:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        copied = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "abe_jax", root / "abe_jax", ignore=copied)
+        (root / "points.csv").write_text(f"path,points\n{root.name}.jpg,1 1\n")
+    given = ["--config.data.points_path=points.csv"]  # of the folder in which each was started
+    first, second = ended(tmp_path / "run", [given, given], roots)
+    assert first == second
+    (line,) = first
+    said = "what config.data.points_path holds: [0-9a-f]{8} on host 0, [0-9a-f]{8} on host 1"
+    assert re.fullmatch(re.escape(DIFFERENT) + said, line)

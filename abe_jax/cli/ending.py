@@ -5,6 +5,7 @@ looks twice a second: the others, which may wait in a collective operation that 
 then end as well, each with a line of its own.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from abe_jax.data.sources.csv_file import shown
 from abe_jax.hosts import GO_ON, Lost, is_loss, joining, marks
 from abe_jax.hosts.supervisor import ON
 
-STALLED = 3600.0  # seconds in which no host goes on, after which all end, unless told otherwise
+STALLED = 3600.0  # seconds without progress on any host, after which all end, unless told otherwise
 MARK = "abe_jax/mark"  # how far each host has come, by its number
 STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
@@ -35,11 +36,9 @@ def refuse(line: str, status: int = 2) -> NoReturn:
     """
     if not _speaking.acquire(blocking=False):
         _over.wait()  # for ever: the other thread ends the process
-    try:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads on, or the disk is full
         print(f"error: {shown(line)}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        pass
+        flush()
     _tell_others(status)
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.
@@ -75,15 +74,15 @@ def over() -> None:
 def failed(error: Exception) -> None:
     """Inside an `except`: ends this host of several, with one line where another stopped before.
 
-    With one host, returns.
+    With one host, returns, unless it is one that could not join the others.
     """
-    if _job() is None:
+    alone, lost = _job() is None, isinstance(error, Lost) or is_loss(error)
+    if alone and not lost:
         return
-    lost = is_loss(error)
     # Whoever stopped has said so: the watching thread ends this host. Of a host that is gone JAX's
     # runtime hears by its heartbeats, ends this process and says which it was.
     verdict = 0.0 if isinstance(error, Lost) else joining.HEARTBEAT + 10.0 if lost else 2 * LOOK
-    time.sleep(GRACE + verdict)
+    time.sleep(0.0 if alone else GRACE + verdict)
     if lost:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         line = first if isinstance(error, Lost) else f"lost touch with the other hosts ({first})"
@@ -96,38 +95,54 @@ def failed(error: Exception) -> None:
 
 
 def watch_others(stalled: float = STALLED) -> None:
-    """From now on ends this process when another host of the job has stopped, or none goes on.
+    """From now on ends this process when another host has stopped, or none makes progress.
 
     Args:
-        stalled: the seconds in which no host goes on that are too many.
+        stalled: the seconds without progress on any host that are too many.
     """
     threading.Thread(target=_watch, args=(stalled,), daemon=True, name="other hosts").start()
 
 
 def _watch(stalled: float) -> None:
-    job, lost, told = _job(), 0, -1
+    job, lost, look, told, still = _job(), 0, 0, "", marks.Standstill()
     if job is None:
         return
     store, own = job.client, job.process_id
+    every = max(1, round(min(10.0, stalled / 10) / LOOK))  # looks between two at all hosts' marks
     while lost < 6 and not _over.wait(LOOK):
-        mark = marks.last()
+        mark, look = marks.told(), look + 1
         try:
-            if mark.number != told:
-                store.key_value_set(f"{MARK}/{own}", mark.told(), allow_overwrite=True)
-                told = mark.number
+            if mark != told:
+                store.key_value_set(f"{MARK}/{own}", mark, allow_overwrite=True)
+                told = mark
             stopped = {h: how for h, how in _told(store, STOPPED).items() if h != own}
+            if look % every == 0:
+                still.note(_told(store, MARK), time.monotonic())
             lost = 0
         except Exception:  # of the service's own kinds
             lost += 1
             continue
-        if time.monotonic() - mark.since > stalled:
-            refuse(f"{marks.late(_told(store, MARK), stalled)}; {ON}", GO_ON)
+        # One that says so first has stopped: the others make no progress in the seconds between.
+        nearly = min(GRACE, stalled / 2) if stopped else 0.0
+        if still.told and still.seconds + nearly > stalled:
+            refuse(f"{marks.late(still.told, stalled)}; {ON}", GO_ON)
         if stopped and not _over.wait(GRACE):
             host, how = min(stopped.items())
-            status = GO_ON if how == str(GO_ON) else 2
-            refuse(f"host {host} stopped; what it printed says why", status)
+            refuse(*_following(host, int(how)))
     if not _over.is_set():
         refuse(f"the first host is gone; {ON}", GO_ON)
+
+
+def _following(host: int, status: int) -> tuple[str, int]:
+    """The line and the status of a host that ends since another one ended with a status.
+
+    A mistake and a fault stay what they are. A reader that is gone, as of a connection that was
+    lost, is neither: another try can do better.
+    """
+    line = f"host {host} stopped; what it printed says why"
+    if status in (GO_ON, 128 + signal.SIGPIPE):
+        return f"{line}; {ON}", GO_ON
+    return line, status
 
 
 def _tell_others(status: int) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abe_jax.choices import NEAR_DUPLICATES
-from abe_jax.cli import command, several
+from abe_jax.cli import command, evaluation_hosts, several
 from abe_jax.errors import UserError, require
 from abe_jax.training.run_folder import RunFolder
 
@@ -152,6 +152,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.whiten_on:
         measured.append(f"evaluate.whiten_path={arguments.whiten_on}")
     several.join_hosts(arguments)
+    evaluation_hosts.compare_request(arguments, [*measured, *overrides])
     from abe_jax import hosts
     from abe_jax.config import build, overridden, read_json, stored
     from abe_jax.config.other_data import OtherData
@@ -164,20 +165,22 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     with hosts.together():
         own = read_json(RunFolder(arguments.workdir).config)
         near = near_duplicates(arguments)
-        data = overridden(other.applied(own) if other else own, near).data
+        tested = overridden(other.applied(own) if other else own, [*near, *measured])
+        data = tested.data
         if arguments.divisions is not None:
             _check_divisions(arguments.divisions, data, own.data)
         build.dataset(data).prepare()
+    evaluation_hosts.compare_files(tested)
     _say_of_data(data)
     asked = overridden(own, measured).evaluate
     run = stored.run(arguments.workdir, other=other, evaluate=measured, near_duplicates=near)
-    longest = arguments.longest
-    if asked.longest != own.evaluate.longest:
-        longest = asked.longest
+    longest = arguments.longest if asked.longest == own.evaluate.longest else asked.longest
+    evaluation_hosts.compare_run(run)
     with command.options_named():
         run = run.at(arguments.size, arguments.p, longest=longest)
     if arguments.divisions is not None:
         made = [build.dataset(replace(data, division=n)) for n in range(arguments.divisions)]
+        evaluation_hosts.compare_images(made, "test")
         divisions.write_evaluation(run, made, command.say)
         return
     _say_of_images(run.tested.dataset, arguments.split)
@@ -186,12 +189,7 @@ def evaluate(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _say_of_images(dataset: "Dataset", name: str) -> None:
     """What of a split's images was left out or made one, on hosts that list the same."""
-    from abe_jax import hosts
-    from abe_jax.data.listed import listings
-
-    with hosts.together():
-        split = dataset.split(name)
-    hosts.alike(listings([split]))
+    (split,) = evaluation_hosts.compare_images([dataset], name)
     for note in split.notes:
         command.say(f"warning: {note}")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from abe_jax.cli import command, ending
 from abe_jax.errors import UserError
-from abe_jax.hosts import joining, supervisor
+from abe_jax.hosts import Lost, joining, supervisor
 
 
 def add_hosts(parser: command.Parser) -> None:
@@ -27,7 +27,7 @@ def add_hosts(parser: command.Parser) -> None:
         type=_seconds,
         default=ending.STALLED,
         metavar="S",
-        help="the time after which hosts end of which none goes on; default: "
+        help="the time without progress on any host after which all end; default: "
         f"{ending.STALLED:.0f}, for the longest compilation or evaluation",
     )
 
@@ -48,7 +48,8 @@ def join_hosts(arguments: argparse.Namespace) -> None:
     """Connects to the other hosts, where the command line asks for it; called before JAX is used.
 
     Raises:
-        UserError: no cluster was recognised, or what names the hosts cannot be.
+        UserError: no cluster was recognised, what names the hosts cannot be, or they differ.
+        Lost: they cannot be joined now, as where another process has the port.
     """
     if not asks_for_hosts(arguments):
         return
@@ -58,7 +59,8 @@ def join_hosts(arguments: argparse.Namespace) -> None:
         joining.join(*named, arguments.join_within)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot join the other hosts: {reason}") from None
+        kind = Lost if joining.may_pass(error) else UserError
+        raise kind(f"cannot join the other hosts: {reason}") from None
     ending.watch_others(arguments.stalled_after)
     from abe_jax.hosts.comparing import alike, versions
 

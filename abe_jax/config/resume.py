@@ -4,6 +4,7 @@ That a run is finished is said without the libraries of a training, which take s
 """
 
 import dataclasses
+import hashlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +85,28 @@ def _is_tested(folder: RunFolder) -> bool:
 def steps_saved(folder: RunFolder) -> list[int]:
     """The steps of the checkpoints to go on from, rising."""
     return Checkpoints.steps_in(folder.latest)
+
+
+# Seconds in which hosts that see other things in a run's folder look again: NFS keeps what it knows
+# of a folder for up to a minute, so that a file just written is not seen at once everywhere.
+SEEN_WITHIN = 70.0
+
+
+def seen(folder: RunFolder) -> dict[str, str]:
+    """What this host sees of a run, in words that hosts of one job compare."""
+    try:
+        written = hashlib.sha256(folder.config.read_bytes()).hexdigest()[:8]
+    except OSError as error:  # none, or a handle that has become stale
+        written = "none" if isinstance(error, FileNotFoundError) else str(error.strerror)
+    kept = {
+        "to go on from": steps_saved(folder),
+        "that did best": Checkpoints.steps_in(folder.best),
+    }
+    words = {
+        f"checkpoints {what} in the work folder": ", ".join(map(str, steps)) or "none"
+        for what, steps in kept.items()
+    }
+    return {"config.json in the work folder": written, **words}
 
 
 def claim(folder: RunFolder, config: Config) -> None:

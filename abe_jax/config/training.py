@@ -5,11 +5,14 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import described, read_json
+from abe_jax.config.local_files import contents
 from abe_jax.config.memory import check_memory
-from abe_jax.config.resume import as_begun, claim, with_branch
+from abe_jax.config.resume import SEEN_WITHIN, as_begun, claim, seen, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.data.listed import listings
@@ -20,6 +23,9 @@ from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
 
 Say = Callable[[str], None]
+# Seconds that the first of several hosts waits for a folder that another training holds: that of a
+# job that was begun again can still be ending, or hang in a file system.
+HELD_FOR = 120.0
 
 
 def prepare_training(
@@ -27,8 +33,8 @@ def prepare_training(
 ) -> Training:
     """Everything that a training needs, checked; its folder is made and holds its config.json.
 
-    Of several hosts, what one refuses all refuse, and such as were started differently or list
-    other images are refused.
+    Of several hosts, what one refuses all refuse, and such as were started differently, list other
+    images or see another work folder are refused.
 
     Args:
         config: what to train.
@@ -42,12 +48,14 @@ def prepare_training(
         UserError: what could not be trained, or not be measured at the end; another training of
             the same folder.
     """
-    hosts.alike(described(config))
+    begun = RunFolder(workdir).has_run()
+    hosts.alike(lambda: described(config) | contents(config, begun=begun))
     with contextlib.ExitStack() as lock:
         with hosts.together():
             training = _prepared(config, RunFolder(workdir), say, dataset, lock)
         checks.check_ways()
         hosts.alike(training.listings)
+        hosts.alike(lambda: seen(training.folder), SEEN_WITHIN)
         return dataclasses.replace(training, lock=lock.pop_all())
 
 
@@ -68,7 +76,7 @@ def _prepared(
     with build.named("config.optimizer"):
         recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
     if hosts.is_first():
-        lock.enter_context(folder.alone())
+        lock.enter_context(folder.alone(HELD_FOR if jax.process_count() > 1 else 0.0))
         claim(folder, config)
     for note in train.notes:
         say(f"warning: {note}")

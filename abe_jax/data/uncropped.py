@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from abe_jax import hosts
 from abe_jax.data import loader
 from abe_jax.data.images import MOST_PIXELS, decoding, headers, upright
 from abe_jax.data.images.preprocessing import Preprocessing
@@ -54,8 +55,13 @@ def size(encoded: bytes) -> tuple[int, int]:
 
 def sizes(split: Split, rows: Int[np.ndarray, " r"], threads: int = 2) -> Int[np.ndarray, "r 2"]:
     """`size` of the images at `rows`, each read once."""
+
+    def of_row(row: int) -> tuple[int, int]:
+        hosts.at_work()
+        return size(split.records[int(row)])
+
     with ThreadPoolExecutor(threads) as pool:
-        read = list(pool.map(lambda row: size(split.records[int(row)]), rows))
+        read = list(pool.map(of_row, rows))
     return np.array(read, np.int32).reshape(-1, 2)
 
 

@@ -31,6 +31,7 @@ def own_blocks(count: int, block: int, divided: bool) -> Iterator[slice]:
     """
     first, step = (jax.process_index(), jax.process_count()) if divided else (0, 1)
     for start in range(0, count, block)[first::step]:
+        hosts.at_work()
         yield slice(start, min(start + block, count))
 
 

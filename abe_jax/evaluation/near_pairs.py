@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
+from abe_jax import hosts
 from abe_jax.evaluation import frame
 
 BLOCK = 2048  # rows compared with as many others at once
@@ -41,6 +42,7 @@ def components(
         for i in starts:
             rows = rows_from(i)
             for j in starts[i // BLOCK :]:
+                hosts.at_work()
                 others = rows if i == j else rows_from(j)
                 near = _near(rows, others, limit, bits, length)
                 a, b = np.nonzero(np.triu(near, 1) if i == j else near)

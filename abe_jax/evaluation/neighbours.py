@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float64, Int
 
+from abe_jax import hosts
 from abe_jax.evaluation import deep, frame, order, pruned, whole_rows
 from abe_jax.evaluation.chunks import Nearest
 from abe_jax.evaluation.order import Candidates, Within
@@ -59,6 +60,7 @@ def nearest(
     With `right` the places of right and wrong rows are those of the exact order, and nothing more
     is said of it, nor of distances. `first`: of the search, taken where it proves enough.
     """
+    hosts.at_work()
     exact_vectors, k = search.exact_vectors, int(need.max())
     if first is not None and exact_vectors is not None and k <= first.k:
         found = pruned.nearest(first, rows, k, exact(exact_vectors, rows))

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
+from abe_jax import hosts
 from abe_jax.errors import UserError
 from abe_jax.evaluation.arguments import Groups, both_groups
 from abe_jax.evaluation.chunks import (
@@ -143,6 +144,7 @@ def query_blocks(search: Search, rows: Int[np.ndarray, " q"]) -> Iterator[tuple[
     """The queries `rows` in blocks of one length, the last one padded, with their places in it."""
     own = search.queries
     for start in range(0, len(rows), search.block):
+        hosts.at_work()
         chosen = rows[start : start + search.block]
         queries = Rows(own.vectors[:, chosen], own.ids[chosen], own.groups[chosen])
         yield slice(start, start + len(chosen)), padded(queries, search.block)

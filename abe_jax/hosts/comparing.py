@@ -5,7 +5,8 @@ import hashlib
 import itertools
 import json
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,22 @@ from abe_jax.hosts import marks
 from abe_jax.hosts.lost import Lost
 
 WAIT = 600.0  # seconds: listing a large data set on a slow file system takes minutes
+PAUSE = 2.0  # seconds between two looks at what may still become the same
 SHOWN = 3  # differences that a line names
 _rounds = itertools.count()
 
+Facts = Mapping[str, Any]  # by name, what must be the same on every host; compared as text
 
-def alike(facts: Mapping[str, Any]) -> None:
+
+def alike(facts: Facts | Callable[[], Facts], patience: float = 0.0) -> None:
     """Refuses hosts whose facts differ; with one host, nothing. All hosts call it.
 
     It goes through the store and not through collectives: those would need programs that are equal.
 
     Args:
-        facts: by name, what must be the same on every host; values are compared as text.
+        facts: this host's, or what gives them: with one host it is not called.
+        patience: the seconds in which facts that differ are looked up again, all hosts together,
+            as of files that a network file system shows late.
 
     Raises:
         UserError: on all hosts the same line, which names who differs in what.
@@ -37,24 +43,36 @@ def alike(facts: Mapping[str, Any]) -> None:
     """
     if jax.process_count() == 1:
         return
+    marks.reached("the comparison of what the hosts were started with")
+    different: list[str] = []
+    for left in reversed(range(1 + int(patience / PAUSE))):
+        different = differences(_told_by_all(facts() if callable(facts) else facts))
+        if not different:
+            return
+        if left:  # what was told is the same on all hosts, so all look again or none
+            time.sleep(PAUSE)
+    more = f" (and {len(different) - SHOWN} more)" if len(different) > SHOWN else ""
+    raise UserError(f"the hosts were started differently: {'; '.join(different[:SHOWN])}{more}")
+
+
+def _told_by_all(facts: Facts) -> list[dict[str, str]]:
+    """The facts of each host as text, by its number."""
     store: Any = distributed.global_state.client
     place = f"abe_jax/alike/{next(_rounds)}"
-    marks.reached("the comparison of what the hosts were started with")
     own = json.dumps({name: str(value) for name, value in facts.items()})
     store.key_value_set(f"{place}/{jax.process_index()}", own)
     told = []
     for host in range(jax.process_count()):
         try:
-            told.append(
-                json.loads(store.blocking_key_value_get(f"{place}/{host}", int(WAIT * 1e3)))
-            )
-        except Exception:  # of the service's own kinds
+            heard = store.blocking_key_value_get(f"{place}/{host}", int(WAIT * 1e3))
+        except Exception as error:  # of the service's own kinds
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise  # the host or the store is gone, and `is_loss` tells
             raise Lost(
                 f"host {host} has not come to the comparison of the hosts in {WAIT:.0f} s"
             ) from None
-    if different := differences(told):
-        more = f" (and {len(different) - SHOWN} more)" if len(different) > SHOWN else ""
-        raise UserError(f"the hosts were started differently: {'; '.join(different[:SHOWN])}{more}")
+        told.append(json.loads(heard))
+    return told
 
 
 def differences(told: list[dict[str, str]]) -> list[str]:

@@ -2,19 +2,20 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator
 
 HEARTBEAT = 25  # seconds without a sign of life after which a host is gone
 WAIT = 300.0  # seconds that the start waits for late hosts, unless told otherwise
-END = 3600  # seconds that hosts which are done wait for the others: the first still writes alone
-_MORE = 30  # seconds that a host waits longer than the first, which names those that lack
+END = 300  # seconds that hosts which are done wait for the others, which are as well
+_MORE = 30  # seconds that a host waits longer than the first, which names those that are missing
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, wait: float) -> None:
     """Connects to the other hosts.
 
     Where they are not all there in time, JAX's runtime aborts the process, and its supervisor says
-    which ones lack.
+    which ones are missing.
 
     Args:
         coordinator: HOST:PORT where the first host listens; None, and the others too: JAX's own
@@ -24,7 +25,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
         wait: the seconds that it waits for late hosts.
 
     Raises:
-        ValueError, RuntimeError: JAX's own, of arguments that cannot be.
+        ValueError, RuntimeError: JAX's own; see `may_pass`.
     """
     import jax
 
@@ -39,9 +40,24 @@ def join(coordinator: str | None, processes: int | None, process: int | None, wa
         )
 
 
+# What JAX's runtime says begins with a status code; the others are its questions to a cluster.
+_PASSES = re.compile(
+    r"(ABORTED|ALREADY_EXISTS|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN): "
+    r"|Getting metadata|Retry failed"
+)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether an error of `join` may be gone at another try, as a port that is taken.
+
+    What else JAX refuses to join, such as hosts that nobody named, is a mistake.
+    """
+    return _PASSES.match(str(error)) is not None
+
+
 @contextlib.contextmanager
 def _registered_within(seconds: int) -> Iterator[None]:
-    """The first host's service gives up after so many seconds and says who lacks.
+    """The first host's service gives up after so many seconds and says who is missing.
 
     `jax.distributed.initialize` has no argument for it; a version without this one under its
     private name waits `_MORE` longer and names nobody.

@@ -11,7 +11,16 @@ GO_ON = 75
 # Some of these say nothing else; others are those of a fault in a program as well.
 _STATUS = re.compile(r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|UNAVAILABLE): ")
 _OTHER = re.compile(r"\b(FAILED_PRECONDITION|INTERNAL|UNKNOWN): ")
-_NETWORK = re.compile(r"gloo|nccl|coordination|barrier|connect|socket|peer|rpc|task", re.IGNORECASE)
+_NETWORK = re.compile(
+    r"gloo|coordination|barrier|connection|socket|\brpc\b|(another|other|following) tasks?\b"
+    r"|nccl.*(remote|network|system) error|nccl.*remote process",
+    re.IGNORECASE | re.DOTALL,
+)
+# Of Orbax's waits for other hosts, and for its threads that do. A socket's time-out has other
+# words, and that of a network disk a number.
+_ORBAX = re.compile(
+    r"barrier|ChainedFuture|waiting for key|Timed out after|did not complete within"
+)
 
 
 class Lost(Exception):  # noqa: N818 (an outcome)
@@ -29,13 +38,17 @@ def is_loss(error: BaseException) -> bool:
     next_one: BaseException | None = error
     while next_one is not None and next_one not in chain:
         chain.append(next_one)
-        next_one = next_one.__cause__ or next_one.__context__
+        hidden = next_one.__suppress_context__  # by `from`: it was another error's handling
+        next_one = next_one.__cause__ or (None if hidden else next_one.__context__)
     return any(isinstance(one, Lost) or _of_orbax(one) or _of_runtime(str(one)) for one in chain)
 
 
 def _of_orbax(error: BaseException) -> bool:
-    # Its waits for other hosts end so; the system's own, of a network disk, has a number.
-    return isinstance(error, TimeoutError) and error.errno is None
+    return (
+        isinstance(error, TimeoutError)
+        and error.errno is None
+        and _ORBAX.search(str(error)) is not None
+    )
 
 
 def _of_runtime(text: str) -> bool:

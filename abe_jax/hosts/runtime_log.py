@@ -12,8 +12,11 @@ _OWN = re.compile(
     r"[WEF]\d{4} [\d:.]+\s+\d+ "
     r"(coordination_service\w*|preemption_sync_manager|client)\.(cc|h):\d+\] "
 )
+_BEGINS = re.compile(r"[WEF]\d{0,4}( .*)?", re.DOTALL)  # such a line, as far as it goes
 _GONE = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:\d+\n)+)")
+_BARRIER = re.compile(r"Barrier timed out\. Id: (\S+?)(?:::\d+)?\.\s")
 _ABSENT = re.compile(r"Some timed out task names:\n((?:\d+\n)+)")
+_START = "[Init]Wait_for_all_tasks_to_register"  # the barrier to which all come who join
 _UNANSWERED = "DEADLINE_EXCEEDED: Deadline Exceeded"  # of a message to the first host
 _FATAL = re.compile(r"absl::Status: (.*)")
 
@@ -21,6 +24,11 @@ _FATAL = re.compile(r"absl::Status: (.*)")
 def is_own(line: str) -> bool:
     """Whether a line begins what the coordination service says of a broken job."""
     return _OWN.match(line) is not None
+
+
+def may_begin(text: str) -> bool:
+    """Whether a line without its end can still become one that `is_own`."""
+    return not text or _BEGINS.fullmatch(text) is not None
 
 
 def is_fatal(text: str) -> bool:
@@ -40,15 +48,24 @@ def reason(text: str, wait: float) -> str:
         are, their = ("are", "they give") if len(gone) > 1 else ("is", "it gives")
         return f"{hosts(gone)} {are} gone: {their} no sign of life"
     if found := _ABSENT.search(text):
-        return f"{hosts(found[1].split())} did not join within {wait:.0f} s"
+        return _absent(found[1].split(), text, wait)
     if "newer incarnation" in text:
         return "another host joined with this host's number"
     if "RegisterTask" in text and "DEADLINE_EXCEEDED" in text:
-        return f"host 0 could not be joined within {wait:.0f} s: it is not there, or hosts lack"
+        return f"host 0 could not be joined within {wait:.0f} s: it or another is missing"
     if "Failed to send RPC to coordination service" in text or _UNANSWERED in text:
         return "host 0 is gone: it gives no sign of life"
     found = _FATAL.search(text)
     return f"the job is broken: {found[1] if found else 'the runtime gave no reason'}"
+
+
+def _absent(numbers: list[str], text: str, wait: float) -> str:
+    """Who did not come to a barrier: that of the start, or another of the runtime's own."""
+    found = _BARRIER.search(text)
+    barrier = found[1] if found else _START
+    if barrier == _START:
+        return f"{hosts(numbers)} did not join within {wait:.0f} s"
+    return f"{hosts(numbers)} did not come to the barrier {barrier} of JAX's runtime"
 
 
 def hosts(numbers: list[str]) -> str:

@@ -2,12 +2,15 @@
 
 The host is a child of it, forked before anything heavy is imported. Its standard error comes
 through here: what JAX's runtime writes before it aborts a process becomes one line, and everything
-else passes as it is. A signal passes to the host; a host that was killed, say by a full memory, is
+else passes as it is. A signal passes to the host; a host that was killed, say for its memory, is
 told of as well.
 """
 
 import ctypes
+import itertools
 import os
+import re
+import resource
 import signal
 import sys
 import threading
@@ -20,7 +23,11 @@ from abe_jax.hosts.lost import GO_ON
 PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HELD = 10.0  # seconds that lines of the runtime are held back: where it aborts, it does so at once
 ON = "the same command goes on from the last checkpoint"
+# Seconds in which a host that has said why it ends waits for the others: the runtime may abort it.
+STILL_SAID = 30.0
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
+_ENDS = re.compile(rb"(?<=[\n\r])")  # of a line; that of a progress bar ends with \r, or not at all
+_WORDS = b"error: "  # begins the line with which a host ends
 
 
 def supervise(wait: float) -> None:
@@ -29,8 +36,11 @@ def supervise(wait: float) -> None:
     Args:
         wait: the seconds that the start waits for late hosts, for the line that says so.
     """
+    _open_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else a child that has ended leaves no status
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     own, (reads, writes) = os.getpid(), os.pipe()
     child = os.fork()
     if child:
@@ -39,8 +49,18 @@ def supervise(wait: float) -> None:
     os.close(reads)
     os.dup2(writes, 2)
     os.close(writes)
+    if sys.stderr is None:  # as Python has it of a closed stream: our pipe takes its place
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.setpgid(0, 0)  # Ctrl-C comes once, through the parent
+    _without_core()
     _die_with(own)
+
+
+def _open_streams() -> None:
+    """A standard stream that was closed becomes an empty one: no pipe may take its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def _die_with(parent: int) -> None:
@@ -51,13 +71,21 @@ def _die_with(parent: int) -> None:
             os._exit(GO_ON)
 
 
+def _without_core() -> None:
+    """The runtime's abort says nothing of this process: its memory need not be written to disk."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
 class _Supervisor:
     """Relays a host's errors and waits for its end."""
 
     def __init__(self, child: int, reads: int, wait: float):
         self._child, self._reads, self._wait = child, reads, wait
-        self._held: list[str] = []
+        self._held: list[bytes] = []  # lines of the runtime and what came behind them
         self._since = 0.0
+        self._begun = b""  # a line without its end that may become one of the runtime's
+        self._said = (0, 0.0)  # by the line with which the host ends: its status, and when
         self._lock = threading.Lock()
 
     def run(self) -> NoReturn:
@@ -78,54 +106,92 @@ class _Supervisor:
             return
 
     def _relay(self) -> None:
-        with open(self._reads, "rb", closefd=False) as pipe:
-            for line in pipe:
-                self._take(line.decode(errors="backslashreplace"))
+        while piece := os.read(self._reads, 1 << 16):  # a bar's part of a line as well, at once
+            with self._lock:
+                *lines, self._begun = _ENDS.split(self._begun + piece)
+                for line in lines:
+                    self._take(line)
+                self._show_begun()
 
-    def _take(self, line: str) -> None:
-        with self._lock:
-            if not self._held and not runtime_log.is_own(line):
-                _write(line)
-                return
-            if not self._held:
-                self._since = time.monotonic()
+    def _take(self, line: bytes) -> None:
+        if line.startswith(_WORDS):  # why the host ends, in its own words
+            self._said = (GO_ON if line.rstrip().endswith(ON.encode()) else 2, time.monotonic())
+            _write(line)
+            return
+        own = runtime_log.is_own(_text(line))
+        if own:
+            self._since = time.monotonic()
+        if own or self._held:
             self._held.append(line)
+        else:
+            _write(line)
+
+    def _show_begun(self) -> None:
+        begun = self._begun
+        waits = begun.startswith(_WORDS) or _WORDS.startswith(begun)
+        if not (waits or self._held or runtime_log.may_begin(_text(begun))):
+            self._begun = b""
+            _write(begun)
 
     def _let_go(self) -> None:
-        """Lines that no abort followed were no last words."""
+        """Lines that no abort followed were no last words; an abort itself may take its time."""
         while True:
             time.sleep(HELD / 10)
             with self._lock:
-                if self._held and time.monotonic() - self._since > HELD:
+                fatal = runtime_log.is_fatal(_text(*self._held))
+                if self._held and not fatal and time.monotonic() - self._since > HELD:
                     self._show()
+                    self._show_begun()
 
     def _show(self) -> None:
-        _write("".join(self._held))
+        _write(b"".join(self._held))
         self._held.clear()
 
     def _ended(self, status: int) -> int:
         """The status to end with; says the line that is missing."""
         with self._lock:
-            text = "".join(self._held)
-            if runtime_log.is_fatal(text):
-                _write(f"error: {runtime_log.reason(text, self._wait)}; {ON}\n")
+            begun, self._begun = self._begun, b""
+            if begun:
+                self._take(begun)
+            text = _text(*self._held)
+            if runtime_log.is_fatal(text) and status < 0 and -status not in PASSED:
+                own, when = self._said
+                if own and time.monotonic() - when < STILL_SAID:
+                    return own
+                _say(f"{runtime_log.reason(text, self._wait)}; {ON}")
                 return GO_ON
-            # What was said by others in between; the runtime's own warnings explain nothing.
-            self._held = [line for line in self._held if not runtime_log.is_own(line)]
+            # What was said by others in between; the runtime's own warnings explain nothing, and of
+            # a host that ended by itself neither do its last words.
+            said = itertools.takewhile(
+                lambda line: not runtime_log.is_fatal(_text(line)), self._held
+            )
+            self._held = [line for line in said if not runtime_log.is_own(_text(line))]
             self._show()
         if status >= 0:
             return status
         number = -status
         if number == signal.SIGKILL:
-            _write(f"error: this host was killed, as by a full memory; {ON}\n")
+            _say(f"this host was killed, perhaps because memory ran out; {ON}")
         elif number not in PASSED:
-            _write(f"error: this host crashed ({signal.Signals(number).name})\n")
+            _say(f"this host crashed ({signal.Signals(number).name})")
         return 128 + number
 
 
-def _write(text: str) -> None:
+def _text(*lines: bytes) -> str:
+    return b"".join(lines).decode(errors="backslashreplace")
+
+
+def _say(line: str) -> None:
+    _write(f"error: {line}\n".encode())
+
+
+def _write(content: bytes) -> None:
+    """Writes to our own standard error; what cannot be written, as on a full disk, is lost.
+
+    The host must not feel it: a pipe that nobody reads on would block it.
+    """
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except BrokenPipeError:
+        while content:
+            content = content[os.write(2, content) :]
+    except OSError:
         return

@@ -27,9 +27,13 @@ def write_evaluation(run: Run, divisions: Sequence[Dataset], say: Callable[[str]
         tested = run.tested._replace(dataset=dataset, label=f"of {name}, division {number}")
         measured.append(replace(run, tested=tested).measure("test", say))
         say(_line(measured[-1]))
-    if not hosts.is_first():
-        return
-    words = ("test", f"of {name}, {len(divisions)} divisions", run.variant)
+    with hosts.together():  # the others stay until it is written, or end with the first
+        if hosts.is_first():
+            _write(run, measured, divisions[0].name, say)
+
+
+def _write(run: Run, measured: Sequence[Evaluation], name: str, say: Callable[[str], None]) -> None:
+    words = ("test", f"of {name}, {len(measured)} divisions", run.variant)
     numbers = summary([one.results.numbers for one in measured])
     last = measured[-1]
     shown = Evaluation(" ".join(filter(None, words)), Results(numbers), last.split, last.embedded)

@@ -213,11 +213,11 @@ class Run:
         All hosts call it; the first one writes.
         """
         measured = self.measure(split, say)
-        if not hosts.is_first():
-            return
-        self.record(measured)
-        say(report.tables.evaluation_table(measured.results.numbers, split=measured.name))
-        self.report(self.folder.report, measured)
+        with hosts.together():  # the others stay until it is written, or end with the first
+            if hosts.is_first():
+                self.record(measured)
+                say(report.tables.evaluation_table(measured.results.numbers, split=measured.name))
+                self.report(self.folder.report, measured)
 
     def record(self, measured: Evaluation) -> dict[str, Any]:
         """Writes an evaluation beside the others into evaluation.json and gives all of them."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from abe_jax import files
 from abe_jax.errors import UserError
+from abe_jax.hosts import Lost
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system that has none
 
@@ -31,23 +32,30 @@ class RunFolder:
         return saved or self.evaluation.exists()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, patience: float = 0.0) -> Iterator[None]:
         """Holds the folder, which is made, for one training; readers need not ask.
 
         The lock goes with its process, however that ends. Where a file system has no locks, nobody
         is kept out.
 
+        Args:
+            patience: the seconds to wait for another training that holds it, as for the first host
+                of the job before, which may still be ending.
+
         Raises:
             UserError: another training holds it, or it cannot be written.
+            Lost: another training held it for all of `patience`.
         """
         with contextlib.ExitStack() as stack:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                ours = stack.enter_context(files.lock(self.path / ".lock", patience=0))
+                ours = stack.enter_context(files.lock(self.path / ".lock", patience))
             except OSError as error:
                 ours = error.errno in NO_LOCKS
                 if not ours:
                     raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
+            if not ours and patience:
+                raise Lost(f"{self.path}: another training has run here for {patience:.0f} s")
             if not ours:
                 raise UserError(
                     f"{self.path}: another training runs here; wait until it ends, or name "

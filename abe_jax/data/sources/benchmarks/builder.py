@@ -18,7 +18,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from abe_jax import files
+from abe_jax import files, hosts
 from abe_jax.data.sources.benchmarks import annotated
 from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark, BenchmarkListing
@@ -143,6 +143,7 @@ def _contents(source: Path, order: Sequence[str]) -> Iterator[tuple[str, bytes]]
         return any(path.startswith(f"{archive}/") for path in remaining)
 
     for member in members(source, enter):
+        hosts.at_work()
         if member.path in remaining:
             remaining.remove(member.path)
             if member.path != next(expected):

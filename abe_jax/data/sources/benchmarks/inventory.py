@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from abe_jax import hosts
 from abe_jax.data.sources.benchmarks import matlab_images
 from abe_jax.data.sources.benchmarks.archives import members
 from abe_jax.data.sources.benchmarks.benchmark import Benchmark, BenchmarkImage, BenchmarkListing
@@ -37,6 +38,7 @@ def take_inventory(benchmark: Benchmark, source: Path) -> Inventory:
         return not matlab_images.is_one(archive) or matlab_images.is_of(benchmark.key, archive)
 
     for member in tqdm(members(source, enter), desc=progress, unit="file", mininterval=1):
+        hosts.at_work()
         name = member.path.rpartition("/")[2]
         if name in benchmark.lists:
             texts.setdefault(name, member.read())

@@ -26,6 +26,7 @@ from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
+from abe_jax import hosts
 from abe_jax.data.sources.glyphs import drawings, homoglyphs, typefaces
 from abe_jax.data.sources.glyphs.reading import LABELS, VERSION
 
@@ -180,6 +181,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
         bar: tqdm,
     ) -> Iterator[tuple[int, dict]]:
         for i, row in enumerate(part.rows):
+            hosts.at_work()
             bar.update()
             style = styles[drawn.style[row]]
             yield (

@@ -1,0 +1,71 @@
+"""What hosts that evaluate one run together must have alike: else they are refused."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from abe_jax.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from abe_jax.config import Config
+    from abe_jax.data import Dataset, Split
+    from abe_jax.runs.run import Run
+
+# Arguments and overrides that each host may have of its own: who it is, and where things lie.
+OF_A_HOST = {"hosts", "coordinator", "processes", "process", "join_within", "stalled_after"}
+OF_A_HOST |= {"workdir", "path", "data.root", "data.path"}
+
+
+def compare_request(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Refuses hosts that were asked for different things, or that see another run."""
+    from abe_jax import hosts
+    from abe_jax.config.resume import SEEN_WITHIN, seen
+
+    hosts.alike(request(arguments, overrides))
+    hosts.alike(lambda: seen(RunFolder(arguments.workdir)), SEEN_WITHIN)
+
+
+def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str, object]:
+    """What hosts compare of a command line, by the names of its options."""
+    given = {
+        f"--{k.replace('_', '-')}": v for k, v in vars(arguments).items() if k not in OF_A_HOST
+    }
+    given["--path given"] = arguments.path is not None
+    options = dict(override.split("=", 1) for override in overrides)
+    return given | {f"--config.{k}": v for k, v in options.items() if k not in OF_A_HOST}
+
+
+def compare_files(config: "Config") -> None:
+    """Refuses hosts on which a file or a folder that the evaluation reads holds other things."""
+    from abe_jax import hosts
+    from abe_jax.config.local_files import contents
+
+    hosts.alike(lambda: contents(config, begun=True))
+
+
+def compare_run(run: "Run") -> None:
+    """Refuses hosts that have read another checkpoint, as of a run that is still trained."""
+    from abe_jax import hosts
+
+    hosts.alike({"the run's best checkpoint": f"step {run.step} ({run.digest[:8]})"})
+
+
+def compare_images(datasets: "Sequence[Dataset]", name: str) -> "list[Split]":
+    """A split of each data set, of which all hosts list the same."""
+    from abe_jax import hosts
+
+    with hosts.together():
+        splits = [dataset.split(name) for dataset in datasets]
+    hosts.alike(lambda: listed(splits))
+    return splits
+
+
+def listed(splits: "Sequence[Split]") -> dict[str, str]:
+    """What the splits hold; those of several divisions by their numbers."""
+    from abe_jax.data.listed import listings
+
+    found = {}
+    for number, split in enumerate(splits):
+        for what, words in listings([split]).items():
+            found[f"{what} of division {number}" if len(splits) > 1 else what] = words
+    return found
