@@ -17,6 +17,7 @@ from abe_jax.training import Recipe, Validation
 from abe_jax.training.loop import Sources
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
+from abe_jax.training.status import Status
 
 Say = Callable[[str], None]
 
@@ -81,6 +82,7 @@ def _prepared(
         ),
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
+        status=Status(folder, config.train.steps, config.train.batch, say),
     )
 
 

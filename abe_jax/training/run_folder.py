@@ -101,6 +101,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def status(self) -> Path:
+        """What the training is doing, see `training/status.py`."""
+        return self.path / "status.json"
+
+    @property
     def unreadable(self) -> Path:
         """The images that could not be read, one a line."""
         return self.path / "unreadable.txt"
