@@ -149,10 +149,15 @@ def test_a_crash_stands_in_the_file_by_its_first_line(tmp_path: Path, tiny_data:
 def test_a_kill_leaves_a_whole_file_that_grows_old(tmp_path: Path, tiny_data: Path) -> None:
     for attempt in range(3):
         process = start(tmp_path, tiny_data, *LONG)
-        watched(tmp_path, process, until=lambda said: said["state"] == "training")
+        watched(
+            tmp_path,
+            process,
+            until=lambda said, own=process.pid: said["pid"] == own and said["checkpoint"],
+        )
         time.sleep(0.1 * attempt)
         process.kill()
         process.communicate()
+        assert read(tmp_path)["pid"] == process.pid
         assert read(tmp_path)["state"] in ("training", "saving")
     (tmp_path / ".status.json.1.partial").write_text("{")  # as a kill in the middle leaves it
     process = start(tmp_path, tiny_data, *LONG)

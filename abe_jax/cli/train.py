@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abe_jax.cli import command, ending
+from abe_jax.cli import command, dry_run, ending
 
 if TYPE_CHECKING:
     from abe_jax.config import Config
@@ -81,6 +81,11 @@ def parser() -> command.Parser:
         "train", __doc__, example="--config configs/quickstart.py --workdir runs/quickstart"
     )
     made.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's folder")
+    made.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would run, on what, with which memory and for how long; writes nothing",
+    )
     command.add_hosts(made)
     return made
 
@@ -90,4 +95,7 @@ def main(argv: Sequence[str]) -> None:
     arguments, overrides = parser().parse(argv)
     config = command.configuration(arguments.config, overrides)
     command.join_hosts(arguments)
-    run(config, arguments.workdir)
+    if arguments.dry_run:
+        dry_run.run(config, arguments.workdir)
+    else:
+        run(config, arguments.workdir)

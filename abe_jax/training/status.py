@@ -19,7 +19,6 @@ import os
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -188,7 +187,8 @@ def words(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+    said = str(error).strip().splitlines()  # JAX adds notes of its own to a traceback
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _checkpoint(folder: RunFolder) -> dict[str, Any]:
