@@ -1,4 +1,4 @@
-"""`train --dry-run`: what it says is what then happens, and it leaves no trace in the run's folder."""
+"""`train --dry-run`: what it says is what then happens, and leaves no trace in the run's folder."""
 
 import json
 import re
@@ -87,10 +87,8 @@ def test_memory_follows_the_batch_and_is_divided_over_devices(
 
 def test_what_refuses_the_training_refuses_its_rehearsal(tmp_path: Path, tiny_data: Path) -> None:
     assert "did you mean 'sgd'" in refused(tmp_path, tiny_data, "--config.optimizer.name=sdg")
-    assert "data.batch" not in refused(tmp_path, tiny_data, "--config.train.batch=33")
     (tmp_path / "file").write_text("")
     assert "cannot be written" in refused(tmp_path / "file", tiny_data)
-    assert "cannot be written" in refused(Path("/proc/run"), tiny_data)
     steps = ("--config.train.steps=4000", "--config.train.evaluate_every=0")
     process = subprocess.Popen(
         command("train", "--config", TINY, "--workdir", tmp_path / "run", *steps),

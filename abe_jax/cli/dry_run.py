@@ -28,8 +28,7 @@ def run(config: "Config", workdir: Path) -> None:
     Raises:
         UserError: what would refuse the training, or a step that the devices' memory cannot hold.
     """
-    import jax
-
+    from abe_jax import hosts
     from abe_jax.config import memory
     from abe_jax.config.training import prepare_training
     from abe_jax.training.checkpoint import Checkpoints
@@ -45,17 +44,24 @@ def run(config: "Config", workdir: Path) -> None:
         rehearsal = Rehearsal(training.recipe, training.sources.train, start)
         there = memory.available()
         command.say(_memory(rehearsal.memory, there))
-        if rehearsal.memory.step * jax.local_device_count() > there:
-            raise UserError(
-                f"config.train.batch: a step of {training.recipe.train.batch} images needs "
-                f"{_size(rehearsal.memory.step)} on each device, and this host's "
-                f"{jax.local_device_count()} have {_size(there)} together; make it smaller, or "
-                "take more devices"
-            )
+        with hosts.together():
+            _require_memory(rehearsal.memory, there, training.recipe.train.batch)
         command.say(_disk(training, rehearsal.memory))
         # A run that goes on has other values in the same shapes, which take the same time.
         state = training.recipe.create() if start else training.sources.start()
         command.say(_time(training, rehearsal.times(state), start))
+
+
+def _require_memory(memory: "Memory", there: int, batch: int) -> None:
+    import jax
+
+    own = jax.local_device_count()
+    if memory.step * own > there:
+        raise UserError(
+            f"config.train.batch: a step of {batch} images needs {_size(memory.step)} on each "
+            f"device, and this host's {own} have {_size(there)} together; make it smaller, or take "
+            "more devices"
+        )
 
 
 def _what(config: "Config", training: "Training") -> list[str]:

@@ -108,12 +108,13 @@ class TrainStep:
         return self._mapped(state, shard(batch), self._seeds)
 
     def compiled(self, state: TrainState, batch: Batch) -> jax.stages.Compiled:
-        """The program that a call runs, which is not run; of an unreplicated state's shapes."""
-        devices = (jax.local_device_count(),)
-        shapes = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(devices + leaf.shape, leaf.dtype), state
-        )
-        return self._mapped.lower(shapes, shard(batch), self._seeds).compile()
+        """The program that a call runs, which is not run; `state` is shapes, unreplicated."""
+        if jax.process_count() > 1:  # pmap's `lower` then wants arrays
+            given = replicate(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state))
+        else:
+            n = (jax.local_device_count(),)
+            given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(n + x.shape, x.dtype), state)
+        return self._mapped.lower(given, shard(batch), self._seeds).compile()
 
 
 def _loss(
