@@ -1,4 +1,4 @@
-"""A file system of a given size, in a namespace of its own, in which programs of this project run."""
+"""A file system of a given size, in a namespace of its own, for programs of this project."""
 
 import contextlib
 import subprocess

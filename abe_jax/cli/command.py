@@ -171,7 +171,8 @@ def _quieten_orbax() -> None:
 
     def hook(failed: threading.ExceptHookArgs) -> None:
         frames = traceback.extract_tb(failed.exc_traceback)
-        if not any("orbax" in frame.filename for frame in frames):
+        libraries = ("orbax", "tensorboardX")
+        if not any(name in frame.filename for frame in frames for name in libraries):
             shown(failed)
 
     threading.excepthook = hook

@@ -69,7 +69,7 @@ class _Loop:
         self, recipe: Recipe, sources: Sources, folder: RunFolder, say: Say, status: Status
     ):
         self.recipe, self.train, self.say, self.status = recipe, recipe.train, say, status
-        self.latest = Checkpoints(folder.latest, 2)
+        self.latest = Checkpoints(folder.latest, 2, writes=True)
         self.selection = Selection(sources.validation, folder, recipe.train, say)
         begun = bool(self.latest.steps())
         start = self.latest.restore(recipe.abstract())[0] if begun else sources.start()

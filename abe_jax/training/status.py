@@ -193,11 +193,12 @@ def words(error: BaseException) -> str:
 
 def _checkpoint(folder: RunFolder) -> dict[str, Any]:
     """The last step that lies whole in the folder, and when it was written."""
-    saved = Checkpoints.steps_in(folder.latest)
-    if not saved:
+    try:
+        saved = Checkpoints.steps_in(folder.latest)[-1]
+        written = (folder.latest / str(saved)).stat().st_mtime
+    except (IndexError, FileNotFoundError):  # none yet, or replaced in this moment
         return {}
-    written = (folder.latest / str(saved[-1])).stat().st_mtime
-    return {"checkpoint": saved[-1], "checkpoint_written": _text(written)}
+    return {"checkpoint": saved, "checkpoint_written": _text(written)}
 
 
 def _now() -> str:
