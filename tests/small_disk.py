@@ -26,17 +26,11 @@ class SmallDisk:
             text=True,
         )
 
-    def fill(self, leave: int = 0) -> None:
-        """Writes a file that leaves so many bytes; `empty` deletes it."""
-        size = 0
-        with (self.seen / "filler").open("wb") as file:
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(4096))
-                    file.flush()
-                    size += 4096
-            with contextlib.suppress(OSError):
-                file.truncate(max(0, size - leave))
+    def fill(self) -> None:
+        """Writes a file that takes all the room; `empty` deletes it."""
+        with contextlib.suppress(OSError), (self.seen / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
 
     def empty(self) -> None:
         """Deletes what `fill` wrote."""
