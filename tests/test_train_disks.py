@@ -1,4 +1,4 @@
-"""A work folder that takes no more: one line, the last checkpoint whole, and the run goes on later."""
+"""A work folder that takes no more: one line, the last checkpoint whole, the run goes on later."""
 
 import subprocess
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from abe_jax.runs.run import Run
 from abe_jax.training import Recipe
 from abe_jax.training.loop import Sources
 from abe_jax.training.run_folder import RunFolder
-from abe_jax.training.status import Status
+from abe_jax.training.status import Status, words
 from abe_jax.training.stop import StopRequest
 
 
@@ -52,4 +52,11 @@ class Training:
         From here until this is closed `status` keeps the folder's status.json.
         """
         status = self.lock.enter_context(self.status)
-        return training.fit(self.recipe, self.sources, self.folder, stop, say, status)
+        try:
+            done = training.fit(self.recipe, self.sources, self.folder, stop, say, status)
+        except Exception as error:  # a comparison goes on behind a training that diverged
+            status.failed(words(error))
+            raise
+        if not done:
+            status.stopped()
+        return done

@@ -86,13 +86,13 @@ class Status:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Writes the end: finished, stopped where `stops` was called, or what went wrong."""
+        """Writes the end, unless it is written: finished, or what went wrong."""
         if isinstance(error, KeyboardInterrupt):
             self._end("stopped", "interrupted")
         elif error is not None:
             self.failed(words(error))
-        else:
-            self._end("stopped" if self._stops else "finished", self._stops)
+        elif not self._over.is_set():
+            self._end("finished", None)
 
     def enter(self, state: str) -> None:
         """From now on the training is in this state."""
@@ -118,8 +118,12 @@ class Status:
         }
 
     def stops(self, line: str) -> None:
-        """Its end, when it comes, is that it was asked to stop."""
+        """The line to end with: it was asked to stop, and is still writing."""
         self._stops = line
+
+    def stopped(self) -> None:
+        """It has ended as it was asked to, and everything is written."""
+        self._end("stopped", self._stops)
 
     def failed(self, line: str) -> None:
         """It ends by an error, at once; of two such lines the later one is better informed."""
