@@ -37,10 +37,12 @@ class SmallDisk:
         (self.seen / "filler").unlink()
 
     def read_only(self, on: bool) -> None:
-        """Nothing can be written any more, or again."""
-        how = f"remount,{'ro' if on else 'rw'}"
-        # A file that is open for writing forbids it, unless only this way in is closed.
-        subprocess.run(self._inside("mount", "-o", f"{how},bind", str(self.path)), check=True)
+        """Nothing can be opened for writing any more, or again; what is open goes on."""
+        at = str(self.path)
+        # A disk with open files takes no remount: a read-only view of it is laid over it.
+        over = (("mount", "--bind", at, at), ("mount", "-o", "remount,ro,bind", at))
+        for words in over if on else (("umount", at),):
+            subprocess.run(self._inside(*words), check=True)
 
     def _inside(self, *words: str) -> list[str]:
         enter = ("nsenter", "-t", str(self._pid), "-U", "-m", "--preserve-credentials")
