@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from abe_jax.data.sources.csv_file import shown
@@ -24,6 +25,7 @@ LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
 PATIENCE = 10.0  # seconds that a host which stops waits for the others to stop as well
 
+told: list[Callable[[str], None]] = []  # who wants to know the line by which this process ends
 _over = threading.Event()  # this host is done: what others do no longer matters to it
 _speaking = threading.Lock()  # held by the thread that says why this host ends
 
@@ -40,6 +42,8 @@ def refuse(line: str, status: int = 2) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         pass
+    for tell in told:
+        tell(line)
     _tell_others(status)
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.

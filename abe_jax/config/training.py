@@ -9,7 +9,7 @@ from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import described, read_json
 from abe_jax.config.memory import check_memory
-from abe_jax.config.resume import as_begun, claim, with_branch
+from abe_jax.config.resume import as_begun, check_claim, claim, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.data.listed import listings
@@ -18,12 +18,18 @@ from abe_jax.training import Recipe, Validation
 from abe_jax.training.loop import Sources
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
+from abe_jax.training.status import Status
 
 Say = Callable[[str], None]
 
 
 def prepare_training(
-    config: Config, workdir: Path, say: Say, dataset: Dataset | None = None
+    config: Config,
+    workdir: Path,
+    say: Say,
+    dataset: Dataset | None = None,
+    *,
+    claims: bool = True,
 ) -> Training:
     """Everything that a training needs, checked; its folder is made and holds its config.json.
 
@@ -37,6 +43,8 @@ def prepare_training(
             is closed.
         say: is told of warnings.
         dataset: the images; None: those that the config names.
+        claims: False: the folder is neither made nor written nor held; what would refuse the
+            training refuses all the same.
 
     Raises:
         UserError: what could not be trained, or not be measured at the end; another training of
@@ -45,14 +53,18 @@ def prepare_training(
     hosts.alike(described(config))
     with contextlib.ExitStack() as lock:
         with hosts.together():
-            training = _prepared(config, RunFolder(workdir), say, dataset, lock)
+            training = _prepared(config, RunFolder(workdir), say, dataset, lock if claims else None)
         checks.check_ways()
         hosts.alike(training.listings)
         return dataclasses.replace(training, lock=lock.pop_all())
 
 
 def _prepared(
-    config: Config, folder: RunFolder, say: Say, given: Dataset | None, lock: contextlib.ExitStack
+    config: Config,
+    folder: RunFolder,
+    say: Say,
+    given: Dataset | None,
+    lock: contextlib.ExitStack | None,
 ) -> Training:
     build.dataset(config.data)
     build.augmentation(config.data)
@@ -68,8 +80,12 @@ def _prepared(
     with build.named("config.optimizer"):
         recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
     if hosts.is_first():
-        lock.enter_context(folder.alone())
-        claim(folder, config)
+        if lock is None:
+            folder.require_free()
+            check_claim(folder, config)
+        else:
+            lock.enter_context(folder.alone())
+            claim(folder, config)
     for note in train.notes:
         say(f"warning: {note}")
     if config.model.weights and not folder.has_run():
@@ -86,6 +102,7 @@ def _prepared(
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
         listings=listings(split for split in (train, val, test) if split),
+        status=Status(folder, config.train.steps, config.train.batch, say),
     )
 
 

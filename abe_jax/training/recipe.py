@@ -25,7 +25,7 @@ from abe_jax.training.meta import Meta
 from abe_jax.training.metabin import ClampedGates, MetaBIN
 from abe_jax.training.optimizer import Optimizer
 from abe_jax.training.state import TrainState
-from abe_jax.training.step import AfterUpdate, train_step
+from abe_jax.training.step import AfterUpdate, TrainStep, train_step
 
 if TYPE_CHECKING:
     import optax
@@ -59,7 +59,7 @@ class Recipe:
         """The shapes and types of the state, without computing it."""
         return jax.eval_shape(self.create)
 
-    def train_step(self) -> Callable[[TrainState, loader.Batch], tuple]:
+    def train_step(self) -> TrainStep:
         """The compiled training step, see `step.train_step`."""
         return train_step(
             self.model,

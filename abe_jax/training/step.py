@@ -61,7 +61,7 @@ def train_step(
     preprocess: Preprocess,
     seed: int = 0,
     after_update: AfterUpdate = AfterUpdate(),  # noqa: B008 (without state)
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> "TrainStep":
     """One step on a replicated state, whose buffers are donated, and a sharded batch.
 
     Args:
@@ -93,14 +93,28 @@ def train_step(
         )
         return stepped, {**metrics, "gradient_norm": norms.norm(grads), **measured}
 
-    mapped = jax.pmap(one, axis_name=AXIS, donate_argnums=(0,))
-    # An argument and no constant, so that runs of several seeds share one compiled program.
-    seeds = np.full(jax.local_device_count(), seed, np.uint32)
+    return TrainStep(jax.pmap(one, axis_name=AXIS, donate_argnums=(0,)), seed)
 
-    def on_global_batch(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return mapped(state, shard(batch), seeds)
 
-    return on_global_batch
+class TrainStep:
+    """What `train_step` gives: called with a state and a batch it takes the step."""
+
+    def __init__(self, mapped: Any, seed: int):
+        self._mapped = mapped
+        # An argument and no constant, so that runs of several seeds share one compiled program.
+        self._seeds = np.full(jax.local_device_count(), seed, np.uint32)
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return self._mapped(state, shard(batch), self._seeds)
+
+    def compiled(self, state: TrainState, batch: Batch) -> jax.stages.Compiled:
+        """The program that a call runs, which is not run; `state` is shapes, unreplicated."""
+        if jax.process_count() > 1:  # pmap's `lower` then wants arrays
+            given = replicate(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state))
+        else:
+            n = (jax.local_device_count(),)
+            given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(n + x.shape, x.dtype), state)
+        return self._mapped.lower(given, shard(batch), self._seeds).compile()
 
 
 def _loss(
