@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from abe_jax import evaluation, hosts, models, pretrained
@@ -71,6 +71,8 @@ def _prepared(
     if config.model.weights and not folder.has_run():
         for warning in weights.normalisation_warnings(config):
             say(f"warning: {warning}")
+    for warning in _chunk_warnings(config, recipe):
+        say(f"warning: {warning}")
     return Training(
         recipe=recipe,
         sources=Sources(
@@ -117,6 +119,17 @@ def resolved(
         data = dataclasses.replace(data, classes=images.classes)
     config = annotated.with_shares(dataclasses.replace(config, data=data), dataset)
     return with_branch(config)
+
+
+def _chunk_warnings(config: Config, recipe: Recipe) -> Iterator[str]:
+    """What chunks of a batch change beside its memory: nothing without batch normalisation."""
+    train, model = config.train, config.model
+    frozen = model.freeze_norm and not model.neck
+    if train.chunks > 1 and not frozen and recipe.abstract().batch_stats:
+        yield (
+            f"config.train.chunks: batch normalisation takes its statistics of "
+            f"{train.batch // train.chunks} images and not of {train.batch}"
+        )
 
 
 def _begun(folder: RunFolder) -> Config | None:
