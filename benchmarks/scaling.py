@@ -25,6 +25,7 @@ import dataclasses
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from results import Table, machine, number
+from scipy.optimize import nnls
 from training import CONFIGS, model_multiply_adds
 
 from abe_jax import config
@@ -140,13 +142,11 @@ SIZES = (2**12, 2**16, 2**18, 2**20, 2**22, 2**24)
 
 def timed(devices: int, processes: int, rounds: int) -> Timed:
     """Exchanges between devices of one process, or between processes of one device each."""
-    from socket import socket
-
-    with socket() as free:
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     script = Path(__file__).with_name("scaling_worker.py")
-    command = [sys.executable, script, devices, rounds, ",".join(map(str, SIZES))]
+    command = [sys.executable, script, rounds, ",".join(map(str, SIZES))]
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
@@ -174,8 +174,6 @@ def fitted(found: Timed, devices: int) -> Links:
     sums = [(one, time) for one, time in own if one.kind == "all-reduce"]
     rows = np.array([[sent(one, devices), messages(one, devices)] for one, _ in sums])
     times = np.array([time for _, time in sums])
-    from scipy.optimize import nnls
-
     per_byte, latency = nnls(rows / times[:, None], np.ones(len(times)))[0]
     return Links(1 / max(per_byte, 1e-15), float(latency))
 
