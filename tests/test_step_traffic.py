@@ -93,13 +93,6 @@ def test_a_step_sends_gradients_and_embeddings_and_what_its_loss_reads(
 
 
 NETWORK = ("encoder", "trunk", "decoder", "mask_heads", "head")
-META = (
-    "model.norm=bin",
-    "data.sampler=domains",
-    "data.domains_per_batch=4",
-    "meta.domains=2",
-    "meta.start=0",
-)
 
 
 @pytest.mark.slow

@@ -124,8 +124,11 @@ def resolved(
 def _chunk_warnings(config: Config, recipe: Recipe) -> Iterator[str]:
     """What chunks of a batch change beside its memory: nothing without batch normalisation."""
     train, model = config.train, config.model
-    frozen = model.freeze_norm and not model.neck
-    if train.chunks > 1 and not frozen and recipe.abstract().batch_stats:
+    if train.chunks == 1 or (model.freeze_norm and not model.neck):
+        return
+    with build.named("config.optimizer", "config.model", "config.data", "config"):
+        batch_stats = recipe.abstract().batch_stats
+    if batch_stats:
         yield (
             f"config.train.chunks: batch normalisation takes its statistics of "
             f"{train.batch // train.chunks} images and not of {train.batch}"
