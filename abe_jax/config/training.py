@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from abe_jax import evaluation, hosts, models, pretrained
@@ -91,6 +91,8 @@ def _prepared(
     if config.model.weights and not folder.has_run():
         for warning in weights.normalisation_warnings(config):
             say(f"warning: {warning}")
+    for warning in _chunk_warnings(config, recipe):
+        say(f"warning: {warning}")
     return Training(
         recipe=recipe,
         sources=Sources(
@@ -139,6 +141,20 @@ def resolved(
         data = dataclasses.replace(data, classes=images.classes)
     config = annotated.with_shares(dataclasses.replace(config, data=data), dataset)
     return with_branch(config)
+
+
+def _chunk_warnings(config: Config, recipe: Recipe) -> Iterator[str]:
+    """What chunks of a batch change beside its memory: nothing without batch normalisation."""
+    train, model = config.train, config.model
+    if train.chunks == 1 or (model.freeze_norm and not model.neck):
+        return
+    with build.named("config.optimizer", "config.model", "config.data", "config"):
+        batch_stats = recipe.abstract().batch_stats
+    if batch_stats:
+        yield (
+            f"config.train.chunks: batch normalisation takes its statistics of "
+            f"{train.batch // train.chunks} images and not of {train.batch}"
+        )
 
 
 def _begun(folder: RunFolder) -> Config | None:

@@ -20,6 +20,7 @@ from abe_jax.losses import objective as objectives
 from abe_jax.losses.objective import Objective
 from abe_jax.training import state as states
 from abe_jax.training.fixed_parts import with_fixed_parts
+from abe_jax.training.gradient import Gradient
 from abe_jax.training.length import Train
 from abe_jax.training.meta import Meta
 from abe_jax.training.metabin import ClampedGates, MetaBIN
@@ -61,14 +62,8 @@ class Recipe:
 
     def train_step(self) -> TrainStep:
         """The compiled training step, see `step.train_step`."""
-        return train_step(
-            self.model,
-            self.objective,
-            self.transformation,
-            self.preprocess,
-            self.seed,
-            self.after_update,
-        )
+        gradient = Gradient(self.model, self.objective, self.preprocess, self.train.chunks)
+        return train_step(gradient, self.transformation, self.seed, self.after_update)
 
     def preprocess(self, images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """From the loader's pixels to the network's input."""
