@@ -11,6 +11,7 @@ import pytest
 from abe_jax import hosts
 from abe_jax.errors import UserError
 from abe_jax.evaluation import divided, frame
+from abe_jax.hosts import agreement
 
 HOSTS = 3
 
@@ -31,7 +32,7 @@ def told(monkeypatch):
 
     monkeypatch.setattr(jax, "process_count", lambda: HOSTS)
     monkeypatch.setattr(hosts, "gather_bits", gather)
-    monkeypatch.setattr(hosts, "gather_rows", lambda values: values)
+    monkeypatch.setattr(agreement, "gather_rows", lambda values: values)  # as `together` calls it
     return told
 
 
@@ -76,7 +77,7 @@ def test_one_host_and_undivided_queries_meet_nobody(told, monkeypatch):
 
 def test_what_another_host_refuses_this_one_refuses(told, monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 0)
-    monkeypatch.setattr(hosts, "gather_rows", lambda values: np.array([*values, True]))
+    monkeypatch.setattr(agreement, "gather_rows", lambda values: np.array([*values, True]))
     with pytest.raises(UserError, match="host 1 stopped"):
         ranked(9, 2)
 
