@@ -111,12 +111,12 @@ def test_the_gradient_of_a_loss_of_each_kind_is_that_of_the_whole_batch() -> Non
     objective = Objective(terms, CLASSES)
     batch, model = a_batch(), Matrix()
     state = states.create(model, objective, TX, batch.images.shape[1:], 0)
-    whole, parts = (
+    complete, parts = (
         gradient_of(Gradient(model, objective, as_floats, chunks), state, batch)
         for chunks in (1, 4)
     )
-    close(parts, whole)
-    moved = [np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(whole[0])]
+    close(parts, complete)
+    moved = [np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(complete[0])]
     assert sum(moved) > 0.9 * len(moved)
 
 
@@ -151,9 +151,9 @@ def test_batch_normalisation_takes_its_statistics_of_each_chunk() -> None:
     found, updated, _ = gradient_of(gradient, state, batch)
     close(found["model"], expected)
     close(updated, statistics)
-    whole, _, _ = gradient_of(Gradient(model, objective, as_floats), state, batch)
+    complete, _, _ = gradient_of(Gradient(model, objective, as_floats), state, batch)
     with pytest.raises(AssertionError):
-        close(whole["model"], expected)
+        close(complete["model"], expected)
 
 
 def test_chunks_that_cannot_be_are_refused() -> None:

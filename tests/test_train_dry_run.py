@@ -62,15 +62,15 @@ def test_what_it_says_is_what_the_training_then_does(tmp_path: Path, tiny_data: 
     step = number(r"steps .*?, ([\d.e-]+) s each", before)
     assert status["seconds_per_step"] / 4 < step < 4 * status["seconds_per_step"]
     checkpoint = number(r"disk +([\d.]+) MiB", before) * 2**20
-    held = size(RunFolder(workdir).latest / "200")
-    assert 0.75 * checkpoint < held < checkpoint + 60_000  # Orbax's own descriptions beside it
+    taken = size(RunFolder(workdir).latest / "200")
+    assert 0.75 * checkpoint < taken < checkpoint + 60_000  # Orbax's own descriptions beside it
     # Adam keeps two numbers for each parameter, and XLA counts what a step is given.
     parameters = number(r"([\d,]+) parameters", before)
     assert number(r"parameters ([\d.]+) MiB", before) == pytest.approx(parameters / 2**18, abs=0.05)
     assert number(r"optimiser ([\d.]+) MiB", before) == pytest.approx(parameters / 2**17, abs=0.05)
     kept = everything(workdir)
     after = said(workdir, tiny_data, *WIDE)
-    assert "goes on from step 200" in after and "all steps are taken" in after
+    assert "goes on from step 200" in after and "all steps are taken; nothing is left" in after
     assert everything(workdir) == kept
 
 
@@ -80,8 +80,8 @@ def test_memory_follows_the_batch_and_is_divided_over_devices(
     one = said(tmp_path / "run", tiny_data, *WIDE)
     two = said(tmp_path / "run", tiny_data, *WIDE, devices=2)
     double = said(tmp_path / "run", tiny_data, *WIDE, "--config.train.batch=64")
-    held = [number(r"holds ([\d.]+) MiB", text) for text in (two, one, double)]
-    assert 1.6 < held[1] / held[0] < 2.2 and 1.6 < held[2] / held[1] < 2.2
+    sizes = [number(r"holds ([\d.]+) MiB", text) for text in (two, one, double)]
+    assert 1.6 < sizes[1] / sizes[0] < 2.2 and 1.6 < sizes[2] / sizes[1] < 2.2
     assert "2 x cpu" in two and "16 images of a batch on each" in two
 
 

@@ -30,6 +30,7 @@ def run(config: "Config", workdir: Path) -> None:
     """
     from abe_jax import hosts
     from abe_jax.config import memory
+    from abe_jax.config.resume import is_finished
     from abe_jax.config.training import prepare_training
     from abe_jax.training.checkpoint import Checkpoints
     from abe_jax.training.rehearsal import Rehearsal
@@ -39,7 +40,8 @@ def run(config: "Config", workdir: Path) -> None:
         for line in (*_what(config, training), _course(training, start), _where(training)):
             command.say(line)
         if start >= training.recipe.train.steps:
-            command.say("time          all steps are taken; what is left is the test")
+            left = "nothing" if is_finished(config, training.folder) else "the test"
+            command.say(f"time          all steps are taken; {left} is left")
             return
         rehearsal = Rehearsal(training.recipe, training.sources.train, start)
         there = memory.available()

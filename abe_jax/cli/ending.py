@@ -24,6 +24,7 @@ STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
 PATIENCE = 10.0  # seconds that a host which stops waits for the others to stop as well
+TOLD = 5.0  # seconds for those who want to know the line
 
 told: list[Callable[[str], None]] = []  # who wants to know the line by which this process ends
 _over = threading.Event()  # this host is done: what others do no longer matters to it
@@ -42,12 +43,19 @@ def refuse(line: str, status: int = 2) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         pass
-    for tell in told:
-        tell(line)
+    # Beside the rest: a disk that answers no more must not keep this host from ending.
+    telling = threading.Thread(target=_tell, args=(line,), daemon=True)
+    telling.start()
     _tell_others(status)
+    telling.join(TOLD)
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.
     os._exit(status)
+
+
+def _tell(line: str) -> None:
+    for tell in told:
+        tell(line)
 
 
 def leave_quietly() -> NoReturn:

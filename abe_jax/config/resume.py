@@ -112,8 +112,11 @@ def claim(folder: RunFolder, config: Config) -> None:
 
 def check_claim(folder: RunFolder, config: Config) -> None:
     """Refuses what `claim` refuses of a run that is there, and writes nothing."""
-    if folder.has_run():
-        _before_another_length(folder, config)
+    try:
+        if folder.has_run():
+            _before_another_length(folder, config)
+    except OSError as error:
+        raise UserError(f"{folder.path}: cannot be written ({error.strerror})") from None
 
 
 def _go_on(folder: RunFolder, config: Config) -> None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from abe_jax.hosts import runtime_log
@@ -20,14 +21,17 @@ from abe_jax.hosts.lost import GO_ON
 PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HELD = 10.0  # seconds that lines of the runtime are held back: where it aborts, it does so at once
 ON = "the same command goes on from the last checkpoint"
+TOLD = 5.0  # seconds for who wants to know why the host ended
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
-def supervise(wait: float) -> None:
+def supervise(wait: float, told: Callable[[int, str], None] = lambda *_: None) -> None:
     """Forks: returns in the child, the host; the parent stays here and ends with its status.
 
     Args:
         wait: the seconds that the start waits for late hosts, for the line that says so.
+        told: called in the parent with the host's process id and the line, where the host could not
+            say itself why it ended.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -35,7 +39,7 @@ def supervise(wait: float) -> None:
     child = os.fork()
     if child:
         os.close(writes)
-        _Supervisor(child, reads, wait).run()
+        _Supervisor(child, reads, wait, told).run()
     os.close(reads)
     os.dup2(writes, 2)
     os.close(writes)
@@ -54,8 +58,8 @@ def _die_with(parent: int) -> None:
 class _Supervisor:
     """Relays a host's errors and waits for its end."""
 
-    def __init__(self, child: int, reads: int, wait: float):
-        self._child, self._reads, self._wait = child, reads, wait
+    def __init__(self, child: int, reads: int, wait: float, told: Callable[[int, str], None]):
+        self._child, self._reads, self._wait, self._told = child, reads, wait, told
         self._held: list[str] = []
         self._since = 0.0
         self._lock = threading.Lock()
@@ -108,7 +112,7 @@ class _Supervisor:
         with self._lock:
             text = "".join(self._held)
             if runtime_log.is_fatal(text):
-                _write(f"error: {runtime_log.reason(text, self._wait)}; {ON}\n")
+                self._say(f"{runtime_log.reason(text, self._wait)}; {ON}")
                 return GO_ON
             # What was said by others in between; the runtime's own warnings explain nothing.
             self._held = [line for line in self._held if not runtime_log.is_own(line)]
@@ -117,10 +121,17 @@ class _Supervisor:
             return status
         number = -status
         if number == signal.SIGKILL:
-            _write(f"error: this host was killed, as by a full memory; {ON}\n")
+            self._say(f"this host was killed, as by a full memory; {ON}")
         elif number not in PASSED:
-            _write(f"error: this host crashed ({signal.Signals(number).name})\n")
+            self._say(f"this host crashed ({signal.Signals(number).name})")
         return 128 + number
+
+    def _say(self, line: str) -> None:
+        """Says the line; beside, who wants to know it is told: a disk may answer no more."""
+        _write(f"error: {line}\n")
+        telling = threading.Thread(target=self._told, args=(self._child, line), daemon=True)
+        telling.start()
+        telling.join(TOLD)
 
 
 def _write(text: str) -> None:

@@ -64,7 +64,8 @@ class RunFolder:
             with self.alone():
                 return
         if not there.is_dir():
-            raise UserError(f"{self.path}: cannot be written ({os.strerror(errno.ENOTDIR)})")
+            number = errno.EEXIST if there == self.path else errno.ENOTDIR
+            raise UserError(f"{self.path}: cannot be written ({os.strerror(number)})")
         if not os.access(there, os.W_OK | os.X_OK):
             raise UserError(f"{self.path}: cannot be written (in {there}, which is read-only here)")
 

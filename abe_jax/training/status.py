@@ -8,17 +8,15 @@ kinds of silence apart:
     written is fresh, stepped is old            it hangs: the other steps took `seconds_per_step`
     both are fresh                              it runs, however slowly
 
-A state is one of `STATES`; the last three are the ends, and the file is not written again.
+A state is one of `STATES`; behind one of the last three, the ends, the file is not written again.
 """
 
 import collections
 import contextlib
-import datetime
 import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -29,13 +27,12 @@ from jaxtyping import Array
 from abe_jax import files, hosts
 from abe_jax.errors import UserError
 from abe_jax.training.checkpoint import Checkpoints
+from abe_jax.training.ended import ENDS, end, now, utc, write_end
 from abe_jax.training.run_folder import RunFolder
 
-ENDS = ("finished", "stopped", "failed")
 STATES = ("starting", "compiling", "training", "evaluating", "saving", *ENDS)
 BEAT = 10.0  # seconds between two writings while nothing changes
 APART = 1.0  # seconds between two writings at least; the last one waits for none
-LONGEST = 300  # characters of the line
 
 
 class Status:
@@ -49,9 +46,12 @@ class Status:
         self._folder, self._say, self._batch = folder, say, batch
         self._handed: collections.deque[tuple[int, Array]] = collections.deque()
         self._changed, self._over = threading.Event(), threading.Event()
+        self._ended: dict[str, Any] = {}  # the end, which stands over whatever another thread says
+        self._settling = threading.Lock()  # so that steps are counted in their order
         self._writing = threading.Lock()  # by the thread of the beats or by one that ends all
         self._beats = threading.Thread(target=self._beat, daemon=True, name="status.json")
-        self._warned, self._stops = False, None
+        self._warned = False
+        self._stops: str | None = None
         self._known: dict[str, Any] = {
             "version": 1,
             "state": "starting",
@@ -68,8 +68,8 @@ class Status:
             "devices": jax.device_count(),
             "platform": jax.devices()[0].platform,
             "heartbeat_seconds": BEAT,
-            "started": _now(),
-            "since": _now(),  # in this state
+            "started": now(),
+            "since": now(),  # in this state
             "stepped": None,  # when the last step was seen to be done
             "written": None,
         }
@@ -97,7 +97,7 @@ class Status:
     def enter(self, state: str) -> None:
         """From now on the training is in this state."""
         if state != self._known["state"] and not self._over.is_set():
-            self._known |= {"state": state, "since": _now()}
+            self._known |= {"state": state, "since": now()}
             self._changed.set()
 
     def goes_on(self, step: int) -> None:
@@ -127,16 +127,16 @@ class Status:
 
     def failed(self, line: str) -> None:
         """It ends by an error, at once; of two such lines the later one is better informed."""
-        if self._known["state"] not in ("finished", "stopped"):
+        if self._ended.get("state") not in ("finished", "stopped"):
             self._end("failed", line)
 
     def _end(self, state: str, line: str | None) -> None:
         began = self._beats.is_alive() or self._over.is_set()
+        self._ended = end(state, line)
         self._over.set()
         self._changed.set()
-        self._known |= {"state": state, "line": line and line[:LONGEST], "since": _now()}
         if began and hosts.is_first():
-            self._write()
+            self._write(last=True)
 
     def _beat(self) -> None:
         while not self._over.wait(APART):
@@ -147,26 +147,27 @@ class Status:
 
     def _settle(self) -> None:
         """Counts the steps that are done; both threads may call it at once."""
-        try:
-            while self._handed[0][1].is_ready():
+        with self._settling:
+            while self._handed and self._handed[0][1].is_ready():
                 step, _ = self._handed.popleft()
-                self._known |= {"step": max(step, self._known["step"]), "stepped": _now()}
-        except IndexError:  # none is left, or the other thread took it
-            return
+                self._known |= {"step": max(step, self._known["step"]), "stepped": now()}
 
-    def _write(self) -> None:
+    def _write(self, *, last: bool = False) -> None:
         self._settle()
         # Another thread may be held up by a disk that answers no more: the end waits no longer.
-        held = self._writing.acquire(timeout=BEAT)
+        acquired = self._writing.acquire(timeout=BEAT)
         try:
-            self._known |= {**_checkpoint(self._folder), "written": _now()}
-            files.write(self._folder.status, json.dumps(self._known, indent=1) + "\n")
+            if self._over.is_set() and not last:
+                return  # behind the end the folder may be another process's
+            self._known |= {**_checkpoint(self._folder), "written": now()}
+            said = {**self._known, **self._ended}
+            files.write(self._folder.status, json.dumps(said, indent=1) + "\n")
         except OSError as error:
             if not self._warned:
                 self._warned = True
                 self._say(f"warning: {self._folder.status}: cannot be written ({error.strerror})")
         finally:
-            if held:
+            if acquired:
                 self._writing.release()
 
 
@@ -181,8 +182,7 @@ def note(folder: RunFolder, state: str, line: str | None) -> None:
         known = json.loads(folder.status.read_text())
         if known["state"] != "finished":
             with folder.alone():
-                own = {"state": state, "line": line, "since": _now(), "written": _now()}
-                files.write(folder.status, json.dumps({**known, **own}, indent=1) + "\n")
+                write_end(folder, known, state, line)
 
 
 def words(error: BaseException) -> str:
@@ -202,13 +202,4 @@ def _checkpoint(folder: RunFolder) -> dict[str, Any]:
         written = (folder.latest / str(saved)).stat().st_mtime
     except (IndexError, FileNotFoundError):  # none yet, or replaced in this moment
         return {}
-    return {"checkpoint": saved, "checkpoint_written": _text(written)}
-
-
-def _now() -> str:
-    return _text(time.time())
-
-
-def _text(seconds: float) -> str:
-    """A time as 2026-11-28T17:00:00Z, which is UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"checkpoint": saved, "checkpoint_written": utc(written)}

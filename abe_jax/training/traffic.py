@@ -48,14 +48,14 @@ def exchanges(program: str) -> list[Exchange]:
     parts = dict(_computations(program))
     times = _times(parts)
     found = [
-        Exchange(kind, size, times.get(name, 0))
+        (kind, size, times.get(name, 0.0))
         for name, lines in parts.items()
         for line in lines
         for kind, size in _exchange(line)
     ]
-    if any(math.isnan(one.times) for one in found):
+    if any(math.isnan(often) for *_, often in found):
         raise ValueError("an exchange is in a loop whose number of rounds is not known")
-    return [one for one in found if one.times]
+    return [Exchange(kind, size, int(often)) for kind, size, often in found if often]
 
 
 def sent(exchange: Exchange, devices: int) -> float:
@@ -117,10 +117,10 @@ def _exchange(line: str) -> Iterator[tuple[str, int]]:
     sizes = [_bytes(*one) for one in re.findall(_NUMBER, shapes)]
     if starts and kind != "all-reduce":  # its result is what goes in beside what comes out
         sizes = sizes[1:2]
-    whole = sum(sizes)
+    size = sum(sizes)
     if kind == "reduce-scatter":  # its result is one share
-        whole *= _group(line)
-    yield kind, whole
+        size *= _group(line)
+    yield kind, size
 
 
 def _bytes(bits: str, sides: str) -> int:
