@@ -85,11 +85,6 @@ def _late(began: float) -> bool:
     return time.perf_counter() - began >= SECONDS
 
 
-def state_bytes(state: TrainState) -> int:
-    """Of a state's arrays, or of their shapes: what a checkpoint holds."""
-    return _bytes(state)
-
-
 def _memory(state: TrainState, batch: Batch, program: jax.stages.Compiled) -> Memory:
     counted: Any = program.memory_analysis()
     outputs = counted.output_size_in_bytes - counted.alias_size_in_bytes
