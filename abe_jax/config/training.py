@@ -80,18 +80,10 @@ def _prepared(
     with build.named("config.optimizer"):
         recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
     if hosts.is_first():
-        if lock is None:
-            folder.require_free()
-            check_claim(folder, config)
-        else:
-            lock.enter_context(folder.alone())
-            claim(folder, config)
-    for note in train.notes:
-        say(f"warning: {note}")
-    if config.model.weights and not folder.has_run():
-        for warning in weights.normalisation_warnings(config):
-            say(f"warning: {warning}")
-    for warning in _chunk_warnings(config, recipe):
+        _claim(config, folder, lock)
+    begins = config.model.weights and not folder.has_run()
+    of_weights = weights.normalisation_warnings(config) if begins else ()
+    for warning in (*train.notes, *of_weights, *_chunk_warnings(config, recipe)):
         say(f"warning: {warning}")
     return Training(
         recipe=recipe,
@@ -106,6 +98,16 @@ def _prepared(
         listings=listings(split for split in (train, val, test) if split),
         status=Status(folder, config.train.steps, config.train.batch, say),
     )
+
+
+def _claim(config: Config, folder: RunFolder, lock: contextlib.ExitStack | None) -> None:
+    """Takes the folder as `lock` holds it; without, refuses what that would refuse."""
+    if lock is None:
+        folder.require_free()
+        check_claim(folder, config)
+        return
+    lock.enter_context(folder.alone())
+    claim(folder, config)
 
 
 def resolved(
