@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import TINY
+from processes import TINY, port
 from small_disk import SmallDisk, small_disk
 from test_train_status import LONG, read, saved_by, watched
 
@@ -21,8 +21,8 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield made
 
 
-def start(disk: SmallDisk, data: Path) -> subprocess.Popen[str]:
-    return disk.start(data, "train", "--config", TINY, "--workdir", disk.path / "run", *LONG)
+def start(disk: SmallDisk, data: Path, *job: object) -> subprocess.Popen[str]:
+    return disk.start(data, "train", "--config", TINY, "--workdir", disk.path / "run", *LONG, *job)
 
 
 def stops(disk: SmallDisk, process: subprocess.Popen[str]) -> int:
@@ -70,3 +70,28 @@ def test_a_disk_that_turns_read_only_ends_with_one_line(disk: SmallDisk, tiny_da
     assert "Read-only file system" in errors and str(disk.path / "run") in errors
     disk.read_only(False)
     goes_on(disk, tiny_data, saved)
+
+
+def test_a_disk_that_is_full_for_two_hosts_ends_both(disk: SmallDisk, tiny_data: Path) -> None:
+    """Whichever of them finds it out says so; the other that it stopped, if not the same."""
+    job = ("--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process")
+    hosts = [start(disk, tiny_data, *job, number) for number in range(2)]
+    try:
+        watched(
+            disk.seen / "run",
+            hosts[0],
+            until=lambda said: bool(said["stepped"] and said["checkpoint"]),
+        )
+        disk.fill()
+        said = [host.communicate(timeout=120)[1] for host in hosts]
+        assert [host.returncode for host in hosts] == [2, 2], said
+        assert all(errors.startswith("error: ") and errors.count("\n") == 1 for errors in said), (
+            said
+        )
+        assert any("cannot be written" in errors for errors in said), said
+    finally:
+        for host in hosts:
+            host.kill()
+    disk.empty()
+    folder = RunFolder(disk.seen / "run")
+    goes_on(disk, tiny_data, Checkpoints.steps_in(folder.latest)[-1])
