@@ -15,8 +15,8 @@ def libraries() -> None:
 
     def hook(failed: threading.ExceptHookArgs) -> None:
         frames = traceback.extract_tb(failed.exc_traceback)
-        libraries = ("orbax", "tensorboardX")
-        if not any(name in frame.filename for frame in frames for name in libraries):
+        quiet = ("orbax", "tensorboardX")
+        if not any(name in frame.filename for frame in frames for name in quiet):
             shown(failed)
 
     threading.excepthook = hook
