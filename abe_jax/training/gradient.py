@@ -93,8 +93,8 @@ class Gradient:
             return None, embedded(params["model"], *one)
 
         def backwards(summed: Any, one: tuple[Array, Batch, Any]) -> tuple[Any, None]:
-            *chunk, to_embeddings = one
-            _, back = jax.vjp(lambda own: embedded(own, *chunk)[0], params["model"])
+            number, chunk, to_embeddings = one
+            _, back = jax.vjp(lambda own: embedded(own, number, chunk)[0], params["model"])
             return jax.tree.map(jnp.add, summed, *back(to_embeddings)), None
 
         # Loops of the program's and not of Python's: one chunk's maps are in memory at a time.
