@@ -46,7 +46,7 @@ def run(config: "Config", workdir: Path) -> bool:
     from abe_jax.training.stop import on_sigterm
 
     with on_sigterm() as stop, _prepared(config, folder) as training:
-        ending.told.append(training.status.failed)
+        ending.told[:] = [training.status.failed]
         command.say(
             f"{config.model.kind} model on {jax.device_count()} "
             f"{jax.devices()[0].platform} device(s)"
