@@ -58,7 +58,7 @@ class Status:
             "line": None,  # why it stopped or failed, as on the error stream
             "step": 0,  # steps whose results are there; more may have been handed to the devices
             "of": steps,
-            "images_per_second": None,  # at the last log line, over all hosts
+            "images_per_second": None,  # as last measured, over all hosts
             "seconds_per_step": None,  # of that rate
             "checkpoint": None,  # the last step that the run can go on from
             "checkpoint_written": None,
