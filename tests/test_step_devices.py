@@ -153,7 +153,29 @@ RUNS = {
     "mobilenet_v2": of_backbone("mobilenet_v2", "block4"),
 }
 
-Steps = Callable[[str, int], dict[str, np.ndarray]]
+Written = dict[str, np.ndarray]
+Steps = Callable[[str, int], Written]
+
+
+def taken(run: Run, devices: int, target: Path, data: Path, compiled: Path) -> Written:
+    """What a run comes to on so many devices, in a process of its own that writes to `target`;
+    `compiled` keeps programs."""
+    overrides = [*SGD, f"objective={list(run.objective)}", *run.overrides]
+    script = ROOT / "tests" / "device_steps.py"
+    arguments = (target, STEPS, json.dumps(overrides), json.dumps(run.samplers))
+    own = {
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_ENABLE_X64": str(run.double),
+    }
+    subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)],
+        env={**environment(data, devices=devices), **own},
+        check=True,
+        timeout=600,
+    )
+    with np.load(target) as written:
+        return dict(written)
 
 
 @pytest.fixture(scope="module")
@@ -163,24 +185,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Steps
     compiled = tmp_path_factory.mktemp("compiled")  # the first state is computed alike by all
 
     @functools.cache
-    def steps(kind: str, devices: int) -> dict[str, np.ndarray]:
-        run, target = RUNS[kind], tmp_path_factory.mktemp("steps") / "written.npz"
-        overrides = [*SGD, f"objective={list(run.objective)}", *run.overrides]
-        script = ROOT / "tests" / "device_steps.py"
-        arguments = (target, STEPS, json.dumps(overrides), json.dumps(run.samplers))
-        own = {
-            "PYTHONPATH": str(ROOT),
-            "JAX_COMPILATION_CACHE_DIR": str(compiled),
-            "JAX_ENABLE_X64": str(run.double),
-        }
-        subprocess.run(
-            [sys.executable, str(script), *map(str, arguments)],
-            env={**environment(tiny_data, devices=devices), **own},
-            check=True,
-            timeout=600,
-        )
-        with np.load(target) as written:
-            return dict(written)
+    def steps(kind: str, devices: int) -> Written:
+        target = tmp_path_factory.mktemp("steps") / "written.npz"
+        return taken(RUNS[kind], devices, target, tiny_data, compiled)
 
     return steps
 
@@ -207,8 +214,12 @@ def test_loss_and_parameters_do_not_depend_on_the_number_of_devices(
     few, many = compared(kind, 1), compared(kind, devices)
     assert few["devices"] == 1
     assert many["devices"] == devices
+    assert_equal(few, many, 1e-7 if RUNS[kind].double else 1e-4)
+
+
+def assert_equal(few: Written, many: Written, rounding: float) -> None:
+    """Metrics of each step, parameters and running statistics, but for rounding."""
     assert many.keys() == few.keys()
-    rounding = 1e-7 if RUNS[kind].double else 1e-4
     for name in few.keys() - {"devices"}:
         bound = rounding / 5 * np.abs(few[name]).max() + 1e-8
         np.testing.assert_allclose(many[name], few[name], rounding, bound, err_msg=name)

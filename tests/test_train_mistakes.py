@@ -319,5 +319,7 @@ def test_ctrl_c_says_nothing_and_keeps_what_is_saved(
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130
     assert errors == ""
+    said = json.loads(RunFolder(tmp_path / "run").status.read_text())
+    assert (said["state"], said["line"]) == ("stopped", "interrupted")
     kept = saved(RunFolder(tmp_path / "run").latest)
     assert kept == ([] if printed == "compiling" else [4])

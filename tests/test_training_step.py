@@ -18,6 +18,7 @@ from abe_jax.data.loader import Batch
 from abe_jax.losses import Contrastive, Margin, Objective
 from abe_jax.losses.batch import PlainVectors
 from abe_jax.training import step
+from abe_jax.training.gradient import Gradient
 from abe_jax.training.state import TrainState
 
 ROWS, LOST = 8, 5
@@ -46,7 +47,7 @@ def compiled(seed: int) -> Any:
     def preprocess(pixels: Any) -> Any:
         return pixels.astype(jnp.float32)
 
-    return step.train_step(Pixels(), Objective(TERMS), TX, preprocess, seed)
+    return step.train_step(Gradient(Pixels(), Objective(TERMS), preprocess), TX, seed)
 
 
 def measured(batch: Batch, *, seed: int = 0, at: int = 0) -> dict[str, float]:
@@ -89,7 +90,8 @@ class Noise(Pixels):
 
 
 def test_a_network_draws_by_the_seed_and_the_step() -> None:
-    steps = [step.train_step(Noise(), Objective(Contrastive()), TX, jnp.float32, s) for s in (0, 1)]
+    gradient = Gradient(Noise(), Objective(Contrastive()), jnp.float32)
+    steps = [step.train_step(gradient, TX, seed) for seed in (0, 1)]
 
     def taken(seed: int, at: int) -> float:
         params = {"model": {"scale": np.float32(1)}, "objective": {}}

@@ -7,13 +7,11 @@ import logging
 import os
 import sys
 import textwrap
-import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from abe_jax import files, ways
-from abe_jax.cli import ending
+from abe_jax.cli import ending, quiet
 from abe_jax.errors import ArgumentError, UserError, nearest
 
 # A mistake and --help are told before JAX and what stands on it, seconds of them, are imported:
@@ -132,7 +130,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no valid text
         sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_jax()
-    _quieten_orbax()
+    quiet.libraries()
     _show_progress()
     try:
         ways.by_environment()  # a mistake in it, before anything is computed
@@ -163,20 +161,6 @@ def _status(main: Callable[[Sequence[str]], None]) -> str | int | None:
     except SystemExit as asked:
         return asked.code
     return 0
-
-
-def _quieten_orbax() -> None:
-    """What matters in its log and its threads also comes as an exception, which makes one line."""
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    shown = threading.excepthook
-
-    def hook(failed: threading.ExceptHookArgs) -> None:
-        frames = traceback.extract_tb(failed.exc_traceback)
-        if not any("orbax" in frame.filename for frame in frames):
-            shown(failed)
-
-    threading.excepthook = hook
 
 
 def _show_progress() -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from abe_jax.data.sources.csv_file import shown
@@ -24,7 +25,9 @@ STOPPED = "abe_jax/stopped"  # a key for each host, by its number
 LOOK = 0.5  # seconds between two looks
 GRACE = 2.0  # seconds for a host to say its own line, which tells more than that others stopped
 PATIENCE = 10.0  # seconds that a host which stops waits for the others to stop as well
+TOLD = 5.0  # seconds for those who want to know the line
 
+told: list[Callable[[str], None]] = []  # who wants to know the line by which this process ends
 _over = threading.Event()  # this host is done: what others do no longer matters to it
 _speaking = threading.Lock()  # held by the thread that says why this host ends
 
@@ -39,10 +42,19 @@ def refuse(line: str, status: int = 2) -> NoReturn:
     with contextlib.suppress(OSError, ValueError):  # nobody reads on, or the disk is full
         print(f"error: {shown(line)}", file=sys.stderr, flush=True)
         flush()
+    # Beside the rest: a disk that answers no more must not keep this host from ending.
+    telling = threading.Thread(target=_tell, args=(line,), daemon=True)
+    telling.start()
     _tell_others(status)
+    telling.join(TOLD)
     # At once: what Orbax abandoned in a failed write would complain behind our line, and JAX would
     # wait for the other hosts.
     os._exit(status)
+
+
+def _tell(line: str) -> None:
+    for tell in told:
+        tell(line)
 
 
 def leave_quietly() -> NoReturn:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from abe_jax.cli import command, ending
 from abe_jax.errors import UserError
@@ -53,7 +54,16 @@ def join_hosts(arguments: argparse.Namespace) -> None:
     """
     if not asks_for_hosts(arguments):
         return
-    supervisor.supervise(arguments.join_within)
+    workdir: Path | None = getattr(arguments, "workdir", None)
+
+    def told(pid: int, line: str) -> None:
+        from abe_jax.training import ended
+        from abe_jax.training.run_folder import RunFolder
+
+        if workdir is not None:
+            ended.fallen(RunFolder(workdir), pid, line)
+
+    supervisor.supervise(arguments.join_within, told)
     named = (arguments.coordinator, arguments.processes, arguments.process)
     try:
         joining.join(*named, arguments.join_within)

@@ -184,6 +184,21 @@ def check_devices(config: Config) -> None:
                 f"config.{name}: {batch} images do not divide over {devices} devices; "
                 f"the nearest is {fits}"
             )
+    _check_chunks(config, config.train.batch // devices)
+
+
+def _check_chunks(config: Config, rows: int) -> None:
+    """Refuses chunks that do not divide a device's rows, or that meta-learning would undo."""
+    chunks = config.train.chunks
+    if rows % chunks:
+        fits = min((n for n in range(1, rows + 1) if rows % n == 0), key=lambda n: abs(n - chunks))
+        raise UserError(
+            f"config.train.chunks: {rows} rows a device, but {chunks} chunks; the nearest is {fits}"
+        )
+    if chunks > 1 and config.meta.domains:
+        raise UserError(
+            f"config.train.chunks: {chunks}, but meta-learning needs its rows at once; set it to 1"
+        )
 
 
 def _fitting(config: Config, devices: int) -> int:

@@ -19,6 +19,7 @@ class Parts(TypedDict, total=False):
     """What `fit` takes beside model, loss and images; each has a default."""
 
     batch: int  # images of one batch; 64
+    chunks: int  # parts of it that pass the network one after the other; 1
     optimizer: Optimizer  # Adam at rate 1e-4
     sampling: Sampling  # class-balanced batches, 4 images of a class
     preprocessing: Preprocessing  # of the backbone's own size, mean and std of the weights
@@ -93,17 +94,17 @@ def config_of(
     own_options = [field.name for field in dataclasses.fields(Fashion) if field.name in network]
     network["fashion"] = Fashion(**{name: network.pop(name) for name in own_options})
     batch = parts.get("batch", 64)
-    intervals: dict[str, Any] = {name: value for name, value in parts.items() if name in _INTERVALS}
+    train: dict[str, Any] = {name: value for name, value in parts.items() if name in _OF_TRAIN}
     return Config(
         seed=parts.get("seed", 0),
         data=Data(**section),
         model=Model(**network),
         objective=losses.terms(loss),
         optimizer=parts.get("optimizer", Optimizer(name="adam", rate=1e-4)),
-        train=Train(steps=steps, batch=batch, **intervals),
+        train=Train(steps=steps, batch=batch, **train),
         stages=parts.get("stages", ()),
         evaluate=Evaluate(batch=batch, ks=parts.get("ks", Evaluate().ks)),
     )
 
 
-_INTERVALS = ("log_every", "evaluate_every", "checkpoint_every")
+_OF_TRAIN = ("chunks", "log_every", "evaluate_every", "checkpoint_every")

@@ -22,7 +22,7 @@ def check_memory(config: Config) -> None:
     Raises:
         UserError: with the greatest number that could be held.
     """
-    data, evaluate, there = config.data, config.evaluate, _memory()
+    data, evaluate, there = config.data, config.evaluate, available()
     for name, batch, size in (
         ("train.batch", config.train.batch, data.size),
         ("evaluate.batch", evaluate.batch, evaluate.longest or data.size),
@@ -53,7 +53,7 @@ def check_memory(config: Config) -> None:
         )
 
 
-def _memory() -> int:
+def available() -> int:
     """Bytes that this host's devices have together; of processors, those of the machine."""
     own = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()]
     if all(own):

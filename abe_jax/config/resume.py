@@ -133,11 +133,29 @@ def claim(folder: RunFolder, config: Config) -> None:
         raise UserError(f"{folder.path}: cannot be written ({error.strerror})") from None
 
 
+def check_claim(folder: RunFolder, config: Config) -> None:
+    """Refuses what `claim` refuses of a run that is there, and writes nothing."""
+    try:
+        if folder.has_run():
+            _before_another_length(folder, config)
+    except OSError as error:
+        raise UserError(f"{folder.path}: cannot be written ({error.strerror})") from None
+
+
 def _go_on(folder: RunFolder, config: Config) -> None:
+    before = _before_another_length(folder, config)
+    if before:
+        # What was found at the end of the shorter training stays, under a name that says so.
+        folder.set_aside(f"after {before.train.steps} steps")
+        write_json(config, folder.config)
+
+
+def _before_another_length(folder: RunFolder, config: Config) -> Config | None:
+    """The run's config so far, where it goes on for another length; None where nothing changes."""
     before = read_json(folder.config)
     changed = differences(before, config)
     if not changed:
-        return
+        return None
     steps = dataclasses.replace(before.train, steps=config.train.steps)
     if differences(dataclasses.replace(before, train=steps), config):
         raise UserError(
@@ -145,9 +163,7 @@ def _go_on(folder: RunFolder, config: Config) -> None:
             f"{'; ...' if len(changed) > 3 else ''}); name another --workdir"
         )
     _check_length(folder, before, config.train.steps)
-    # What was found at the end of the shorter training stays, under a name that says so.
-    folder.set_aside(f"after {before.train.steps} steps")
-    write_json(config, folder.config)
+    return before
 
 
 def _check_length(folder: RunFolder, before: Config, steps: int) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -12,7 +12,7 @@ from abe_jax.config import annotated, build, checks, stored, weights
 from abe_jax.config.files import described, read_json
 from abe_jax.config.local_files import contents
 from abe_jax.config.memory import check_memory
-from abe_jax.config.resume import SEEN_WITHIN, as_begun, claim, seen, with_branch
+from abe_jax.config.resume import SEEN_WITHIN, as_begun, check_claim, claim, seen, with_branch
 from abe_jax.config.schema import Config
 from abe_jax.data import Dataset, Split
 from abe_jax.data.listed import listings
@@ -21,6 +21,7 @@ from abe_jax.training import Recipe, Validation
 from abe_jax.training.loop import Sources
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.state import TrainState
+from abe_jax.training.status import Status
 
 Say = Callable[[str], None]
 # Seconds that the first of several hosts waits for a folder that another training holds: that of a
@@ -29,7 +30,12 @@ HELD_FOR = 120.0
 
 
 def prepare_training(
-    config: Config, workdir: Path, say: Say, dataset: Dataset | None = None
+    config: Config,
+    workdir: Path,
+    say: Say,
+    dataset: Dataset | None = None,
+    *,
+    claims: bool = True,
 ) -> Training:
     """Everything that a training needs, checked; its folder is made and holds its config.json.
 
@@ -43,6 +49,8 @@ def prepare_training(
             is closed.
         say: is told of warnings.
         dataset: the images; None: those that the config names.
+        claims: False: the folder is neither made nor written nor held; what would refuse the
+            training refuses all the same.
 
     Raises:
         UserError: what could not be trained, or not be measured at the end; another training of
@@ -52,7 +60,7 @@ def prepare_training(
     hosts.alike(lambda: described(config) | contents(config, begun=begun))
     with contextlib.ExitStack() as lock:
         with hosts.together():
-            training = _prepared(config, RunFolder(workdir), say, dataset, lock)
+            training = _prepared(config, RunFolder(workdir), say, dataset, lock if claims else None)
         checks.check_ways()
         hosts.alike(training.listings)
         hosts.alike(lambda: seen(training.folder), SEEN_WITHIN)
@@ -60,7 +68,11 @@ def prepare_training(
 
 
 def _prepared(
-    config: Config, folder: RunFolder, say: Say, given: Dataset | None, lock: contextlib.ExitStack
+    config: Config,
+    folder: RunFolder,
+    say: Say,
+    given: Dataset | None,
+    lock: contextlib.ExitStack | None,
 ) -> Training:
     build.dataset(config.data)
     build.augmentation(config.data)
@@ -76,13 +88,11 @@ def _prepared(
     with build.named("config.optimizer"):
         recipe.transformation  # noqa: B018 (made once; its mistakes are told here)
     if hosts.is_first():
-        lock.enter_context(folder.alone(HELD_FOR if jax.process_count() > 1 else 0.0))
-        claim(folder, config)
-    for note in train.notes:
-        say(f"warning: {note}")
-    if config.model.weights and not folder.has_run():
-        for warning in weights.normalisation_warnings(config):
-            say(f"warning: {warning}")
+        _claim(config, folder, lock)
+    begins = config.model.weights and not folder.has_run()
+    of_weights = weights.normalisation_warnings(config) if begins else ()
+    for warning in (*train.notes, *of_weights, *_chunk_warnings(config, recipe)):
+        say(f"warning: {warning}")
     return Training(
         recipe=recipe,
         sources=Sources(
@@ -94,7 +104,18 @@ def _prepared(
         folder=folder,
         load=lambda: stored.run(folder.path, dataset=images),
         listings=listings(split for split in (train, val, test) if split),
+        status=Status(folder, config.train.steps, config.train.batch, say),
     )
+
+
+def _claim(config: Config, folder: RunFolder, lock: contextlib.ExitStack | None) -> None:
+    """Takes the folder as `lock` holds it; without, refuses what that would refuse."""
+    if lock is None:
+        folder.require_free()
+        check_claim(folder, config)
+        return
+    lock.enter_context(folder.alone(HELD_FOR if jax.process_count() > 1 else 0.0))
+    claim(folder, config)
 
 
 def resolved(
@@ -130,6 +151,20 @@ def resolved(
         data = dataclasses.replace(data, classes=images.classes)
     config = annotated.with_shares(dataclasses.replace(config, data=data), dataset)
     return with_branch(config)
+
+
+def _chunk_warnings(config: Config, recipe: Recipe) -> Iterator[str]:
+    """What chunks of a batch change beside its memory: nothing without batch normalisation."""
+    train, model = config.train, config.model
+    if train.chunks == 1 or (model.freeze_norm and not model.neck):
+        return
+    with build.named("config.optimizer", "config.model", "config.data", "config"):
+        batch_stats = recipe.abstract().batch_stats
+    if batch_stats:
+        yield (
+            f"config.train.chunks: batch normalisation takes its statistics of "
+            f"{train.batch // train.chunks} images and not of {train.batch}"
+        )
 
 
 def _begun(folder: RunFolder) -> Config | None:

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from abe_jax.hosts import runtime_log
@@ -25,16 +26,19 @@ HELD = 10.0  # seconds that lines of the runtime are held back: where it aborts,
 ON = "the same command goes on from the last checkpoint"
 # Seconds in which a host that has said why it ends waits for the others: the runtime may abort it.
 STILL_SAID = 30.0
+TOLD = 5.0  # seconds for who wants to know why the host ended
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 _ENDS = re.compile(rb"(?<=[\n\r])")  # of a line; that of a progress bar ends with \r, or not at all
 _WORDS = b"error: "  # begins the line with which a host ends
 
 
-def supervise(wait: float) -> None:
+def supervise(wait: float, told: Callable[[int, str], None] = lambda *_: None) -> None:
     """Forks: returns in the child, the host; the parent stays here and ends with its status.
 
     Args:
         wait: the seconds that the start waits for late hosts, for the line that says so.
+        told: called in the parent with the host's process id and the line, where the host could not
+            say itself why it ended.
     """
     _open_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else a child that has ended leaves no status
@@ -45,7 +49,7 @@ def supervise(wait: float) -> None:
     child = os.fork()
     if child:
         os.close(writes)
-        _Supervisor(child, reads, wait).run()
+        _Supervisor(child, reads, wait, told).run()
     os.close(reads)
     os.dup2(writes, 2)
     os.close(writes)
@@ -80,8 +84,8 @@ def _without_core() -> None:
 class _Supervisor:
     """Relays a host's errors and waits for its end."""
 
-    def __init__(self, child: int, reads: int, wait: float):
-        self._child, self._reads, self._wait = child, reads, wait
+    def __init__(self, child: int, reads: int, wait: float, told: Callable[[int, str], None]):
+        self._child, self._reads, self._wait, self._told = child, reads, wait, told
         self._held: list[bytes] = []  # lines of the runtime and what came behind them
         self._since = 0.0
         self._begun = b""  # a line without its end that may become one of the runtime's
@@ -158,7 +162,7 @@ class _Supervisor:
                 own, when = self._said
                 if own and time.monotonic() - when < STILL_SAID:
                     return own
-                _say(f"{runtime_log.reason(text, self._wait)}; {ON}")
+                self._say(f"{runtime_log.reason(text, self._wait)}; {ON}")
                 return GO_ON
             # What was said by others in between; the runtime's own warnings explain nothing, and of
             # a host that ended by itself neither do its last words.
@@ -171,18 +175,21 @@ class _Supervisor:
             return status
         number = -status
         if number == signal.SIGKILL:
-            _say(f"this host was killed, perhaps because memory ran out; {ON}")
+            self._say(f"this host was killed, perhaps because memory ran out; {ON}")
         elif number not in PASSED:
-            _say(f"this host crashed ({signal.Signals(number).name})")
+            self._say(f"this host crashed ({signal.Signals(number).name})")
         return 128 + number
+
+    def _say(self, line: str) -> None:
+        """Says the line; beside, who wants to know it is told: a disk may answer no more."""
+        _write(f"error: {line}\n".encode())
+        telling = threading.Thread(target=self._told, args=(self._child, line), daemon=True)
+        telling.start()
+        telling.join(TOLD)
 
 
 def _text(*lines: bytes) -> str:
     return b"".join(lines).decode(errors="backslashreplace")
-
-
-def _say(line: str) -> None:
-    _write(f"error: {line}\n".encode())
 
 
 def _write(content: bytes) -> None:

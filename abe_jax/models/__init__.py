@@ -8,7 +8,7 @@ from abe_jax.models.abe import ABE
 from abe_jax.models.backbones.batch_instance import clamped, gates, with_gates
 from abe_jax.models.backbones.stages import Stage
 from abe_jax.models.backbones.table import BACKBONES, stages
-from abe_jax.models.cascade import Cascade
+from abe_jax.models.cascade import Cascade, draws
 from abe_jax.models.divided import DividedHead
 from abe_jax.models.ensemble import Embeddings, Ensemble
 from abe_jax.models.fashion_net import (
@@ -47,6 +47,7 @@ __all__ = [
     "build",
     "check_points",
     "clamped",
+    "draws",
     "gates",
     "graft",
     "head_kernels",

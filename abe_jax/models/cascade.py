@@ -9,7 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from abe_jax.errors import ArgumentError, require
 from abe_jax.models.backbones.layers import HE, Conv, average_pool
@@ -68,8 +68,16 @@ class Cascade(Ensemble):
         """See `Ensemble`; without a side head it is the backbone's."""
         return "kind 'cascade' has side heads" if self.learners > 1 else super().sized_by
 
-    def __call__(self, images: Float[Array, "b h w c"], train: bool = False) -> Embeddings:
-        """Embeds images; keep `batch_stats` mutable, and give `rngs` "dropout", to train."""
+    def __call__(
+        self,
+        images: Float[Array, "b h w c"],
+        train: bool = False,
+        first: Int[Array, ""] | None = None,
+    ) -> Embeddings:
+        """Embeds images; keep `batch_stats` mutable, and give `rngs` "dropout", to train.
+
+        `first` is the number of their first in the global batch, by which `Dropout` draws.
+        """
         maps = self.encoder(images.astype(self.dtype), train)
         maps |= self.decoder(_last(maps), train)
         if self.pool.tokens:
@@ -78,7 +86,9 @@ class Cascade(Ensemble):
         features = [*self.sides(maps), pooled]
         if self.layer_norm:
             features = [self.standardise(x) for x in features]
-        dropped = [dropout(x, train) for dropout, x in zip(self.dropouts, features, strict=True)]
+        dropped = [
+            dropout(x, train, first) for dropout, x in zip(self.dropouts, features, strict=True)
+        ]
         connected: Any = self.connected  # of one array for the other kinds
         x = connected(dropped)
         return Embeddings(
@@ -88,6 +98,11 @@ class Cascade(Ensemble):
     def dense(self) -> Any:
         """The module of the last layers: one for each head, whose features differ in number."""
         return HeadLayers
+
+
+def draws(model: Any) -> bool:
+    """Whether a network drops features at random in training, by a row's place in the batch."""
+    return isinstance(model, Cascade)
 
 
 class SideHeads(nn.Module):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,24 @@ class Checkpoints:
     short later is found out instead of being read as zeros.
     """
 
-    def __init__(self, folder: Path, keep: int):
+    def __init__(self, folder: Path, keep: int, *, writes: bool = False):
+        """Opens the folder, which is made.
+
+        Args:
+            folder: of the checkpoints.
+            keep: how many of the latest stay.
+            writes: it is this process's alone, as a training's is: what a kill left half written
+                is deleted, for it would never be looked at and fill the disk.
+        """
         import orbax.checkpoint as ocp  # here: opening an index needs only `digest`
 
         self._args = ocp.args
         self._folder = folder.absolute()
         self._manager = ocp.CheckpointManager(
             self._folder,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, create=True, cleanup_tmp_directories=writes
+            ),
             item_names=("state", "about"),
         )
 
@@ -124,6 +135,12 @@ class Checkpoints:
                 f"run the training command again, which goes on from what is left ({_line(error)})"
             ) from None
 
+    def _give_room(self) -> None:
+        """Deletes what a failed write left, so that a full disk can take why it failed."""
+        if hosts.is_first():
+            for left in self._folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(left, ignore_errors=True)
+
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
         try:
@@ -131,6 +148,7 @@ class Checkpoints:
         except Exception as error:  # as many kinds as for reading
             if hosts.is_loss(error):
                 raise
+            self._give_room()
             raise UserError(
                 f"{self._folder}: a checkpoint cannot be written; those before are intact "
                 f"({_line(error)})"

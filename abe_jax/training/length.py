@@ -11,6 +11,10 @@ class Train:
 
     steps: Natural  # 0: nothing is trained, the weights are evaluated as they are
     batch: Rows = 64  # images of one global batch
+    # Parts of a batch that pass the network one after the other, for batches whose maps no memory
+    # holds: the loss and its gradient are the whole batch's (training/gradient.py), for a second
+    # forward pass. Batch normalisation takes its statistics of one part.
+    chunks: Count = 1
     log_every: Count = 20
     evaluate_every: Natural = 0  # steps between validations; 0: only at the end
     checkpoint_every: Count = 100

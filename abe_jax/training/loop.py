@@ -22,6 +22,7 @@ from abe_jax.training.recorder import Recorder
 from abe_jax.training.run_folder import RunFolder
 from abe_jax.training.selection import Selection, Validation
 from abe_jax.training.state import TrainState
+from abe_jax.training.status import Status
 from abe_jax.training.stop import StopRequest
 from abe_jax.training.unreadable import Unreadable
 
@@ -37,8 +38,15 @@ class Sources(NamedTuple):
     unreadable_share: float = 0.01  # a greater share of unreadable images stops the run
 
 
-def fit(recipe: Recipe, sources: Sources, folder: RunFolder, stop: StopRequest, say: Say) -> bool:
-    """Trains from the latest checkpoint to the last step.
+def fit(
+    recipe: Recipe,
+    sources: Sources,
+    folder: RunFolder,
+    stop: StopRequest,
+    say: Say,
+    status: Status | None = None,
+) -> bool:
+    """Trains from the latest checkpoint to the last step; `status` is told how it goes.
 
     Returns:
         True when training is complete, False when it was asked to stop and has saved.
@@ -47,7 +55,8 @@ def fit(recipe: Recipe, sources: Sources, folder: RunFolder, stop: StopRequest, 
         UserError: what the recipe or the images do not allow, a damaged checkpoint, or a loss that
             is not finite.
     """
-    loop = _Loop(recipe, sources, folder, say)
+    status = status or Status(folder, recipe.train.steps, recipe.train.batch, say)
+    loop = _Loop(recipe, sources, folder, say, status)
     try:
         return loop.run(stop)
     finally:
@@ -57,13 +66,16 @@ def fit(recipe: Recipe, sources: Sources, folder: RunFolder, stop: StopRequest, 
 class _Loop:
     """The state of a training between steps."""
 
-    def __init__(self, recipe: Recipe, sources: Sources, folder: RunFolder, say: Say):
-        self.recipe, self.train, self.say = recipe, recipe.train, say
-        self.latest = Checkpoints(folder.latest, 2)
+    def __init__(
+        self, recipe: Recipe, sources: Sources, folder: RunFolder, say: Say, status: Status
+    ):
+        self.recipe, self.train, self.say, self.status = recipe, recipe.train, say, status
+        self.latest = Checkpoints(folder.latest, 2, writes=True)
         self.selection = Selection(sources.validation, folder, recipe.train, say)
         begun = bool(self.latest.steps())
         start = self.latest.restore(recipe.abstract())[0] if begun else sources.start()
         self.step = int(start.step)
+        status.goes_on(self.step)
         self.state = step.replicate(start)
         self.train_step = recipe.train_step()
         self.checked_finite = ("loss", *objective.keys(recipe.objective.terms), "gradient_norm")
@@ -89,8 +101,7 @@ class _Loop:
             stopping = stop.requested(self.step)
             self._after_step(stopping)
             if stopping and self.step < self.train.steps:
-                self.say(f"asked to stop: step {self.step} is saved, the same command goes on")
-                return False
+                return self._stopped()
         if not (self.train.steps or self.latest.steps()):
             self._untrained()
         elif self.selection.lacks(self.step):  # the last one takes its place
@@ -98,8 +109,16 @@ class _Loop:
             self.selection.save(self._finite_state(), only=True)
         return True
 
+    def _stopped(self) -> bool:
+        self.latest.wait()  # before it is said that it is saved
+        line = f"asked to stop: step {self.step} is saved, the same command goes on"
+        self.say(line)
+        self.status.stops(line)
+        return False
+
     def _untrained(self) -> None:
         """Of a training without steps: what it starts from is what there is to measure."""
+        self.status.enter("evaluating")
         values = self.selection.measured(self.state)
         self._log(values, self.progress.rate())
         self.selection.takes(values, saves=True)
@@ -109,6 +128,7 @@ class _Loop:
 
     def _first_step(self, batch: Batch) -> None:
         self.say("compiling the training step ...")
+        self.status.enter("compiling")
         began = time.perf_counter()
         with compiling(self.say):
             self._step(batch)
@@ -116,6 +136,7 @@ class _Loop:
         took = time.perf_counter() - began
         self.progress.pause(took)
         self.say(f"compiled in {took:.1f} s (kept for the next start)")
+        self.status.enter("training")
 
     def _step(self, batch: Batch) -> None:
         hosts.reached(f"step {self.step + 1}")
@@ -123,6 +144,7 @@ class _Loop:
         self.step += 1
         self.progress.count()
         self.pending.append((self.step, metrics))
+        self.status.handed(self.step, metrics["loss"])
 
     def _after_step(self, stopping: bool) -> None:
         every, end = self.train, self.step == self.train.steps
@@ -133,19 +155,23 @@ class _Loop:
         self.unreadable.settle()
         values = self._drain()
         rate = self.progress.rate()
+        self.status.measured(rate)
         began = time.perf_counter()
         if validates:
+            self.status.enter("evaluating")
             values |= self.selection.measured(self.state)
         if logs:
             self._log(values, rate)
         taken = self.selection.takes(values, saves)
         if taken or saves:
+            self.status.enter("saving")
             state = self._finite_state()
             if taken:
                 self.selection.save(state)
             if saves:
                 self.latest.save(state, {})
         self.progress.pause(time.perf_counter() - began)
+        self.status.enter("training")
 
     def _drain(self) -> dict[str, float]:
         """The metrics of the step just taken; every step since the last call is checked."""
@@ -182,6 +208,7 @@ class _Loop:
 
     def close(self) -> None:
         """Finishes what is being written."""
+        self.status.enter("saving")
         self.latest.close()
         self.selection.close()
         self.recorder.close()

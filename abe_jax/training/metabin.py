@@ -16,8 +16,9 @@ from abe_jax import losses, models
 from abe_jax.data.loader import Batch
 from abe_jax.losses.batch import read
 from abe_jax.models.backbones.batch_instance import Gates
+from abe_jax.training.gradient import AXIS, Metrics, Preprocess
 from abe_jax.training.meta import Meta
-from abe_jax.training.step import AXIS, AfterUpdate, Metrics, Preprocess
+from abe_jax.training.step import AfterUpdate
 
 GATE = "gate"  # their mean
 META = ("meta_scatter", "meta_shuffle", "meta_triplet", "meta_test_triplet")

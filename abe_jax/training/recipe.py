@@ -20,12 +20,13 @@ from abe_jax.losses import objective as objectives
 from abe_jax.losses.objective import Objective
 from abe_jax.training import state as states
 from abe_jax.training.fixed_parts import with_fixed_parts
+from abe_jax.training.gradient import Gradient
 from abe_jax.training.length import Train
 from abe_jax.training.meta import Meta
 from abe_jax.training.metabin import ClampedGates, MetaBIN
 from abe_jax.training.optimizer import Optimizer
 from abe_jax.training.state import TrainState
-from abe_jax.training.step import AfterUpdate, train_step
+from abe_jax.training.step import AfterUpdate, TrainStep, train_step
 
 if TYPE_CHECKING:
     import optax
@@ -59,16 +60,10 @@ class Recipe:
         """The shapes and types of the state, without computing it."""
         return jax.eval_shape(self.create)
 
-    def train_step(self) -> Callable[[TrainState, loader.Batch], tuple]:
+    def train_step(self) -> TrainStep:
         """The compiled training step, see `step.train_step`."""
-        return train_step(
-            self.model,
-            self.objective,
-            self.transformation,
-            self.preprocess,
-            self.seed,
-            self.after_update,
-        )
+        gradient = Gradient(self.model, self.objective, self.preprocess, self.train.chunks)
+        return train_step(gradient, self.transformation, self.seed, self.after_update)
 
     def preprocess(self, images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """From the loader's pixels to the network's input."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,19 @@ class RunFolder:
                 )
             yield
 
+    def require_free(self) -> None:
+        """Refuses what `alone` refuses, and makes and holds nothing; errors are those of it."""
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        lock = self.path / ".lock"
+        if lock.exists():
+            with self.alone():
+                return
+        if not there.is_dir():
+            number = errno.EEXIST if there == self.path else errno.ENOTDIR
+            raise UserError(f"{self.path}: cannot be written ({os.strerror(number)})")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(f"{self.path}: cannot be written (in {there}, which is read-only here)")
+
     def set_aside(self, when: str) -> None:
         """Gives the evaluation and the page names that say when they were made."""
         for path in (self.evaluation, self.report):
@@ -107,6 +121,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One row per logged step."""
         return self.path / "metrics.csv"
+
+    @property
+    def status(self) -> Path:
+        """What the training is doing, see `training/status.py`."""
+        return self.path / "status.json"
 
     @property
     def unreadable(self) -> Path:

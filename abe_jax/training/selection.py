@@ -39,7 +39,7 @@ class Selection:
     ):
         """Reads what is kept from before; without `validation` the last state is taken."""
         self._validation, self._train = validation, train
-        self._kept = Checkpoints(folder.best, 1)
+        self._kept = Checkpoints(folder.best, 1, writes=True)
         self._value = self._before = -1.0
         if validation is None:
             say(NOTHING_CHOSEN)

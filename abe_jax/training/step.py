@@ -1,38 +1,25 @@
 """The training step and the embedding step on all devices; the only file that calls pmap.
 
-Every replica gathers the embeddings and labels of the whole global batch and computes the whole
-loss; the gradients are then averaged over the devices. That is the gradient of the global loss:
-the transpose of the gather sums N replicas' equal gradients of a row, N times too much, and the
-average over N devices divides it again. The parameters of the loss itself (proxies, classifiers)
-are not gathered: each replica has their whole gradient, which the average leaves as it is. The
-same holds for parameters of the network that a loss reads directly (the kernels of its last
-layers), beside what they learn through the embeddings. 1, 2, 4 and 8 devices agree.
+Every replica computes the loss of the whole global batch (`gradient.py`); the gradients are then
+averaged over the devices. 1, 2, 4 and 8 devices agree.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import jax_utils
 from jax import lax
-from jaxtyping import Array, Float, Shaped, UInt8
+from jaxtyping import Array, Float, Shaped
 
-from abe_jax import losses, models
 from abe_jax.data.loader import Batch
-from abe_jax.losses.objective import Objective
 from abe_jax.training import norms
+from abe_jax.training.gradient import AXIS, Gradient, Metrics, Preprocess, points
 from abe_jax.training.state import TrainState
 
 if TYPE_CHECKING:
     import optax
-
-AXIS = "devices"
-_DROPOUT = 2**32 - 1  # folded into a step's key for the network's dropout; losses fold in 0, 1, ...
-
-Metrics = dict[str, Array]  # by name, one value per device, all the same
-Preprocess = Callable[[UInt8[Array, "b h w c"]], Float[Array, "b h w c"]]
 
 
 class AfterUpdate:
@@ -55,32 +42,25 @@ class AfterUpdate:
 
 
 def train_step(
-    model: Any,
-    objective: Objective,
+    gradient: Gradient,
     tx: "optax.GradientTransformation",
-    preprocess: Preprocess,
     seed: int = 0,
     after_update: AfterUpdate = AfterUpdate(),  # noqa: B008 (without state)
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> "TrainStep":
     """One step on a replicated state, whose buffers are donated, and a sharded batch.
 
     Args:
-        model: the network; its batch normalisation takes its statistics over all devices.
-        objective: the losses of the global batch.
+        gradient: of the losses of the global batch.
         tx: the optimiser.
-        preprocess: from the loader's pixels to the network's input.
         seed: of losses that draw at random, and of dropout.
         after_update: what follows the optimiser's update.
     """
     import optax  # a quarter of a second, for who trains
 
-    loss = _loss(model.clone(axis_name=AXIS), objective, preprocess, after_update.differentiated)
-
     def one(state: TrainState, batch: Batch, seed: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)  # alike on all devices
-        grads, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(
-            state.params, state.batch_stats, batch, key, state.step
-        )
+        differentiated = after_update.differentiated
+        grads, (batch_stats, metrics) = gradient(state, batch, key, differentiated)
         grads = lax.pmean(grads, AXIS)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)
@@ -93,48 +73,28 @@ def train_step(
         )
         return stepped, {**metrics, "gradient_norm": norms.norm(grads), **measured}
 
-    mapped = jax.pmap(one, axis_name=AXIS, donate_argnums=(0,))
-    # An argument and no constant, so that runs of several seeds share one compiled program.
-    seeds = np.full(jax.local_device_count(), seed, np.uint32)
-
-    def on_global_batch(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return mapped(state, shard(batch), seeds)
-
-    return on_global_batch
+    return TrainStep(jax.pmap(one, axis_name=AXIS, donate_argnums=(0,)), seed)
 
 
-def _loss(
-    model: Any, objective: Objective, preprocess: Preprocess, differentiated: Callable[[Any], Any]
-) -> Callable[..., tuple[Array, Any]]:
-    """The loss of the global batch, with the new running statistics and the metrics."""
+class TrainStep:
+    """What `train_step` gives: called with a state and a batch it takes the step."""
 
-    def loss(
-        params: Any, batch_stats: Any, batch: Batch, key: Array, step: Array
-    ) -> tuple[Array, Any]:
-        own = differentiated(params["model"])
-        embeddings, updated = model.apply(
-            {"params": own, "batch_stats": batch_stats},
-            preprocess(jnp.asarray(batch.images)),
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
-            **_points(model, batch),
-        )
-        rows = (embeddings, batch.labels, batch.image_ids, batch.mask, batch.annotations)
-        *rows, annotations = lax.all_gather(rows, AXIS, tiled=True)
-        total, terms = objective.apply(
-            {"params": params["objective"]},
-            *rows,
-            key,
-            kernels=models.head_kernels(own),
-            annotations=annotations,
-            step=step,
-        )
-        embeddings, labels, _, mask = rows
-        observed = losses.diagnostics(embeddings.vectors, labels, mask)
-        return total, (updated.get("batch_stats", {}), {"loss": total, **terms, **observed})
+    def __init__(self, mapped: Any, seed: int):
+        self._mapped = mapped
+        # An argument and no constant, so that runs of several seeds share one compiled program.
+        self._seeds = np.full(jax.local_device_count(), seed, np.uint32)
 
-    return loss
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return self._mapped(state, shard(batch), self._seeds)
+
+    def compiled(self, state: TrainState, batch: Batch) -> jax.stages.Compiled:
+        """The program that a call runs, which is not run; `state` is shapes, unreplicated."""
+        if jax.process_count() > 1:  # pmap's `lower` then wants arrays
+            given = replicate(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state))
+        else:
+            n = (jax.local_device_count(),)
+            given = jax.tree.map(lambda x: jax.ShapeDtypeStruct(n + x.shape, x.dtype), state)
+        return self._mapped.lower(given, shard(batch), self._seeds).compile()
 
 
 def embed_step(
@@ -175,8 +135,8 @@ def apply_step(
 
     def on_batch(state: TrainState, batch: Batch) -> np.ndarray:
         own = shard(batch)
-        points = _points(model, own)
-        return _local(mapped(state.params, state.batch_stats, own.images, points))
+        given = points(model, own)
+        return _local(mapped(state.params, state.batch_stats, own.images, given))
 
     return on_batch
 
@@ -192,12 +152,6 @@ class _AtPoints:
 
     def compared(self, embeddings: Any) -> Array:
         return self._model.compared(embeddings)
-
-
-def _points(model: Any, batch: Batch) -> dict[str, Any]:
-    """The points of a batch's images for a network that asks for them; empty for any other."""
-    known = batch.annotations and batch.annotations.points
-    return {} if known is None or not models.asks_points(model) else {"points": known}
 
 
 def shard(batch: Batch) -> Batch:
