@@ -73,7 +73,8 @@ class Heads(nn.Module):
 
 
 def objectives() -> Iterator[tuple[str, Any]]:
-    for name, term in TERMS.items():
+    terms: dict[str, Any] = {**TERMS}
+    for name, term in terms.items():
         yield name, term()
         if name in OTHERS:
             yield f"{name}, {next(iter(OTHERS[name].values()))}", term(**OTHERS[name])

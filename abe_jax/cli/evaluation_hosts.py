@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from abe_jax.training.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ def compare_request(arguments: argparse.Namespace, overrides: Sequence[str]) -> 
     hosts.alike(lambda: seen(RunFolder(arguments.workdir)), SEEN_WITHIN)
 
 
-def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str, object]:
+def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
     """What hosts compare of a command line, by the names of its options."""
     given = {
         f"--{k.replace('_', '-')}": v for k, v in vars(arguments).items() if k not in OF_A_HOST

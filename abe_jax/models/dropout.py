@@ -29,13 +29,10 @@ class Dropout(nn.Module):
         if not (train and self.rate and self.has_rng(STREAM)):
             return x
         key, kept = self.make_rng(STREAM), 1.0 - self.rate
-        if first is None:
-            here = 0 if self.axis_name is None else lax.axis_index(self.axis_name)
-            first = jnp.int32(here * len(x))
+        here = 0 if self.axis_name is None else lax.axis_index(self.axis_name)
+        rows = (here * len(x) if first is None else first) + jnp.arange(len(x), dtype=jnp.int32)
 
         def drawn(row: Array) -> Array:
             return jax.random.bernoulli(jax.random.fold_in(key, row), kept, x.shape[1:])
 
-        return jnp.where(
-            jax.vmap(drawn)(first + jnp.arange(len(x), dtype=jnp.int32)), x / kept, 0.0
-        )
+        return jnp.where(jax.vmap(drawn)(rows), x / kept, 0.0)

@@ -22,7 +22,6 @@ from types import TracebackType
 from typing import Any
 
 import jax
-from jaxtyping import Array
 
 from abe_jax import files, hosts
 from abe_jax.errors import UserError
@@ -44,7 +43,7 @@ class Status:
 
     def __init__(self, folder: RunFolder, steps: int, batch: int, say: Callable[[str], None]):
         self._folder, self._say, self._batch = folder, say, batch
-        self._handed: collections.deque[tuple[int, Array]] = collections.deque()
+        self._handed: collections.deque[tuple[int, jax.Array]] = collections.deque()
         self._changed, self._over = threading.Event(), threading.Event()
         self._ended: dict[str, Any] = {}  # the end, which stands over whatever another thread says
         self._settling = threading.Lock()  # so that steps are counted in their order
@@ -104,7 +103,7 @@ class Status:
         """So many steps were taken by earlier processes."""
         self._known["step"] = step
 
-    def handed(self, step: int, result: Array) -> None:
+    def handed(self, step: int, result: jax.Array) -> None:
         """A step has been handed to the devices; it is done when `result` is there."""
         if self._beats.is_alive():
             self._handed.append((step, result))
