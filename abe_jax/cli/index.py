@@ -1,6 +1,6 @@
 """Makes and changes an index of images that python -m abe_jax.search looks into.
 
-    python -m abe_jax.index build --workdir RUN | --weights NAME --images DIR|CSV --out INDEX
+    python -m abe_jax.index build --workdir RUN | --weights NAME --images DIR|CSV --out INDEX [--hosts]
     python -m abe_jax.index add --index INDEX --images DIR|CSV
     python -m abe_jax.index sync --index INDEX --images DIR|CSV [--dry-run]
     python -m abe_jax.index remove --index INDEX PATH... | --ids ID...
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from abe_jax.cli import command
+from abe_jax.cli import command, several
 from abe_jax.errors import ArgumentError, UserError, nearest, require
 from abe_jax.index import manifest
 from abe_jax.index.defaults import PRECISION
@@ -80,6 +80,7 @@ def build() -> command.Parser:
         metavar="N",
         help="images embedded at once, in searches too; default: as the run is evaluated",
     )
+    several.add_hosts(parser)
     return parser
 
 
@@ -190,6 +191,8 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--config.{overrides[0]}: an index is made as its network's config says")
     with command.options_named(folder="--out"):
         _check(name, arguments)
+        if name == "build":
+            several.join_hosts(arguments)  # before JAX is imported
         from abe_jax.cli import index_commands
 
         index_commands.RUN[name](arguments)
