@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from index_runs import as_run, noise, split_of, tiny, written
@@ -26,7 +27,8 @@ def pictures(folder: Path, data: Path) -> Path:
     made = written(folder, split, range(0, len(split.labels), 3))
     (folder / "none.png").write_bytes(b"no image")
     (folder / "empty.png").write_bytes(b"")
-    (folder / "short.jpg").write_bytes(noise(1, ".jpg")[:-400])
+    jpeg = cv2.imencode(".jpg", cv2.imread(str(made[0])))[1].tobytes()
+    (folder / "short.jpg").write_bytes(jpeg[: len(jpeg) * 3 // 4])
     assert len(made) > 60
     return folder
 

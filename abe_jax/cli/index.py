@@ -1,6 +1,6 @@
 """Makes and changes an index of images that python -m abe_jax.search looks into.
 
-    python -m abe_jax.index build --workdir RUN | --weights NAME --images DIR|CSV --out INDEX [--hosts]
+    python -m abe_jax.index build --workdir RUN | --weights NAME --images DIR|CSV --out INDEX
     python -m abe_jax.index add --index INDEX --images DIR|CSV
     python -m abe_jax.index sync --index INDEX --images DIR|CSV [--dry-run]
     python -m abe_jax.index remove --index INDEX PATH... | --ids ID...
