@@ -18,6 +18,7 @@ from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.benchmarks.divisions import GALLERY, QUERY, TRAIN
 from abe_jax.data.sources.prepared import EncodedImages, damage_named, data_root
+from abe_jax.data.sources.staging import staged
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
@@ -129,8 +130,7 @@ def turn(benchmark: Benchmark, root: str, path: str | Path) -> int:
 
 def turned(benchmark: Benchmark, options: SourceOptions) -> int:
     """How many images of a prepared set are turned upright when they are read."""
-    prepared = _opened(benchmark, prepare(benchmark, options.root))
-    return len(_rotations(prepared, options.rotations))
+    return len(_rotations(_opened(benchmark, prepare(benchmark, options.root)), options.rotations))
 
 
 def _rotations(prepared: Prepared, asked: str) -> dict[str, int]:
@@ -243,8 +243,8 @@ def _names(joined: np.ndarray) -> list[str]:
 
 def _source(benchmark: Benchmark, prepared: Prepared) -> ArrayRecordDataSource:
     with damage_named(prepared.folder):
-        names = shard_names(benchmark, prepared.images)
-        source = ArrayRecordDataSource([str(prepared.folder / name) for name in names])
+        folder, names = staged(prepared.folder), shard_names(benchmark, prepared.images)
+        source = ArrayRecordDataSource([str(folder / name) for name in names])
         if len(source) != prepared.images:
             raise ValueError(f"{len(source)} images in place of {prepared.images}")
     return source
