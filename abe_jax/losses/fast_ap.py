@@ -22,8 +22,8 @@ def histograms(
 ) -> tuple[Float[Array, "l m b"], ...]:
     """How many of each row's distances lie at each of `bins` + 1 centres, of what is selected.
 
-    The centres are evenly spaced from 0 to FARTHEST. A distance between two of them counts for both,
-    the more the nearer. Centre by centre, recomputed backwards: b x b values are alive.
+    The centres are evenly spaced from 0 to FARTHEST. A distance between two of them counts for
+    both, the more the nearer. Centre by centre, recomputed backwards: b x b values are alive.
     """
     width = FARTHEST / bins
 
@@ -47,14 +47,14 @@ def fast_ap(
 
     Of a query's squared Euclidean distances to the other rows, between unit vectors and so from 0
     to 4, two histograms are made with `bins` + 1 centres in equal steps: h+ of its positives, h of
-    all. A distance between two centres is shared between them linearly. With H+ and H the sums up to
-    a centre,
+    all. A distance between two centres is shared between them linearly. With H+ and H the sums up
+    to a centre,
 
         AP = 1/|P| sum_l h+_l H+_l / H_l
 
-    (0 where H_l is), and the loss is the mean of 1 - AP over all rows with a positive, each of which
-    is a query. The query is no row of its own ranking. A distance just at a centre has no gradient
-    in this share.
+    (0 where H_l is), and the loss is the mean of 1 - AP over all rows with a positive, each of
+    which is a query. The query is no row of its own ranking. A distance just at a centre has no
+    gradient there.
 
     `vectors` [b, d], or [b, m, d] of any length, which are brought to length one here: then the
     loss is the sum over the m learners. A zero vector stays, at distance 1 of all others. Images

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from abe_jax.bounds import Temperature
@@ -29,7 +28,7 @@ def smooth_ap(
         r(j, S) = 1 + sum_{k in S, k != j} sigmoid((s_k - s_j) / temperature)
 
     and the loss is the mean of 1 - AP over all rows with a positive, each of which is a query. The
-    lower the temperature, the nearer to the step of the true AP and the fewer pairs have a gradient.
+    lower the temperature, the nearer it is to the true AP, and the fewer pairs have a gradient.
 
     The query is no row of its own ranking. `includes_query` puts it there, and among its positives,
     as the authors' public code does: at cosine 1 it comes first as a rule.

@@ -29,7 +29,7 @@ def ranks(before: Float[Array, "m b b"], select: Bool[Array, " b"]) -> Float[Arr
 
 
 def queries_themselves(rows: int, included: bool) -> Bool[Array, "b b"]:
-    """Each row as one that itself, as a query, finds; none where they are not included."""
+    """For each query the row that it is itself; none where queries are not included."""
     return jnp.eye(rows, dtype=bool) if included else jnp.zeros((rows, rows), bool)
 
 
