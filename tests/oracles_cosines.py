@@ -103,7 +103,8 @@ def nt_xent(u, labels, *, temperature=0.1):
 
 
 def _step(difference, temperature):
-    return 1 / (1 + math.exp(-difference / temperature))
+    """The sigmoid, as a tangent, which does not overflow."""
+    return (1 + math.tanh(difference / temperature / 2)) / 2
 
 
 def _rank(u, query, j, rows, temperature):
