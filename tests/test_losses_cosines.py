@@ -2,7 +2,9 @@
 
 import functools
 import re
+from collections.abc import Callable
 from math import exp, log, log1p
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +40,8 @@ MIDDLE_CIRCLE = log1p(exp(1.2 * 0.4) + exp(0.4 * -0.4))
 # Squared distances 0.8 of positives; 2 and 3.6, or 0.4 and 2, of negatives. Centres 0, 2, 4.
 END_AP = 0.6 * 0.6 / 0.6 + 0.4 * 1.0 / 2.2
 MIDDLE_AP = 0.6 * 0.6 / 1.4 + 0.4 * 1.0 / 3.0
-STEEP = {"rank_temperature": 1e-3}
-BY_HAND = {
+STEEP: dict[str, Any] = {"rank_temperature": 1e-3}
+BY_HAND: dict[str, tuple[Callable[..., jax.Array], dict[str, Any], float]] = {
     "multi_similarity": (losses.multi_similarity, {"beta": 10.0}, MINED),
     "circle": (losses.circle, {"gamma": 1.0}, (END_CIRCLE + MIDDLE_CIRCLE) / 2),
     "sup_con": (losses.sup_con, {"temperature": 1.0}, SOFTMAX),
@@ -142,7 +144,7 @@ def test_with_one_positive_each_nt_xent_is_the_supervised_contrastive_loss():
             for loss in (losses.nt_xent, losses.sup_con)
         )
         assert float(xent(x, pairs)) == pytest.approx(float(con(x, pairs)), rel=1e-5)
-        assert float(xent(x, threes)) < 0.99 * float(con(x, threes))
+        assert float(con(x, threes)) - float(xent(x, threes)) > 0.01
 
 
 def test_what_is_not_mined_has_no_gradient():
@@ -152,8 +154,8 @@ def test_what_is_not_mined_has_no_gradient():
     of = jax.jit(jax.grad(losses.multi_similarity))
     gradient = np.abs(np.asarray(of(x, labels))).max(axis=1)
     assert (gradient[:4] > 1e-3).all() and gradient[4] == 0
-    every = jax.jit(jax.grad(functools.partial(losses.multi_similarity, epsilon=2.0)))
-    assert np.abs(np.asarray(every(x, labels))[4]).max() > 0
+    loose = jax.jit(jax.grad(functools.partial(losses.multi_similarity, epsilon=2.0)))
+    assert np.abs(np.asarray(loose(x, labels))[4]).max() > 0
 
 
 def test_terms_pass_their_options():
