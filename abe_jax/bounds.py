@@ -28,3 +28,4 @@ LastStride = Annotated[int, 0, 1]
 Depth = Annotated[int, 0, 1_000]  # in stages
 Threads = Annotated[int, 1, 1_024]
 Sweeps = Annotated[int, 0, 1_000]
+Bins = Annotated[int, 1, 10_000]  # of a histogram

@@ -46,6 +46,10 @@ def batch_hard(x):
     return miners.BatchHardMiner(distance=euclidean())(torch.tensor(x), torch.as_tensor(LABELS))
 
 
+def mined_pairs(x):
+    return miners.MultiSimilarityMiner(epsilon=0.1)(torch.tensor(x), torch.as_tensor(LABELS))
+
+
 # Ours; theirs; and the pairs or triplets that theirs is given (None: all).
 SAME = {
     "triplet, all": (
@@ -82,6 +86,32 @@ SAME = {
         lambda: theirs.LiftedStructureLoss(neg_margin=1, pos_margin=0, distance=euclidean()),
         None,
     ),
+    "multi-similarity": (
+        functools.partial(losses.multi_similarity, mined=False),
+        lambda: theirs.MultiSimilarityLoss(alpha=2, beta=50, base=0.5),
+        None,
+    ),
+    "multi-similarity, mined": (
+        losses.multi_similarity,
+        lambda: theirs.MultiSimilarityLoss(alpha=2, beta=50, base=0.5),
+        mined_pairs,
+    ),
+    "circle": (  # gamma 80 would magnify rounding by as much
+        functools.partial(losses.circle, margin=0.4, gamma=8.0),
+        lambda: theirs.CircleLoss(m=0.4, gamma=8),
+        None,
+    ),
+    "supervised contrastive": (
+        functools.partial(losses.sup_con, temperature=0.2),
+        lambda: theirs.SupConLoss(temperature=0.2),
+        None,
+    ),
+    "NT-Xent": (  # of classes with several positives too
+        functools.partial(losses.nt_xent, temperature=0.2),
+        lambda: theirs.NTXentLoss(temperature=0.2),
+        None,
+    ),
+    "fast AP": (losses.fast_ap, lambda: theirs.FastAPLoss(num_bins=10), None),
     "N-pairs": (
         losses.n_pairs,
         lambda: theirs.NPairsLoss(
@@ -95,12 +125,31 @@ SAME = {
 @pytest.mark.parametrize("name", SAME)
 def test_value_and_gradient_are_the_same(name):
     ours, make, choose = SAME[name]
-    x, labels = batch(), jnp.asarray(LABELS, jnp.int32)
+    x = batch()
+    agree(ours, make(), x, LABELS, choose(x) if choose else None)
+
+
+def agree(ours, loss, x, classes, chosen=None):
+    """A loss of ours and one of theirs, which is given pairs or triplets (None: all)."""
+    labels = jnp.asarray(classes, jnp.int32)
     value, gradient = jax.jit(jax.value_and_grad(ours))(jnp.asarray(x), labels)
     at = torch.tensor(x, requires_grad=True)
-    actual = make()(at, torch.as_tensor(LABELS), choose(x) if choose else None)
+    actual = loss(at, torch.as_tensor(classes), chosen)
     actual.backward()
     assert float(value) == pytest.approx(float(actual.detach()), rel=1e-5)
     assert np.abs(gradient).max() > 1e-2
     assert at.grad is not None
     np.testing.assert_allclose(gradient, at.grad.numpy(), atol=1e-5)
+
+
+def test_smooth_ap_is_theirs_where_queries_find_themselves():
+    """Theirs takes classes of the same size alone, one behind the other."""
+    ours = functools.partial(losses.smooth_ap, temperature=0.1, includes_query=True)
+    agree(ours, theirs.SmoothAPLoss(temperature=0.1), batch(), np.arange(12) // 3)
+
+
+def test_one_class_alone_is_where_the_supervised_contrastive_loss_differs():
+    """Theirs is 0 without a negative pair; the formula is not, and says that positives spread."""
+    x, one = batch(), np.zeros(len(LABELS), np.int64)
+    assert float(theirs.SupConLoss()(torch.tensor(x), torch.as_tensor(one))) == 0
+    assert float(losses.sup_con(jnp.asarray(x), jnp.asarray(one, jnp.int32))) > 1

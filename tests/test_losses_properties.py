@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import oracles_classes
+import oracles_cosines
 import oracles_domains
 import oracles_pairs
 import pytest
@@ -180,6 +181,41 @@ LOSSES = [
         "clustering",
         oracles_pairs.clustering,
         {"margin": (3.0,), "sweeps": (5,), "exchange": ("fixed",)},
+    ),
+    *_rows(
+        "multi_similarity",
+        oracles_cosines.multi_similarity,
+        {"mined": (True, False), "alpha": (2.0, 5.0)},
+    ),
+    *_rows(
+        "circle",
+        oracles_cosines.circle,
+        {"margin": (0.25, 0.4), "gamma": (2.0, 8.0)},
+        held_out="weighed_at",
+    ),
+    *_rows("sup_con", oracles_cosines.sup_con, {"temperature": (0.1, 0.5)}),
+    *_rows(
+        "nt_xent",
+        oracles_cosines.nt_xent,
+        {"temperature": (0.1, 0.5), "label": ("class",)},
+        only_of_term=("label",),
+    ),
+    # At lower temperatures the gradient is so steep that rounding shows in it.
+    *_rows(
+        "smooth_ap",
+        oracles_cosines.smooth_ap,
+        {"temperature": (0.05, 0.2), "includes_query": (False, True)},
+    ),
+    *_rows("fast_ap", oracles_cosines.fast_ap, {"bins": (10, 5)}),
+    *_rows(
+        "recall_at_k",
+        oracles_cosines.recall_at_k,
+        {"ks": ((1, 2, 4),), "temperatures": ((), (0.5, 1.0, 1.0)), "rank_temperature": (0.05,)},
+    ),
+    *_rows(
+        "recall_at_k",
+        oracles_cosines.recall_at_k,
+        {"ks": ((1,),), "rank_temperature": (0.2,), "includes_query": (True,)},
     ),
     *_rows("scatter", scatter_loop, {}),
     *_rows("shuffle", shuffle_loop, {}),

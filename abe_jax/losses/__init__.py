@@ -10,6 +10,7 @@ from abe_jax.lazy_imports import lazy
 from abe_jax.losses.adversarial import Adversarial, adversarial
 from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
 from abe_jax.losses.boosted import Boosted, boosted
+from abe_jax.losses.circle import Circle, circle
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
@@ -18,13 +19,19 @@ from abe_jax.losses.diagnostics import diagnostics
 from abe_jax.losses.distance_weighted import distance_weighted
 from abe_jax.losses.divergence import Divergence, divergence
 from abe_jax.losses.domains import Scatter, Shuffle, blocks, scatter, shuffle
+from abe_jax.losses.fast_ap import FastAP, fast_ap
 from abe_jax.losses.hard_share import HardShare, hard_share
 from abe_jax.losses.lifted_structure import LiftedStructure, lifted_structure
 from abe_jax.losses.margin import Margin, margin_loss
+from abe_jax.losses.multi_similarity import MultiSimilarity, multi_similarity
 from abe_jax.losses.n_pairs import NPairs, n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
+from abe_jax.losses.nt_xent import NTXent, nt_xent
 from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
+from abe_jax.losses.recall_at_k import RecallAtK, recall_at_k
+from abe_jax.losses.smooth_ap import SmoothAP, smooth_ap
 from abe_jax.losses.stages import TrainingStage
+from abe_jax.losses.sup_con import SupCon, sup_con
 from abe_jax.losses.table import OF_PREDICTIONS, TERMS
 from abe_jax.losses.term import Sum, Term, keys, terms
 from abe_jax.losses.triplet import Triplet, triplet
@@ -43,22 +50,29 @@ __all__ = [
     "Attributes",
     "Boosted",
     "Category",
+    "Circle",
     "Clustering",
     "Contrastive",
     "CrossEntropy",
     "Custom",
     "Divergence",
+    "FastAP",
     "HardShare",
     "Landmarks",
     "LiftedStructure",
     "Margin",
+    "MultiSimilarity",
     "NPairs",
+    "NTXent",
     "NormSoftmax",
     "Objective",
     "ProxyNCA",
+    "RecallAtK",
     "Scatter",
     "Shuffle",
+    "SmoothAP",
     "Sum",
+    "SupCon",
     "Term",
     "TrainingStage",
     "Triplet",
@@ -66,6 +80,7 @@ __all__ = [
     "adversarial",
     "blocks",
     "boosted",
+    "circle",
     "classifier",
     "clustering",
     "contrastive",
@@ -74,16 +89,22 @@ __all__ = [
     "diagnostics",
     "distance_weighted",
     "divergence",
+    "fast_ap",
     "hard_share",
     "keys",
     "lifted_structure",
     "margin_loss",
+    "multi_similarity",
     "n_pairs",
     "norm_softmax",
+    "nt_xent",
     "proxy_nca",
     "rates",
+    "recall_at_k",
     "scatter",
     "shuffle",
+    "smooth_ap",
+    "sup_con",
     "terms",
     "triplet",
 ]

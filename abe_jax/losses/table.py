@@ -33,10 +33,10 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
   2. Add its row to TERMS below, for configs: `{"name": "my_loss", "margin": 2.0}`. Import function
      and term in abe_jax/losses/__init__.py and name both in `__all__` there, for notebooks:
      `losses.my_loss(vectors, labels)`, `losses.MyLoss(margin=2.0)`.
-  3. Add a loop in float64 that says what it is to tests/oracles_pairs.py (oracles_classes.py,
-     oracles_domains.py). Add a row of `_rows(name, loop, {option: choices})` to LOSSES in
-     tests/test_losses_properties.py, which then tests what every loss must hold. Every option has
-     a default.
+  3. Add a loop in float64 that says what it is to tests/oracles_pairs.py (oracles_cosines.py,
+     oracles_classes.py, oracles_domains.py). Add a row of `_rows(name, loop, {option: choices})` to
+     LOSSES in tests/test_losses_properties.py, which then tests what every loss must hold. Every
+     option has a default.
   4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices; a
      loss over domains to OVER_DOMAINS there and in tests/test_combinations.py.
   5. Name it in README's table of parts.
@@ -56,17 +56,24 @@ Options of text are checked by `require` in `__post_init__`: see divergence.py.
 from abe_jax.losses.adversarial import Adversarial
 from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
 from abe_jax.losses.boosted import Boosted
+from abe_jax.losses.circle import Circle
 from abe_jax.losses.clustering import Clustering
 from abe_jax.losses.contrastive import Contrastive
 from abe_jax.losses.cross_entropy import CrossEntropy
 from abe_jax.losses.divergence import Divergence
 from abe_jax.losses.domains import Scatter, Shuffle
+from abe_jax.losses.fast_ap import FastAP
 from abe_jax.losses.hard_share import HardShare
 from abe_jax.losses.lifted_structure import LiftedStructure
 from abe_jax.losses.margin import Margin
+from abe_jax.losses.multi_similarity import MultiSimilarity
 from abe_jax.losses.n_pairs import NPairs
 from abe_jax.losses.norm_softmax import NormSoftmax
+from abe_jax.losses.nt_xent import NTXent
 from abe_jax.losses.proxy_nca import ProxyNCA
+from abe_jax.losses.recall_at_k import RecallAtK
+from abe_jax.losses.smooth_ap import SmoothAP
+from abe_jax.losses.sup_con import SupCon
 from abe_jax.losses.term import Term
 from abe_jax.losses.triplet import Triplet
 
@@ -78,6 +85,13 @@ TERMS: dict[str, type[Term]] = {
     "lifted_structure": LiftedStructure,
     "n_pairs": NPairs,
     "clustering": Clustering,
+    "multi_similarity": MultiSimilarity,
+    "circle": Circle,
+    "sup_con": SupCon,
+    "nt_xent": NTXent,
+    "smooth_ap": SmoothAP,
+    "fast_ap": FastAP,
+    "recall_at_k": RecallAtK,
     "proxy_nca": ProxyNCA,
     "norm_softmax": NormSoftmax,
     "cross_entropy": CrossEntropy,
