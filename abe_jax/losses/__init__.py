@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from abe_jax.lazy_imports import lazy
 from abe_jax.losses.adversarial import Adversarial, adversarial
 from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
+from abe_jax.losses.arc_face import ArcFace, arc_face
 from abe_jax.losses.boosted import Boosted, boosted
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
+from abe_jax.losses.cos_face import CosFace, cos_face
 from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
 from abe_jax.losses.custom import Custom, custom
 from abe_jax.losses.diagnostics import diagnostics
@@ -23,7 +25,9 @@ from abe_jax.losses.lifted_structure import LiftedStructure, lifted_structure
 from abe_jax.losses.margin import Margin, margin_loss
 from abe_jax.losses.n_pairs import NPairs, n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
+from abe_jax.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
+from abe_jax.losses.soft_triple import SoftTriple, soft_triple
 from abe_jax.losses.stages import TrainingStage
 from abe_jax.losses.table import OF_PREDICTIONS, TERMS
 from abe_jax.losses.term import Sum, Term, keys, terms
@@ -40,11 +44,13 @@ __all__ = [
     "OF_PREDICTIONS",
     "TERMS",
     "Adversarial",
+    "ArcFace",
     "Attributes",
     "Boosted",
     "Category",
     "Clustering",
     "Contrastive",
+    "CosFace",
     "CrossEntropy",
     "Custom",
     "Divergence",
@@ -55,20 +61,24 @@ __all__ = [
     "NPairs",
     "NormSoftmax",
     "Objective",
+    "ProxyAnchor",
     "ProxyNCA",
     "Scatter",
     "Shuffle",
+    "SoftTriple",
     "Sum",
     "Term",
     "TrainingStage",
     "Triplet",
     "Visibility",
     "adversarial",
+    "arc_face",
     "blocks",
     "boosted",
     "classifier",
     "clustering",
     "contrastive",
+    "cos_face",
     "cross_entropy",
     "custom",
     "diagnostics",
@@ -80,10 +90,12 @@ __all__ = [
     "margin_loss",
     "n_pairs",
     "norm_softmax",
+    "proxy_anchor",
     "proxy_nca",
     "rates",
     "scatter",
     "shuffle",
+    "soft_triple",
     "terms",
     "triplet",
 ]
