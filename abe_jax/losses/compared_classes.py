@@ -118,7 +118,8 @@ def compared_classes(
     count, rest = divmod(y.shape[1], centres)
     if rest or not count:
         raise ArgumentError("proxies", f"{y.shape[1]} are not {centres} for each class")
-    valid, slot = classes_.among(labels, count), jnp.clip(labels, 0, count - 1)
+    valid = classes_.among(labels, count)
+    slot = jnp.clip(labels.astype(jnp.int32), 0, count - 1)
     counts = jnp.ones(count, bool)
     if 0 < subsample < count:
         if key is None:
