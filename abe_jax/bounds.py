@@ -13,12 +13,14 @@ Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds
 Real = Annotated[float, -3.4e38, 3.4e38]
 Temperature = Annotated[float, 1e-6, 3.4e38]  # a divisor
 Exponent = Annotated[float, 1.0, float("inf")]
+Angle = Annotated[float, 0.0, 1.5707963267948966]  # in radians, to a right angle
 Cosine = Annotated[float, -1.0, 1.0]
 Share = Annotated[float, 0.0, 1.0]
 Pixels = Annotated[int, 1, 8_192]  # along one side of an image
 # Of an image: one number for both sides, or height and width.
 Sides = Pixels | tuple[Pixels, Pixels]
 Margin = Annotated[int, 0, 8_192]  # in pixels
+Centres = Annotated[int, 1, 1_024]  # that a loss may have for one class
 Rows = Annotated[int, 1, 65_536]  # of a batch or a block
 Classes = Annotated[int, 0, 10_000_000]  # that a loss may have a vector for
 Learners = Annotated[int, 1, 256]  # each with a decoder of its own

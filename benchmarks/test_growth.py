@@ -164,11 +164,16 @@ def of_classes(loss: Callable[..., jax.Array], classes: int) -> Any:
     return compiled(both, vectors, proxies, labels, jax.random.key(0))
 
 
-def norm_softmax(
-    vectors: jax.Array, proxies: jax.Array, labels: jax.Array, key: jax.Array, subsample: int = 0
+def over_classes(
+    vectors: jax.Array,
+    proxies: jax.Array,
+    labels: jax.Array,
+    key: jax.Array,
+    loss: Callable[..., jax.Array] = losses.norm_softmax,
+    subsample: int = 0,
 ) -> jax.Array:
-    """NormSoftmax over all classes, or over some drawn by the key."""
-    return losses.norm_softmax(vectors, proxies, labels, subsample=subsample, key=key)
+    """A loss over all classes, or over some drawn by the key."""
+    return loss(vectors, proxies, labels, subsample=subsample, key=key)
 
 
 def proxy_nca(
@@ -180,8 +185,13 @@ def proxy_nca(
 
 def test_classes(run: Run) -> None:
     each = {
-        "norm_softmax": norm_softmax,
-        "norm_softmax, 1,000 drawn": partial(norm_softmax, subsample=1000),
+        "norm_softmax": over_classes,
+        "norm_softmax, 1,000 drawn": partial(over_classes, subsample=1000),
+        "arc_face, 1,000 drawn": partial(over_classes, loss=losses.arc_face, subsample=1000),
+        "proxy_anchor": partial(over_classes, loss=losses.proxy_anchor),
+        "proxy_anchor, 1,000 drawn": partial(
+            over_classes, loss=losses.proxy_anchor, subsample=1000
+        ),
         "proxy_nca": proxy_nca,
     }
     series = [
@@ -197,7 +207,7 @@ def test_classes(run: Run) -> None:
 
 def test_subsampling_leaves_the_gradient_of_others_alone() -> None:
     """So that what is measured is the loss that training has."""
-    with of_classes(partial(norm_softmax, subsample=100), 1000) as case:
+    with of_classes(partial(over_classes, subsample=100), 1000) as case:
         _, (_, by_proxies) = case.call()
     touched = np.asarray(jnp.any(by_proxies != 0, axis=1)).sum()
     assert ROWS // 2 < touched <= 100

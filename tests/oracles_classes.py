@@ -42,16 +42,22 @@ def proxy_nca(proxies, vectors, labels, *, scale=3.0, mask=None):
     return _mean_over_rows(term, vectors, labels, mask)
 
 
-def norm_softmax(
-    proxies, vectors, labels, *, temperature=0.05, subsample=0, compared=None, mask=None
-):
-    """`compared`: the classes of the softmax, where they are not the batch's own or all."""
+def _compared(proxies, labels, mask, subsample, compared, centres=1):
+    """The classes of a softmax: those that are said, with a subsample the batch's own, or all."""
     if compared is None and subsample:
         own = {int(y) for i, y in enumerate(labels) if mask is None or mask[i]}
         assert len(own) >= subsample or not own, "what is drawn must be said"
         compared = own
     elif compared is None:
-        compared = range(len(proxies[0]))
+        compared = range(len(proxies[0]) // centres)
+    return compared
+
+
+def norm_softmax(
+    proxies, vectors, labels, *, temperature=0.05, subsample=0, compared=None, mask=None
+):
+    """`compared`: the classes of the softmax, where they are not the batch's own or all."""
+    compared = _compared(proxies, labels, mask, subsample, compared)
 
     def term(p, x, y):
         def score(z):
@@ -60,6 +66,114 @@ def norm_softmax(
         return _logarithm_of_sum([score(z) for z in compared]) - score(y)
 
     return _mean_over_rows(term, vectors, labels, mask)
+
+
+def _with_own(own, others):
+    """Cross-entropy of a softmax over the own score and those of others."""
+    return _logarithm_of_sum([own, *others]) - own
+
+
+def cos_face(
+    proxies, vectors, labels, *, margin=0.35, scale=64.0, subsample=0, compared=None, mask=None
+):
+    compared = _compared(proxies, labels, mask, subsample, compared)
+
+    def term(p, x, y):
+        def cosine(z):
+            return _dot(_unit(x), _unit(proxies[p][z]))
+
+        others = [scale * cosine(z) for z in compared if z != y]
+        return _with_own(scale * (cosine(y) - margin), others)
+
+    return _mean_over_rows(term, vectors, labels, mask)
+
+
+def arc_face(
+    proxies,
+    vectors,
+    labels,
+    *,
+    margin=0.5,
+    scale=64.0,
+    centres=1,
+    subsample=0,
+    compared=None,
+    mask=None,
+):
+    compared = _compared(proxies, labels, mask, subsample, compared, centres)
+
+    def term(p, x, y):
+        def angle(z):
+            each = [_dot(_unit(x), _unit(proxies[p][z * centres + k])) for k in range(centres)]
+            return math.acos(max(-1.0, min(1.0, max(each))))
+
+        own = math.cos(angle(y) + margin)
+        if angle(y) + margin > math.pi:
+            own = math.cos(angle(y)) - margin * math.sin(margin)
+        return _with_own(scale * own, [scale * math.cos(angle(z)) for z in compared if z != y])
+
+    return _mean_over_rows(term, vectors, labels, mask)
+
+
+def proxy_anchor(
+    proxies, vectors, labels, *, margin=0.1, scale=32.0, subsample=0, compared=None, mask=None
+):
+    compared = _compared(proxies, labels, mask, subsample, compared)
+    x = np.asarray(vectors, np.float64)
+    x = x[:, None] if x.ndim == 2 else x
+    here = [i for i in range(len(x)) if mask is None or mask[i]]
+    total = 0.0
+    for p in range(x.shape[1]):
+        pulls, pushes = [], []
+        for z in compared:
+            cosines = [(int(labels[i]), _dot(_unit(x[i, p]), _unit(proxies[p][z]))) for i in here]
+            positive = [math.exp(-scale * (cosine - margin)) for y, cosine in cosines if y == z]
+            negative = [math.exp(scale * (cosine + margin)) for y, cosine in cosines if y != z]
+            if positive:
+                pulls.append(math.log1p(sum(positive)))
+            pushes.append(math.log1p(sum(negative)))
+        total += sum(each / len(part) for part in (pulls, pushes) for each in part)
+    return total
+
+
+def soft_triple(
+    proxies,
+    vectors,
+    labels,
+    *,
+    centres=10,
+    scale=20.0,
+    gamma=0.1,
+    margin=0.01,
+    tau=0.2,
+    subsample=0,
+    compared=None,
+    mask=None,
+):
+    compared = _compared(proxies, labels, mask, subsample, compared, centres)
+
+    def of(p, z):
+        return [_unit(proxies[p][z * centres + k]) for k in range(centres)]
+
+    def term(p, x, y):
+        def similarity(z):
+            each = [_dot(_unit(x), w) for w in of(p, z)]
+            shares = [math.exp((value - max(each)) / gamma) for value in each]
+            return _dot(shares, each) / sum(shares)
+
+        others = [scale * similarity(z) for z in compared if z != y]
+        return _with_own(scale * (similarity(y) - margin), others)
+
+    if mask is not None and not any(mask):
+        return 0.0
+    spread = 0.0
+    if centres > 1:
+        for p in range(len(proxies)):
+            for w in (of(p, z) for z in compared):
+                pairs = [(i, j) for j in range(centres) for i in range(j)]
+                spread += sum(math.dist(w[i], w[j]) for i, j in pairs)
+        spread /= len(compared) * centres * (centres - 1)
+    return _mean_over_rows(term, vectors, labels, mask) + tau * spread
 
 
 def cross_entropy(kernel, bias, vectors, labels, *, smoothing=0.0, smoothed="all", mask=None):

@@ -242,6 +242,14 @@ def whole_numbers(node: Any) -> Iterator[tuple[Any, Any]]:
             ["objective=[{'name':'proxy_nca'}]", "data.classes=10000000", "model.dim=65536"],
             "config.data.classes: a vector of 65536 numbers",
         ),
+        (
+            [
+                "objective=[{'name':'soft_triple','centres':1024}]",
+                "data.classes=1000000",
+                "model.dim=65536",
+            ],
+            "config.data.classes: 1024 vectors of 65536 numbers",
+        ),
     ],
 )
 def test_products_that_no_memory_holds_are_refused(

@@ -26,6 +26,7 @@ def draws(seed=0, classes=C):
 
 
 X, PROXIES, KERNEL, BIAS = draws()
+CENTRES = draws(classes=2 * C)[1]  # two for each class
 CASES = {
     "proxy_nca": (losses.proxy_nca, oracles_classes.proxy_nca, (PROXIES,)),
     "norm_softmax": (losses.norm_softmax, oracles_classes.norm_softmax, (PROXIES,)),
@@ -33,6 +34,37 @@ CASES = {
         functools.partial(losses.norm_softmax, subsample=2, key=KEY),
         functools.partial(oracles_classes.norm_softmax, subsample=2),
         (PROXIES,),
+    ),
+    "cos_face": (
+        functools.partial(losses.cos_face, scale=16.0),
+        functools.partial(oracles_classes.cos_face, scale=16.0),
+        (PROXIES,),
+    ),
+    "arc_face": (
+        functools.partial(losses.arc_face, scale=16.0),
+        functools.partial(oracles_classes.arc_face, scale=16.0),
+        (PROXIES,),
+    ),
+    "arc_face of own, two centres": (
+        functools.partial(losses.arc_face, scale=16.0, centres=2, subsample=2, key=KEY),
+        functools.partial(oracles_classes.arc_face, scale=16.0, centres=2, subsample=2),
+        (CENTRES,),
+    ),
+    "proxy_anchor": (losses.proxy_anchor, oracles_classes.proxy_anchor, (PROXIES,)),
+    "proxy_anchor of own": (
+        functools.partial(losses.proxy_anchor, subsample=2, key=KEY),
+        functools.partial(oracles_classes.proxy_anchor, subsample=2),
+        (PROXIES,),
+    ),
+    "soft_triple": (
+        functools.partial(losses.soft_triple, centres=2),
+        functools.partial(oracles_classes.soft_triple, centres=2),
+        (CENTRES,),
+    ),
+    "soft_triple of own": (
+        functools.partial(losses.soft_triple, centres=2, tau=3.0, subsample=2, key=KEY),
+        functools.partial(oracles_classes.soft_triple, centres=2, tau=3.0, subsample=2),
+        (CENTRES,),
     ),
     "cross_entropy": (losses.cross_entropy, oracles_classes.cross_entropy, (KERNEL, BIAS)),
     "smoothed": (

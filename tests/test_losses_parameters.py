@@ -12,7 +12,17 @@ import pytest
 from abe_jax import config, losses
 from abe_jax.config import build
 from abe_jax.errors import ArgumentError
-from abe_jax.losses import CrossEntropy, Divergence, NormSoftmax, ProxyNCA, Term
+from abe_jax.losses import (
+    ArcFace,
+    CosFace,
+    CrossEntropy,
+    Divergence,
+    NormSoftmax,
+    ProxyAnchor,
+    ProxyNCA,
+    SoftTriple,
+    Term,
+)
 from abe_jax.losses.batch import PlainVectors
 from abe_jax.training.recipe import Recipe
 
@@ -62,6 +72,18 @@ def test_each_term_has_parameters_of_its_own_for_each_learner_and_class() -> Non
     assert not np.allclose(first, second) and not np.allclose(first[0], first[1])
 
 
+def test_a_class_of_several_centres_has_a_proxy_for_each() -> None:
+    terms = ArcFace(), ArcFace(centres=3), SoftTriple(centres=2), CosFace(), ProxyAnchor()
+    _, variables = initial(*terms)
+    assert jax.tree.map(jnp.shape, variables["params"]) == {
+        "arc_face": {"proxies": (M, C, D)},
+        "arc_face_2": {"proxies": (M, 3 * C, D)},
+        "soft_triple": {"proxies": (M, 2 * C, D)},
+        "cos_face": {"proxies": (M, C, D)},
+        "proxy_anchor": {"proxies": (M, C, D)},
+    }
+
+
 def test_parameters_start_as_they_should() -> None:
     _, variables = initial(NormSoftmax(), ProxyNCA(), CrossEntropy(), classes=500)
     for key in ("norm_softmax", "proxy_nca"):
@@ -97,6 +119,37 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
     assert float(total) == pytest.approx(by_hand, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("term", "loss"),
+    [
+        (ProxyAnchor(scale=16.0, margin=0.2), partial(losses.proxy_anchor, scale=16.0, margin=0.2)),
+        (CosFace(scale=16.0, margin=0.2), partial(losses.cos_face, scale=16.0, margin=0.2)),
+        (
+            ArcFace(scale=16.0, margin=0.2, centres=2, subsample=8),
+            partial(losses.arc_face, scale=16.0, margin=0.2, centres=2),
+        ),
+        (
+            SoftTriple(centres=2, scale=9.0, gamma=0.3, margin=0.1, tau=0.7, subsample=8),
+            partial(losses.soft_triple, centres=2, scale=9.0, gamma=0.3, margin=0.1, tau=0.7),
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_terms_over_proxies_are_the_losses_on_the_vectors(term: Term, loss: Any) -> None:
+    objective, variables = initial(term)
+    x, y, image_ids, mask = batch()
+    _, values = jax.jit(objective.apply)(variables, x, y, image_ids, mask, KEY)
+    drawn: dict[str, Any] = {}
+    if getattr(term, "subsample", 0):
+        drawn = {"subsample": 8, "key": jax.random.fold_in(KEY, 0)}
+    expected = jax.jit(partial(loss, **drawn))(
+        x.vectors, variables["params"][term.name]["proxies"], y, mask=mask
+    )
+    assert float(values[term.name]) == pytest.approx(float(expected), rel=1e-5)
+    raw = loss(x.unnormalised, variables["params"][term.name]["proxies"], y, mask=mask, **drawn)
+    assert float(raw) == pytest.approx(float(expected), rel=1e-4)  # lengths do not matter
+
+
 def test_what_is_drawn_hangs_on_the_key_and_the_terms_place() -> None:
     terms = NormSoftmax(subsample=8), NormSoftmax(subsample=8)
     objective, variables = initial(*terms)
@@ -114,7 +167,18 @@ def test_what_is_drawn_hangs_on_the_key_and_the_terms_place() -> None:
         objective.apply(variables, *batch())
 
 
-@pytest.mark.parametrize("term", [ProxyNCA(), NormSoftmax(), CrossEntropy()])
+@pytest.mark.parametrize(
+    "term",
+    [
+        ProxyNCA(),
+        NormSoftmax(),
+        CrossEntropy(),
+        ProxyAnchor(),
+        SoftTriple(),
+        CosFace(),
+        ArcFace(),
+    ],
+)
 def test_without_the_number_of_classes_there_is_no_such_loss(term: Term) -> None:
     with pytest.raises(ArgumentError, match="classes: the number of training classes"):
         losses.Objective((term,)).init(KEY, *batch(), KEY)

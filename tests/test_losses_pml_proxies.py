@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pml = pytest.importorskip(
     "pytorch_metric_learning.losses", reason="pytorch-metric-learning is not installed"
 )
+from pytorch_metric_learning import regularizers  # noqa: E402
 
 B, C, D = 10, 6, 8
 RNG = np.random.default_rng(0)
@@ -18,6 +19,7 @@ X = (2 * RNG.normal(size=(B, D))).astype(np.float32)
 LABELS = RNG.integers(0, C, B).astype(np.int32)
 PROXIES = RNG.normal(size=(C, D)).astype(np.float32)
 BIAS = RNG.normal(size=C).astype(np.float32)
+CENTRES = RNG.normal(size=(3 * C, D)).astype(np.float32)  # three for each class
 
 
 def theirs(loss, x, parameters):
@@ -40,11 +42,11 @@ def ours(loss, *arrays):
     return float(value), [np.asarray(g) for g in gradients]
 
 
-def assert_agree(actual, expected):
-    assert actual[0] == pytest.approx(expected[0], rel=1e-5)
+def assert_agree(actual, expected, rounding=1e-5):
+    assert actual[0] == pytest.approx(expected[0], rel=rounding)
     for mine, their in zip(actual[1], expected[1], strict=True):
         assert np.abs(their).max() > 1e-2
-        np.testing.assert_allclose(mine, their, atol=1e-5 * np.abs(their).max())
+        np.testing.assert_allclose(mine, their, atol=rounding * np.abs(their).max())
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.3])
@@ -69,6 +71,78 @@ def test_proxy_nca_loss_differs_by_the_positive_in_the_denominator():
     assert_agree(ours(with_positive, X, PROXIES), expected)
     plain = losses.proxy_nca(jnp.asarray(X), jnp.asarray(PROXIES), jnp.asarray(LABELS), scale=2.0)
     assert abs(float(plain) - expected[0]) > 0.01
+
+
+def assert_agree_by_columns(loss, x, weights, actual, rounding=1e-5):
+    """Where theirs has a proxy in each column of `loss.W`."""
+    loss.W.data = torch.tensor(weights.T.copy())
+    value, (of_x, of_w) = theirs(loss, x, [loss.W])
+    assert_agree(ours(actual, x, weights), (value, [of_x, of_w.T]), rounding)
+
+
+# Rounding of a cosine, 1e-7, is multiplied by the scale: in the loss, and relative in its gradient.
+@pytest.mark.parametrize(("scale", "rounding"), [(16.0, 1e-5), (64.0, 5e-5)])
+def test_cos_face_is_cos_face_loss(scale, rounding):
+    loss = pml.CosFaceLoss(C, D, margin=0.35, scale=scale)
+
+    def actual(x, p, y):
+        return losses.cos_face(x, p, y, scale=scale)
+
+    assert_agree_by_columns(loss, X, PROXIES, actual, rounding)
+
+
+@pytest.mark.parametrize(("margin", "scale", "rounding"), [(0.5, 64.0, 5e-5), (1.2, 16.0, 1e-5)])
+def test_arc_face_is_arc_face_loss_with_its_margin_in_degrees(margin, scale, rounding):
+    loss = pml.ArcFaceLoss(C, D, margin=np.degrees(margin), scale=scale)
+
+    def actual(x, p, y):
+        return losses.arc_face(x, p, y, margin=margin, scale=scale)
+
+    assert_agree_by_columns(loss, X, PROXIES, actual, rounding)
+    # Images beyond pi - margin from their proxy, where the margin changes its form.
+    beyond = X - 3 * PROXIES[LABELS] * np.linalg.norm(X, axis=1, keepdims=True)
+    cosines = np.sum(beyond * PROXIES[LABELS], axis=1)
+    cosines /= np.linalg.norm(beyond, axis=1) * np.linalg.norm(PROXIES[LABELS], axis=1)
+    assert (cosines < -np.cos(margin)).any()
+    assert_agree_by_columns(loss, beyond, PROXIES, actual, rounding)
+
+
+def test_arc_face_with_centres_is_sub_center_arc_face_loss():
+    loss = pml.SubCenterArcFaceLoss(
+        num_classes=C, embedding_size=D, margin=np.degrees(0.5), scale=16.0, sub_centers=3
+    )
+
+    def actual(x, p, y):
+        return losses.arc_face(x, p, y, scale=16.0, centres=3)
+
+    assert_agree_by_columns(loss, X, CENTRES, actual)
+
+
+@pytest.mark.parametrize(("margin", "scale"), [(0.1, 32.0), (0.3, 8.0)])
+def test_proxy_anchor_is_proxy_anchor_loss(margin, scale):
+    loss = pml.ProxyAnchorLoss(C, D, margin=margin, alpha=scale)
+    loss.proxies.data = torch.tensor(PROXIES)
+    expected = theirs(loss, X, [loss.proxies])
+
+    def actual(x, p, y):
+        return losses.proxy_anchor(x, p, y, margin=margin, scale=scale)
+
+    assert_agree(ours(actual, X, PROXIES), expected, 3e-5)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.2])
+def test_soft_triple_is_soft_triple_loss_with_the_regulariser_of_its_centres(tau):
+    spread = regularizers.SparseCentersRegularizer(C, 3) if tau else None
+    loss = pml.SoftTripleLoss(
+        C, D, centers_per_class=3, weight_regularizer=spread, weight_reg_weight=tau
+    )
+    loss.fc.data = torch.tensor(CENTRES.T.copy())
+    value, (of_x, of_w) = theirs(loss, X, [loss.fc])
+
+    def actual(x, p, y):
+        return losses.soft_triple(x, p, y, centres=3, tau=tau)
+
+    assert_agree(ours(actual, X, CENTRES), (value, [of_x, of_w.T]), 2e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

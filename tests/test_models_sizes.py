@@ -105,7 +105,9 @@ def test_without_weights_nothing_is_computed() -> None:
     assert DIVIDED.compared(found) is found.vectors
 
 
-@pytest.mark.parametrize("name", ["norm_softmax", "proxy_nca"])
+@pytest.mark.parametrize(
+    "name", ["norm_softmax", "proxy_nca", "proxy_anchor", "soft_triple", "cos_face", "arc_face"]
+)
 def test_proxies_of_a_smaller_learner_stay_in_its_own_space(name: str) -> None:
     found, term = embedded(DIVIDED)[1], losses.TERMS[name](name=name)
     init, shape = term.parameters(found, 4)["proxies"]

@@ -23,9 +23,10 @@ from abe_jax.models.backbones.table import BACKBONES
 STEPS, SGD = 2, ("optimizer.name=sgd", "optimizer.rate=3.0", "optimizer.momentum=0.9")
 # Every loss at once; each term's value is compared on its own as well. Among them are losses with
 # parameters, with negatives and with classes drawn at random (the batch has 8 classes of its own),
-# and with choices that have to fall alike: the hardest of a batch, medoids. A count of hinges that
-# are active would jump where rounding carries one over its corner: such means are over all, or
-# soft. Weights bring the gradients to one order.
+# and with choices that have to fall alike: the hardest of a batch, medoids, the nearest centre. A
+# count of hinges that are active would jump where rounding carries one over its corner: such means
+# are over all, or soft. Scales of 64, as those of faces, would make too much of rounding. Weights
+# bring the gradients to one order.
 OBJECTIVE = (
     {"name": "contrastive"},
     {"name": "contrastive", "form": "hadsell", "weight": 0.5},
@@ -47,6 +48,10 @@ OBJECTIVE = (
     {"name": "norm_softmax", "subsample": 12, "weight": 0.5},
     {"name": "cross_entropy", "smoothing": 0.1, "rate": 10.0},
     {"name": "proxy_nca", "weight": 0.3},
+    {"name": "proxy_anchor", "scale": 8.0, "weight": 0.5},
+    {"name": "soft_triple", "centres": 3, "weight": 0.5},
+    {"name": "cos_face", "scale": 16.0, "weight": 0.5},
+    {"name": "arc_face", "scale": 16.0, "centres": 2, "subsample": 12, "weight": 0.5},
     {"name": "divergence"},
 )
 FEW = tuple(

@@ -8,10 +8,19 @@ import jax
 from abe_jax.config.schema import Config
 from abe_jax.data.images import sides
 from abe_jax.errors import UserError
-from abe_jax.losses import CrossEntropy, NormSoftmax, ProxyNCA
+from abe_jax.losses import (
+    ArcFace,
+    CosFace,
+    CrossEntropy,
+    NormSoftmax,
+    ProxyAnchor,
+    ProxyNCA,
+    SoftTriple,
+)
 
 FLOAT32 = 4  # bytes
 GIB = 2**30
+OF_CLASSES = ArcFace, CosFace, CrossEntropy, NormSoftmax, ProxyAnchor, ProxyNCA, SoftTriple
 
 
 def check_memory(config: Config) -> None:
@@ -43,13 +52,16 @@ def check_memory(config: Config) -> None:
             f"are {_gib(frames)}, and there are {_gib(there)} of memory; at most "
             f"{max(1, there * data.threads // frames)}"
         )
-    vector = config.model.dim * FLOAT32
-    learned = any(isinstance(t, CrossEntropy | NormSoftmax | ProxyNCA) for t in config.objective)
-    if learned and data.classes * vector > there:
+    each = max(
+        (getattr(t, "centres", 1) for t in config.objective if isinstance(t, OF_CLASSES)), default=0
+    )
+    vectors = each * config.model.dim * FLOAT32
+    if data.classes * vectors > there:
+        what = "a vector" if each == 1 else f"{each} vectors"
         raise UserError(
-            f"config.data.classes: a vector of {config.model.dim} numbers for each of "
-            f"{data.classes} classes makes {_gib(data.classes * vector)}, and there are "
-            f"{_gib(there)} of memory; at most {there // vector}"
+            f"config.data.classes: {what} of {config.model.dim} numbers for each of "
+            f"{data.classes} classes makes {_gib(data.classes * vectors)}, and there are "
+            f"{_gib(there)} of memory; at most {there // vectors}"
         )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from abe_jax.lazy_imports import lazy
 from abe_jax.losses.adversarial import Adversarial, adversarial
 from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
+from abe_jax.losses.arc_face import ArcFace, arc_face
 from abe_jax.losses.boosted import Boosted, boosted
 from abe_jax.losses.circle import Circle, circle
 from abe_jax.losses.clustering import Clustering, clustering
 from abe_jax.losses.contrastive import Contrastive, contrastive
+from abe_jax.losses.cos_face import CosFace, cos_face
 from abe_jax.losses.cross_entropy import CrossEntropy, cross_entropy
 from abe_jax.losses.custom import Custom, custom
 from abe_jax.losses.diagnostics import diagnostics
@@ -27,9 +29,11 @@ from abe_jax.losses.multi_similarity import MultiSimilarity, multi_similarity
 from abe_jax.losses.n_pairs import NPairs, n_pairs
 from abe_jax.losses.norm_softmax import NormSoftmax, norm_softmax
 from abe_jax.losses.nt_xent import NTXent, nt_xent
+from abe_jax.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from abe_jax.losses.proxy_nca import ProxyNCA, proxy_nca
 from abe_jax.losses.recall_at_k import RecallAtK, recall_at_k
 from abe_jax.losses.smooth_ap import SmoothAP, smooth_ap
+from abe_jax.losses.soft_triple import SoftTriple, soft_triple
 from abe_jax.losses.stages import TrainingStage
 from abe_jax.losses.sup_con import SupCon, sup_con
 from abe_jax.losses.table import OF_PREDICTIONS, TERMS
@@ -47,12 +51,14 @@ __all__ = [
     "OF_PREDICTIONS",
     "TERMS",
     "Adversarial",
+    "ArcFace",
     "Attributes",
     "Boosted",
     "Category",
     "Circle",
     "Clustering",
     "Contrastive",
+    "CosFace",
     "CrossEntropy",
     "Custom",
     "Divergence",
@@ -66,11 +72,13 @@ __all__ = [
     "NTXent",
     "NormSoftmax",
     "Objective",
+    "ProxyAnchor",
     "ProxyNCA",
     "RecallAtK",
     "Scatter",
     "Shuffle",
     "SmoothAP",
+    "SoftTriple",
     "Sum",
     "SupCon",
     "Term",
@@ -78,12 +86,14 @@ __all__ = [
     "Triplet",
     "Visibility",
     "adversarial",
+    "arc_face",
     "blocks",
     "boosted",
     "circle",
     "classifier",
     "clustering",
     "contrastive",
+    "cos_face",
     "cross_entropy",
     "custom",
     "diagnostics",
@@ -98,12 +108,14 @@ __all__ = [
     "n_pairs",
     "norm_softmax",
     "nt_xent",
+    "proxy_anchor",
     "proxy_nca",
     "rates",
     "recall_at_k",
     "scatter",
     "shuffle",
     "smooth_ap",
+    "soft_triple",
     "sup_con",
     "terms",
     "triplet",

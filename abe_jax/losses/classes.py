@@ -75,14 +75,18 @@ def among(labels: Int[Array, " b"], classes: int) -> Bool[Array, " b"]:
     return (labels >= 0) & (labels < classes)
 
 
+def at_index(scores: Float[Array, "m b c"], index: Int[Array, " b"]) -> Float[Array, "m b"]:
+    """Each row's score at `index`, of which one out of bounds counts as the nearest."""
+    inside = jnp.clip(index, 0, scores.shape[-1] - 1)[None, :, None]
+    inside = jnp.broadcast_to(inside, (*scores.shape[:2], 1))
+    return jnp.take_along_axis(scores, inside, axis=-1, mode="clip")[..., 0]
+
+
 def own(
     scores: Float[Array, "m b c"], index: Int[Array, " b"], valid: Bool[Array, " b"]
 ) -> Float[Array, "m b"]:
     """Each row's score at `index`; NaN for a row that is not valid."""
-    inside = jnp.clip(index, 0, scores.shape[-1] - 1)[None, :, None]
-    inside = jnp.broadcast_to(inside, (*scores.shape[:2], 1))
-    chosen = jnp.take_along_axis(scores, inside, axis=-1, mode="clip")[..., 0]
-    return jnp.where(valid[None], chosen, jnp.nan)
+    return jnp.where(valid[None], at_index(scores, index), jnp.nan)
 
 
 def mean_of_rows(values: Float[Array, "m b"], here: Bool[Array, " b"]) -> Float[Array, ""]:

@@ -1,51 +1,17 @@
 """Normalised softmax: cross-entropy over cosines to one proxy for each class."""
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from abe_jax.bounds import Amount, Natural, Temperature
-from abe_jax.errors import ArgumentError
 from abe_jax.losses import classes as classes_
-from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
+from abe_jax.losses.compared_classes import compared_classes
 from abe_jax.losses.term import Parameter, Parameters, Term
-
-
-class DrawnClasses(NamedTuple):
-    """The classes that a batch is compared with, in slots of which some may be empty."""
-
-    classes: Int[Array, " s"]  # distinct
-    counts: Bool[Array, " s"]  # False: an empty slot
-    slot: Int[Array, " c"]  # of each class; meaningless for one that is not among `classes`
-
-
-def draw(
-    labels: Int[Array, " b"],
-    here: Bool[Array, " b"],
-    classes: int,
-    subsample: int,
-    key: Key[Array, ""],
-) -> DrawnClasses:
-    """The classes of the batch, and others drawn evenly until `subsample` are together.
-
-    All own classes are there even if they are more than `subsample`; hence min(c, max(subsample,
-    b)) slots. Classes and not rows are ranked, own ones first and the others at random, so that no
-    class comes twice. Memory O(c) numbers, whatever the length of a proxy.
-    """
-    index = jnp.where(here & classes_.among(labels, classes), labels, classes)
-    present = jnp.zeros(classes, bool).at[index].set(True, mode="drop")
-    rank = jax.random.uniform(key, (classes,)) + present.astype(jnp.float32)
-    size = min(classes, max(subsample, labels.shape[0]))
-    chosen = jax.lax.top_k(rank, size)[1]
-    slots = jnp.arange(size, dtype=chosen.dtype)
-    number = jnp.sum(present, dtype=chosen.dtype)
-    slot = jnp.zeros(classes, chosen.dtype).at[chosen].set(slots, unique_indices=True)
-    return DrawnClasses(chosen, slots < jnp.maximum(number, subsample), slot)
 
 
 @checked
@@ -83,22 +49,10 @@ def norm_softmax(
     (arXiv 1811.12649), the normalised softmax and its class subsampling; the paper says of the
     latter that a subset is drawn, and how is our reading.
     """
-    here = pairs.present(labels, mask)
-    y = classes_.for_learners(proxies, vectors, 2)
-    count = y.shape[1]
-    valid, own, counts = classes_.among(labels, count), labels, jnp.ones(count, bool)
-    if 0 < subsample < count:
-        if key is None:
-            raise ArgumentError(
-                "key", "a subsample of the classes is drawn at random: it needs one"
-            )
-        drawn = draw(labels, here, count, subsample, key)
-        y = jnp.take(y, drawn.classes, axis=1, mode="clip", unique_indices=True)
-        own, counts = drawn.slot[jnp.clip(labels, 0, count - 1)], drawn.counts
-    x = classes_.unit(pairs.without_absent(pairs.per_learner(vectors), here))
-    logits = classes_.products(x, classes_.unit(y)) / temperature
-    total = jax.nn.logsumexp(jnp.where(counts[None, None], logits, -jnp.inf), axis=-1)
-    return classes_.mean_of_rows(total - classes_.own(logits, own, valid), here)
+    c = compared_classes(vectors, proxies, labels, mask, subsample=subsample, key=key)
+    logits = c.cosines()[..., 0] / temperature
+    total = jax.nn.logsumexp(jnp.where(c.counts[None, None], logits, -jnp.inf), axis=-1)
+    return classes_.mean_of_rows(total - classes_.own(logits, c.slot, c.valid), c.here)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
 
      The options in config files and their checks follow from the dataclass. A loss that learns
      arrays declares them in `parameters`: proxy_nca.py is a short example.
+     One against proxies of the classes, of all or of some drawn, is best begun from cos_face.py.
      `options()` leaves out what is no argument of the function: fields called `name`, `weight`,
      `label`, `rate` and `reads`.
   2. Add its row to TERMS below, for configs: `{"name": "my_loss", "margin": 2.0}`. Import function
@@ -55,10 +56,12 @@ Options of text are checked by `require` in `__post_init__`: see divergence.py.
 
 from abe_jax.losses.adversarial import Adversarial
 from abe_jax.losses.annotated import Attributes, Category, Landmarks, Visibility
+from abe_jax.losses.arc_face import ArcFace
 from abe_jax.losses.boosted import Boosted
 from abe_jax.losses.circle import Circle
 from abe_jax.losses.clustering import Clustering
 from abe_jax.losses.contrastive import Contrastive
+from abe_jax.losses.cos_face import CosFace
 from abe_jax.losses.cross_entropy import CrossEntropy
 from abe_jax.losses.divergence import Divergence
 from abe_jax.losses.domains import Scatter, Shuffle
@@ -70,9 +73,11 @@ from abe_jax.losses.multi_similarity import MultiSimilarity
 from abe_jax.losses.n_pairs import NPairs
 from abe_jax.losses.norm_softmax import NormSoftmax
 from abe_jax.losses.nt_xent import NTXent
+from abe_jax.losses.proxy_anchor import ProxyAnchor
 from abe_jax.losses.proxy_nca import ProxyNCA
 from abe_jax.losses.recall_at_k import RecallAtK
 from abe_jax.losses.smooth_ap import SmoothAP
+from abe_jax.losses.soft_triple import SoftTriple
 from abe_jax.losses.sup_con import SupCon
 from abe_jax.losses.term import Term
 from abe_jax.losses.triplet import Triplet
@@ -93,7 +98,11 @@ TERMS: dict[str, type[Term]] = {
     "fast_ap": FastAP,
     "recall_at_k": RecallAtK,
     "proxy_nca": ProxyNCA,
+    "proxy_anchor": ProxyAnchor,
+    "soft_triple": SoftTriple,
     "norm_softmax": NormSoftmax,
+    "cos_face": CosFace,
+    "arc_face": ArcFace,
     "cross_entropy": CrossEntropy,
     "divergence": Divergence,
     "boosted": Boosted,
