@@ -27,7 +27,9 @@ def pictures(folder: Path, data: Path) -> Path:
     made = written(folder, split, range(0, len(split.labels), 3))
     (folder / "none.png").write_bytes(b"no image")
     (folder / "empty.png").write_bytes(b"")
-    jpeg = cv2.imencode(".jpg", cv2.imread(str(made[0])))[1].tobytes()
+    pixels = cv2.imread(str(made[0]))
+    assert pixels is not None
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
     (folder / "short.jpg").write_bytes(jpeg[: len(jpeg) * 3 // 4])
     assert len(made) > 60
     return folder
