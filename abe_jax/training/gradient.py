@@ -192,4 +192,4 @@ def _cut(rows: Any, chunks: int) -> Any:
 
 def _mean(of_chunks: Float[Array, "chunks *shape"]) -> Float[Array, "*shape"]:
     """The mean over chunks; of equal values that value itself, to the bit."""
-    return of_chunks[0] + jnp.mean(of_chunks - of_chunks[0], axis=0)
+    return of_chunks[0] + jnp.mean(of_chunks - of_chunks[:1], axis=0)
