@@ -106,15 +106,11 @@ class Fitting:
 
 def require_photographs(path: str) -> None:
     """Raises ArgumentError of `whiten_path` where a folder has no image to fit a whitening on."""
-    folder = files.expanded(path)
+    folder, name = files.expanded(path), shown(path)
     if not folder.is_dir():
-        raise ArgumentError(
-            "whiten_path", f"{shown(path)}: no such folder; name one of photographs"
-        )
+        raise ArgumentError("whiten_path", f"{name}: no such folder; name one of photographs")
     if not any(True for _ in walking.below(folder)):
-        raise ArgumentError(
-            "whiten_path", f"{shown(path)}: no image lies there or in a folder below"
-        )
+        raise ArgumentError("whiten_path", f"{name}: no image lies there or in a folder below")
 
 
 def _photographs(folder: Path) -> Split:
