@@ -24,7 +24,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
 def pictures(folder: Path, data: Path) -> Path:
     """Images of several classes, one that is none, one that is empty and one cut short."""
     split = split_of(tiny(data), "val")
-    made = written(folder, split, range(0, len(split.labels), 3))
+    made = written(folder, split, range(0, len(split.labels), 2))
     (folder / "none.png").write_bytes(b"no image")
     (folder / "empty.png").write_bytes(b"")
     pixels = cv2.imread(str(made[0]))
