@@ -192,6 +192,7 @@ def test_slurm_requeues_no_job_that_gets_no_further(
     for name, text in {
         "srun": SRUN,
         "scontrol": '#!/bin/bash\necho "$@" >> "$HOME/told"\n',
+        "sleep": "#!/bin/bash\nexec /bin/sleep 0.05\n",
     }.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)

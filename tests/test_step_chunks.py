@@ -105,6 +105,7 @@ def close(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(one, other, 2e-5, bound, err_msg=jax.tree_util.keystr(path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("promotion")
 def test_the_gradient_of_a_loss_of_each_kind_is_that_of_the_whole_batch() -> None:
     """Of pairs, of parameters of its own, on kernels, of predictions, and one that draws."""
@@ -121,6 +122,7 @@ def test_the_gradient_of_a_loss_of_each_kind_is_that_of_the_whole_batch() -> Non
     assert sum(moved) > 0.9 * len(moved)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("promotion")
 def test_batch_normalisation_takes_its_statistics_of_each_chunk() -> None:
     """Against a loop over the chunks that JAX differentiates as a whole."""
