@@ -1,21 +1,21 @@
 """The gradient of a global batch's loss on every device, of all rows at once or by chunks.
 
 Every replica gathers the embeddings and labels of the whole global batch and computes the whole
-loss, so every replica has the same gradient with respect to every row, and takes that of its own
-rows without asking the others: times the number n of devices, since `train_step` averages the
-parameters' gradients over them. The parameters of the loss itself (proxies, classifiers) are not
-gathered: each replica has their whole gradient, which the average leaves as it is. The same holds
-for parameters of the network that a loss reads directly (the kernels of its last layers), beside
-what they learn through the embeddings. So 1, 2, 4 and 8 devices agree.
+loss, so every replica has the same gradient with respect to every row. It backpropagates that of
+its own rows alone, n times as large on n devices: `train_step` averages the parameters' gradients,
+and the average is then the sum over all rows. The parameters of the loss itself (proxies,
+classifiers) are not gathered: each replica has their whole gradient, and so has the average. The
+same holds for parameters of the network that a loss reads directly (the kernels of its last
+layers), beside what they learn through the embeddings. So 1, 2, 4 and 8 devices agree.
 
 By chunks (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
 arXiv 2101.06983) the memory of the network's maps is that of one chunk: all chunks are embedded
 without gradient, the loss of the whole global batch gives the gradient of each embedding, and each
-chunk is embedded again and takes its own rows' through the network. The loss and its gradient are
-those of the whole batch. Only batch normalisation is not: in training its statistics are those of
-one chunk, over all devices, in both passes alike. Its running statistics move once a step, by the
-mean of what the chunks would make of them; so the running variance lacks what the chunks' means
-differ by. With `freeze_norm`, or without batch normalisation, nothing differs but rounding.
+chunk is embedded again and backpropagates the gradient of its own rows. The loss and its gradient
+are those of the whole batch, but for batch normalisation: in training its statistics are those of
+one chunk, over all devices, in both passes alike. Its running statistics move once a step, to the
+mean of the updates that the chunks would make; so the running variance lacks the variance between
+the chunks' means. With `freeze_norm`, or without batch normalisation, nothing differs but rounding.
 """
 
 import dataclasses
