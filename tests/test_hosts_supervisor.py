@@ -14,7 +14,7 @@ from abe_jax.hosts.supervisor import ON
 PROGRAM = """
 import os, resource, signal, sys, time
 from abe_jax.hosts import supervisor
-supervisor.HELD = {hold}
+supervisor.BUFFERED = {hold}
 {before}
 supervisor.supervise(9.0)
 """

@@ -137,7 +137,7 @@ class Checkpoints:
             ) from None
 
     def _give_room(self) -> None:
-        """Deletes what a failed write left, so that a full disk can take why it failed."""
+        """Deletes what a failed write left, so that a full disk has room to say why."""
         if hosts.is_first():
             for left in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(left, ignore_errors=True)

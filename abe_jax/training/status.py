@@ -158,7 +158,7 @@ class Status:
         acquired = self._writing.acquire(timeout=BEAT)
         try:
             if self._over.is_set() and not last:
-                return  # behind the end the folder may be another process's
+                return  # after the end the folder may be another process's
             self._known |= {**_checkpoint(self._folder), "written": now()}
             said = {**self._known, **self._ended}
             files.write(self._folder.status, json.dumps(said, indent=1) + "\n")
