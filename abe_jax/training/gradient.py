@@ -113,9 +113,8 @@ class Gradient:
         self, embeddings: Any, own: Any, learned: Any, batch: Batch, network: "_Network"
     ) -> tuple[Array, Metrics]:
         """The loss of the global batch, from this device's rows of it."""
-        known = (batch.labels, batch.image_ids, batch.mask, batch.annotations)
-        labels, image_ids, mask, annotations = lax.all_gather(known, AXIS, tiled=True)
-        embeddings = jax.tree.map(_gathered, embeddings)
+        rows = (embeddings, batch.labels, batch.image_ids, batch.mask, batch.annotations)
+        embeddings, labels, image_ids, mask, annotations = _of_all_devices(*rows)
         total, terms = self.objective.apply(
             {"params": learned},
             embeddings,
@@ -161,6 +160,13 @@ def points(model: Any, batch: Batch) -> dict[str, Any]:
     """The points of a batch's images for a network that asks for them; empty for any other."""
     known = batch.annotations and batch.annotations.points
     return {} if known is None or not models.asks_points(model) else {"points": known}
+
+
+def _of_all_devices(embeddings: Any, *known: Any) -> tuple[Any, ...]:
+    """The rows of all devices; only `embeddings` have a gradient."""
+    if lax.axis_size(AXIS) == 1:  # JAX's own: one device's runs of any version agree to the bit
+        return lax.all_gather((embeddings, *known), AXIS, tiled=True)
+    return jax.tree.map(_gathered, embeddings), *lax.all_gather(known, AXIS, tiled=True)
 
 
 @jax.custom_vjp
