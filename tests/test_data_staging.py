@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from abe_jax import data
@@ -114,7 +113,7 @@ def test_records_are_read_from_the_copy(tiny_data: Path, scratch: Path) -> None:
     bare = os.environ.pop(staging.SCRATCH)
     other = data.glyphs(tiny_data, tiny=True).split("test").records
     os.environ[staging.SCRATCH] = bare
-    assert all(images[i] == other[i] for i in np.arange(0, len(images), 7))
+    assert all(images[i] == other[i] for i in range(0, len(images), 7))
     for path in there.glob("*.array_record*"):
         os.truncate(path, 100)
     with pytest.raises(UserError, match="is damaged"):

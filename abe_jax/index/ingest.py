@@ -142,7 +142,7 @@ def embedded_pieces(
             inspected = Inspected(contents)
             embedded = embedder.embed(inspected, told=told)
             digests = _of_all_hosts(contents.digests, len(piece))
-            damaged = hosts.gather_rows(inspected.damaged[None]).any(axis=0)
+            damaged = np.logical_or.reduce(hosts.gather_rows(inspected.damaged[None]))
             for row in embedded.image_ids[damaged[embedded.image_ids]]:
                 tell_damaged(piece[row].path)
             yield [_with_digest(row, digests.get(i)) for i, row in enumerate(piece)], embedded

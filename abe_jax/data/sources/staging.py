@@ -55,7 +55,7 @@ def _copied(folder: Path, there: Path) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error)[:120]
         _log.warning(
-            f"warning: ${SCRATCH}: no room for {folder} ({reason}); it is read where it is"
+            f"warning: ${SCRATCH}: cannot copy {folder} there ({reason}); it is read where it is"
         )
         return folder
     partial.rename(there)
