@@ -14,7 +14,8 @@ import optax
 import pytest
 from device_traffic import CLASSES, Matrix, a_batch
 from jax import lax
-from test_step_devices import RUNS, Run, Written, assert_equal, taken
+from step_cases import RUNS, Run
+from test_step_devices import Written, assert_equal, taken
 from tiny_config import SMALLER
 
 from abe_jax.config import build, checks, files

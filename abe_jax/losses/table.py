@@ -37,11 +37,12 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
      oracles_domains.py). Add a row of `_rows(name, loop, {option: choices})` to LOSSES in
      tests/test_losses_properties.py, which then tests what every loss must hold. Every option has
      a default.
-  4. Add it to OBJECTIVE in tests/test_step_devices.py, which trains it on 1, 2, 4 and 8 devices; a
-     loss over domains to OVER_DOMAINS there and in tests/test_combinations.py.
+  4. Add it to OBJECTIVE in tests/step_cases.py, a loss over domains to OVER_DOMAINS there and in
+     tests/test_combinations.py: test_step_devices.py trains it on 1, 2, 4 and 8 devices. Two hosts
+     of four devices train it without more (test_step_hosts.py).
   5. Name it in README's table of parts.
 Two kinds of loss have other tests than steps 3 and 4 say, which would refuse them:
-  - One that reads a layer's kernel (adversarial.py) is listed in BOOSTING of test_step_devices.py
+  - One that reads a layer's kernel (adversarial.py) is listed in BOOSTING of tests/step_cases.py
     and in WITH_THEIR_NETWORK of test_combinations.py, excepted by its name in
     `test_every_loss_of_the_table_has_rows_here` of test_losses_properties.py, and has a test file
     of its own, as test_losses_adversarial.py.

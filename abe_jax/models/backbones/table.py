@@ -13,7 +13,7 @@ To add a backbone:
      published parameters and multiply-adds beside the others of its kind, its input in SIZES, its
      maps in SIDES (cuts worth a look join the list CUTS there); if its maps are tokens, as vit_s16
      in test_models_inception_vit.py, by name in `allowed` of test_combinations.py too. Its row in
-     RUNS of test_step_devices.py. If another name runs its code already, in their places: SAME_CODE
+     RUNS of tests/step_cases.py. If another name runs its code already, in their places: SAME_CODE
      and `same_code` of the two files. Without batch normalisation, in RUNS's place: its name in
      WITHOUT_NORM of test_combinations.py, `without_norm` of test_step_devices.py and `without` of
      test_models_batch_instance.py.
