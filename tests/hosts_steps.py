@@ -6,6 +6,8 @@ All hosts compute together, and each writes to a TARGET of its own what it has i
 cases that are named, or of all. In float64 where JAX_ENABLE_X64 says so, as in device_steps.py.
 """
 
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +29,10 @@ def main(argv: Sequence[str]) -> None:
 
     written = {"devices": np.array([jax.device_count(), jax.local_device_count()])}
     for name in arguments.cases or hosts_cases.CASES:
+        began = time.process_time()
         values = hosts_cases.CASES[name]()
         written |= {f"{name}: {key}": np.asarray(value) for key, value in values.items()}
+        print(f"{name}: {time.process_time() - began:.1f} s of processors", file=sys.stderr)
     np.savez(arguments.target, **written)  # pyright: ignore[reportArgumentType]
 
 

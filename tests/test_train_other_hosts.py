@@ -6,6 +6,7 @@ to the bit: test_train_resume.py, test_train_host_dies.py.
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -39,31 +40,37 @@ OWN = (
     "meta.domains=2",
     "meta.inner_rate=3.0",
     "meta.outer_rate=1.0",
-    f"objective={[{'name': 'norm_softmax', 'subsample': 12}, {'name': 'triplet', 'soft': True}]}",
+    f"objective={[{'name': 'norm_softmax', 'subsample': 16}, {'name': 'triplet', 'soft': True}]}",
     "optimizer.name=sgd",
     "optimizer.rate=0.05",
     "optimizer.momentum=0.9",
     f"train.steps={STEPS}",
     "train.batch=48",
     "train.log_every=1",
-    "train.evaluate_every=6",
+    "train.evaluate_every=0",  # at the end: of two checkpoints that do alike rounding would choose
     "train.checkpoint_every=4",
 )
-# Of parameters and of what metrics.csv and evaluation.json hold, beside their greatest value.
-ROUNDING = 1e-4
+# Beside the greatest value of an array of parameters or of a column of metrics.csv; and of what is
+# found of images, in a near tie of whose distances rounding decides.
+ROUNDING, FOUND = 1e-4, 0.01
+# The same programs, compiled in half the time.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 Job = list["subprocess.Popen[str]"]
 
 
 def start(workdir: Path, data: Path, hosts: int, devices: int) -> Job:
     """The hosts of a job, each with so many devices."""
-    overrides = [f"--config.{own}" for own in OWN]
+    own = dict(environment(data, devices=devices))
+    own["XLA_FLAGS"] += f" {QUICK}"
+    own["JAX_COMPILATION_CACHE_DIR"] = os.environ["ABE_JAX_TESTS_COMPILED"]
+    overrides = [f"--config.{override}" for override in OWN]
     given = command("train", "--config", TINY, "--workdir", workdir, *overrides)
     job = ["--coordinator", f"127.0.0.1:{port()}", "--processes", str(hosts), "--process"]
     return [
         subprocess.Popen(
             given + ([*job, str(host)] if hosts > 1 else []),
             cwd=ROOT,
-            env=environment(data, devices=devices),
+            env=own,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -144,7 +151,8 @@ def assert_same_end(workdir: Path, other: Path) -> None:
     one, two = figures(workdir), figures(other)
     assert one.keys() == two.keys()
     for name, value in two.items():
-        bound = ROUNDING * max(1e-3, np.abs(value).max())
+        found = name.startswith(("metrics.csv: val_", "evaluation.json: "))
+        bound = FOUND if found else ROUNDING * max(1e-3, np.abs(value).max())
         np.testing.assert_allclose(one[name], value, rtol=0, atol=bound, err_msg=name)
 
 
