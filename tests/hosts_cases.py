@@ -18,6 +18,7 @@ from abe_jax.evaluation import knn
 from abe_jax.evaluation.whitening import Whitening
 from abe_jax.runs import fitted_whitening
 from abe_jax.training import step
+from abe_jax.training.state import TrainState
 
 Written = dict[str, np.ndarray]
 IMAGES = 90  # that a whitening is fitted on
@@ -29,7 +30,20 @@ def of_loss(term: Any) -> Written:
     own = Shard(jax.process_index(), jax.process_count()).rows(device_traffic.ROWS)
     batch = jax.tree.map(lambda rows: rows[own], device_traffic.a_batch())
     gradient, tx, create = device_traffic.parts(term)
-    return device_steps.stepped(create(), step.train_step(gradient, tx), STEPS * [batch])
+    run = step.train_step(gradient, tx)
+    return device_steps.stepped(drawn(jax.eval_shape(create)), run, STEPS * [batch])
+
+
+def drawn(abstract: TrainState) -> TrainState:
+    """A state of such shapes, drawn: to compile what makes one takes as long as the step."""
+    rng = np.random.default_rng(0)
+
+    def one(leaf: Any) -> np.ndarray:
+        if np.issubdtype(leaf.dtype, np.integer):
+            return np.zeros(leaf.shape, leaf.dtype)
+        return rng.normal(0.0, 0.5, leaf.shape).astype(leaf.dtype)
+
+    return jax.tree.map(one, abstract)
 
 
 def of_system(overrides: Sequence[str]) -> Written:

@@ -149,7 +149,6 @@ SMALL = ("data.resize=16", "data.size=16", "model.width=4")
 ONE_HEAD = ("model.kind=single", "model.learners=1")
 SYSTEMS = {
     "abe": SMALL,
-    "abe in chunks": (*SMALL, "model.norm=none", "train.chunks=2"),
     "NormSoftmax": (
         *(*SMALL, *ONE_HEAD, "model.norm=none", "model.layer_norm=True", "model.head=projection"),
         *("data.sampler=shuffle", f"objective={[{'name': 'norm_softmax', 'subsample': 12}]}"),

@@ -26,6 +26,7 @@ from abe_jax.training.run_folder import RunFolder
 pytestmark = pytest.mark.slow
 
 STEPS = 12
+JOBS = ((2, 1), (1, 4), (3, 1))  # hosts, and devices of each
 # Both levels of MetaBIN, whose rows lie on few devices; classes and crops drawn at random; moments.
 # A batch of 48 divides over 1, 2, 3 and 4 devices, that of an evaluation, 64, not over 3.
 OWN = (
@@ -52,7 +53,7 @@ OWN = (
 )
 # Beside the greatest value of an array of parameters or of a column of metrics.csv; and of what is
 # found of images, in a near tie of whose distances rounding decides.
-ROUNDING, FOUND = 1e-4, 0.01
+ROUNDING, FOUND = 1e-3, 0.01
 # The same programs, compiled in half the time.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 Job = list["subprocess.Popen[str]"]
@@ -96,32 +97,34 @@ def complete(workdir: Path, data: Path, hosts: int, devices: int) -> str:
     return ended[0][1]
 
 
-def stopped(workdir: Path, data: Path, hosts: int, devices: int) -> Path:
-    """A run that was asked to stop when it compiled, and has saved after its first steps."""
-    job = start(workdir, data, hosts, devices)
+def stopped(workdir: Path, data: Path, hosts: int, devices: int) -> str:
+    """What the first host of a job says that is asked to stop while it compiles."""
+    job, said = start(workdir, data, hosts, devices), ""
     assert job[0].stdout is not None
     for line in job[0].stdout:
+        said += line
         if "compiling the training step" in line:
             job[-1].send_signal(signal.SIGTERM)
             break
     ended = finish(job)
-    assert [status for status, *_ in ended] == [ending.GO_ON] * hosts, ended
-    assert 0 < Checkpoints.steps_in(RunFolder(workdir).latest)[-1] < STEPS / 2
-    return workdir
+    assert [status for status, *_ in ended] == [ending.GO_ON] * hosts, (said, ended)
+    return said
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    """A run of one device."""
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    complete(workdir, tiny_data, 1, 1)
+def passed_on(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """A run that each of several jobs went on with for a step or two."""
+    workdir = tmp_path_factory.mktemp("passed") / "run"
+    for hosts, devices in JOBS:
+        before = steps_saved(workdir)
+        said = stopped(workdir, tiny_data, hosts, devices)
+        assert not before or f"going on from step {before[-1]} of {STEPS}" in said
+        assert steps_saved(workdir)[-1] > max([0, *before])
     return workdir
 
 
-@pytest.fixture(scope="module")
-def of_two_hosts(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    """A run of two hosts that was stopped."""
-    return stopped(tmp_path_factory.mktemp("two") / "run", tiny_data, 2, 1)
+def steps_saved(workdir: Path) -> list[int]:
+    return Checkpoints.steps_in(RunFolder(workdir).latest)
 
 
 def figures(workdir: Path) -> dict[str, np.ndarray]:
@@ -156,33 +159,22 @@ def assert_same_end(workdir: Path, other: Path) -> None:
         np.testing.assert_allclose(one[name], value, rtol=0, atol=bound, err_msg=name)
 
 
-@pytest.mark.parametrize(("hosts", "devices"), [(1, 1), (1, 2), (1, 4), (3, 1)])
-def test_a_run_of_two_hosts_goes_on_with_other_numbers(
-    hosts: int,
-    devices: int,
-    of_two_hosts: Path,
-    never_stopped: Path,
-    tmp_path: Path,
-    tiny_data: Path,
+def test_a_run_goes_on_with_other_numbers_to_the_end_of_one_never_stopped(
+    passed_on: Path, tmp_path: Path, tiny_data: Path
 ) -> None:
-    shutil.copytree(of_two_hosts, tmp_path / "run")
-    assert "going on from step" in complete(tmp_path / "run", tiny_data, hosts, devices)
-    assert_same_end(tmp_path / "run", never_stopped)
-
-
-def test_a_run_of_one_host_goes_on_with_two(
-    never_stopped: Path, tmp_path: Path, tiny_data: Path
-) -> None:
-    stopped(tmp_path / "run", tiny_data, 1, 1)
-    assert "going on from step" in complete(tmp_path / "run", tiny_data, 2, 1)
-    assert_same_end(tmp_path / "run", never_stopped)
+    complete(tmp_path / "whole", tiny_data, 1, 2)
+    shutil.copytree(passed_on, tmp_path / "run")
+    went_on = steps_saved(passed_on)[-1]
+    assert went_on < STEPS - 3
+    assert f"going on from step {went_on}" in complete(tmp_path / "run", tiny_data, 1, 1)
+    assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
 def test_a_number_that_does_not_divide_the_batch_is_refused_and_nothing_is_lost(
-    of_two_hosts: Path, tmp_path: Path, tiny_data: Path
+    passed_on: Path, tmp_path: Path, tiny_data: Path
 ) -> None:
     workdir = tmp_path / "run"
-    shutil.copytree(of_two_hosts, workdir)
+    shutil.copytree(passed_on, workdir)
     before = contents(workdir)
     ((status, said, errors),) = finish(start(workdir, tiny_data, 1, 5))
     assert (status, said) == (2, "")
