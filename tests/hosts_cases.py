@@ -16,6 +16,7 @@ from abe_jax.config import build
 from abe_jax.data.loader import Shard
 from abe_jax.evaluation import knn
 from abe_jax.evaluation.whitening import Whitening
+from abe_jax.losses import TERMS
 from abe_jax.runs import fitted_whitening
 from abe_jax.training import step
 from abe_jax.training.state import TrainState
@@ -96,7 +97,7 @@ def flat(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 LOSSES: dict[str, Callable[[], Written]] = {
-    name: lambda term=term: of_loss(term) for name, term in device_traffic.objectives()
+    name: lambda term=term: of_loss(term()) for name, term in TERMS.items()
 }
 TRAININGS: dict[str, Callable[[], Written]] = {
     name: lambda own=overrides: of_system(own) for name, overrides in SYSTEMS.items()

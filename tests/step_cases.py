@@ -158,7 +158,7 @@ SYSTEMS = {
         *("data.sampler=shuffle", "data.repeats=2", "model.dim=16"),
         f"objective={[{'name': 'cross_entropy'}, {'name': 'margin', 'label': 'instance'}]}",
     ),
-    "MetaBIN": (*SMALL, *ONE_HEAD, *META, f"objective={list(OVER_DOMAINS)}"),
+    "MetaBIN": (*SMALL, *ONE_HEAD, *META, "objective=[{'name': 'contrastive'}]"),
     "HDC": (*CASCADE, f"objective={[{'name': 'hard_share', 'cascade': True}]}"),
     "A-BIER": (*SMALL, *DIVIDED, "model.norm=none", f"objective={list(BOOSTING)}"),
     "FashionNet": (*FASHION, f"objective={list(inshop_data.TERMS)}"),
