@@ -21,9 +21,9 @@
 LEFT=${ABE_JAX_LEFT:-240}
 # A job that was requeued so often is not requeued again.
 RESTARTS=${ABE_JAX_RESTARTS:-100}
-# Nor is one that came back so often and saved no checkpoint more: what ends it will end it again.
+# Nor is one that came back so often without a new checkpoint: what ends it will end it again.
 IDLE=${ABE_JAX_IDLE:-5}
-# Seconds behind the end of the first process in which all others end.
+# Seconds after the end of the first process in which all others end.
 WAIT=${ABE_JAX_WAIT:-120}
 
 say() { echo "$(date '+%F %T') $*"; }
@@ -64,7 +64,7 @@ idle() { # whether it has come back IDLE times since it saved a checkpoint; coun
 
 retry() { # as requeue, if it gets further
     if idle; then
-        say "not requeued, after $IDLE restarts without a checkpoint more: $1"
+        say "not requeued, after $IDLE restarts without a new checkpoint: $1"
         exit 1
     fi
     requeue "$1"

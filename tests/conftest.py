@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _programs_let_go() -> Iterator[None]:
     """Programs are kept on disk: in memory each takes pieces of the address space, whose number
-    is limited, and behind some thousand of them the compiler crashed."""
+    is limited, and after some thousand of them the compiler crashed."""
     yield
     jax.clear_caches()
 

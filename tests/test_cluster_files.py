@@ -192,6 +192,7 @@ def test_slurm_requeues_no_job_that_gets_no_further(
     for name, text in {
         "srun": SRUN,
         "scontrol": '#!/bin/bash\necho "$@" >> "$HOME/told"\n',
+        "sleep": "#!/bin/bash\nexec /bin/sleep 0.05\n",
     }.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
@@ -207,7 +208,7 @@ def test_slurm_requeues_no_job_that_gets_no_further(
     assert found == statuses
     assert (tmp_path / "told").read_text() == "requeue 7\n" * statuses.count(75)
     if statuses[-1] == 1:
-        assert "not requeued, after 2 restarts without a checkpoint more: a process" in done.stdout
+        assert "not requeued, after 2 restarts without a new checkpoint: a process" in done.stdout
 
 
 def test_slurm_requeues_the_status_of_a_run_that_saved() -> None:

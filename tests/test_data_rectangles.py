@@ -255,7 +255,7 @@ def test_another_size_keeps_the_aspect_or_has_its_own():
 
 
 def test_memory_is_that_of_the_rectangle(monkeypatch):
-    monkeypatch.setattr("abe_jax.config.memory._memory", lambda: 32 * 16 * 48 * 4)
+    monkeypatch.setattr("abe_jax.config.memory.available", lambda: 32 * 16 * 48 * 4)
     check_memory(config.load(TINY, ["data.size=(16, 48)", "data.resize=48", "evaluate.batch=32"]))
     with pytest.raises(UserError, match=r"32 images of 17 x 48 px are .*; at most 30"):
         check_memory(

@@ -20,7 +20,7 @@ from test_train_hosts import finish, said, start
 from abe_jax import config
 from abe_jax.cli import evaluate, train
 from abe_jax.config import Config, build
-from abe_jax.data import HELD, Dataset, Split
+from abe_jax.data import HELD_OUT, Dataset, Split
 from abe_jax.data.images import copies
 from abe_jax.data.split import chosen as rows_of
 from abe_jax.errors import UserError
@@ -101,7 +101,7 @@ def measured(chosen: Config, state: TrainState, split: Split) -> tuple[dict, np.
     classifier = grain_levels.classifier(chosen.objective, state.params["objective"])
     images, held_out = build.dataset(chosen.data), None
     if classifier is not None and images.has_held_out:
-        held_out = HeldOut(classifier, images.split(HELD))
+        held_out = HeldOut(classifier, images.split(HELD_OUT))
     measures = build.measures(chosen.evaluate)
     return grain_levels.measure(embedder, split, embedded, measures, held_out), embedded.vectors
 
@@ -127,7 +127,7 @@ def test_every_grain_is_what_it_says(tiny_data, term):
         for name, value in state.params["objective"][term.name].items()
     }
     state = state.replace(params={**state.params, "objective": {term.name: moved}})
-    split, held_out = (build.dataset(chosen.data).split(name) for name in ("val", HELD))
+    split, held_out = (build.dataset(chosen.data).split(name) for name in ("val", HELD_OUT))
     found, vectors = measured(chosen, state, split)
     assert json.loads(json.dumps(found)) == found
 
@@ -225,7 +225,7 @@ def test_held_out_images_that_cannot_be_read_leave_the_class_out(tiny_data, monk
 
 def test_held_out_images_of_one_a_class_are_tested_by_the_classifier_alone(tiny_data):
     chosen = made(tiny_data, CrossEntropy(name="cross_entropy"), "evaluate.grains=False")
-    state, held_out = created_state(chosen), build.dataset(chosen.data).split(HELD)
+    state, held_out = created_state(chosen), build.dataset(chosen.data).split(HELD_OUT)
     _, first = np.unique(held_out.labels, return_index=True)
     single, embedder = rows_of(held_out, first), Embedder(build.network(chosen), state)
     classifier = grain_levels.classifier(chosen.objective, state.params["objective"])

@@ -43,6 +43,16 @@ TWICE = "ALREADY_EXISTS: Aborted connect attempt as there is a request from a ne
 OTHER = "INTERNAL: something new\n"
 
 
+TAKEN = "E1129 01:42:06.884383    9773 add_port.cc:83] Failed to add port to server: No address "
+TAKEN += "added out of total 1 resolved for '[::]:32823'\n"
+
+
+def test_a_port_that_is_taken_becomes_one_line() -> None:
+    assert runtime_log.is_own(TAKEN) and runtime_log.is_fatal(TAKEN)
+    line = "the first host cannot listen on port 32823: another process has it"
+    assert runtime_log.reason(TAKEN, wait=9.0) == line
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -127,6 +137,7 @@ def test_only_a_host_that_is_waited_for_in_vain_has_not_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 0)  # else JAX joins by the store's stand-in
     late = RuntimeError("DEADLINE_EXCEEDED: GetKeyValue() timed out with key: x")
     gone = RuntimeError("UNAVAILABLE: Failed to send RPC to coordination service")
     monkeypatch.setattr(distributed.global_state, "client", Store(late))

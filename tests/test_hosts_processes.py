@@ -153,11 +153,14 @@ def test_the_others_end_as_the_one_that_stopped(
 
 def test_a_port_that_another_process_has_is_worth_another_try(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
-        hosts = start("exchange", tmp_path, [0], 2, at=taken.getsockname()[1])
-        ((status, lines),) = ended(hosts, START)
+        number = taken.getsockname()[1]
+        ((status, lines),) = ended(start("exchange", tmp_path, [0], 2, at=number), START)
     assert status == 75
-    assert lines[-1].startswith("error: cannot join the other hosts: ")
-    assert lines[-1].endswith(ON)
+    ways = (  # JAX's runtime raises, or crashes
+        "cannot join the other hosts: UNKNOWN: Failed to start RPC server",
+        f"the first host cannot listen on port {number}: another process has it",
+    )
+    assert lines in [[f"error: {way}{ON}"] for way in ways]
 
 
 def test_a_number_that_no_host_has_is_a_mistake(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The process beside a host: what passes through it, and with which status it ends."""
 
-import resource
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +14,8 @@ from abe_jax.hosts.supervisor import ON
 PROGRAM = """
 import os, resource, signal, sys, time
 from abe_jax.hosts import supervisor
-supervisor.HELD = {hold}
+supervisor.BUFFERED = {hold}
+{before}
 supervisor.supervise(9.0)
 """
 FATAL = OWN + GONE
@@ -24,13 +23,14 @@ GONE_LINE = f"error: host 1 is gone: it gives no sign of life; {ON}\n"
 
 
 def supervised(
-    child: str, *, hold: float = 10.0, **streams: Any
+    child: str, *, hold: float = 10.0, before: str = "", **streams: Any
 ) -> "subprocess.CompletedProcess[str]":
     """Runs some lines of Python as a host beside which a supervisor stands.
 
-    `hold` is the time in seconds for which the runtime's lines are held back.
+    `hold` is the time in seconds for which the runtime's lines are held back; `before`: lines that
+    the process runs before it forks.
     """
-    program = f"{PROGRAM.format(hold=hold)}\n{child}"
+    program = f"{PROGRAM.format(hold=hold, before=before)}\n{child}"
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, text=True, timeout=60, check=False, **streams
@@ -77,12 +77,11 @@ def test_lines_that_no_abort_follows_are_shown() -> None:
 
 
 def test_a_host_writes_no_core_of_its_memory() -> None:
-    def most() -> None:
-        _, limit = resource.getrlimit(resource.RLIMIT_CORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
-
+    most = (
+        "resource.setrlimit(resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)[1:] * 2)"
+    )
     child = "print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)"
-    assert supervised(child, preexec_fn=most).stdout == "0\n"
+    assert supervised(child, before=most).stdout == "0\n"
 
 
 @pytest.mark.parametrize("ends", ["os._exit({status})", "os.abort()"])
@@ -102,7 +101,7 @@ def test_a_bar_is_seen_while_it_grows() -> None:
     child = "for text in (b'\\r 10%', b'\\r 20%', b' Epoch'):\n"
     child += "    os.write(2, text)\n    time.sleep(0.3)\n"
     child += "import select\nselect.select([0], [], [], 30)\nos._exit(0)"
-    program = f"{PROGRAM.format(hold=10.0)}\n{child}"
+    program = f"{PROGRAM.format(hold=10.0, before='')}\n{child}"
     words, began = [sys.executable, "-c", program], time.monotonic()
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as host:
         assert host.stdin is not None and host.stderr is not None
@@ -123,14 +122,12 @@ def test_last_words_may_come_in_pieces_and_behind_a_bar() -> None:
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_keep_a_host_from_its_end(closed: str) -> None:
-    program = f"{PROGRAM.format(hold=10.0)}\nprint('said', file=sys.stderr)\n{MUCH}"
+    program = f"{PROGRAM.format(hold=10.0, before='')}\nprint('said', file=sys.stderr)\n{MUCH}"
     words = ["bash", "-c", f'exec "$@" {closed}', "bash", sys.executable, "-c", program]
     done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (3, b"")
 
 
 def test_a_status_is_known_where_ended_children_are_ignored() -> None:
-    def ignore() -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-
-    assert supervised("os._exit(3)", preexec_fn=ignore).returncode == 3
+    ignored = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    assert supervised("os._exit(3)", before=ignored).returncode == 3

@@ -197,3 +197,4 @@ def test_readmes_library_section_runs_as_printed(
     for block in blocks:
         with warnings.catch_warnings():
             exec(compile(block, "README.md", "exec"), names)
+    assert names["masks"].shape[:2] == (1, 2)

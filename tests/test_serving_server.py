@@ -26,7 +26,7 @@ from abe_jax.evaluation.network import Embedded
 from abe_jax.index import ImageRow, Index, VectorSpec, store
 from abe_jax.index.vectors import COPY
 from abe_jax.serving import guard, server, service, uploads
-from abe_jax.serving.connection import Places
+from abe_jax.serving.connection import Slots
 from abe_jax.serving.refused import Refused
 from abe_jax.serving.server import Server
 from abe_jax.serving.service import Service
@@ -319,7 +319,7 @@ def test_slow_uploads_are_safe_for_a_while_and_then_give_way(
 ) -> None:
     head = _post(port, f"Content-Length: {len(made.other)}\r\n")
     for safe, status in ((60.0, 503), (0.0, 200)):
-        monkeypatch.setattr(running, "uploads", Places(2, safe))
+        monkeypatch.setattr(running, "uploads", Slots(2, safe))
         opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
         try:
             for connection in opened:

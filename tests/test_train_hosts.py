@@ -242,7 +242,7 @@ def test_what_the_first_host_cannot_write_at_the_end_is_no_lost_host(
 def test_a_folder_that_the_job_before_still_holds_is_waited_for(
     tmp_path: Path, tiny_data: Path
 ) -> None:
-    overrides = ("--config.train.steps=2", "--config.train.evaluate_every=0")
+    overrides = ("--config.train.steps=4", "--config.train.evaluate_every=0")
     with RunFolder(tmp_path / "run").alone():
         processes = start("train", tmp_path / "run", tiny_data, "--config", TINY, *overrides)
         time.sleep(25)

@@ -25,6 +25,7 @@ def ended(
     arguments: Sequence[Sequence[object]],
     roots: Sequence[Path] = (ROOT, ROOT),
     does: Sequence[object] = ("train", "--config", TINY),
+    data: Path | None = None,
 ) -> list[list[str]]:
     """What two hosts say on their error streams, which both end with 2.
 
@@ -33,6 +34,7 @@ def ended(
         arguments: those of each host.
         roots: where each has its abe_jax.
         does: the command, as each is told it.
+        data: the folder of prepared images; None: that of the run's, in which there are none.
     """
     job = ("--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process")
     verb, *given = (*does, "--workdir", workdir)
@@ -40,7 +42,7 @@ def ended(
         subprocess.Popen(
             command(str(verb), *given, *own, *job, number),
             cwd=root,
-            env={**environment(workdir.parent), "PYTHONPATH": str(root)},
+            env={**environment(data or workdir.parent), "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -110,8 +112,9 @@ def test_of_which_one_has_no_images(photos: Path, tmp_path: Path) -> None:
     assert line.startswith("error: ") and str(tmp_path / "away") in line
 
 
-def test_of_another_work_folder(tmp_path: Path) -> None:
-    first, second = ended(tmp_path / "run", [[], ["--workdir", tmp_path / "own"]])
+def test_of_another_work_folder(tmp_path: Path, tiny_data: Path) -> None:
+    own = [[], ["--workdir", tmp_path / "own"]]
+    first, second = ended(tmp_path / "run", own, data=tiny_data)
     assert first == second
     (line,) = first
     said = r"config\.json in the work folder: [0-9a-f]{8} on host 0, none on host 1"

@@ -199,6 +199,7 @@ def test_a_job_that_hangs_is_told_from_a_slow_one(tmp_path: Path, tiny_data: Pat
     finally:
         first.kill()
         second.kill()  # takes along the one that was stopped
+        second.communicate()
 
 
 def test_of_a_host_that_was_killed_the_process_beside_it_tells(

@@ -134,7 +134,7 @@ def _disk(training: "Training", memory: "Memory") -> str:
     path = training.folder.path.absolute()
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     free = shutil.disk_usage(there).free
-    short = "" if free > (KEPT + 1) * each else "; THAT IS TOO LITTLE"
+    short = "" if free > (KEPT + 1) * each else "; too little"
     return _lines(
         f"disk          {_size(each)} a checkpoint, a little less where its arrays compress;",
         f"{KEPT} are kept, and one more while it is written: {_size((KEPT + 1) * each)}, and "

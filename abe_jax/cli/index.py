@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from abe_jax.cli import command
+from abe_jax.cli import command, several
 from abe_jax.errors import ArgumentError, UserError, nearest, require
 from abe_jax.index import manifest
 from abe_jax.index.defaults import PRECISION
@@ -80,6 +80,7 @@ def build() -> command.Parser:
         metavar="N",
         help="images embedded at once, in searches too; default: as the run is evaluated",
     )
+    several.add_hosts(parser)
     return parser
 
 
@@ -190,6 +191,8 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--config.{overrides[0]}: an index is made as its network's config says")
     with command.options_named(folder="--out"):
         _check(name, arguments)
+        if name == "build":
+            several.join_hosts(arguments)  # before JAX is imported
         from abe_jax.cli import index_commands
 
         index_commands.RUN[name](arguments)

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from abe_jax import hosts
 from abe_jax.cli import command
 from abe_jax.config import stored
 from abe_jax.config.weights import embedder_of_weights
@@ -27,20 +28,23 @@ SAMPLED = 20  # pictures whose size is looked at
 
 def build(arguments: argparse.Namespace) -> None:
     """Embeds images and makes an index of them."""
-    ingest.require_free(arguments.out)
-    images = list_images(arguments.images, arguments.label_column)
-    embedder = (
-        stored.embedder_of_run(arguments.workdir)
-        if arguments.workdir
-        else embedder_of_weights(arguments.weights)
-    )
-    if (arguments.size, arguments.longest) != (None, None):
-        embedder = stored.at_size(embedder, arguments.size, arguments.longest)
-    elif line := smaller_size(embedder.network, images.rows):
-        command.say(line)
-    if arguments.batch:
-        embedder = stored.in_batches_of(embedder, arguments.batch)
-    _say_result(arguments.out, ingest.build(arguments.out, embedder, arguments.storage, images))
+    with hosts.together():
+        ingest.require_free(arguments.out)
+        images = list_images(arguments.images, arguments.label_column)
+        embedder = (
+            stored.embedder_of_run(arguments.workdir)
+            if arguments.workdir
+            else embedder_of_weights(arguments.weights)
+        )
+        if (arguments.size, arguments.longest) != (None, None):
+            embedder = stored.at_size(embedder, arguments.size, arguments.longest)
+        elif line := smaller_size(embedder.network, images.rows):
+            command.say(line)
+        if arguments.batch:
+            embedder = stored.in_batches_of(embedder, arguments.batch)
+    result = ingest.build(arguments.out, embedder, arguments.storage, images)
+    if hosts.is_first():  # the folder is there when the first host has written it
+        _say_result(arguments.out, result)
 
 
 def smaller_size(network: Network, rows: Sequence[ImageRow]) -> str:

@@ -1,4 +1,4 @@
-"""Libraries whose log and threads would say beside our one line what it says already."""
+"""Keeps libraries from logging what our one line says already."""
 
 import logging
 import sys

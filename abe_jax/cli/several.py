@@ -35,7 +35,7 @@ def add_hosts(parser: command.Parser) -> None:
 
 def _seconds(text: str) -> float:
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 1 to 1,000,000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 1,000,000")
     return float(text)
 
 

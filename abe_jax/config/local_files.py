@@ -15,10 +15,10 @@ def contents(config: Config, *, begun: bool) -> dict[str, str]:
 
     Args:
         config: the configuration.
-        begun: its run has checkpoints, and asks for the weights that it started from no more.
+        begun: its run has checkpoints, and no longer reads the weights that it started from.
 
     Raises:
-        UserError: a home folder of nobody's.
+        UserError: a path in the home folder of an unknown user.
         OSError: something that cannot be read.
     """
     data, measured = config.data, config.evaluate

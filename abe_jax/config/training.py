@@ -27,7 +27,7 @@ from abe_jax.training.status import Status
 Say = Callable[[str], None]
 # Seconds that the first of several hosts waits for a folder that another training holds: that of a
 # job that was begun again can still be ending, or hang in a file system.
-HELD_FOR = 120.0
+LOCK_PATIENCE = 120.0
 
 
 def prepare_training(
@@ -115,7 +115,7 @@ def _claim(config: Config, folder: RunFolder, lock: contextlib.ExitStack | None)
         folder.require_free()
         check_claim(folder, config)
         return
-    lock.enter_context(folder.alone(HELD_FOR if jax.process_count() > 1 else 0.0))
+    lock.enter_context(folder.alone(LOCK_PATIENCE if jax.process_count() > 1 else 0.0))
     claim(folder, config)
 
 

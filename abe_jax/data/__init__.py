@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from abe_jax.lazy_imports import lazy
 
 if TYPE_CHECKING:
-    from abe_jax.data.dataset import HELD, SPLITS, Dataset
+    from abe_jax.data.dataset import HELD_OUT, SPLITS, Dataset
     from abe_jax.data.images.augmentation import Augmentation
     from abe_jax.data.images.preprocessing import Preprocessing
     from abe_jax.data.sampling import Sampling
@@ -16,7 +16,7 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "HELD": "abe_jax.data.dataset",
+            "HELD_OUT": "abe_jax.data.dataset",
             "SPLITS": "abe_jax.data.dataset",
             "Dataset": "abe_jax.data.dataset",
             "Augmentation": "abe_jax.data.images.augmentation",
@@ -33,7 +33,7 @@ else:
     )
 
 __all__ = [
-    "HELD",
+    "HELD_OUT",
     "SPLITS",
     "Augmentation",
     "Dataset",

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable
 
 from abe_jax.data import domains, held_out
-from abe_jax.data.held_out import HELD
+from abe_jax.data.held_out import HELD_OUT
 from abe_jax.data.inspected import Inspected
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources.class_splits import share_for_validation
@@ -107,9 +107,9 @@ class Dataset:
             UserError: there is no such split, an option does not fit the data, or the prepared
                 data is damaged.
         """
-        if name not in (*SPLITS, HELD):
-            raise UserError(f"unknown split {name!r}: one of {', '.join((*SPLITS, HELD))}")
-        if name == HELD and not self.has_held_out:
+        if name not in (*SPLITS, HELD_OUT):
+            raise UserError(f"unknown split {name!r}: one of {', '.join((*SPLITS, HELD_OUT))}")
+        if name == HELD_OUT and not self.has_held_out:
             raise ArgumentError("held_out", "0, so no image of a training class is held out")
         if name not in self._splits:
             split = self._divided(name)
@@ -123,7 +123,7 @@ class Dataset:
         return {}
 
     def _divided(self, name: str) -> Split:
-        source = "train" if name == HELD and not self.own_held_out else name
+        source = "train" if name == HELD_OUT and not self.own_held_out else name
         split = domains.restricted(
             self.read(source), self.unseen_domains, self.validation_domains, self.name
         )

@@ -9,11 +9,12 @@ from jaxtyping import Int
 from abe_jax.data.split import Split, chosen
 from abe_jax.errors import ArgumentError
 
-HELD = "held"  # the split's name, in files and on the command line
+# The split's name. Runs have it in evaluation.json and commands in --split, so it stays as it is.
+HELD_OUT = "held"
 
 
 def part(train: Split, share: float, name: str) -> Split:
-    """The training images without those held out, or (`name` is HELD) these alone.
+    """The training images without those held out, or (`name` is HELD_OUT) these alone.
 
     Of a class of n images the round(share * n) that come last by the SHA-256 of their names (of a
     set without names: of their rows) are held out, but never the only one left. Classes keep their
@@ -34,7 +35,7 @@ def part(train: Split, share: float, name: str) -> Split:
             "held_out",
             f"{share} would hold out no image of any training class; {_remedy(train.labels)}",
         )
-    rows = np.flatnonzero(held_out if name == HELD else ~held_out)
+    rows = np.flatnonzero(held_out if name == HELD_OUT else ~held_out)
     return dataclasses.replace(chosen(train, rows), name=name)
 
 

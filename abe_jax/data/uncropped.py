@@ -58,10 +58,10 @@ def sizes(split: Split, rows: Int[np.ndarray, " r"], threads: int = 2) -> Int[np
 
     def of_row(row: int) -> tuple[int, int]:
         hosts.at_work()
-        return size(split.records[int(row)])
+        return size(split.records[row])
 
     with ThreadPoolExecutor(threads) as pool:
-        read = list(pool.map(of_row, rows))
+        read = list(pool.map(of_row, rows.tolist()))
     return np.array(read, np.int32).reshape(-1, 2)
 
 

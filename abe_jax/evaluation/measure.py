@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from abe_jax.data.held_out import HELD
+from abe_jax.data.held_out import HELD_OUT
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError
 from abe_jax.evaluation import (
@@ -143,7 +143,7 @@ def _of_benchmark(
 
 def nothing_to_retrieve(split: Split, embedded: Embedded) -> bool:
     """Whether these are images held out of training, one of each class: none finds another."""
-    if split.name != HELD:
+    if split.name != HELD_OUT:
         return False
     return not protocols.positives(split.labels[embedded.image_ids], None).any()
 

@@ -10,7 +10,7 @@ import re
 # Begins a line of its own files, such as `E1128 17:01:00.03   27043 coordination_service.cc:1549]`
 _OWN = re.compile(
     r"[WEF]\d{4} [\d:.]+\s+\d+ "
-    r"(coordination_service\w*|preemption_sync_manager|client)\.(cc|h):\d+\] "
+    r"(coordination_service\w*|preemption_sync_manager|client|add_port)\.(cc|h):\d+\] "
 )
 _BEGINS = re.compile(r"[WEF]\d{0,4}( .*)?", re.DOTALL)  # such a line, as far as it goes
 _GONE = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:\d+\n)+)")
@@ -19,6 +19,8 @@ _ABSENT = re.compile(r"Some timed out task names:\n((?:\d+\n)+)")
 _START = "[Init]Wait_for_all_tasks_to_register"  # the barrier to which all come who join
 _UNANSWERED = "DEADLINE_EXCEEDED: Deadline Exceeded"  # of a message to the first host
 _FATAL = re.compile(r"absl::Status: (.*)")
+# The first host's service cannot listen; JAX's runtime crashes behind that, at once.
+_PORT = re.compile(r"Failed to add port to server: .*:(\d+)'?\s")
 
 
 def is_own(line: str) -> bool:
@@ -32,8 +34,8 @@ def may_begin(text: str) -> bool:
 
 
 def is_fatal(text: str) -> bool:
-    """Whether the service says in `text` that it ends the process."""
-    return "JAX distributed service detected fatal errors" in text
+    """Whether the service says in `text` that it ends the process, or what ends it."""
+    return "JAX distributed service detected fatal errors" in text or bool(_PORT.search(text))
 
 
 def reason(text: str, wait: float) -> str:
@@ -43,6 +45,8 @@ def reason(text: str, wait: float) -> str:
         text: its lines.
         wait: the seconds that the start waits for late hosts.
     """
+    if found := _PORT.search(text):
+        return f"the first host cannot listen on port {found[1]}: another process has it"
     if found := _GONE.search(text):
         gone = found[1].split()
         are, their = ("are", "they give") if len(gone) > 1 else ("is", "it gives")

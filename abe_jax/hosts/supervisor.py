@@ -22,7 +22,9 @@ from abe_jax.hosts import runtime_log
 from abe_jax.hosts.lost import GO_ON
 
 PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-HELD = 10.0  # seconds that lines of the runtime are held back: where it aborts, it does so at once
+BUFFERED = (
+    10.0  # seconds that lines of the runtime are held back: where it aborts, it does so at once
+)
 ON = "the same command goes on from the last checkpoint"
 # Seconds in which a host that has said why it ends waits for the others: the runtime may abort it.
 STILL_SAID = 30.0
@@ -86,7 +88,7 @@ class _Supervisor:
 
     def __init__(self, child: int, reads: int, wait: float, told: Callable[[int, str], None]):
         self._child, self._reads, self._wait, self._told = child, reads, wait, told
-        self._held: list[bytes] = []  # lines of the runtime and what came behind them
+        self._buffered: list[bytes] = []  # lines of the runtime and what came behind them
         self._since = 0.0
         self._begun = b""  # a line without its end that may become one of the runtime's
         self._said = (0, 0.0)  # by the line with which the host ends: its status, and when
@@ -125,31 +127,31 @@ class _Supervisor:
         own = runtime_log.is_own(_text(line))
         if own:
             self._since = time.monotonic()
-        if own or self._held:
-            self._held.append(line)
+        if own or self._buffered:
+            self._buffered.append(line)
         else:
             _write(line)
 
     def _show_begun(self) -> None:
         begun = self._begun
         waits = begun.startswith(_WORDS) or _WORDS.startswith(begun)
-        if not (waits or self._held or runtime_log.may_begin(_text(begun))):
+        if not (waits or self._buffered or runtime_log.may_begin(_text(begun))):
             self._begun = b""
             _write(begun)
 
     def _let_go(self) -> None:
         """Lines that no abort followed were no last words; an abort itself may take its time."""
         while True:
-            time.sleep(HELD / 10)
+            time.sleep(BUFFERED / 10)
             with self._lock:
-                fatal = runtime_log.is_fatal(_text(*self._held))
-                if self._held and not fatal and time.monotonic() - self._since > HELD:
+                fatal = runtime_log.is_fatal(_text(*self._buffered))
+                if self._buffered and not fatal and time.monotonic() - self._since > BUFFERED:
                     self._show()
                     self._show_begun()
 
     def _show(self) -> None:
-        _write(b"".join(self._held))
-        self._held.clear()
+        _write(b"".join(self._buffered))
+        self._buffered.clear()
 
     def _ended(self, status: int) -> int:
         """The status to end with; says the line that is missing."""
@@ -157,7 +159,7 @@ class _Supervisor:
             begun, self._begun = self._begun, b""
             if begun:
                 self._take(begun)
-            text = _text(*self._held)
+            text = _text(*self._buffered)
             if runtime_log.is_fatal(text) and status < 0 and -status not in PASSED:
                 own, when = self._said
                 if own and time.monotonic() - when < STILL_SAID:
@@ -167,9 +169,9 @@ class _Supervisor:
             # What was said by others in between; the runtime's own warnings explain nothing, and of
             # a host that ended by itself neither do its last words.
             said = itertools.takewhile(
-                lambda line: not runtime_log.is_fatal(_text(line)), self._held
+                lambda line: not runtime_log.is_fatal(_text(line)), self._buffered
             )
-            self._held = [line for line in said if not runtime_log.is_own(_text(line))]
+            self._buffered = [line for line in said if not runtime_log.is_own(_text(line))]
             self._show()
         if status >= 0:
             return status

@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from abe_jax.data.sources import image_files
 
+DIGEST_BYTES = 16
 THREADS = 4  # that read files to compare them: each may hold image_files.MOST_BYTES
 
 
 def digest(content: bytes) -> str:
-    """The BLAKE2b of a file's bytes, 128 bits in hexadecimal."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    """The BLAKE2b of a file's bytes, `DIGEST_BYTES` in hexadecimal."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
 
 class DigestedFiles(Sequence[bytes]):

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import secrets
 import shutil
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from abe_jax import files
+from abe_jax import files, hosts
 from abe_jax.data.images import heif
 from abe_jax.data.inspected import Inspected
 from abe_jax.data.sources import image_files
@@ -20,7 +21,7 @@ from abe_jax.errors import ArgumentError, UserError
 from abe_jax.evaluation.embedder import Embedder
 from abe_jax.evaluation.network import Embedded
 from abe_jax.index import model_files, progress, store
-from abe_jax.index.contents import DigestedFiles
+from abe_jax.index.contents import DIGEST_BYTES, DigestedFiles
 from abe_jax.index.image_list import DIGEST, ImageList
 from abe_jax.index.known_labels import with_known_labels
 from abe_jax.index.manifest import NAME, VectorSpec
@@ -46,9 +47,17 @@ class IngestResult(NamedTuple):
 def build(folder: Path, embedder: Embedder, storage: str, images: ImageList) -> IngestResult:
     """Makes an index of images at `folder`, which appears when all of it is on disk.
 
+    All hosts of a job call it with the same images: each embeds its share, the first one writes.
+
     Raises:
-        UserError: something is there already, it cannot be written, or no image can be read.
+        UserError: something is there already, it cannot be written, or no image can be read; hosts
+            list other images.
     """
+    hosts.alike({"the images": _listing(images)})
+    if not hosts.is_first():
+        for _ in embedded_pieces(embedder, images.rows):
+            pass  # the first host has these vectors as well
+        return IngestResult(len(images.rows), 0, 0, images.unreadable)
     spec = VectorSpec(embedder.fingerprint, embedder.learners, embedder.dim, storage)
     try:
         with _new_folder(folder) as new:
@@ -132,12 +141,29 @@ def embedded_pieces(
             contents = DigestedFiles([row.path for row in piece])
             inspected = Inspected(contents)
             embedded = embedder.embed(inspected, told=told)
-            for row in embedded.image_ids[inspected.damaged[embedded.image_ids]]:
+            digests = _of_all_hosts(contents.digests, len(piece))
+            damaged = np.logical_or.reduce(hosts.gather_rows(inspected.damaged[None]))
+            for row in embedded.image_ids[damaged[embedded.image_ids]]:
                 tell_damaged(piece[row].path)
-            yield (
-                [_with_digest(row, contents.digests.get(i)) for i, row in enumerate(piece)],
-                embedded,
-            )
+            yield [_with_digest(row, digests.get(i)) for i, row in enumerate(piece)], embedded
+
+
+def _of_all_hosts(digests: Mapping[int, str], count: int) -> Mapping[int, str]:
+    """The digests of so many files, each read by one host, told to all."""
+    own = np.zeros((count, DIGEST_BYTES), np.uint8)
+    for place, digest in digests.items():
+        own[place] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+    # The same bytes where two hosts read a file; a file that changed between has the greater ones.
+    known = hosts.gather_rows(own[None]).max(axis=0)
+    return {int(i): known[i].tobytes().hex() for i in np.flatnonzero(known.any(axis=1))}
+
+
+def _listing(images: ImageList) -> str:
+    """How many images are listed, and a digest of their paths and of what tells a changed file."""
+    hashed = hashlib.sha256()
+    for row in images.rows:
+        hashed.update(repr((row.path, row.label, sorted(row.metadata.items()))).encode())
+    return f"{len(images.rows):,} (listing {hashed.hexdigest()[:8]})"
 
 
 def _with_digest(row: ImageRow, digest: str | None) -> ImageRow:

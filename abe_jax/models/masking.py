@@ -1,9 +1,10 @@
 """A map under all learners' masks, two ways: as a CPU takes it, and with less to keep for GPUs.
 
 Values are the same to the bit. The way for GPUs keeps the map and what the masks are sigmoids of,
-and computes the masks again for the gradient. It first writes down the gradient of the masked maps,
-a sum of what several layers ask for: XLA would else make of that sum, its product with the masks,
-the sum over learners and the change of axes for the masks' convolutions one slow kernel.
+and computes the masks again for the gradient. An `optimization_barrier` keeps the gradient of the
+masked maps, a sum over several layers, out of what follows: XLA would otherwise fuse that sum, its
+product with the masks, the sum over learners and the change of axes for the masks' convolutions
+into one slow kernel.
 """
 
 import flax.linen as nn
@@ -15,7 +16,7 @@ from abe_jax import ways
 
 
 def masked(s: Float[Array, "b 1 h w c"], logits: Float[Array, "b m h w c"]) -> Array:
-    """s * sigmoid(logits) for each learner: [b, m, h, w, c]."""
+    """s * sigmoid(logits) for each learner: [b, m, h, w, c]. `ways.py` says which way is taken."""
     if ways.taken("masks"):
         return masked_again(s, logits)
     return _product(s, logits)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from abe_jax import files, hosts, models
 from abe_jax.data import Split
 from abe_jax.data.sources import walking
+from abe_jax.data.sources.csv_file import shown
 from abe_jax.data.sources.image_files import Files
 from abe_jax.data.split import chosen
 from abe_jax.errors import ArgumentError, UserError
@@ -105,11 +106,11 @@ class Fitting:
 
 def require_photographs(path: str) -> None:
     """Raises ArgumentError of `whiten_path` where a folder has no image to fit a whitening on."""
-    folder = files.expanded(path)
+    folder, name = files.expanded(path), shown(path)
     if not folder.is_dir():
-        raise ArgumentError("whiten_path", f"{path}: no such folder; name one of photographs")
+        raise ArgumentError("whiten_path", f"{name}: no such folder; name one of photographs")
     if not any(True for _ in walking.below(folder)):
-        raise ArgumentError("whiten_path", f"{path}: no image lies there or in a folder below")
+        raise ArgumentError("whiten_path", f"{name}: no image lies there or in a folder below")
 
 
 def _photographs(folder: Path) -> Split:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from abe_jax import evaluation, files, hosts, losses, report
 from abe_jax.data import Dataset, Split
-from abe_jax.data.held_out import HELD
+from abe_jax.data.held_out import HELD_OUT
 from abe_jax.data.images.decoding import UnreadableImage
 from abe_jax.data.images.sides import Sides
 from abe_jax.data.sources.image_files import read
@@ -178,7 +178,7 @@ class Run:
         return self.embedder.description if self.variant else self.folder.described()
 
     def _held_out(self, split: str) -> HeldOut | None:
-        if self.tested.label or not (self.tested.measures.grains or split == HELD):
+        if self.tested.label or not (self.tested.measures.grains or split == HELD_OUT):
             return None
         return self.held_out()
 
@@ -188,7 +188,7 @@ class Run:
         classifier = grain_levels.classifier(terms, params.get("objective", {}))
         if classifier is None or not self.dataset.has_held_out:
             return None
-        return HeldOut(classifier, self.dataset.split(HELD))
+        return HeldOut(classifier, self.dataset.split(HELD_OUT))
 
     def _near_duplicates(self, images: Split, say: Say) -> NearDuplicates | None:
         """Which images are nearly the same photograph, where that is asked."""

@@ -55,7 +55,7 @@ class Training:
         status = self.lock.enter_context(self.status)
         try:
             done = training.fit(self.recipe, self.sources, self.folder, stop, say, status)
-        except Exception as error:  # a comparison goes on behind a training that diverged
+        except Exception as error:  # a comparison goes on after a training that diverged
             status.failed(words(error))
             raise
         if not done:

@@ -57,7 +57,7 @@ class Deadlined(io.RawIOBase):
         return count
 
 
-class Places:
+class Slots:
     """Room for some connections that are being read; where it is full, the oldest gives way."""
 
     def __init__(self, most: int, safe: float):

@@ -13,7 +13,7 @@ import threading
 from typing import Any
 
 from abe_jax.errors import UserError
-from abe_jax.serving.connection import HEAD, PATIENCE, Places
+from abe_jax.serving.connection import HEAD, PATIENCE, Slots
 from abe_jax.serving.handler import Handler, pages
 from abe_jax.serving.service import Service
 
@@ -40,7 +40,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.host = host.lower()  # as browsers write it
         self.service, self.patience, self.pages = service, patience, pages()
         self.head = min(HEAD, patience)
-        self.heads, self.uploads = Places(CONNECTIONS, 0.0), Places(UPLOADS, SAFE)
+        self.heads, self.uploads = Slots(CONNECTIONS, 0.0), Slots(UPLOADS, SAFE)
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -41,7 +41,12 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, create=True, cleanup_tmp_directories=writes
+                max_to_keep=keep,
+                create=True,
+                cleanup_tmp_directories=writes,
+                # Of several hosts all wait for it. A thread that fails on one of them would wait at
+                # another of Orbax's barriers than the others, for minutes, before it says why.
+                enable_async_checkpointing=jax.process_count() == 1,
             ),
             item_names=("state", "about"),
         )
@@ -75,10 +80,6 @@ class Checkpoints:
         hosts.reached(f"the checkpoint of step {step}")
         with self._written():
             self._manager.save(step, args=items)
-            if jax.process_count() > 1:
-                # Its thread meets the other hosts' by collectives, which must not come between
-                # those of the next step in another order on another host.
-                self._manager.wait_until_finished()
 
     def restore(self, like: "TrainState", step: int | None = None) -> "tuple[TrainState, dict]":
         """The state and its `about`, of one step or the latest.
@@ -136,7 +137,7 @@ class Checkpoints:
             ) from None
 
     def _give_room(self) -> None:
-        """Deletes what a failed write left, so that a full disk can take why it failed."""
+        """Deletes what a failed write left, so that a full disk has room to say why."""
         if hosts.is_first():
             for left in self._folder.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,21 +1,21 @@
 """The gradient of a global batch's loss on every device, of all rows at once or by chunks.
 
 Every replica gathers the embeddings and labels of the whole global batch and computes the whole
-loss, so every replica has the same gradient with respect to every row, and takes that of its own
-rows without asking the others: times the number n of devices, since `train_step` averages the
-parameters' gradients over them. The parameters of the loss itself (proxies, classifiers) are not
-gathered: each replica has their whole gradient, which the average leaves as it is. The same holds
-for parameters of the network that a loss reads directly (the kernels of its last layers), beside
-what they learn through the embeddings. So 1, 2, 4 and 8 devices agree.
+loss, so every replica has the same gradient with respect to every row. It backpropagates that of
+its own rows alone, n times as large on n devices: `train_step` averages the parameters' gradients,
+and the average is then the sum over all rows. The parameters of the loss itself (proxies,
+classifiers) are not gathered: each replica has their whole gradient, and so has the average. The
+same holds for parameters of the network that a loss reads directly (the kernels of its last
+layers), beside what they learn through the embeddings. So 1, 2, 4 and 8 devices agree.
 
 By chunks (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
 arXiv 2101.06983) the memory of the network's maps is that of one chunk: all chunks are embedded
 without gradient, the loss of the whole global batch gives the gradient of each embedding, and each
-chunk is embedded again and takes its own rows' through the network. The loss and its gradient are
-those of the whole batch. Only batch normalisation is not: in training its statistics are those of
-one chunk, over all devices, in both passes alike. Its running statistics move once a step, by the
-mean of what the chunks would make of them; so the running variance lacks what the chunks' means
-differ by. With `freeze_norm`, or without batch normalisation, nothing differs but rounding.
+chunk is embedded again and backpropagates the gradient of its own rows. The loss and its gradient
+are those of the whole batch, but for batch normalisation: in training its statistics are those of
+one chunk, over all devices, in both passes alike. Its running statistics move once a step, to the
+mean of the updates that the chunks would make; so the running variance lacks the variance between
+the chunks' means. With `freeze_norm`, or without batch normalisation, nothing differs but rounding.
 """
 
 import dataclasses
@@ -113,9 +113,8 @@ class Gradient:
         self, embeddings: Any, own: Any, learned: Any, batch: Batch, network: "_Network"
     ) -> tuple[Array, Metrics]:
         """The loss of the global batch, from this device's rows of it."""
-        known = (batch.labels, batch.image_ids, batch.mask, batch.annotations)
-        labels, image_ids, mask, annotations = lax.all_gather(known, AXIS, tiled=True)
-        embeddings = jax.tree.map(_gathered, embeddings)
+        rows = (embeddings, batch.labels, batch.image_ids, batch.mask, batch.annotations)
+        embeddings, labels, image_ids, mask, annotations = _of_all_devices(*rows)
         total, terms = self.objective.apply(
             {"params": learned},
             embeddings,
@@ -163,6 +162,13 @@ def points(model: Any, batch: Batch) -> dict[str, Any]:
     return {} if known is None or not models.asks_points(model) else {"points": known}
 
 
+def _of_all_devices(embeddings: Any, *known: Any) -> tuple[Any, ...]:
+    """The rows of all devices; only `embeddings` have a gradient."""
+    if lax.axis_size(AXIS) == 1:  # JAX's own: one device's runs of any version agree to the bit
+        return lax.all_gather((embeddings, *known), AXIS, tiled=True)
+    return jax.tree.map(_gathered, embeddings), *lax.all_gather(known, AXIS, tiled=True)
+
+
 @jax.custom_vjp
 def _gathered(rows: Array) -> Array:
     """The rows of all devices [n b, ...], of this device's [b, ...].
@@ -192,4 +198,4 @@ def _cut(rows: Any, chunks: int) -> Any:
 
 def _mean(of_chunks: Float[Array, "chunks *shape"]) -> Float[Array, "*shape"]:
     """The mean over chunks; of equal values that value itself, to the bit."""
-    return of_chunks[0] + jnp.mean(of_chunks - of_chunks[0], axis=0)
+    return of_chunks[0] + jnp.mean(of_chunks - of_chunks[:1], axis=0)

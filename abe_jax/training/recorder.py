@@ -35,7 +35,7 @@ class Recorder:
         self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
         from tensorboardX import SummaryWriter  # here, since it imports PyTorch where that is
 
-        # The queue to its thread holds a row and more: behind ten a training would wait for ever
+        # The queue to its thread holds a row and more: after ten a training would wait for ever
         # where a full disk has ended that thread.
         self._events = SummaryWriter(
             str(folder.path), purge_step=after + 1, max_queue=1000, flush_secs=10

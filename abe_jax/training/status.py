@@ -43,7 +43,8 @@ class Status:
 
     def __init__(self, folder: RunFolder, steps: int, batch: int, say: Callable[[str], None]):
         self._folder, self._say, self._batch = folder, say, batch
-        self._handed: collections.deque[tuple[int, jax.Array]] = collections.deque()
+        # Results as Any: the types of JAX leave out `is_ready`.
+        self._handed: collections.deque[tuple[int, Any]] = collections.deque()
         self._changed, self._over = threading.Event(), threading.Event()
         self._ended: dict[str, Any] = {}  # the end, which stands over whatever another thread says
         self._settling = threading.Lock()  # so that steps are counted in their order
@@ -157,7 +158,7 @@ class Status:
         acquired = self._writing.acquire(timeout=BEAT)
         try:
             if self._over.is_set() and not last:
-                return  # behind the end the folder may be another process's
+                return  # after the end the folder may be another process's
             self._known |= {**_checkpoint(self._folder), "written": now()}
             said = {**self._known, **self._ended}
             files.write(self._folder.status, json.dumps(said, indent=1) + "\n")

@@ -55,7 +55,7 @@ def train_step(
         seed: of losses that draw at random, and of dropout.
         after_update: what follows the optimiser's update.
     """
-    import optax  # a quarter of a second, for who trains
+    import optax  # takes a quarter of a second to import
 
     def one(state: TrainState, batch: Batch, seed: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)  # alike on all devices

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from abe_jax import files
+from abe_jax.data.sources.staging import staged
 from abe_jax.errors import ArgumentError, UserError
 
 
@@ -64,7 +65,7 @@ def tfds_sources(folder: pathlib.Path, splits: Sequence[str]) -> tuple[Any, list
     import tensorflow_datasets as tfds  # seconds, and only some data sets need it
 
     with damage_named(folder):
-        builder: Any = tfds.builder_from_directory(folder)
+        builder: Any = tfds.builder_from_directory(staged(folder))
         stored = builder.info.file_format
         if stored is not tfds.core.FileFormat.ARRAY_RECORD:
             raise UserError(

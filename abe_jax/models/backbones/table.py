@@ -4,21 +4,26 @@ To add a backbone:
   1. Write its file in this folder: a function of `Options` that returns its stages, each
      `staged(name, make, stride)`: `make(name=...)` gives its Linen module, called with (x, train),
      and with a stride other than 1 `make` takes `stride=` too; a stride divides the map's sides,
-     rounded up. A pooling is `Stage(..., stride=2, pooling=True)`. With the layers of conv_norm.py
-     it takes the norms batch and bin. vgg.py and resnet.py are examples. The cut can lie behind
-     any stage but the last.
+     rounded up (by a pooling with `ceil=False`, down). A pooling is
+     `Stage(..., stride=2, pooling=True)`. With the layers of conv_norm.py it takes the norms batch
+     and bin. vgg.py and resnet.py are examples. The cut can lie behind any stage but the last.
   2. Add its row to BACKBONES below: stages, normalisations (the first is the default), and a
      default cut that leaves the trunk a stage.
-  3. In the tests: its cut in CUTS of test_combinations.py. In test_models_backbones.py its
-     published parameters and multiply-adds beside the others of its kind, its input in SIZES, its
-     maps in SIDES (cuts worth a look join the list CUTS there); if its maps are tokens, as vit_s16
-     in test_models_inception_vit.py, by name in `allowed` of test_combinations.py too. Its row in
-     RUNS of tests/step_cases.py. If another name runs its code already, in their places: SAME_CODE
-     and `same_code` of the two files. Without batch normalisation, in RUNS's place: its name in
-     WITHOUT_NORM of test_combinations.py, `without_norm` of test_step_devices.py and `without` of
-     test_models_batch_instance.py.
-  4. If weights of others are to be read: their names in abe_jax/pretrained/, in sources.py and in a
-     file that says which array is which and is named in ARCHITECTURE.md; SOURCES of
+  3. In the tests, always:
+       test_models_backbones.py       published parameters and multiply-adds, beside the others of
+                                      its kind (an Inception's and a transformer's are in
+                                      test_models_inception_vit.py); SIZES, its input; SIDES, its
+                                      maps
+       test_combinations.py           CUTS, its cut
+       step_cases.py                  a row in RUNS
+     If it runs the code of a name that is tested already, as another width does: its name in
+     SAME_CODE of test_combinations.py in place of CUTS, and in `same_code` of test_step_devices.py
+     in place of RUNS. If it has no batch normalisation: its name in WITHOUT_NORM of
+     test_combinations.py, in `without` of test_models_batch_instance.py, and in `without_norm` of
+     test_step_devices.py in place of RUNS. If its maps are tokens: its name in `allowed` of
+     test_combinations.py.
+  4. If weights of others are to be read: in abe_jax/pretrained/ their names in sources.py and a
+     file that says which array is which; that file's name in ARCHITECTURE.md; SOURCES of
      abe_jax/choices.py in the same order; in the tests a network in torch_networks.py and a row in
      test_pretrained_parity.py, which compares every stage with it.
   5. Name it in README's table of parts.

@@ -10,7 +10,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Bool, Int
 
 from abe_jax import files
-from abe_jax.data.held_out import HELD
+from abe_jax.data.held_out import HELD_OUT
 from abe_jax.data.source_options import SourceOptions
 from abe_jax.data.sources import class_splits
 from abe_jax.data.sources.benchmarks import annotated, given_points, rotations
@@ -18,6 +18,7 @@ from abe_jax.data.sources.benchmarks.benchmark import Benchmark
 from abe_jax.data.sources.benchmarks.builder import INFO, LABELS, info, shard_names
 from abe_jax.data.sources.benchmarks.divisions import GALLERY, QUERY, TRAIN
 from abe_jax.data.sources.prepared import EncodedImages, damage_named, data_root
+from abe_jax.data.sources.staging import staged
 from abe_jax.data.split import Split
 from abe_jax.errors import ArgumentError, UserError
 
@@ -76,10 +77,10 @@ def read(benchmark: Benchmark, options: SourceOptions, split: str) -> Split:
     rows = np.flatnonzero(_in_split(benchmark, options, split, prepared.arrays))
     if not len(rows):
         raise UserError(f"{benchmark.name} in {prepared.folder} has no image of its split {split}")
-    labels = prepared.arrays["labels"]
     # Held-out images have the numbers of training, where a class of theirs may have no image.
-    numbered = _in_split(benchmark, options, "train", prepared.arrays) if split == HELD else rows
-    made = _split(benchmark, prepared, split, rows, np.unique(labels[numbered]))
+    numbers_of = "train" if split == HELD_OUT else split
+    numbered = _in_split(benchmark, options, numbers_of, prepared.arrays)
+    made = _split(benchmark, prepared, split, rows, np.unique(prepared.arrays["labels"][numbered]))
     if degrees:
         each = np.array([degrees.get(_name(path), -1) for path in made.paths])
         made = dataclasses.replace(made, records=rotations.Turned(made.records, each))
@@ -129,8 +130,7 @@ def turn(benchmark: Benchmark, root: str, path: str | Path) -> int:
 
 def turned(benchmark: Benchmark, options: SourceOptions) -> int:
     """How many images of a prepared set are turned upright when they are read."""
-    prepared = _opened(benchmark, prepare(benchmark, options.root))
-    return len(_rotations(prepared, options.rotations))
+    return len(_rotations(_opened(benchmark, prepare(benchmark, options.root)), options.rotations))
 
 
 def _rotations(prepared: Prepared, asked: str) -> dict[str, int]:
@@ -193,8 +193,8 @@ def _in_split(
     )
     if split == "val" and not classes["val"]:
         raise class_splits.no_validation(benchmark.name)
-    of_classes = np.isin(arrays["labels"], classes["train" if split == HELD else split])
-    return (tested if split == HELD else trained) & of_classes
+    of_classes = np.isin(arrays["labels"], classes["train" if split == HELD_OUT else split])
+    return (tested if split == HELD_OUT else trained) & of_classes
 
 
 def _split(
@@ -243,8 +243,8 @@ def _names(joined: np.ndarray) -> list[str]:
 
 def _source(benchmark: Benchmark, prepared: Prepared) -> ArrayRecordDataSource:
     with damage_named(prepared.folder):
-        names = shard_names(benchmark, prepared.images)
-        source = ArrayRecordDataSource([str(prepared.folder / name) for name in names])
+        folder, names = staged(prepared.folder), shard_names(benchmark, prepared.images)
+        source = ArrayRecordDataSource([str(folder / name) for name in names])
         if len(source) != prepared.images:
             raise ValueError(f"{len(source)} images in place of {prepared.images}")
     return source

@@ -8,8 +8,9 @@ To add one (images of one's own need nothing of this: `abe.data.folder(path)`):
      `prepare --dataset`, `data.name` and `evaluate --dataset` know it.
   3. In the tests: a small copy laid out as the authors do it, by a function of its name in TREES of
      benchmark_trees.py, each image by `image(name)`; its published counts in PUBLISHED of
-     test_data_benchmarks.py. If it comes with files that list its images, a row for one that is
-     missing and for one that is damaged in test_data_benchmarks_sources.py.
+     test_data_benchmarks.py. If it comes with files that list its images, a row in
+     `test_a_list_that_is_missing_is_named` and in `test_a_list_that_is_not_understood_is_one_line`
+     of test_data_benchmarks_sources.py.
   4. Its protocol in docs/PROTOCOLS.md, its name in README and in the docstring of cli/prepare.py.
   5. Only if it is evaluated in its own way: the K of its Recall@K in PUBLISHED_KS of
      config/other_data.py, its own figure in FIGURES of evaluation/benchmark_figures.py.
