@@ -30,7 +30,7 @@ def of_loss(term: Any) -> Written:
     """Steps on a network of one matrix."""
     own = Shard(jax.process_index(), jax.process_count()).rows(device_traffic.ROWS)
     batch = jax.tree.map(lambda rows: rows[own], device_traffic.a_batch())
-    gradient, tx, create = device_traffic.parts(term)
+    gradient, tx, create = device_traffic.parts(term())
     run = step.train_step(gradient, tx)
     return device_steps.stepped(drawn(jax.eval_shape(create)), run, STEPS * [batch])
 
@@ -83,7 +83,9 @@ def of_evaluation() -> Written:
         mean, projection = fitted[0]
         # The signs of principal components are anybody's.
         written |= {"mean": mean, "precision": projection @ projection.T}
-        written |= {"whitened": vectors.whitened @ vectors.whitened.T}
+        whitened = vectors.whitened
+        assert whitened is not None
+        written |= {"whitened": whitened @ whitened.T}
     return written
 
 
@@ -97,7 +99,7 @@ def flat(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 LOSSES: dict[str, Callable[[], Written]] = {
-    name: lambda term=term: of_loss(term()) for name, term in TERMS.items()
+    name: lambda term=term: of_loss(term) for name, term in TERMS.items()
 }
 TRAININGS: dict[str, Callable[[], Written]] = {
     name: lambda own=overrides: of_system(own) for name, overrides in SYSTEMS.items()

@@ -126,8 +126,8 @@ def assert_alike(one: Written, other: Written, rounding: float) -> None:
     for name in exact:
         np.testing.assert_array_equal(other[name], one[name], err_msg=name)
     rounded = one.keys() - exact
-    parts = ({name: found[name] for name in rounded} for found in (one, other))
-    assert_equal(*parts, rounding)
+    few, many = ({name: found[name] for name in rounded} for found in (one, other))
+    assert_equal(few, many, rounding)
 
 
 def test_no_loss_and_no_system_is_left_out() -> None:
