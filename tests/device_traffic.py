@@ -99,7 +99,11 @@ def parts(term: Any, chunks: int = 1) -> tuple[Gradient, Any, Callable[[], Train
     objective = losses.Objective(term, CLASSES, blocks, (0.5,) * CLASSES)
     model, tx = Matrix(), optax.sgd(0.1)
     create = functools.partial(states.create, model, objective, tx, (SIDE, SIDE, 1), 0)
-    return Gradient(model, objective, lambda pixels: pixels.astype(jnp.float32), chunks), tx, create
+    return Gradient(model, objective, _normalised, chunks), tx, create
+
+
+def _normalised(pixels: Any) -> Any:
+    return pixels.astype(jnp.float32) / 128.0 - 1.0
 
 
 def in_step(term: Any, chunks: int) -> dict[str, Any]:
