@@ -66,7 +66,7 @@ FAST = ("few losses", 8)
         *(
             pytest.param(kind, devices, marks=slow)
             for kind in RUNS
-            # Rows are divided alike whatever the network and the loss: numbers once, the rest on eight.
+            # Rows are divided alike whatever network and losses: numbers once, the rest on eight.
             for devices in ((2, 4, 8) if kind == "every loss" else (8,))
             if (kind, devices) != FAST
         ),
