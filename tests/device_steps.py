@@ -2,18 +2,20 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-if jnp.zeros(()).dtype == np.float64:  # JAX_ENABLE_X64:
+if jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
     # The same program with every float32 of it a float64.
     jnp.float32 = jnp.float64  # pyright: ignore[reportAttributeAccessIssue]
 
 from abe_jax import config
 from abe_jax.config import Config, build, training
+from abe_jax.data.loader import Batch
 from abe_jax.training import step
 from abe_jax.training.state import TrainState
 
@@ -41,9 +43,14 @@ def made_of(overrides: list[str]) -> Config:
 def course(made: Config, start: TrainState, run, steps: int) -> Written:
     """What the steps on the batches of one sampler come to."""
     split = build.dataset(made.data).split("train")
-    state, written = step.replicate(start), {}
     batches = build.recipe(made).batches(split)
-    for at, batch in zip(range(steps), batches, strict=False):
+    return stepped(start, run, [batch for _, batch in zip(range(steps), batches, strict=False)])
+
+
+def stepped(start: TrainState, run, batches: Sequence[Batch]) -> Written:
+    """Metrics of each step, and the parameters and running statistics after the last."""
+    state, written = step.replicate(start), {}
+    for at, batch in enumerate(batches):
         state, metrics = run(state, batch)
         written |= {f"{at}/{k}": np.array(v) for k, v in step.fetch(metrics).items()}
     last = step.unreplicate(state)

@@ -7,7 +7,7 @@ of a network than what it reads of it.
 import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from abe_jax.models import Embeddings, Predictions
 from abe_jax.training import state as states
 from abe_jax.training import step, traffic
 from abe_jax.training.gradient import Gradient
+from abe_jax.training.state import TrainState
 
 ROWS, LEARNERS, DIM, CHANNELS, CLASSES, POINTS, SIDE = 32, 3, 5, 7, 11, 2, 4
 OTHERS = {  # settings of a loss that read something else
@@ -92,13 +93,22 @@ def a_batch() -> Batch:
     return Batch(images, ids // 2 % 4, ids // 2, np.ones(ROWS, bool), known)
 
 
-def in_step(term: Any, chunks: int) -> dict[str, Any]:
+def parts(term: Any, chunks: int = 1) -> tuple[Gradient, Any, Callable[[], TrainState]]:
+    """How a loss's step gets its gradient, its optimiser, and what makes its first state."""
     blocks = 4 if isinstance(term, losses.Scatter | losses.Shuffle) else 0
     objective = losses.Objective(term, CLASSES, blocks, (0.5,) * CLASSES)
     model, tx = Matrix(), optax.sgd(0.1)
-    make = functools.partial(states.create, model, objective, tx, (SIDE, SIDE, 1), 0)
-    gradient = Gradient(model, objective, lambda pixels: pixels.astype(jnp.float32), chunks)
-    return sent(step.train_step(gradient, tx), jax.eval_shape(make), a_batch())
+    create = functools.partial(states.create, model, objective, tx, (SIDE, SIDE, 1), 0)
+    return Gradient(model, objective, _normalised, chunks), tx, create
+
+
+def _normalised(pixels: Any) -> Any:
+    return pixels.astype(jnp.float32) / 128.0 - 1.0
+
+
+def in_step(term: Any, chunks: int) -> dict[str, Any]:
+    gradient, tx, create = parts(term, chunks)
+    return sent(step.train_step(gradient, tx), jax.eval_shape(create), a_batch())
 
 
 def of_config(overrides: list[str]) -> dict[str, Any]:

@@ -72,6 +72,15 @@ def test_last_words_become_one_line(text: str, line: str) -> None:
     assert runtime_log.reason(OWN + text, 9.0) == line
 
 
+def test_an_abort_by_gloo_becomes_one_line() -> None:
+    words = "terminate called after throwing an instance of 'gloo::EnforceNotMet'\n"
+    assert runtime_log.is_own(words) and runtime_log.is_fatal(words)
+    assert all(runtime_log.may_begin(words[:end]) for end in (1, 20, 48, 60))
+    assert runtime_log.reason(words, wait=9.0) == "lost touch with the other hosts"
+    other = "terminate called after throwing an instance of 'std::bad_alloc'\n"
+    assert not runtime_log.is_own(other) and not runtime_log.is_fatal(other)
+
+
 def test_only_lines_of_the_coordination_service_are_its_own() -> None:
     assert runtime_log.is_own(OWN)
     for name in ("coordination_service.cc:1549", "coordination_service_agent.cc:289"):

@@ -86,6 +86,15 @@ def test_a_host_that_crashes_says_so(tmp_path: Path) -> None:
     assert second[1][-1] == "error: this host crashed (SIGABRT)"
 
 
+def test_a_host_whose_collective_another_breaks_off_says_so(tmp_path: Path) -> None:
+    """Gloo aborts the one, so that it is gone for the other."""
+    said = sorted(ended(start("mismatch", tmp_path, [0, 1], 2), START))
+    assert [status for status, _ in said] == [75, 75]
+    (gone,), (lost,) = sorted(lines for _, lines in said)
+    assert re.fullmatch(f"error: host [01] is gone: it gives no sign of life{ON}", gone)
+    assert lost == f"error: lost touch with the other hosts{ON}"
+
+
 def test_a_barrier_of_a_checkpoint_that_fails_is_no_mistake_of_the_disk(tmp_path: Path) -> None:
     first, second = ended(start("save", tmp_path, [0, 1], 2), START)
     assert first == (75, [f"error: host 1 is gone: it gives no sign of life{ON}"])

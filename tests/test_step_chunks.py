@@ -14,10 +14,11 @@ import optax
 import pytest
 from device_traffic import CLASSES, Matrix, a_batch
 from jax import lax
-from test_step_devices import RUNS, Run, Written, assert_equal, taken
+from step_cases import RUNS, Run
+from test_step_devices import Written, assert_equal, taken
 from tiny_config import SMALLER
 
-from abe_jax.config import build, checks, files
+from abe_jax.config import build, devices, files
 from abe_jax.data.loader import Batch
 from abe_jax.errors import UserError
 from abe_jax.losses import (
@@ -161,7 +162,7 @@ def test_batch_normalisation_takes_its_statistics_of_each_chunk() -> None:
 
 def test_chunks_that_cannot_be_are_refused() -> None:
     def checked(*overrides: str) -> None:
-        checks.check_devices(files.load(TINY, list(overrides)))
+        devices.check_devices(files.load(TINY, list(overrides)))
 
     checked("train.batch=32", "train.chunks=8")
     with pytest.raises(UserError, match=r"train\.chunks: 32 rows a device.* 5 chunks.* is 4$"):

@@ -12,7 +12,7 @@ import pytest
 from states import created_state
 
 from abe_jax import config, models
-from abe_jax.config import Config, Meta, build, checks
+from abe_jax.config import Config, Meta, build, devices
 from abe_jax.data.loader import Batch
 from abe_jax.errors import UserError
 from abe_jax.training import metabin, step
@@ -285,7 +285,7 @@ def test_the_inner_rate_rises_and_falls() -> None:
 )
 def test_what_makes_no_meta_update_is_one_line(overrides: tuple[str, ...], says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
-        checks.check_devices(made(*META, *overrides))  # before anything is loaded or written
+        devices.check_devices(made(*META, *overrides))  # before anything is loaded or written
     assert "\n" not in str(caught.value)
 
 
@@ -301,14 +301,3 @@ def test_the_first_meta_update_is_where_the_backbone_begins_to_learn() -> None:
         assert first_meta_update(made(*META, "train.steps=20", *overrides)) == first
     both = ("meta.start=12", "optimizer.new_only=9", "train.steps=20")
     assert first_meta_update(made(*META, *both)) == 12
-
-
-def test_both_parts_of_a_batch_divide_over_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "device_count", lambda: 8)
-    fits = ("train.batch=48", "evaluate.batch=64")
-    checks.check_devices(made(*fits))
-    with pytest.raises(UserError, match=r"36 meta-train rows of 48 .* a multiple of 32 does"):
-        checks.check_devices(made(*META, *fits, "meta.domains=3"))
-    checks.check_devices(made(*META, *fits, "train.batch=64", "meta.domains=3"))
-    with pytest.raises(UserError, match=r"a multiple of 96 does"):  # of 4 domains x 3 images too
-        checks.check_devices(made(*META, *fits, "data.images_per_class=3", "meta.domains=3"))

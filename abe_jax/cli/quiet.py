@@ -4,7 +4,6 @@ import logging
 import sys
 import threading
 import traceback
-from types import TracebackType
 
 
 def libraries() -> None:
@@ -20,12 +19,13 @@ def libraries() -> None:
             shown(failed)
 
     threading.excepthook = hook
-    usual = sys.excepthook
+    usual = sys.unraisablehook
 
-    def late(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    def late(failed: "sys.UnraisableHookArgs") -> None:
         # TensorStore's threads, done with a write that was given up, find nobody to tell.
-        inside = all("asyncio" in frame.filename for frame in traceback.extract_tb(at))
-        if not (inside and str(error) == "Event loop is closed"):
-            usual(kind, error, at)
+        frames = traceback.extract_tb(failed.exc_traceback)
+        inside = all("asyncio" in frame.filename for frame in frames)
+        if not (inside and str(failed.exc_value) == "Event loop is closed"):
+            usual(failed)
 
-    sys.excepthook = late
+    sys.unraisablehook = late

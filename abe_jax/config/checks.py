@@ -1,10 +1,8 @@
 """Errors that can be detected before training."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from abe_jax import evaluation, hosts, ways
@@ -158,52 +156,6 @@ def check_ways() -> None:
             raise UserError(
                 f"{ways.VARIABLE}: {piece!r} on some hosts and not on others; set it alike on all"
             )
-
-
-def check_devices(config: Config) -> None:
-    """Refuses a batch, or its parts for meta-learning, that do not divide over the devices.
-
-    Raises:
-        UserError: names the nearest batch that does; also the errors of `check_domains`.
-    """
-    devices = jax.device_count()
-    check_domains(config)
-    for part, rows in config.meta.rows(config.train.batch, config.data.domains_per_batch).items():
-        if rows % devices:
-            raise UserError(
-                f"config.train.batch: {rows} {part} rows of {config.train.batch} do not divide "
-                f"over {devices} devices; a multiple of {_fitting(config, devices)} does"
-            )
-    for name, batch in (
-        ("train.batch", config.train.batch),
-        ("evaluate.batch", config.evaluate.batch),
-    ):
-        if batch < 1 or batch % devices:
-            fits = max(1, round(batch / devices)) * devices
-            raise UserError(
-                f"config.{name}: {batch} images do not divide over {devices} devices; "
-                f"the nearest is {fits}"
-            )
-    _check_chunks(config, config.train.batch // devices)
-
-
-def _check_chunks(config: Config, rows: int) -> None:
-    """Refuses chunks that do not divide a device's rows, or that meta-learning would undo."""
-    chunks = config.train.chunks
-    if rows % chunks:
-        fits = min((n for n in range(1, rows + 1) if rows % n == 0), key=lambda n: abs(n - chunks))
-        raise UserError(
-            f"config.train.chunks: {rows} rows a device, but {chunks} chunks; the nearest is {fits}"
-        )
-    if chunks > 1 and config.meta.domains:
-        raise UserError(
-            f"config.train.chunks: {chunks}, but meta-learning needs its rows at once; set it to 1"
-        )
-
-
-def _fitting(config: Config, devices: int) -> int:
-    of_class = config.data.images_per_class * config.data.repeats
-    return config.data.domains_per_batch * math.lcm(devices, of_class)
 
 
 def check_domains(config: Config) -> None:

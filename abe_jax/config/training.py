@@ -9,6 +9,7 @@ import jax
 
 from abe_jax import evaluation, hosts, models, pretrained
 from abe_jax.config import annotated, build, checks, stored, weights
+from abe_jax.config.devices import check_devices
 from abe_jax.config.files import described, read_json
 from abe_jax.config.local_files import contents
 from abe_jax.config.memory import check_memory
@@ -76,7 +77,7 @@ def _prepared(
 ) -> Training:
     build.dataset(config.data)
     build.augmentation(config.data)
-    checks.check_devices(config)
+    check_devices(config, begun=folder.has_run())
     config = resolved(config, given, folder)
     check_memory(config)
     images, recipe = given or build.dataset(config.data), build.recipe(config)

@@ -13,6 +13,9 @@ _OWN = re.compile(
     r"(coordination_service\w*|preemption_sync_manager|client|add_port)\.(cc|h):\d+\] "
 )
 _BEGINS = re.compile(r"[WEF]\d{0,4}( .*)?", re.DOTALL)  # such a line, as far as it goes
+# Gloo on CPUs, where a host has gone and another sends what is not waited for: it throws in a
+# thread of its own, and C++ aborts the process.
+_GLOO = "terminate called after throwing an instance of 'gloo::"
 _GONE = re.compile(r"unhealthy \(stopped sending heartbeats\):\n((?:\d+\n)+)")
 _BARRIER = re.compile(r"Barrier timed out\. Id: (\S+?)(?:::\d+)?\.\s")
 _ABSENT = re.compile(r"Some timed out task names:\n((?:\d+\n)+)")
@@ -24,22 +27,24 @@ _PORT = re.compile(r"Failed to add port to server: .*:(\d+)'?\s")
 
 
 def is_own(line: str) -> bool:
-    """Whether a line begins what the coordination service says of a broken job."""
-    return _OWN.match(line) is not None
+    """Whether a line begins what the runtime says of a broken job."""
+    return _OWN.match(line) is not None or line.startswith(_GLOO)
 
 
 def may_begin(text: str) -> bool:
     """Whether a line without its end can still become one that `is_own`."""
-    return not text or _BEGINS.fullmatch(text) is not None
+    gloo = _GLOO.startswith(text) or text.startswith(_GLOO)
+    return gloo or _BEGINS.fullmatch(text) is not None
 
 
 def is_fatal(text: str) -> bool:
-    """Whether the service says in `text` that it ends the process, or what ends it."""
-    return "JAX distributed service detected fatal errors" in text or bool(_PORT.search(text))
+    """Whether the runtime says in `text` that it ends the process, or what ends it."""
+    fatal = "JAX distributed service detected fatal errors"
+    return fatal in text or _GLOO in text or bool(_PORT.search(text))
 
 
 def reason(text: str, wait: float) -> str:
-    """Why the service ended this process, of everything that it wrote.
+    """Why the runtime ended this process, of everything that it wrote.
 
     Args:
         text: its lines.
@@ -59,6 +64,8 @@ def reason(text: str, wait: float) -> str:
         return f"host 0 could not be joined within {wait:.0f} s: it or another is missing"
     if "Failed to send RPC to coordination service" in text or _UNANSWERED in text:
         return "host 0 is gone: it gives no sign of life"
+    if _GLOO in text:
+        return "lost touch with the other hosts"
     found = _FATAL.search(text)
     return f"the job is broken: {found[1] if found else 'the runtime gave no reason'}"
 

@@ -72,7 +72,7 @@ class Checkpoints:
         """Starts writing; `state` is unreplicated NumPy arrays that nobody changes any more."""
         step = int(state.step)
         if step in self._manager.all_steps():
-            return  # a resumed run reaches this step again: the state is the same to the bit
+            return  # a resumed run reaches this step again: the same state, or a rounding away
         about = about | {"step": step, "digest": digest(state)}
         items = self._args.Composite(
             state=self._args.StandardSave(state), about=self._args.JsonSave(about)

@@ -152,8 +152,10 @@ class _Loop:
         saves = end or stopping or self.step % every.checkpoint_every == 0
         if not (logs or saves):
             return
-        self.unreadable.settle()
+        # Before hosts exchange anything: behind a step that failed since a host is gone, another
+        # host may wait in that step still, and Gloo would crash it with what it does not wait for.
         values = self._drain()
+        self.unreadable.settle()
         rate = self.progress.rate()
         self.status.measured(rate)
         began = time.perf_counter()

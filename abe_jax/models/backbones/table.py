@@ -15,7 +15,7 @@ To add a backbone:
                                       test_models_inception_vit.py); SIZES, its input; SIDES, its
                                       maps
        test_combinations.py           CUTS, its cut
-       test_step_devices.py           a row in RUNS
+       step_cases.py                  a row in RUNS
      If it runs the code of a name that is tested already, as another width does: its name in
      SAME_CODE of test_combinations.py in place of CUTS, and in `same_code` of test_step_devices.py
      in place of RUNS. If it has no batch normalisation: its name in WITHOUT_NORM of
