@@ -35,9 +35,9 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
      and term in abe_jax/losses/__init__.py and name both in `__all__` there, for notebooks:
      `losses.my_loss(vectors, labels)`, `losses.MyLoss(margin=2.0)`.
   3. Add its definition as a loop in float64 to tests/oracles_pairs.py (oracles_cosines.py,
-     oracles_classes.py, oracles_domains.py). Add `*_rows(name, loop, {option: choices})` to LOSSES in
-     tests/test_losses_properties.py, which then tests what every loss must hold; the class `Loss`
-     there says what else a row takes. Every option has a default.
+     oracles_classes.py, oracles_domains.py). Add `*_rows(name, loop, {option: choices})` to LOSSES
+     in tests/test_losses_properties.py, which then tests what every loss must hold; the class
+     `Loss` there says what else a row takes. Every option has a default.
   4. Add it to OBJECTIVE in tests/step_cases.py: test_step_devices.py trains it on 1, 2, 4 and 8
      devices, test_step_hosts.py on two hosts of four. A loss over domains is in OVER_DOMAINS there
      and in tests/test_combinations.py. If it reads more
