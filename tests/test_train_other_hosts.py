@@ -82,7 +82,7 @@ def start(workdir: Path, data: Path, hosts: int, devices: int) -> Job:
 def finish(job: Job) -> list[tuple[int, str, str]]:
     """Status, output and errors of each host."""
     try:
-        said = [host.communicate(timeout=200) for host in job]
+        said = [host.communicate(timeout=1200) for host in job]
     finally:
         for host in job:
             host.kill()
