@@ -187,7 +187,9 @@ def test_a_close_that_fails_says_so(folder: Path, monkeypatch: pytest.MonkeyPatc
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints._manager, "close", read_only)
-        with pytest.raises(UserError, match="cannot be written; those before are intact .*Read-on"):
+        with pytest.raises(
+            UserError, match=r"cannot be written; those before are intact .*Read-on"
+        ):
             checkpoints.close()
     assert closed
     checkpoints.close()
