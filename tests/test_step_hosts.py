@@ -129,7 +129,7 @@ def assert_alike(one: Written, other: Written, rounding: float) -> None:
         np.testing.assert_array_equal(other[name], one[name], err_msg=name)
     rounded = one.keys() - exact
     few, many = ({name: found[name] for name in rounded} for found in (one, other))
-    assert_equal(few, many, rounding)
+    assert_equal(few, many, rounding, min(1e-8, rounding))
 
 
 def test_no_loss_and_no_system_is_left_out() -> None:
