@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
         exchange()
     if does == "mismatch":  # as where one host is in another exchange, behind one that failed
         hosts.gather_rows(np.zeros((3, 100 if own else 1)))
+        exchange()  # one that took what was too short goes on until the other's end is noticed
     if does == "stall":  # host 1 never comes
         marks.reached("step 7")
         if own == 1:

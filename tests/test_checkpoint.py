@@ -177,6 +177,24 @@ def test_a_write_that_fails_says_so_and_leaves_the_others(
     assert_same(opened.restore(state(0))[0], state(8))
 
 
+def test_a_close_that_fails_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orbax writes then, too: as of a disk that turned read-only behind the last step."""
+    checkpoints, closed = Checkpoints(folder, 2), []
+
+    def read_only(*_: object) -> None:
+        closed.append(True)
+        raise OSError(30, "Read-only file system", "8.orbax-checkpoint-tmp/_CHECKPOINT_METADATA")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints._manager, "close", read_only)
+        with pytest.raises(
+            UserError, match=r"cannot be written; those before are intact .*Read-on"
+        ):
+            checkpoints.close()
+    assert closed
+    checkpoints.close()
+
+
 def test_other_shapes_are_refused(opened: Checkpoints) -> None:
     other = state(0).replace(params={"model": {"kernel": np.zeros((5, 8))}, "objective": {}})
     with pytest.raises(UserError, match="latest/8"):

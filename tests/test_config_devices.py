@@ -23,11 +23,12 @@ def eight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: 8)
 
 
-def check(*overrides: str, begun: bool = False) -> None:
-    devices.check_devices(files.load(TINY, overrides), begun)
+def check(*overrides: str, begun: tuple[str, ...] | None = None) -> None:
+    run = None if begun is None else files.load(TINY, begun)
+    devices.check_devices(files.load(TINY, overrides), run)
 
 
-def refused(*overrides: str, begun: bool = False) -> str:
+def refused(*overrides: str, begun: tuple[str, ...] | None = None) -> str:
     with pytest.raises(UserError) as caught:
         check(*overrides, begun=begun)
     return str(caught.value)
@@ -63,6 +64,13 @@ def test_of_a_run_that_goes_on_numbers_of_devices_are_named(
 ) -> None:
     """For its batch stays what it is, and so do its chunks."""
     monkeypatch.setattr(jax, "device_count", lambda: number)
-    said = refused(*overrides, begun=True)
+    said = refused(*overrides, begun=overrides)
     first, _, last = says.replace("#", "this run goes on with").partition(" * ")
     assert first in said and last in said and "\n" not in said
+
+
+def test_another_batch_than_the_begun_runs_is_told_as_a_new_one() -> None:
+    said = refused("train.batch=33", begun=("train.batch=32",))
+    assert said.endswith("33 images do not divide over 8 devices; the nearest is 32")
+    never = ("train.batch=32", "train.chunks=5")
+    assert refused(*never, begun=never).endswith("4 rows a device, but 5 chunks; the nearest is 4")

@@ -54,7 +54,7 @@ class Job:
 
     def written(self) -> list[Written]:
         """What each host wrote."""
-        said = [process.communicate(timeout=600)[1] for process in self._processes]
+        said = [process.communicate(timeout=1800)[1] for process in self._processes]
         assert [process.returncode for process in self._processes] == [0] * len(said), said
         return [dict(np.load(target)) for target in self._targets]
 
@@ -71,6 +71,7 @@ def written(
     """What each host found, by how many there are of how many devices, and its number."""
     inshop_data.prepare(tiny_data)
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    items = [item for item in items if item.module is request.module]
     asked = {item.callspec.params.get("case") for item in items if hasattr(item, "callspec")}
     cases = [case for case in hosts_cases.CASES if case in asked]
     folder, found = tmp_path_factory.mktemp("written"), {}
@@ -122,12 +123,13 @@ def test_two_hosts_of_four_devices_are_one_device(
 def assert_alike(one: Written, other: Written, rounding: float) -> None:
     """Neighbours and means of hits to the bit, all else but for rounding."""
     assert one.keys() == other.keys()
+    assert all(np.isfinite(value).all() for value in one.values())
     exact = {name for name in one if "measured.metrics" in name or name.endswith("nearest")}
     for name in exact:
         np.testing.assert_array_equal(other[name], one[name], err_msg=name)
     rounded = one.keys() - exact
     few, many = ({name: found[name] for name in rounded} for found in (one, other))
-    assert_equal(few, many, rounding)
+    assert_equal(few, many, rounding, min(1e-8, rounding))
 
 
 def test_no_loss_and_no_system_is_left_out() -> None:

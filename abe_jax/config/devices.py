@@ -9,15 +9,15 @@ from abe_jax.config.schema import Config
 from abe_jax.errors import UserError
 
 
-def check_devices(config: Config, begun: bool = False) -> None:
+def check_devices(config: Config, begun: Config | None = None) -> None:
     """Refuses a batch that does not divide over the devices, or whose parts do not.
 
     The batch of an evaluation need not: it grows (`evaluation/network.py`).
 
     Args:
         config: of the training.
-        begun: whether it is one that goes on: its batch stays what it is, so the line names numbers
-            of devices.
+        begun: of the run that it goes on with: a batch that is still this run's stays what it is,
+            so the line names numbers of devices.
 
     Raises:
         UserError: names the nearest batch that divides, or the nearest numbers of devices; also the
@@ -32,7 +32,14 @@ def check_devices(config: Config, begun: bool = False) -> None:
     found = _misfit(config, devices)
     if found is not None:
         what, another = found
-        raise UserError(f"{what}; {_numbers(config, devices) if begun else another}")
+        goes_on = begun is not None and _parts(begun) == _parts(config)
+        raise UserError(f"{what}; {(goes_on and _numbers(config, devices)) or another}")
+
+
+def _parts(config: Config) -> tuple[int, ...]:
+    """What decides which numbers of devices a batch divides over."""
+    train, meta = config.train, config.meta
+    return train.batch, train.chunks, meta.domains, config.data.domains_per_batch
 
 
 def _misfit(config: Config, devices: int) -> tuple[str, str] | None:
@@ -60,8 +67,10 @@ def _fitting(config: Config, devices: int) -> int:
 
 
 def _numbers(config: Config, devices: int) -> str:
-    """The nearest numbers of devices over which the batch divides, as what to do."""
+    """The nearest numbers of devices over which the batch divides, as what to do; "": none does."""
     below = (n for n in range(min(devices, config.train.batch), 0, -1) if not _misfit(config, n))
     above = (n for n in range(devices + 1, config.train.batch + 1) if not _misfit(config, n))
     near = [str(n) for n in (next(below, None), next(above, None)) if n]
+    if not near:
+        return ""
     return f"this run goes on with {' or '.join(near)} device{'s' * (near != ['1'])}"

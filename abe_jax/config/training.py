@@ -77,7 +77,7 @@ def _prepared(
 ) -> Training:
     build.dataset(config.data)
     build.augmentation(config.data)
-    check_devices(config, begun=folder.has_run())
+    check_devices(config, _begun(folder))
     config = resolved(config, given, folder)
     check_memory(config)
     images, recipe = given or build.dataset(config.data), build.recipe(config)

@@ -2,7 +2,7 @@
 
 The runtime (jaxlib 0.10) has no other way to say which host is gone: a callback in Python for it
 ends in `std::bad_cast`, and the process is aborted either way. The texts are of its coordination
-service; `tests/test_hosts_log.py` has them as they were printed.
+service and of Gloo, which joins CPUs; `tests/test_hosts_log.py` has them as they were printed.
 """
 
 import re

@@ -38,11 +38,11 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
      oracles_classes.py, oracles_domains.py). Add `*_rows(name, loop, {option: choices})` to LOSSES
      in tests/test_losses_properties.py, which then tests what every loss must hold; the class
      `Loss` there says what else a row takes. Every option has a default.
-  4. Add it to OBJECTIVE in tests/step_cases.py: test_step_devices.py trains it on 1, 2, 4 and 8
-     devices, test_step_hosts.py on two hosts of four. A loss over domains is in OVER_DOMAINS there
-     and in tests/test_combinations.py. If it reads more
-     than vectors, labels and mask (rows before L2 normalisation, features, image ids), say in EXTRA
-     of tests/test_step_traffic.py what devices gather for it.
+  4. Add it to OBJECTIVE in tests/step_cases.py, which test_step_devices.py trains on 1, 2, 4 and 8
+     devices; a loss over domains to OVER_DOMAINS there and in tests/test_combinations.py. If it
+     reads more than vectors, labels and mask (rows before L2 normalisation, features, image ids),
+     say in EXTRA of tests/test_step_traffic.py what devices gather for it. test_step_hosts.py takes
+     every loss of this table by itself, on two hosts of four devices.
   5. Name it in README's table of parts.
 Steps 3 and 4 do not fit two kinds of loss, which have other tests:
   - One that reads a layer's kernel (adversarial.py) is listed in BOOSTING of tests/step_cases.py

@@ -118,10 +118,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finishes writing and frees the manager's threads; errors are those of `wait`."""
-        try:
-            self.wait()
-        finally:
-            self._manager.close()
+        with self._written():  # closing writes as well: what Orbax knows of the last checkpoint
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._manager.close()
 
     @contextlib.contextmanager
     def _whole(self, step: int) -> Iterator[None]:

@@ -154,8 +154,9 @@ class _Loop:
             return
         # Before hosts exchange anything: behind a step that failed since a host is gone, another
         # host may wait in that step still, and Gloo would crash it with what it does not wait for.
-        values = self._drain()
+        fetched = self._fetched()
         self.unreadable.settle()
+        values = self._finite(fetched)
         rate = self.progress.rate()
         self.status.measured(rate)
         began = time.perf_counter()
@@ -175,16 +176,20 @@ class _Loop:
         self.progress.pause(time.perf_counter() - began)
         self.status.enter("training")
 
-    def _drain(self) -> dict[str, float]:
-        """The metrics of the step just taken; every step since the last call is checked."""
+    def _fetched(self) -> list[tuple[int, dict[str, float]]]:
+        """The metrics of the steps since the last call, each with its number; waits for them."""
+        fetched = [(number, step.fetch(metrics)) for number, metrics in self.pending]
+        self.pending.clear()
+        return fetched
+
+    def _finite(self, fetched: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
+        """The metrics of the step just taken, the last; those of every step are checked."""
         values: dict[str, float] = {}
-        for number, metrics in self.pending:
-            values = step.fetch(metrics)
+        for number, values in fetched:
             checked = {name: values[name] for name in self.checked_finite}
             if not all(math.isfinite(value) for value in checked.values()):
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in checked.items())
                 raise self._not_finite(f"step {number}: the loss is not finite ({shown})")
-        self.pending.clear()
         return values
 
     def _finite_state(self) -> TrainState:
