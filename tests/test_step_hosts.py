@@ -20,8 +20,6 @@ from test_step_devices import assert_equal
 
 from abe_jax.losses import TERMS
 
-# The same programs, compiled in half the time.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 SCRIPT = ROOT / "tests" / "hosts_steps.py"
 EACH = pytest.mark.parametrize("case", hosts_cases.CASES)
 # Gloo adds up eight devices' gradients in another order than one process does. Measured: up to
@@ -36,10 +34,9 @@ class Job:
     def __init__(self, hosts: int, devices: int, folder: Path, data: Path, cases: list[str]):
         """Starts the hosts, each with so many devices."""
         self._targets = [folder / f"{hosts} x {devices}, {host}.npz" for host in range(hosts)]
-        own = dict(environment(data, devices=devices)) | {"PYTHONPATH": str(ROOT)}
-        own |= {"JAX_ENABLE_X64": "True"}
+        own = dict(environment(data, devices=devices, quick=True))
+        own |= {"PYTHONPATH": str(ROOT), "JAX_ENABLE_X64": "True"}
         own["JAX_COMPILATION_CACHE_DIR"] = os.environ["ABE_JAX_TESTS_COMPILED"]
-        own["XLA_FLAGS"] += f" {QUICK}"
         job = ["--coordinator", f"127.0.0.1:{port()}", "--processes", str(hosts), "--process"]
         self._processes = [
             subprocess.Popen(

@@ -16,8 +16,6 @@ from abe_jax.training import traffic
 from abe_jax.training.traffic import Exchange, Links
 
 DEVICES = 8
-# The same program, compiled in half the time: what it sends is decided before.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 # Bytes of rows that are gathered, of the whole global batch.
 B = step_of.ROWS
@@ -55,12 +53,11 @@ KERNELS = 4 * step_of.LEARNERS * step_of.CHANNELS * step_of.DIM  # what the adve
 
 
 def counted(data: Path, *what: object, devices: int = DEVICES) -> Any:
-    own = dict(environment(data, devices=devices)) | {"PYTHONPATH": str(ROOT)}
-    own["XLA_FLAGS"] += f" {QUICK}"
+    own = environment(data, devices=devices, quick=True)  # what is sent is decided before
     script = ROOT / "tests" / "device_traffic.py"
     run = subprocess.run(
         [sys.executable, str(script), *map(str, what)],
-        env=own,
+        env={**own, "PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
         text=True,

@@ -53,15 +53,12 @@ OWN = (
 # Beside the greatest value of an array of parameters or of a column of metrics.csv; and of what is
 # found of images, in a near tie of whose distances rounding decides.
 ROUNDING, FOUND = 1e-3, 0.03
-# The same programs, compiled in half the time.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 Job = list["subprocess.Popen[str]"]
 
 
 def start(workdir: Path, data: Path, hosts: int, devices: int) -> Job:
     """The hosts of a job, each with so many devices."""
-    own = dict(environment(data, devices=devices))
-    own["XLA_FLAGS"] += f" {QUICK}"
+    own = dict(environment(data, devices=devices, quick=True))
     own["JAX_COMPILATION_CACHE_DIR"] = os.environ["ABE_JAX_TESTS_COMPILED"]
     overrides = [f"--config.{override}" for override in OWN]
     given = command("train", "--config", TINY, "--workdir", workdir, *overrides)
