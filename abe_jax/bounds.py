@@ -13,8 +13,12 @@ Amount = Annotated[float, 0.0, 3.4e38]  # what float32 holds
 Real = Annotated[float, -3.4e38, 3.4e38]
 Temperature = Annotated[float, 1e-6, 3.4e38]  # a divisor
 Exponent = Annotated[float, 1.0, float("inf")]
-Angle = Annotated[float, 0.0, 1.5707963267948966]  # in radians, to a right angle
+RIGHT_ANGLE = 1.5708  # in radians, as it is printed
+Angle = Annotated[float, 0.0, RIGHT_ANGLE]
 Cosine = Annotated[float, -1.0, 1.0]
+Apart = Annotated[float, 0.0, 2.0]  # of two cosines, at most
+Scale = Annotated[float, 0.0, 10_000.0]  # of cosines: exponents stay far from where float32 ends
+Steepness = Annotated[float, 1e-6, 10_000.0]  # a scale that is divided by as well
 Share = Annotated[float, 0.0, 1.0]
 Pixels = Annotated[int, 1, 8_192]  # along one side of an image
 # Of an image: one number for both sides, or height and width.

@@ -27,7 +27,7 @@ OBJECTIVE = (
     {"name": "lifted_structure", "weight": 0.1},
     {"name": "n_pairs", "length_weight": 0.01, "weight": 0.5},
     {"name": "clustering", "weight": 0.05},
-    {"name": "multi_similarity", "mined": False, "weight": 0.3},
+    {"name": "multi_similarity", "epsilon": 2.0, "weight": 0.3},
     {"name": "circle", "gamma": 8.0, "weight": 0.05},
     {"name": "sup_con", "temperature": 0.5, "weight": 0.3},
     {"name": "nt_xent", "label": "class", "temperature": 0.5, "weight": 0.3},

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 
 from abe_jax import config, losses
-from abe_jax.config.memory import check_memory
-from abe_jax.errors import UserError
+from abe_jax.config.memory import OF_CLASSES, check_memory
+from abe_jax.errors import ArgumentError, UserError
+from abe_jax.losses.batch import PlainVectors
 
 FILE = """
 from ml_collections import ConfigDict
@@ -250,6 +252,14 @@ def whole_numbers(node: Any) -> Iterator[tuple[Any, Any]]:
             ],
             "config.data.classes: 1024 vectors of 65536 numbers",
         ),
+        (
+            [
+                "objective=[{'name':'cos_face'},{'name':'arc_face','centres':2}]",
+                "data.classes=10000000",
+                "model.dim=65536",
+            ],
+            "config.data.classes: 3 vectors of 65536 numbers",
+        ),
     ],
 )
 def test_products_that_no_memory_holds_are_refused(
@@ -258,3 +268,14 @@ def test_products_that_no_memory_holds_are_refused(
     with pytest.raises(UserError, match=f"{says}.* of memory; at most [1-9]"):
         check_memory(config.load(file, overrides))
     check_memory(config.load(file, [*overrides[:-1], "data.size=64", "model.dim=64"][-2:]))
+
+
+def test_every_loss_with_vectors_of_classes_is_counted() -> None:
+    embeddings, counted = PlainVectors(*2 * [jnp.zeros((4, 2, 3))]), set()
+    for name, term in losses.TERMS.items():
+        try:
+            term(name=name).parameters(embeddings, 0)
+        except ArgumentError as error:
+            assert error.argument == "classes"
+            counted.add(term)
+    assert counted == {*OF_CLASSES}

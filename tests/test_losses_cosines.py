@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import oracles_cosines
 import pytest
 
@@ -135,6 +136,32 @@ def test_lengths_do_not_matter(name):
     assert np.abs(along).max() < 1e-4 * np.abs(gradient).max() * np.abs(x).max()
 
 
+@every
+def test_an_empty_batch_is_0(name):
+    assert float(EVERY[name](jnp.zeros((0, 3)), jnp.zeros(0, jnp.int32))) == 0
+
+
+@every
+def test_lengths_beyond_float32_show(name):
+    """At 1e20 the square is infinite: not the value of zero vectors, which would look like one."""
+    x, labels = batch(4)
+    assert np.isfinite(float(EVERY[name](1e18 * x, labels)))
+    assert np.isnan(float(EVERY[name](1e20 * x, labels)))
+
+
+def test_fast_ap_has_the_mean_of_two_slopes_at_a_centre():
+    """Right angles are at squared distance 2, the sixth of 11 centres: a central difference."""
+    x, labels = np.eye(4), np.array([0, 0, 1, 1])
+    gradient = jax.jit(jax.grad(losses.fast_ap))(jnp.asarray(x, jnp.float32), jnp.asarray(labels))
+
+    def at(vectors):
+        return oracles_cosines.fast_ap(vectors[:, None], labels)
+
+    found = [oracles.slope(at, x, towards) for towards in np.eye(16).reshape(16, 4, 4)]
+    np.testing.assert_allclose(np.asarray(gradient).ravel(), found, atol=1e-4)
+    assert np.abs(found).max() > 0.1
+
+
 def test_with_one_positive_each_nt_xent_is_the_supervised_contrastive_loss():
     x, _ = batch(2, rows=12)
     pairs, threes = jnp.arange(12, dtype=jnp.int32) // 2, jnp.arange(12, dtype=jnp.int32) // 3
@@ -199,9 +226,15 @@ def test_terms_pass_their_options():
         ({"ks": (1, 0)}, "ks: 0 is no number of rows"),
         ({"temperatures": (1.0,)}, "temperatures: 1 for 5 ks"),
         ({"ks": (4,), "temperatures": (0.0,)}, "temperatures: 0 is not above 0"),
+        ({"rank_temperature": 0.0}, "rank_temperature: 0"),
     ],
 )
 def test_mistakes_are_named(options, message):
     for made in (RecallAtK, functools.partial(losses.recall_at_k, PLANE, CLASSES)):
         with pytest.raises(ArgumentError, match="^" + re.escape(message)):
             made(**options)
+
+
+def test_a_histogram_has_bins():
+    with pytest.raises(ArgumentError, match=r"^bins: 0 is not at least 1"):
+        losses.fast_ap(PLANE, CLASSES, bins=0)

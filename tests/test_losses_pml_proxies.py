@@ -25,6 +25,8 @@ CENTRES = RNG.normal(size=(3 * C, D)).astype(np.float32)  # three for each class
 def theirs(loss, x, parameters):
     """Value and gradients, by the vectors and then by the parameters, of a PyTorch loss."""
     x = torch.tensor(x, requires_grad=True)
+    for parameter in parameters:
+        parameter.grad = None  # of an earlier call
     value = loss(x, torch.tensor(LABELS, dtype=torch.int64))
     value.backward()
     gradients = [p.grad.numpy() for p in (x, *parameters)]

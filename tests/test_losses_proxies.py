@@ -267,6 +267,8 @@ def test_mistakes_are_named(name):
     given = jnp.asarray(X), jnp.asarray(proxies), jnp.asarray(LABELS)
     with pytest.raises(ArgumentError, match="key: a subsample"):
         loss(*given, subsample=2, **options)
+    with pytest.raises(ArgumentError, match="subsample: -1 is not at least 0"):
+        loss(*given, subsample=-1, **options)
 
 
 @pytest.mark.parametrize("name", ["arc_face", "soft_triple"])
@@ -274,8 +276,12 @@ def test_proxies_that_are_not_so_many_for_each_class_are_refused(name):
     loss = OVER_CLASSES[name][0]
     with pytest.raises(ArgumentError, match="proxies: 7 are not 3 for each class"):
         loss(jnp.asarray(X), jnp.asarray(PROXIES), jnp.asarray(LABELS), centres=3)
+    with pytest.raises(ArgumentError, match="centres: 0 is not at least 1"):
+        loss(jnp.asarray(X), jnp.asarray(PROXIES), jnp.asarray(LABELS), centres=0)
 
 
 def test_a_margin_beyond_a_right_angle_is_refused():
     with pytest.raises(ArgumentError, match=r"^margin: 28\.6 is not between 0 and 1\.5708"):
         losses.ArcFace(margin=28.6)  # degrees
+    with pytest.raises(ArgumentError, match=r"^margin: 28\.6 is not between .* in radians"):
+        losses.arc_face(jnp.asarray(X), jnp.asarray(PROXIES), jnp.asarray(LABELS), margin=28.6)

@@ -32,6 +32,7 @@ EXTRA = {
     "triplet, before_neck": (EMBEDDINGS,),
     "lifted_structure": (EMBEDDINGS,),
     "n_pairs": (EMBEDDINGS,),
+    "nt_xent": (IDS,),
     "cross_entropy": (EMBEDDINGS,),
     "adversarial": (FEATURES,),
     "adversarial, activation": (FEATURES,),

@@ -20,6 +20,7 @@ from abe_jax.losses import (
 
 FLOAT32 = 4  # bytes
 GIB = 2**30
+# Which learn vectors for each class, each term its own.
 OF_CLASSES = ArcFace, CosFace, CrossEntropy, NormSoftmax, ProxyAnchor, ProxyNCA, SoftTriple
 
 
@@ -52,9 +53,7 @@ def check_memory(config: Config) -> None:
             f"are {_gib(frames)}, and there are {_gib(there)} of memory; at most "
             f"{max(1, there * data.threads // frames)}"
         )
-    each = max(
-        (getattr(t, "centres", 1) for t in config.objective if isinstance(t, OF_CLASSES)), default=0
-    )
+    each = sum(getattr(t, "centres", 1) for t in config.objective if isinstance(t, OF_CLASSES))
     vectors = each * config.model.dim * FLOAT32
     if data.classes * vectors > there:
         what = "a vector" if each == 1 else f"{each} vectors"

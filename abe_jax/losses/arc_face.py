@@ -6,7 +6,8 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.bounds import Amount, Angle, Centres, Natural
+from abe_jax.bounds import RIGHT_ANGLE, Amount, Angle, Centres, Natural, Scale
+from abe_jax.errors import ArgumentError
 from abe_jax.losses import classes as classes_
 from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
@@ -57,11 +58,16 @@ def arc_face(
     ArcFaceLoss and SubCenterArcFaceLoss of pytorch-metric-learning are the same without
     `subsample`; their margin is in degrees.
 
-    Raises ArgumentError where vectors and proxies are not of the same learners, where the proxies
-    are not `centres` for each class, and for a subsample without a key.
+    Raises ArgumentError for a margin beyond a right angle, where vectors and proxies are not of the
+    same learners, where the proxies are not `centres` for each class, and for a subsample without a
+    key.
     Sources: Deng et al., ArcFace: Additive Angular Margin Loss for Deep Face Recognition, CVPR 2019
     (arXiv 1801.07698), equation 3; Deng et al., Sub-center ArcFace, ECCV 2020, section 3.
     """
+    if not 0 <= margin <= RIGHT_ANGLE:
+        raise ArgumentError(
+            "margin", f"{margin:g} is not between 0 and {RIGHT_ANGLE}; it is in radians"
+        )
     c = compared_classes(
         vectors, proxies, labels, mask, centres=centres, subsample=subsample, key=key
     )
@@ -99,7 +105,7 @@ class ArcFace(Term):
     name: str = "arc_face"
     rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
     margin: Angle = 0.5  # added to the angle to the image's own class, in radians
-    scale: Amount = 64.0  # multiplies the cosines
+    scale: Scale = 64.0  # multiplies the cosines
     centres: Centres = 1  # proxies of each class, of which the nearest counts
     subsample: Natural = 0  # classes compared with at a step, the batch's own always; 0: all
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.bounds import Amount
+from abe_jax.bounds import Scale, Share
 from abe_jax.losses import cosines, pairs
 from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import GlobalBatch
@@ -23,7 +23,10 @@ def circle(
     gamma: float = 80.0,
     mask: Bool[Array, " b"] | None = None,
 ) -> Float[Array, ""]:
-    """Circle loss of pairs: positives above and negatives below a circle in the plane of cosines.
+    """Circle loss of pairs: each weighted by how far its cosine is from its optimum.
+
+    Where a pair of cosines (negative, positive) is as good as another is told by circles around
+    (0, 1), hence the name.
 
     With s the cosine, m the `margin`, P the positives and N the negatives of anchor i, its term is
 
@@ -60,8 +63,8 @@ class Circle(PairTerm):
     """Every pair at a pace of its own, by how far its cosine is from where it should be."""
 
     name: str = "circle"
-    margin: Amount = 0.4  # m of the paper: positives are to be above 1 - m, negatives below m
-    gamma: Amount = 80.0  # scale of the cosines
+    margin: Share = 0.4  # m of the paper: positives are to be above 1 - m, negatives below m
+    gamma: Scale = 80.0  # scale of the cosines
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)

@@ -28,6 +28,8 @@ def symmetric(key: Key[Array, ""], shape: tuple[int, ...], dtype: type = jnp.flo
 def class_proxies(embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:
     """The parameter `proxies` [m, classes, d]: a set for each learner.
 
+    `classes`: or as many times as each class has centres.
+
     A learner smaller than d has proxies of its own size: zeros stand behind, and stay, since there
     the gradient is zero.
     """
@@ -60,9 +62,12 @@ def for_learners(
 
 
 def unit(x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-    """x / |x|; a zero vector stays zero, and its gradient is that of a vector of length 1."""
+    """x / |x|; a zero vector stays zero, and its gradient is that of a vector of length 1.
+
+    NaN where |x|^2 is more than float32 holds: else it would look like a zero vector.
+    """
     length = pairs.distances(jnp.sum(x * x, axis=-1, keepdims=True))
-    return x / jnp.where(length == 0.0, 1.0, length)
+    return x / jnp.where(jnp.isinf(length), jnp.nan, jnp.where(length == 0.0, 1.0, length))
 
 
 def products(x: Float[Array, "m b d"], y: Float[Array, "m c d"]) -> Float[Array, "m b c"]:

@@ -111,8 +111,11 @@ def compared_classes(
     gradient of all others is exactly 0. From s = c on it is all classes.
 
     Raises ArgumentError where vectors and proxies are not of the same learners, where the proxies
-    are not `centres` for each class, and for a subsample without a key.
+    are not `centres` for each class, for a subsample without a key, and for fewer centres than 1.
     """
+    for name, number, least in (("centres", centres, 1), ("subsample", subsample, 0)):
+        if not number >= least:
+            raise ArgumentError(name, f"{number} is not at least {least}")
     here = pairs.present(labels, mask)
     y = classes_.for_learners(proxies, vectors, 2)
     count, rest = divmod(y.shape[1], centres)

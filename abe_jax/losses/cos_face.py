@@ -4,7 +4,7 @@ import dataclasses
 
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.bounds import Amount, Natural
+from abe_jax.bounds import Amount, Apart, Natural, Scale
 from abe_jax.losses import classes as classes_
 from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import BatchEmbeddings, GlobalBatch
@@ -60,8 +60,8 @@ class CosFace(Term):
 
     name: str = "cos_face"
     rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
-    margin: Amount = 0.35  # taken off the cosine to the image's own class
-    scale: Amount = 64.0  # multiplies the cosines
+    margin: Apart = 0.35  # taken off the cosine to the image's own class
+    scale: Scale = 64.0  # multiplies the cosines
     subsample: Natural = 0  # classes compared with at a step, the batch's own always; 0: all
 
     def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:

@@ -1,4 +1,4 @@
-"""Cosines between all rows of a batch, for the losses that are on similarities."""
+"""Cosines between all rows of a batch, for losses of similarities."""
 
 from typing import NamedTuple
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from abe_jax.bounds import Amount, Share, Temperature
+from abe_jax.bounds import Apart, Cosine, Steepness
 from abe_jax.losses import cosines, pairs
 from abe_jax.losses.arguments import checked
 from abe_jax.losses.batch import GlobalBatch
@@ -24,8 +24,12 @@ def informative(
     positives or without negatives has none of either kind.
     """
     s = lax.stop_gradient(c.values)
-    nearest = jnp.max(jnp.where(c.negative[None], s, -jnp.inf), axis=-1, keepdims=True)
-    farthest = jnp.min(jnp.where(c.positive[None], s, jnp.inf), axis=-1, keepdims=True)
+    nearest = jnp.max(
+        jnp.where(c.negative[None], s, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf
+    )
+    farthest = jnp.min(
+        jnp.where(c.positive[None], s, jnp.inf), axis=-1, keepdims=True, initial=jnp.inf
+    )
     easy = s - epsilon >= nearest, s + epsilon <= farthest  # False for NaN, which stays to be seen
     return c.positive[None] & ~easy[0], c.negative[None] & ~easy[1]
 
@@ -63,7 +67,8 @@ def multi_similarity(
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning,
     CVPR 2019, arXiv 1904.06627, eq. 15, mining as eq. 11 and 12. Equal to
     pytorch-metric-learning's MultiSimilarityLoss, given the pairs of its MultiSimilarityMiner where
-    `mined`. The authors' public code also leaves out positives whose cosine is 1 to 1e-5.
+    `mined`; so are its defaults (its alpha, beta, base), which the authors' public code has near
+    to them. That code also leaves out positives whose cosine is within 1e-5 of 1.
     """
     c = cosines.compared(vectors, labels, mask)
     positive, negative = c.positive[None], c.negative[None]
@@ -88,11 +93,11 @@ class MultiSimilarity(PairTerm):
     """Hard pairs, mined and weighted against the others of their anchor."""
 
     name: str = "multi_similarity"
-    alpha: Temperature = 2.0  # how steep the part of positives is; a divisor
-    beta: Temperature = 50.0  # and that of negatives
-    base: Share = 0.5  # lambda of the paper, the cosine that parts positives from negatives
+    alpha: Steepness = 2.0  # of the part of positives
+    beta: Steepness = 50.0  # and of that of negatives
+    base: Cosine = 0.5  # the paper's lambda: positives are to be above it, negatives below
     mined: bool = True  # False: all pairs
-    epsilon: Amount = 0.1  # how far from hard a mined pair may be
+    epsilon: Apart = 0.1  # how far from hard a mined pair may be
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)

@@ -29,7 +29,7 @@ def nt_xent(
 
     with N the negatives of i. The loss is the mean over all ordered positive pairs. SimCLR has two
     views of each image, hence one positive for each row, and the sum runs over all other rows;
-    where an anchor has several, the others than j are in no sum here (they are in `sup_con`'s).
+    where an anchor has several, the other positives are in no sum here (they are in `sup_con`'s).
 
     `vectors` [b, d], or [b, m, d] of any length, of which the cosine is taken: then the loss is the
     sum over the m learners. Images where `mask` is False are not there. Computed in float32

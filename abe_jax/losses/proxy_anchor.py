@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.bounds import Amount, Natural
+from abe_jax.bounds import Amount, Apart, Natural, Scale
 from abe_jax.losses import classes as classes_
 from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
@@ -78,8 +78,8 @@ class ProxyAnchor(Term):
 
     name: str = "proxy_anchor"
     rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
-    margin: Amount = 0.1  # delta of the paper
-    scale: Amount = 32.0  # alpha of the paper
+    margin: Apart = 0.1  # delta of the paper
+    scale: Scale = 32.0  # alpha of the paper
     subsample: Natural = 0  # classes compared with at a step, the batch's own always; 0: all
 
     def parameters(self, embeddings: BatchEmbeddings, classes: int) -> dict[str, Parameter]:

@@ -38,7 +38,9 @@ def recall_at_k(
 
     and the loss is the mean of 1 - R_k over the `ks` and over all rows with a positive, each of
     which is a query. t_k are the `temperatures`, one for each k; empty: t_k = k. A positive at rank
-    k itself counts one half, and at rank 1 of k = 1 no more: the loss does not come down to 0.
+    k counts one half, and one above it less than 1: with a single positive the loss does not come
+    down to 0. Many can add up to k before all of the first k are positives, and then have no
+    gradient any more.
 
     The query is no row of its own ranking. `includes_query` ranks it too, not as a positive, as the
     authors' public code does: at cosine 1 it comes first as a rule, and all others one later.
@@ -55,7 +57,7 @@ def recall_at_k(
     1, 2, 4, 8, 16 of the k 1, 2, 4, 8, 16 and u as in the authors' public code.
     pytorch-metric-learning has no such loss.
     """
-    _check(ks, temperatures)
+    _check(ks, temperatures, rank_temperature)
     c = cosines.compared(vectors, labels, mask)
     itself = soft_ranks.queries_themselves(labels.shape[0], includes_query)
     steps = [*zip(map(float, ks), map(float, temperatures or ks), strict=True)]
@@ -73,7 +75,7 @@ def recall_at_k(
     return soft_ranks.mean_over_queries(c, c.positive, ranked, lack)
 
 
-def _check(ks: Sequence[int], temperatures: Sequence[float]) -> None:
+def _check(ks: Sequence[int], temperatures: Sequence[float], rank_temperature: float) -> None:
     if not ks:
         raise ArgumentError("ks", "none; give one or more, as (1, 2, 4)")
     for k in ks:
@@ -83,9 +85,10 @@ def _check(ks: Sequence[int], temperatures: Sequence[float]) -> None:
         raise ArgumentError(
             "temperatures", f"{len(temperatures)} for {len(ks)} ks; give one for each, or none"
         )
-    for temperature in temperatures:
-        if not temperature > 0:
-            raise ArgumentError("temperatures", f"{temperature:g} is not above 0")
+    for name, values in (("temperatures", temperatures), ("rank_temperature", [rank_temperature])):
+        for value in values:
+            if not value > 0:
+                raise ArgumentError(name, f"{value:g} is not above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ class RecallAtK(PairTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.ks, self.temperatures)
+        _check(self.ks, self.temperatures, self.rank_temperature)
 
     def loss(self, batch: GlobalBatch, parameters: Parameters) -> Float[Array, ""]:
         labels = batch.identities(self.label)

@@ -40,7 +40,7 @@ def smooth_ap(
 
     Source: Brown et al., Smooth-AP: Smoothing the Path Towards Large-Scale Image Retrieval, ECCV
     2020, arXiv 2007.12163, eq. 4 to 7. Equal, with `includes_query`, to pytorch-metric-learning's,
-    which takes batches with the same number of rows of each class only, class behind class.
+    which needs as many classes in a batch as it has rows of each, class behind class.
     """
     c = cosines.compared(vectors, labels, mask)
     itself = soft_ranks.queries_themselves(labels.shape[0], includes_query)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from abe_jax.bounds import Amount, Centres, Natural, Temperature
+from abe_jax.bounds import Amount, Apart, Centres, Natural, Scale, Temperature
 from abe_jax.losses import classes as classes_
 from abe_jax.losses import pairs
 from abe_jax.losses.arguments import checked
@@ -94,9 +94,9 @@ class SoftTriple(Term):
     name: str = "soft_triple"
     rate: Amount = 1.0  # multiplies the optimiser's rate for the proxies
     centres: Centres = 10  # proxies of each class, K of the paper
-    scale: Amount = 20.0  # lambda of the paper
+    scale: Scale = 20.0  # lambda of the paper
     gamma: Temperature = 0.1  # of the softmax over a class's centres
-    margin: Amount = 0.01  # delta of the paper
+    margin: Apart = 0.01  # delta of the paper
     tau: Amount = 0.2  # weight of the distances of a class's centres
     subsample: Natural = 0  # classes compared with at a step, the batch's own always; 0: all
 

@@ -37,7 +37,7 @@ def sup_con(
     Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, arXiv 2004.11362, eq. 2
     (L_out, the mean outside of the logarithm; the authors' code multiplies it by t over a base
     temperature of 0.07). Equal to pytorch-metric-learning's where the batch has a negative pair: of
-    one class alone that is 0.
+    one class alone theirs is 0.
     """
     c = cosines.compared(vectors, labels, mask)
     logits = c.values / temperature

@@ -28,7 +28,8 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
 
      The options in config files and their checks follow from the dataclass. A loss that learns
      arrays declares them in `parameters`: proxy_nca.py is a short example.
-     One against proxies of the classes, of all or of some drawn, is best begun from cos_face.py.
+     A loss against class proxies, all or drawn, is best begun from cos_face.py; name it in
+     OF_CLASSES of config/memory.py as well.
      `options()` leaves out what is no argument of the function: fields called `name`, `weight`,
      `label`, `rate` and `reads`.
   2. Add its row to TERMS below, for configs: `{"name": "my_loss", "margin": 2.0}`. Import function
