@@ -142,6 +142,8 @@ def test_the_command_leaves_bars_and_the_table_in_three_forms(
     assert "bars.png and .pdf" in capsys.readouterr().out
     for extra, says in (
         (["--channel", "3"], "--channel: goes with --workdir"),
+        (["--hosts"], "--hosts: goes with --workdir, not with --comparison"),
+        (["--process", "0"], "--process: goes with --workdir"),
         (["--ours", "ABE-5"], "--ours: nothing is called 'ABE-5'; did you mean 'ABE-4'"),
         (["--workdir", str(folder)], "not allowed with argument"),
     ):

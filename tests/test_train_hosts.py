@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -25,19 +26,24 @@ pytestmark = pytest.mark.slow
 
 
 def start(
-    module: str, workdir: Path, data: Path | list[Path], *arguments: object, devices: int = 1
+    module: str,
+    workdir: Path,
+    data: Path | list[Path],
+    *arguments: object,
+    devices: int = 1,
+    own: Sequence[Sequence[object]] = ((), ()),
 ) -> list[subprocess.Popen[str]]:
     """The module on two hosts, which are two processes here, each with so many devices.
 
-    `data` is that of both, or of each.
+    `data` is that of both, or of each; `own` are more arguments of each.
     """
-    own = data if isinstance(data, list) else [data, data]
+    roots = data if isinstance(data, list) else [data, data]
     hosts = ["--coordinator", f"127.0.0.1:{port()}", "--processes", 2, "--process"]
     return [
         subprocess.Popen(
-            command(module, "--workdir", workdir, *arguments, *hosts, i),
+            command(module, "--workdir", workdir, *arguments, *own[i], *hosts, i),
             cwd=ROOT,
-            env=environment(own[i], devices=devices),
+            env=environment(roots[i], devices=devices),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

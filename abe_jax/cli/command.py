@@ -190,6 +190,12 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
+def is_given(arguments: argparse.Namespace, name: str) -> bool:
+    """Whether an argument whose default is None, or of a flag False, is on the command line."""
+    value = getattr(arguments, name)
+    return value is not None and value is not False
+
+
 def add_longest(group: "argparse._MutuallyExclusiveGroup") -> None:
     """The argument for images seen whole, in the place of --size."""
     group.add_argument(

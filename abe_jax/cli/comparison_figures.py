@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abe_jax import files
-from abe_jax.cli import command
+from abe_jax.cli import command, several
 from abe_jax.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def draw(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: an option that runs alone have; errors of `reached.read` and `chosen`.
     """
-    for option in ("only", "channel"):
-        if getattr(arguments, option) is not None:
+    for option in ("only", "channel", *several.WHO):
+        if command.is_given(arguments, option):
             raise UserError(f"--{option}: goes with --workdir, not with --comparison")
     from abe_jax.comparison import reached
     from abe_jax.report import ensemble_table, figures

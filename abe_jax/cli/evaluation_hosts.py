@@ -1,7 +1,11 @@
-"""What hosts that evaluate one run together must have alike: else they are refused."""
+"""What hosts that embed a run's images together must have alike: else they are refused.
+
+An evaluation is of one run, pictures are of one or several.
+"""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abe_jax.training.run_folder import RunFolder
@@ -13,16 +17,27 @@ if TYPE_CHECKING:
 
 # Arguments and overrides that each host may have of its own: who it is, and where things lie.
 OF_A_HOST = {"hosts", "coordinator", "processes", "process", "join_within", "stalled_after"}
-OF_A_HOST |= {"workdir", "path", "data.root", "data.path"}
+OF_A_HOST |= {"workdir", "out", "path", "data.root", "data.path"}
 
 
-def compare_request(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Refuses hosts that were asked for different things, or that see another run."""
+def compare_request(arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
+    """Refuses hosts that were asked for different things, or that see another run.
+
+    Raises:
+        UserError: on all hosts, as of `hosts.alike`.
+    """
     from abe_jax import hosts
     from abe_jax.config.resume import SEEN_WITHIN, seen
 
     hosts.alike(request(arguments, overrides))
-    hosts.alike(lambda: seen(RunFolder(arguments.workdir)), SEEN_WITHIN)
+    runs = {f"run {n}": RunFolder(path) for n, path in enumerate(workdirs(arguments), start=1)}
+    hosts.alike(lambda: of_each({n: seen(folder) for n, folder in runs.items()}), SEEN_WITHIN)
+
+
+def workdirs(arguments: argparse.Namespace) -> list[Path]:
+    """The folders of --workdir, which takes one or, of some commands, several."""
+    named: Path | list[Path] = arguments.workdir
+    return named if isinstance(named, list) else [named]
 
 
 def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
@@ -30,7 +45,8 @@ def request(arguments: argparse.Namespace, overrides: Sequence[str]) -> dict[str
     given = {
         f"--{k.replace('_', '-')}": v for k, v in vars(arguments).items() if k not in OF_A_HOST
     }
-    given["--path given"] = arguments.path is not None
+    given["--path given"] = getattr(arguments, "path", None) is not None
+    given["runs of --workdir"] = len(workdirs(arguments))
     options = dict(override.split("=", 1) for override in overrides)
     return given | {f"--config.{k}": v for k, v in options.items() if k not in OF_A_HOST}
 
@@ -64,8 +80,14 @@ def listed(splits: "Sequence[Split]") -> dict[str, str]:
     """What the splits hold; those of several divisions by their numbers."""
     from abe_jax.data.listed import listings
 
-    found = {}
-    for number, split in enumerate(splits):
-        for what, words in listings([split]).items():
-            found[f"{what} of division {number}" if len(splits) > 1 else what] = words
-    return found
+    return of_each({f"division {n}": listings([split]) for n, split in enumerate(splits)})
+
+
+def of_each(facts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What is known of each, by the name of the fact and its own; of one alone by the fact's."""
+    several = len(facts) > 1
+    return {
+        f"{what} of {name}" if several else what: words
+        for name, own in facts.items()
+        for what, words in own.items()
+    }

@@ -9,6 +9,8 @@ from abe_jax.cli import command, ending
 from abe_jax.errors import UserError
 from abe_jax.hosts import Lost, joining, supervisor
 
+WHO = ("hosts", "coordinator", "processes", "process")  # arguments by which a host joins a job
+
 
 def add_hosts(parser: command.Parser) -> None:
     """Arguments of a run on several hosts; on clusters that JAX knows --hosts is enough."""
@@ -40,9 +42,8 @@ def _seconds(text: str) -> float:
 
 
 def asks_for_hosts(arguments: argparse.Namespace) -> bool:
-    """Whether any argument of `add_hosts` is given."""
-    named = (arguments.coordinator, arguments.processes, arguments.process)
-    return arguments.hosts or any(value is not None for value in named)
+    """Whether any argument of `WHO` is given."""
+    return any(command.is_given(arguments, name) for name in WHO)
 
 
 def join_hosts(arguments: argparse.Namespace) -> None:
@@ -54,13 +55,13 @@ def join_hosts(arguments: argparse.Namespace) -> None:
     """
     if not asks_for_hosts(arguments):
         return
-    workdir: Path | None = getattr(arguments, "workdir", None)
+    workdir: Path | list[Path] | None = getattr(arguments, "workdir", None)
 
     def told(pid: int, line: str) -> None:
         from abe_jax.training import ended
         from abe_jax.training.run_folder import RunFolder
 
-        if workdir is not None:
+        if isinstance(workdir, Path):  # several are runs to read: none has a status of ours
             ended.fallen(RunFolder(workdir), pid, line)
 
     supervisor.supervise(arguments.join_within, told)

@@ -121,8 +121,8 @@ class Network:
     ) -> Float[np.ndarray, "s m i j k"]:
         """Every learner's attention mask [i, j] for each of k channels, over preprocessed images.
 
-        The model is one with attention. This host's devices alone compute it, so a job of several
-        hosts must not ask.
+        The model is one with attention. All hosts call it with the same images, and each computes
+        all of them on its own devices.
         """
         devices = jax.local_device_count()
         rows = np.resize(np.arange(len(images)), -(-len(images) // devices) * devices)

@@ -3,6 +3,8 @@
 The masks alone, and the images times their masks (attention_product.py).
 """
 
+from typing import NamedTuple
+
 import matplotlib
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -25,23 +27,42 @@ WIDEST = "the one of the largest variance over these images"
 Masks = Float[np.ndarray, "s m i j"]
 
 
-@matplotlib.rc_context(layout.RC)
-def pictures(run: EmbeddedRun, channel: int | None = None) -> Drawn:
-    """Three grids of a model with attention, over images evenly spaced over the split.
+class Masked(NamedTuple):
+    """Images of a run's split and every learner's masks over them."""
 
-    Args:
-        run: of any kind.
-        channel: the channel of all masks to show, from 1; None: each learner's own, `channels`.
+    rows: Int[np.ndarray, " s"]
+    images: UInt8[np.ndarray, "s h w c"]
+    masks: Float[np.ndarray, "s m i j k"]
 
-    Raises:
-        ArgumentError: the masks have no such channel.
-    """
+
+def masked(run: EmbeddedRun) -> Masked | Skipped:
+    """Images evenly spaced over a run's split with the masks over them; all hosts call it."""
     kind = run.embedder.network.model.kind
     if kind != "attention":
         return Skipped(f"a model of kind {kind!r} has no attention masks")
     rows = evenly(len(run.labels), ROWS)
     images = run.images(rows)
-    masks = run.embedder.masks(images)
+    return Masked(rows, images, run.embedder.masks(images))
+
+
+@matplotlib.rc_context(layout.RC)
+def pictures(
+    run: EmbeddedRun, channel: int | None = None, given: Masked | Skipped | None = None
+) -> Drawn:
+    """Three grids of a model with attention, over images evenly spaced over the split.
+
+    Args:
+        run: of any kind.
+        channel: the channel of all masks to show, from 1; None: each learner's own, `channels`.
+        given: what `masked` gives of the run, where one host of several draws; None: asked here.
+
+    Raises:
+        ArgumentError: the masks have no such channel.
+    """
+    found = masked(run) if given is None else given
+    if isinstance(found, Skipped):
+        return found
+    rows, images, masks = found
     chosen = _asked(masks, channel)
     one = np.stack([masks[:, m, :, :, c] for m, c in enumerate(chosen)], axis=1)
     one, said = one.astype(np.float32), [f"channel {c + 1}" for c in chosen]

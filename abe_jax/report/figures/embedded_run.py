@@ -33,7 +33,7 @@ class EmbeddedRun:
     def of(
         cls, name: str, embedder: Embedder, step: int, split: Split, measures: Measures
     ) -> "EmbeddedRun":
-        """Embeds a split as an evaluation does.
+        """Embeds a split as an evaluation does; all hosts call it.
 
         Raises:
             UserError: none of its images can be read.
