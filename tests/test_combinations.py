@@ -43,12 +43,21 @@ SAME_CODE = {"mobilenet_v2_1.4", "mobilenet_v2_1.4_reid"}
 # Losses of HDC, A-BIER and FashionNet: test_step_devices.py and test_configs.py train them with the
 # networks that they are for. With every backbone they would make this array a third longer.
 WITH_THEIR_NETWORK = ("hard_share", "boosted", "adversarial", *OF_PREDICTIONS)
+# Losses that read the same and take the same options: a row of the first has all in its objective.
+# Each by itself would make the array twice as long.
+ALIKE = {
+    "multi_similarity": ("circle", "sup_con", "nt_xent", "smooth_ap", "fast_ap", "recall_at_k"),
+    "proxy_anchor": ("soft_triple", "cos_face", "arc_face"),
+}
+BESIDE = {name for names in ALIKE.values() for name in names}
 FACTORS = {
     "backbone": tuple(name for name in BACKBONES if name not in SAME_CODE),
     "kind": tuple(kind for kind in KINDS if kind != "fashion_net"),  # which has other options
     "pooling": POOLINGS,
     "head": (*HEADS, "layer_norm", "neck"),  # neck: no head, a neck behind the pooled features
-    "loss": tuple(name for name in TERMS if name not in ("divergence", *WITH_THEIR_NETWORK)),
+    "loss": tuple(
+        name for name in TERMS if name not in ("divergence", *WITH_THEIR_NETWORK, *BESIDE)
+    ),
     "label": ("class", "instance"),
     "sampler": (
         "pairs",
@@ -102,7 +111,8 @@ def configuration(row: covering.Row) -> Config:
     branch, depth, channels = CUTS[row["backbone"]]
     learners = 1 if row["kind"] == "single" else int(row.get("learners", "2"))
     head = {"layer_norm": "projection", "neck": "none"}.get(row["head"], row["head"])
-    term = {"name": row["loss"]} | ({} if row["loss"] in CLASS_ONLY else {"label": row["label"]})
+    label = {} if row["loss"] in CLASS_ONLY else {"label": row["label"]}
+    own = [{"name": name} | label for name in (row["loss"], *ALIKE.get(row["loss"], ()))]
     sampler = {"replacement": "class_balanced", "repeats": "shuffle"}
     return from_mapping(
         {
@@ -135,7 +145,7 @@ def configuration(row: covering.Row) -> Config:
                 "compute": row["compute"],
                 "width": 4,
             },
-            "objective": [term, {"name": "divergence"}],
+            "objective": [*own, {"name": "divergence"}],
             "optimizer": {"rate": 1e-3, "clip": 1.0},
             "meta": {"domains": 1 if row["norm"] == "meta" else 0},
             "train": {"steps": 2, "batch": B},
