@@ -28,11 +28,11 @@ def histograms(
     that what one centre loses others gain there too. Centre by centre, recomputed backwards: b x b
     values are alive.
     """
-    places = squared * (bins / FARTHEST)  # in steps, of which a centre is a whole number exactly
+    in_bins = squared * (bins / FARTHEST)  # of which a centre is a whole number exactly
 
     @jax.checkpoint
     def at(centre: Array) -> tuple[Array, ...]:
-        away = places - centre
+        away = in_bins - centre
         away = jnp.sign(away) * away  # with slope 0 at 0, where that of jnp.abs is 1
         share = jnp.maximum(1.0 - away, 0.0)
         return tuple(jnp.sum(jnp.where(s[None], share, 0.0), axis=-1) for s in selects)
