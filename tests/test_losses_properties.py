@@ -146,7 +146,7 @@ LOSSES = [
             "tau": (2.0,),
             "subsample": (0, 1),
         },
-        quick=1,
+        quick=0,
     ),
     *_rows("cross_entropy", oracles_classes.cross_entropy, {"smoothing": (0.0, 0.3, 1.0)}),
     *_rows(

@@ -37,6 +37,14 @@ OVER_CLASSES = {
     ),
 }
 every = pytest.mark.parametrize("name", OVER_CLASSES)
+# What draws the classes is the same for all.
+one_quick = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "cos_face" else pytest.mark.slow)
+        for name in OVER_CLASSES
+    ],
+)
 AXES = jnp.array([[5.0, 0.0], [0.0, 0.1]])
 
 
@@ -229,7 +237,7 @@ def by_oracle(name, compared=None, mask=None):
     return oracle(proxies, X, LABELS, compared=compared, mask=mask, **options)
 
 
-@every
+@one_quick
 def test_a_subsample_is_the_loss_over_the_own_and_drawn_classes(name):
     drawn = set()
     for seed in range(20):
