@@ -43,6 +43,7 @@ def test_benchmarks_run_and_write(tmp_path: Path) -> None:
         "Growth: learners",
         "Growth: an index",
         "Growth: classes",
+        "Time lost a checkpoint",
         "Effective",
     ):
         assert f"### {title}" in text
