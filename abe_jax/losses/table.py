@@ -35,12 +35,14 @@ loss; 1 and 2 make it work, 3 to 5 are the project's:
   2. Add its row to TERMS below, for configs: `{"name": "my_loss", "margin": 2.0}`. Import function
      and term in abe_jax/losses/__init__.py and name both in `__all__` there, for notebooks:
      `losses.my_loss(vectors, labels)`, `losses.MyLoss(margin=2.0)`.
-  3. Add its definition as a loop in float64 to tests/oracles_pairs.py (oracles_cosines.py,
-     oracles_classes.py, oracles_domains.py). Add `*_rows(name, loop, {option: choices})` to LOSSES
-     in tests/test_losses_properties.py, which then tests what every loss must hold; the class
-     `Loss` there says what else a row takes. Every option has a default.
+  3. Add its definition as a loop in float64 to tests/oracles_pairs.py (by cosines:
+     oracles_cosines.py, with learned arrays: oracles_classes.py, over domains:
+     oracles_domains.py). Add `*_rows(name, loop, {option: choices})` to LOSSES in
+     tests/test_losses_properties.py, which then tests what every loss must hold; the class `Loss`
+     there says what else a row takes. Every option has a default.
   4. Add it to OBJECTIVE in tests/step_cases.py, which test_step_devices.py trains on 1, 2, 4 and 8
-     devices; a loss over domains to OVER_DOMAINS there and in tests/test_combinations.py. If it
+     devices; a loss over domains to OVER_DOMAINS there and in tests/test_combinations.py. Where it
+     reads and takes what another does, name it in ALIKE of tests/test_combinations.py. If it
      reads more than vectors, labels and mask (rows before L2 normalisation, features, image ids),
      say in EXTRA of tests/test_step_traffic.py what devices gather for it. test_step_hosts.py takes
      every loss of this table by itself, on two hosts of four devices.
