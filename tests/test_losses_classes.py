@@ -78,7 +78,10 @@ CASES = {
         (KERNEL, BIAS),
     ),
 }
-every = pytest.mark.parametrize("case", CASES)
+SLOW = [name for name in CASES if name.startswith(("cos_face", "arc_face", "proxy_a", "soft_"))]
+every = pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES]
+)
 
 
 @functools.cache

@@ -124,6 +124,7 @@ def test_the_defaults_are_the_oracles(name):
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-3
 
 
+@pytest.mark.slow
 @every
 def test_lengths_do_not_matter(name):
     """So the gradient is at right angles to each vector."""
@@ -136,6 +137,7 @@ def test_lengths_do_not_matter(name):
     assert np.abs(along).max() < 1e-4 * np.abs(gradient).max() * np.abs(x).max()
 
 
+@pytest.mark.slow
 @every
 def test_an_empty_batch_is_0(name):
     assert float(EVERY[name](jnp.zeros((0, 3)), jnp.zeros(0, jnp.int32))) == 0

@@ -119,6 +119,7 @@ def test_the_terms_are_the_losses_on_the_right_vectors() -> None:
     assert float(total) == pytest.approx(by_hand, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("term", "loss"),
     [

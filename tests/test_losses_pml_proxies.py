@@ -82,6 +82,7 @@ def assert_agree_by_columns(loss, x, weights, actual, rounding=1e-5):
     assert_agree(ours(actual, x, weights), (value, [of_x, of_w.T]), rounding)
 
 
+@pytest.mark.slow
 # Rounding of a cosine, 1e-7, is multiplied by the scale: in the loss, and relative in its gradient.
 @pytest.mark.parametrize(("scale", "rounding"), [(16.0, 1e-5), (64.0, 5e-5)])
 def test_cos_face_is_cos_face_loss(scale, rounding):
@@ -93,6 +94,7 @@ def test_cos_face_is_cos_face_loss(scale, rounding):
     assert_agree_by_columns(loss, X, PROXIES, actual, rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("margin", "scale", "rounding"), [(0.5, 64.0, 5e-5), (1.2, 16.0, 1e-5)])
 def test_arc_face_is_arc_face_loss_with_its_margin_in_degrees(margin, scale, rounding):
     loss = pml.ArcFaceLoss(C, D, margin=np.degrees(margin), scale=scale)
@@ -109,6 +111,7 @@ def test_arc_face_is_arc_face_loss_with_its_margin_in_degrees(margin, scale, rou
     assert_agree_by_columns(loss, beyond, PROXIES, actual, rounding)
 
 
+@pytest.mark.slow
 def test_arc_face_with_centres_is_sub_center_arc_face_loss():
     loss = pml.SubCenterArcFaceLoss(
         num_classes=C, embedding_size=D, margin=np.degrees(0.5), scale=16.0, sub_centers=3
@@ -120,6 +123,7 @@ def test_arc_face_with_centres_is_sub_center_arc_face_loss():
     assert_agree_by_columns(loss, X, CENTRES, actual)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("margin", "scale"), [(0.1, 32.0), (0.3, 8.0)])
 def test_proxy_anchor_is_proxy_anchor_loss(margin, scale):
     loss = pml.ProxyAnchorLoss(C, D, margin=margin, alpha=scale)
@@ -132,6 +136,7 @@ def test_proxy_anchor_is_proxy_anchor_loss(margin, scale):
     assert_agree(ours(actual, X, PROXIES), expected, 3e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tau", [0.0, 0.2])
 def test_soft_triple_is_soft_triple_loss_with_the_regulariser_of_its_centres(tau):
     spread = regularizers.SparseCentersRegularizer(C, 3) if tau else None

@@ -61,13 +61,12 @@ def learned(term):
     }
 
 
-def _rows(name, oracle, choices, *, fixed=None, only_of_term=(), quick=None, **row):
+def _rows(name, oracle, choices, *, fixed=None, only_of_term=(), **row):
     """A row for each choice of options; the oracle has those that are not `only_of_term`.
 
-    `fixed` says of options whether they forbid rows in any order. Of more choices than `quick` the
-    others are tested with the slow tests.
+    `fixed` says of options whether they forbid rows in any order.
     """
-    for number, chosen in enumerate(itertools.product(*choices.values())):
+    for chosen in itertools.product(*choices.values()):
         options = dict(zip(choices.keys(), chosen, strict=True))
         of_oracle = {name: value for name, value in options.items() if name not in only_of_term}
         yield Loss(
@@ -75,7 +74,6 @@ def _rows(name, oracle, choices, *, fixed=None, only_of_term=(), quick=None, **r
             name="-".join([name, *map(str, chosen)]),
             oracle=functools.partial(oracle, **of_oracle),
             rows_free=fixed is None or not fixed(options),
-            slow=quick is not None and number >= quick,
             **row,
         )
 
@@ -121,20 +119,20 @@ LOSSES = [
         oracles_classes.norm_softmax,
         {"temperature": (0.05, 0.5), "subsample": (0, 1)},  # 1: the batch's own classes alone
     ),
-    *_rows("proxy_anchor", oracles_classes.proxy_anchor, {"subsample": (0, 1)}, quick=1),
+    *_rows("proxy_anchor", oracles_classes.proxy_anchor, {"subsample": (0, 1)}, slow=True),
     *_rows(
-        "proxy_anchor", oracles_classes.proxy_anchor, {"margin": (0.3,), "scale": (4.0,)}, quick=0
+        "proxy_anchor", oracles_classes.proxy_anchor, {"margin": (0.3,), "scale": (4.0,)}, slow=True
     ),
-    *_rows("cos_face", oracles_classes.cos_face, {"subsample": (0, 1)}, quick=1),
-    *_rows("cos_face", oracles_classes.cos_face, {"margin": (0.1,), "scale": (8.0,)}, quick=0),
-    *_rows("arc_face", oracles_classes.arc_face, {"subsample": (0, 1)}, quick=1),
+    *_rows("cos_face", oracles_classes.cos_face, {"subsample": (0, 1)}, slow=True),
+    *_rows("cos_face", oracles_classes.cos_face, {"margin": (0.1,), "scale": (8.0,)}, slow=True),
+    *_rows("arc_face", oracles_classes.arc_face, {"subsample": (0, 1)}, slow=True),
     *_rows(
         "arc_face",
         oracles_classes.arc_face,
         {"margin": (1.2,), "scale": (8.0,), "centres": (1, 3)},  # of many angles beyond pi - 1.2
-        quick=0,
+        slow=True,
     ),
-    *_rows("soft_triple", oracles_classes.soft_triple, {"centres": (1, 10)}, quick=1),
+    *_rows("soft_triple", oracles_classes.soft_triple, {"centres": (1, 10)}, slow=True),
     *_rows(
         "soft_triple",
         oracles_classes.soft_triple,
@@ -146,7 +144,7 @@ LOSSES = [
             "tau": (2.0,),
             "subsample": (0, 1),
         },
-        quick=0,
+        slow=True,
     ),
     *_rows("cross_entropy", oracles_classes.cross_entropy, {"smoothing": (0.0, 0.3, 1.0)}),
     *_rows(
@@ -216,21 +214,21 @@ LOSSES = [
         "multi_similarity",
         oracles_cosines.multi_similarity,
         {"mined": (True, False), "alpha": (2.0, 5.0)},
-        quick=1,
+        slow=True,
     ),
     *_rows(
         "circle",
         oracles_cosines.circle,
         {"margin": (0.25, 0.4), "gamma": (2.0, 8.0)},
-        quick=1,
+        slow=True,
         held_out="weighed_at",
     ),
-    *_rows("sup_con", oracles_cosines.sup_con, {"temperature": (0.1, 0.5)}, quick=1),
+    *_rows("sup_con", oracles_cosines.sup_con, {"temperature": (0.1, 0.5)}, slow=True),
     *_rows(
         "nt_xent",
         oracles_cosines.nt_xent,
         {"temperature": (0.1, 0.5), "label": ("class",)},
-        quick=1,
+        slow=True,
         only_of_term=("label",),
     ),
     # At lower temperatures the gradient is so steep that rounding shows in it.
@@ -238,20 +236,20 @@ LOSSES = [
         "smooth_ap",
         oracles_cosines.smooth_ap,
         {"temperature": (0.05, 0.2), "includes_query": (False, True)},
-        quick=1,
+        slow=True,
     ),
-    *_rows("fast_ap", oracles_cosines.fast_ap, {"bins": (10, 5)}, quick=1),
+    *_rows("fast_ap", oracles_cosines.fast_ap, {"bins": (10, 5)}, slow=True),
     *_rows(
         "recall_at_k",
         oracles_cosines.recall_at_k,
         {"ks": ((1, 2, 4),), "temperatures": ((), (0.5, 1.0, 1.0)), "rank_temperature": (0.05,)},
-        quick=1,
+        slow=True,
     ),
     *_rows(
         "recall_at_k",
         oracles_cosines.recall_at_k,
         {"ks": ((1,),), "rank_temperature": (0.2,), "includes_query": (True,)},
-        quick=0,
+        slow=True,
     ),
     *_rows("scatter", scatter_loop, {}),
     *_rows("shuffle", shuffle_loop, {}),
