@@ -159,7 +159,10 @@ def batch(config: Config, at: int) -> Batch:
     drawn = build.sampling(config.data).batches(labels, B, config.seed, groups=domains)
     indices = drawn(at).astype(np.int32)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), SIDE, SIDE, 3), np.uint8)
-    return Batch(pixels[indices], labels[indices], indices, np.ones(B, bool))
+    # Those of a class count as copies of one image: else losses of instances had nothing to learn
+    # where a sampler draws no image twice.
+    copies = CLASSES + labels[indices]
+    return Batch(pixels[indices], labels[indices], copies, np.ones(B, bool))
 
 
 def name(row: covering.Row) -> str:
