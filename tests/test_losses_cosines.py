@@ -26,6 +26,8 @@ from abe_jax.losses import (
 )
 from abe_jax.losses.batch import PlainVectors
 
+pytestmark = pytest.mark.slow
+
 # Cosines: 0-1 0.6 and 2-3 0.6, the positives; 0-2 0, 0-3 -0.8, 1-2 0.8, 1-3 0. Ends 0 and 3 find
 # their positive first, 1 and 2 find each other first.
 PLANE = jnp.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-0.8, 0.6]])
@@ -124,7 +126,6 @@ def test_the_defaults_are_the_oracles(name):
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-3
 
 
-@pytest.mark.slow
 @every
 def test_lengths_do_not_matter(name):
     """So the gradient is at right angles to each vector."""
@@ -137,7 +138,6 @@ def test_lengths_do_not_matter(name):
     assert np.abs(along).max() < 1e-4 * np.abs(gradient).max() * np.abs(x).max()
 
 
-@pytest.mark.slow
 @every
 def test_an_empty_batch_is_0(name):
     assert float(EVERY[name](jnp.zeros((0, 3)), jnp.zeros(0, jnp.int32))) == 0

@@ -17,6 +17,8 @@ from test_losses_classes import largest
 from abe_jax import losses
 from abe_jax.errors import ArgumentError
 
+pytestmark = pytest.mark.slow
+
 B, M, C, D, K = 6, 2, 7, 4, 2
 LABELS = np.array([0, 0, 3, 3, 6, 2], np.int32)
 OWN = {0, 2, 3, 6}
@@ -37,7 +39,6 @@ OVER_CLASSES = {
     ),
 }
 every = pytest.mark.parametrize("name", OVER_CLASSES)
-slow = pytest.mark.slow
 AXES = jnp.array([[5.0, 0.0], [0.0, 0.1]])
 
 
@@ -82,7 +83,6 @@ def test_soft_triple_by_hand():
     assert float(value) == pytest.approx(cross_entropy + 0.3 * spread, rel=1e-5)
 
 
-@slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -121,7 +121,6 @@ def of_one(x, proxies, margin=0.5, scale=64.0):
 ENDS = (0.0, 1e-20, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
-@slow
 @pytest.mark.parametrize("angle", [*ENDS, *(math.pi - end for end in ENDS), math.pi - 0.5])
 def test_arc_face_is_right_and_its_gradient_bounded_where_the_sine_vanishes(angle):
     x, proxies, _ = at_angle(angle)
@@ -138,7 +137,6 @@ def test_arc_face_is_right_and_its_gradient_bounded_where_the_sine_vanishes(angl
         assert float(jnp.sqrt(jnp.sum(jnp.square(gradient)))) < 2.01 * scale
 
 
-@slow
 @pytest.mark.parametrize("angle", [1e-3, 1e-2, 1.0, math.pi - 0.51, math.pi - 0.49, math.pi - 0.01])
 def test_the_gradient_of_arc_face_is_the_finite_difference_near_the_ends(angle):
     x, proxies, across = at_angle(angle)
@@ -153,7 +151,6 @@ def test_the_gradient_of_arc_face_is_the_finite_difference_near_the_ends(angle):
     assert (np.asarray(gradient) * towards).sum() == pytest.approx(expected, rel=2e-3)
 
 
-@slow
 @pytest.mark.parametrize("margin", [0.1, 0.5, math.pi / 2])
 def test_arc_face_rises_with_the_angle_all_the_way(margin):
     angles = np.linspace(0, math.pi, 300)
@@ -169,7 +166,6 @@ def test_a_loss_far_below_1_keeps_its_digits():
     assert float(value) == pytest.approx(math.exp(-20 - 20 * 0.65), rel=1e-4)
 
 
-@slow
 def test_centres_that_nearly_coincide_have_their_distances():
     rng = np.random.default_rng(1)
     first = rng.normal(size=(1, C, 1, D))
@@ -196,7 +192,6 @@ def test_centres_that_nearly_coincide_have_their_distances():
     assert float(value) == pytest.approx(math.log(C), abs=1e-2) and np.isfinite(gradient).all()
 
 
-@slow
 def test_of_one_class_there_is_nothing_to_tell_from():
     x, y = jnp.asarray(X), jnp.zeros(B, jnp.int32)
     for loss in (losses.cos_face, losses.arc_face):
@@ -236,7 +231,6 @@ def by_oracle(name, compared=None, mask=None):
     return oracle(proxies, X, LABELS, compared=compared, mask=mask, **options)
 
 
-@slow
 @every
 def test_a_subsample_is_the_loss_over_the_own_and_drawn_classes(name):
     drawn = set()
@@ -254,7 +248,6 @@ def test_a_subsample_is_the_loss_over_the_own_and_drawn_classes(name):
     assert compared == set(range(C)) and value == pytest.approx(by_oracle(name), rel=1e-5)
 
 
-@slow
 @every
 def test_a_subsample_touches_no_more_memory_than_it_needs(name):
     loss, _, options, _ = OVER_CLASSES[name]
